@@ -1,0 +1,1 @@
+"""Plumbing that every Cuepost service needs unchanged; no business rules."""

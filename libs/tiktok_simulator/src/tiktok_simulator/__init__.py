@@ -1,0 +1,1 @@
+"""TikTok on localhost: strict, with a ledger and fault injection."""

@@ -1,0 +1,1 @@
+"""Reads the event stream: audit trail, timelines, statistics."""

@@ -1,0 +1,1 @@
+"""HTTP edge of Cuepost: authentication, limits, uploads, commands out, queries through."""

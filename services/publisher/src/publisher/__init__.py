@@ -1,0 +1,1 @@
+"""Talks to TikTok's posting API: leased jobs, checkpoints, exactly one publication."""

@@ -1,0 +1,1 @@
+"""Posts and the media library; decides when to publish and when to retry."""
