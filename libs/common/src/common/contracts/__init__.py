@@ -1,0 +1,1 @@
+"""The shared language: the envelope, and the events and commands of each owning service."""

@@ -1,0 +1,122 @@
+"""Events of the accounts service. No secret ever travels in them."""
+
+from datetime import datetime
+from typing import ClassVar, Literal
+from uuid import UUID
+
+from common.contracts.message import Event
+
+AccountStatus = Literal["active", "inactive", "expired"]
+
+
+class UserRegistered(Event):
+    """A person registered."""
+
+    KEY: ClassVar[str] = "accounts.user.registered.v1"
+    user_id: UUID
+    username: str
+    timezone: str
+
+
+class SessionStarted(Event):
+    """A login or registration opened a session."""
+
+    KEY: ClassVar[str] = "accounts.session.started.v1"
+    session_id: UUID
+    user_id: UUID
+    expires_at: datetime
+
+
+class SessionRevoked(Event):
+    """A session ended before its time; its tokens are refused from now on."""
+
+    KEY: ClassVar[str] = "accounts.session.revoked.v1"
+    session_id: UUID
+    user_id: UUID
+    reason: Literal["logout", "refresh_token_reused"]
+    tokens_expire_at: datetime
+
+
+class LoginFailed(Event):
+    """A login was refused; `user_id` is null for an unknown email. The email itself is not carried."""
+
+    KEY: ClassVar[str] = "accounts.login.failed.v1"
+    user_id: UUID | None
+    reason: str
+
+
+class ApiKeyCreated(Event):
+    """An API key was made; only its prefix is ever shown again."""
+
+    KEY: ClassVar[str] = "accounts.api_key.created.v1"
+    api_key_id: UUID
+    user_id: UUID
+    name: str
+    prefix: str
+    scopes: list[str]
+    expires_at: datetime | None
+
+
+class ApiKeyUsed(Event):
+    """An API key was exchanged for a token; emitted at most hourly per key."""
+
+    KEY: ClassVar[str] = "accounts.api_key.used.v1"
+    api_key_id: UUID
+    user_id: UUID
+
+
+class ApiKeyRevoked(Event):
+    """An API key was revoked; it is refused from now on."""
+
+    KEY: ClassVar[str] = "accounts.api_key.revoked.v1"
+    api_key_id: UUID
+    user_id: UUID
+
+
+class AccountEvent(Event):
+    """What every account event carries: the account as it is after the event (`sequence` is its version)."""
+
+    account_id: UUID
+    user_id: UUID
+    tiktok_user_id: str
+    username: str
+    display_name: str
+    status: AccountStatus
+    scopes: list[str]
+    follower_count: int = 0
+    following_count: int = 0
+    likes_count: int = 0
+    video_count: int = 0
+
+
+class AccountConnected(AccountEvent):
+    """A TikTok account was connected, or connected again."""
+
+    KEY: ClassVar[str] = "accounts.account.connected.v1"
+    reconnected: bool
+
+
+class AccountUpdated(AccountEvent):
+    """Its owner paused or resumed it, or its profile changed."""
+
+    KEY: ClassVar[str] = "accounts.account.updated.v1"
+
+
+class AccountSynced(AccountEvent):
+    """Profile and counters were read from TikTok."""
+
+    KEY: ClassVar[str] = "accounts.account.synced.v1"
+    synced_at: datetime
+
+
+class AccountExpired(AccountEvent):
+    """TikTok's grant is gone; the account must be connected again."""
+
+    KEY: ClassVar[str] = "accounts.account.expired.v1"
+    reason: str
+
+
+class AccountDisconnected(AccountEvent):
+    """Its owner removed it; its waiting posts are cancelled."""
+
+    KEY: ClassVar[str] = "accounts.account.disconnected.v1"

@@ -1,0 +1,95 @@
+"""Events of the publisher. Subject is the post's id; `sequence` is the job's step counter."""
+
+from datetime import datetime
+from typing import ClassVar, Literal
+from uuid import UUID
+
+from common.contracts.message import Event
+
+
+class PublishEvent(Event):
+    """What every publish event carries."""
+
+    post_id: UUID
+    attempt: int
+    job_id: UUID
+    account_id: UUID
+    replica: str
+
+
+class PublishStarted(PublishEvent):
+    """A replica took the job for the first time; `lateness_ms` is started_at minus due_at."""
+
+    KEY: ClassVar[str] = "publisher.publish.started.v1"
+    due_at: datetime
+    started_at: datetime
+    lateness_ms: float
+
+
+class PublishDeferred(PublishEvent):
+    """The job waits (quota, breaker, account, TikTok away) until the forecast; it costs no attempt."""
+
+    KEY: ClassVar[str] = "publisher.publish.deferred.v1"
+    until: datetime
+    code: str
+    message: str
+    hint: str | None = None
+    log_id: str | None = None
+
+
+class PublishSubmitted(PublishEvent):
+    """All bytes (or the pull order) are with TikTok, which now processes them."""
+
+    KEY: ClassVar[str] = "publisher.publish.submitted.v1"
+    publish_id: str
+    total_bytes: int | None = None
+
+
+class PublishSucceeded(PublishEvent):
+    """TikTok said so. `outcome` tells a live post from a draft delivered to the creator's inbox."""
+
+    KEY: ClassVar[str] = "publisher.publish.succeeded.v1"
+    publish_id: str
+    outcome: Literal["published", "sent_to_inbox"]
+    published_at: datetime
+    tiktok_video_id: str | None = None
+    video_url: str | None = None
+
+
+class PublishFailed(PublishEvent):
+    """Proof that this attempt published nothing and never will."""
+
+    KEY: ClassVar[str] = "publisher.publish.failed.v1"
+    code: str
+    message: str
+    hint: str | None = None
+    retryable: bool
+    retry_after: float | None = None
+    publish_id: str | None = None
+    log_id: str | None = None
+
+
+class PublishUnconfirmed(PublishEvent):
+    """TikTok's outcome cannot be known; a person, a webhook or a later look may settle it."""
+
+    KEY: ClassVar[str] = "publisher.publish.unconfirmed.v1"
+    code: str
+    message: str
+    hint: str | None = None
+    publish_id: str | None = None
+    log_id: str | None = None
+
+
+class PublishCancelled(PublishEvent):
+    """The attempt was cancelled before anything could be published."""
+
+    KEY: ClassVar[str] = "publisher.publish.cancelled.v1"
+
+
+class PublishIdentified(PublishEvent):
+    """The video's id became known after the success was told."""
+
+    KEY: ClassVar[str] = "publisher.publish.identified.v1"
+    publish_id: str
+    tiktok_video_id: str
+    video_url: str | None = None

@@ -1,0 +1,217 @@
+"""Events and commands of the scheduler. Subject of `post.*` is the post's id, `sequence` its version."""
+
+from datetime import datetime
+from typing import Any, ClassVar, Literal
+from uuid import UUID
+
+from pydantic import AwareDatetime, Field
+
+from common.contracts.message import Command, Event, Message
+
+PrivacyLevel = Literal["PUBLIC_TO_EVERYONE", "MUTUAL_FOLLOW_FRIENDS", "FOLLOWER_OF_CREATOR", "SELF_ONLY"]
+Mode = Literal["direct", "inbox"]
+Transfer = Literal["upload", "pull"]
+
+
+class MediaFile(Message):
+    """Where a media file lies in object storage, and what is known of it."""
+
+    media_id: UUID
+    storage_key: str
+    content_type: str
+    size_bytes: int
+    sha256: str
+    duration_ms: int | None = None
+
+
+class MediaReady(Event):
+    """A file passed the probe and may be posted."""
+
+    KEY: ClassVar[str] = "scheduler.media.ready.v1"
+    media: MediaFile
+    filename: str
+    width: int
+    height: int
+    fps: float
+    video_codec: str
+
+
+class MediaRejected(Event):
+    """A file broke TikTok's rules; every broken rule is named."""
+
+    KEY: ClassVar[str] = "scheduler.media.rejected.v1"
+    media_id: UUID
+    filename: str
+    problems: list[dict[str, Any]]
+
+
+class MediaDeleted(Event):
+    """A file was deleted by its owner or pruned."""
+
+    KEY: ClassVar[str] = "scheduler.media.deleted.v1"
+    media_id: UUID
+
+
+class PostEvent(Event):
+    """What every post event carries: the post's state after the event."""
+
+    post_id: UUID
+    account_id: UUID | None
+    status: str
+    attempt: int
+    scheduled_time: datetime | None = None
+
+
+class PostDrafted(PostEvent):
+    """A draft was saved."""
+
+    KEY: ClassVar[str] = "scheduler.post.drafted.v1"
+
+
+class PostScheduled(PostEvent):
+    """The post will be published at `scheduled_time`."""
+
+    KEY: ClassVar[str] = "scheduler.post.scheduled.v1"
+
+
+class PostUpdated(PostEvent):
+    """Its owner changed it; `changes` maps a field to its old and new value."""
+
+    KEY: ClassVar[str] = "scheduler.post.updated.v1"
+    changes: dict[str, Any] = {}
+
+
+class PostHeld(PostEvent):
+    """It waits because its account is paused or expired; `held` false tells that it goes on."""
+
+    KEY: ClassVar[str] = "scheduler.post.held.v1"
+    held: bool
+    reason: str
+
+
+class PostCancelled(PostEvent):
+    """It will not be published."""
+
+    KEY: ClassVar[str] = "scheduler.post.cancelled.v1"
+    reason: str
+
+
+class PostContent(Message):
+    """What is sent to TikTok with the video. `title` is the caption with hashtags and mentions joined in."""
+
+    title: str
+    privacy_level: PrivacyLevel | None
+    disable_comment: bool = False
+    disable_duet: bool = False
+    disable_stitch: bool = False
+    brand_content_toggle: bool = False
+    brand_organic_toggle: bool = False
+    is_aigc: bool = False
+    cover_timestamp_ms: int | None = None
+
+
+class PostDue(PostEvent):
+    """Its time has come: all the publisher needs. The same attempt may be told again; jobs are unique by (post, attempt)."""
+
+    KEY: ClassVar[str] = "scheduler.post.due.v1"
+    account_id: UUID
+    user_id: UUID
+    due_at: datetime
+    publish_before: datetime
+    mode: Mode
+    transfer: Transfer
+    content: PostContent
+    media: MediaFile | None = None
+    source_url: str | None = None
+    photo_urls: list[str] = []
+
+
+class PostRetryScheduled(PostEvent):
+    """An attempt failed for a passing reason; the next one starts at `next_attempt_at`."""
+
+    KEY: ClassVar[str] = "scheduler.post.retry_scheduled.v1"
+    next_attempt_at: datetime
+    code: str
+    message: str
+
+
+class PostFailed(PostEvent):
+    """It was not published and the machine will not try again."""
+
+    KEY: ClassVar[str] = "scheduler.post.failed.v1"
+    code: str
+    message: str
+    hint: str | None = None
+
+
+class PostPublished(PostEvent):
+    """It is live at TikTok (or delivered to the creator's inbox: `status` tells)."""
+
+    KEY: ClassVar[str] = "scheduler.post.published.v1"
+    publish_id: str | None = None
+    tiktok_video_id: str | None = None
+    video_url: str | None = None
+    published_at: datetime
+
+
+class PostUnconfirmed(PostEvent):
+    """Whether it went live cannot be known."""
+
+    KEY: ClassVar[str] = "scheduler.post.unconfirmed.v1"
+    code: str
+    message: str
+    hint: str | None = None
+
+
+class RegisterMedia(Command):
+    """Probe an uploaded file and take it into the library."""
+
+    KEY: ClassVar[str] = "scheduler.register_media.v1"
+    media_id: UUID
+    storage_key: str
+    filename: str
+    content_type: str
+    size_bytes: int
+    sha256: str
+
+
+class CreatePost(Command):
+    """Body of POST `/posts`; `scheduled_time` carries an offset, or none together with `timezone`."""
+
+    KEY: ClassVar[str] = "scheduler.create_post.v1"
+    tiktok_account_id: UUID | None = None
+    caption: str = Field(default="", max_length=2200)
+    hashtags: list[str] = Field(default=[], max_length=100)
+    mentions: list[str] = Field(default=[], max_length=100)
+    privacy_level: PrivacyLevel | None = None
+    media_id: UUID | None = None
+    source_url: str | None = Field(default=None, max_length=2048)
+    photo_urls: list[str] = Field(default=[], max_length=35)
+    mode: Mode = "direct"
+    transfer: Transfer = "upload"
+    disable_comment: bool = False
+    disable_duet: bool = False
+    disable_stitch: bool = False
+    brand_content_toggle: bool = False
+    brand_organic_toggle: bool = False
+    is_aigc: bool = False
+    cover_timestamp_ms: int | None = Field(default=None, ge=0, le=600_000)
+    scheduled_time: datetime | None = None
+    timezone: str | None = Field(default=None, max_length=64)
+    publish_before: AwareDatetime | None = None
+    draft: bool = False
+    allow_duplicate: bool = False
+
+
+class CancelPost(Command):
+    """DELETE `/posts/{id}`."""
+
+    KEY: ClassVar[str] = "scheduler.cancel_post.v1"
+    post_id: UUID
+
+
+class PublishPostNow(Command):
+    """POST `/posts/{id}/publish-now`: due at once."""
+
+    KEY: ClassVar[str] = "scheduler.publish_post_now.v1"
+    post_id: UUID
