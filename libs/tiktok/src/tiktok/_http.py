@@ -1,0 +1,162 @@
+"""Sending a request and reading TikTok's answer: transport failures and the two JSON error shapes."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterable, Mapping
+from decimal import Decimal
+from typing import Any, Final
+
+import httpx
+from pydantic import SecretStr
+
+from tiktok.errors import TikTokUnavailable, refusal
+
+Json = dict[str, Any]
+
+JSON_TIMEOUT: Final = httpx.Timeout(15.0, connect=5.0, pool=5.0)
+"""Per phase of a call that carries little data."""
+
+CALL_SECONDS: Final = 30.0
+"""Longest time for such a call as a whole, a dripping answer included."""
+
+_NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL)
+_AIOHTTP_NOTHING_SENT = frozenset({"ClientConnectorError", "ConnectionTimeoutError"})
+
+
+async def send(
+    http: httpx.AsyncClient,
+    method: str,
+    url: str,
+    *,
+    seconds: float = CALL_SECONDS,
+    phases: httpx.Timeout = JSON_TIMEOUT,
+    token: SecretStr | None = None,
+    headers: Mapping[str, str] | None = None,
+    params: Mapping[str, str] | None = None,
+    form: Mapping[str, str] | None = None,
+    body: Json | None = None,
+    content: AsyncIterable[bytes] | None = None,
+) -> httpx.Response:
+    """Send one request without following redirects and return the answer, whatever its status.
+
+    ``phases`` limits connecting, writing and reading one by one, ``seconds`` the call as a whole.
+
+    Raises TikTokUnavailable when there is no answer; its ``sent`` is false only if no connection came about.
+    """
+    all_headers = dict(headers or {})
+    if token is not None:
+        all_headers["Authorization"] = f"Bearer {token.get_secret_value()}"
+    if body is not None:
+        all_headers["Content-Type"] = "application/json; charset=UTF-8"
+        raw = json.dumps(body, ensure_ascii=False).encode()
+    try:
+        request = http.build_request(
+            method,
+            url,
+            headers=all_headers,
+            params=params,
+            data=form,
+            content=raw if body is not None else content,
+            timeout=phases,
+        )
+        async with asyncio.timeout(seconds):
+            return await http.send(request, auth=None, follow_redirects=False)
+    except Exception as error:
+        if not _is_transport_failure(error):
+            raise
+        sent = may_have_been_sent(error)
+        raise TikTokUnavailable("no_answer" if sent else "unreachable", sent=sent) from error
+
+
+def _is_transport_failure(error: Exception) -> bool:
+    """Return whether the transport failed. The aiohttp transport lets some of aiohttp's own errors through."""
+    return isinstance(error, httpx.HTTPError | httpx.InvalidURL | OSError) or type(error).__module__.startswith("aiohttp")
+
+
+def may_have_been_sent(error: BaseException) -> bool:
+    """Return whether a request that ended in ``error`` may have reached TikTok.
+
+    The aiohttp transport reports a connection that broke in use as a connect timeout, so there the cause decides.
+    """
+    if not isinstance(error, _NOTHING_SENT):
+        return True
+    cause = error.__cause__
+    if cause is None or not type(cause).__module__.startswith("aiohttp"):
+        return False
+    return _AIOHTTP_NOTHING_SENT.isdisjoint(base.__name__ for base in type(cause).__mro__)
+
+
+def parse_object(response: httpx.Response) -> Json | None:
+    """Return the answer's JSON object, or None when the body is not one. Integers of any length stay exact."""
+    try:
+        parsed = json.loads(response.content, parse_float=Decimal)
+    except ValueError:
+        return None
+    return parsed if isinstance(parsed, dict) else None
+
+
+def data_of(response: httpx.Response) -> Json:
+    """Return ``data`` of an API envelope whose ``error.code`` is ``ok`` (an absent or null ``data`` is empty).
+
+    Raises the exception that belongs to the code, also for a refusal inside HTTP 200; TikTokUnavailable with
+    ``sent=True`` when the answer cannot be read.
+    """
+    answer = parse_object(response)
+    error = answer.get("error") if answer is not None else None
+    if answer is None or not isinstance(error, dict) or not isinstance(error.get("code"), str):
+        raise _unreadable(response, answer)
+    if error["code"] == "ok" and response.status_code < 300:
+        data = answer.get("data")
+        return data if isinstance(data, dict) else {}
+    raise refusal(
+        error["code"] if error["code"] != "ok" else f"http_{response.status_code}",
+        http_status=response.status_code,
+        log_id=text(error.get("log_id") or error.get("logid")),
+        message=text(error.get("message")) or "",
+        headers=response.headers,
+    )
+
+
+def flat_answer_of(response: httpx.Response) -> Json:
+    """Return an OAuth answer's object. After any status, a string ``error`` means that it failed.
+
+    Raises the exception that belongs to the code; TikTokUnavailable with ``sent=True`` when it cannot be read.
+    """
+    answer = parse_object(response)
+    if answer is None and response.status_code < 300 and not response.content.strip():
+        return {}
+    if answer is None:
+        raise _unreadable(response, None)
+    code = answer.get("error")
+    if isinstance(code, dict):
+        code = code.get("code")
+    if response.status_code < 300 and code in {None, "", "ok"}:
+        return answer
+    if not isinstance(code, str) or code in {"", "ok"}:
+        raise _unreadable(response, answer)
+    raise refusal(
+        code,
+        http_status=response.status_code,
+        log_id=text(answer.get("log_id")),
+        message=text(answer.get("error_description")) or "",
+        headers=response.headers,
+    )
+
+
+def malformed(response: httpx.Response, what: str) -> TikTokUnavailable:
+    """Return the exception for an accepted request whose answer lacks something; it may have had its effect."""
+    return TikTokUnavailable(
+        "malformed_answer", sent=True, http_status=response.status_code, message=f"TikTok's answer lacks {what}."
+    )
+
+
+def text(value: object) -> str | None:
+    """Return the value when it is a non-empty string."""
+    return value if isinstance(value, str) and value else None
+
+
+def _unreadable(response: httpx.Response, answer: Json | None) -> Exception:
+    status = response.status_code
+    if status < 400:
+        return malformed(response, "an error code" if answer is not None else "JSON")
+    return refusal(f"http_{status}", http_status=status, log_id=None, message="", headers=response.headers)
