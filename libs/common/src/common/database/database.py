@@ -1,0 +1,111 @@
+"""One service's database: a pool, read-only connections and transactions that tell when they have committed."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+from pydantic import SecretStr
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+STATEMENT_TIMEOUT_MS = 10_000
+IDLE_IN_TRANSACTION_TIMEOUT_MS = 15_000
+LOCK_TIMEOUT_MS = 8_000
+CONNECT_TIMEOUT_S = 5.0
+
+
+class Transaction:
+    """An open transaction, handed into a use case by the edge that commits it.
+
+    `after_commit` callbacks run once, in order, only when the commit succeeded; they must not block or raise (they wake
+    loops and relays).
+    """
+
+    def __init__(self, connection: AsyncConnection) -> None:
+        self.connection = connection
+        self._after_commit: dict[Callable[[], None], None] = {}
+
+    def after_commit(self, callback: Callable[[], None]) -> None:
+        """Call `callback` after the commit; the same callback is kept once."""
+        self._after_commit[callback] = None
+
+    def committed(self) -> None:
+        """Run the callbacks; called by `Database` alone."""
+        for callback in self._after_commit:
+            callback()
+
+
+class Database:
+    """A pool of connections to one service's PostgreSQL database.
+
+    Every session carries timeouts, so that no statement, lock wait or forgotten transaction holds rows for long.
+    """
+
+    def __init__(
+        self,
+        url: SecretStr | str,
+        *,
+        application_name: str,
+        pool_size: int = 10,
+        statement_timeout_ms: int = STATEMENT_TIMEOUT_MS,
+    ) -> None:
+        self._engine = create_async_engine(
+            async_url(url),
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=10,
+            pool_pre_ping=False,
+            pool_recycle=1800,
+            hide_parameters=True,
+            connect_args={
+                "timeout": CONNECT_TIMEOUT_S,
+                "server_settings": {
+                    "application_name": application_name,
+                    "statement_timeout": str(statement_timeout_ms),
+                    "lock_timeout": str(LOCK_TIMEOUT_MS),
+                    "idle_in_transaction_session_timeout": str(IDLE_IN_TRANSACTION_TIMEOUT_MS),
+                    "timezone": "UTC",
+                    "jit": "off",
+                },
+            },
+        )
+        self._autocommit = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    @property
+    def engine(self) -> AsyncEngine:
+        """The engine, for tests and migrations."""
+        return self._engine
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """Open a transaction; commits when the block ends, rolls back when it raises (also on cancellation)."""
+        async with self._engine.connect() as connection:
+            async with connection.begin():
+                transaction = Transaction(connection)
+                yield transaction
+            transaction.committed()
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        """Hand out a connection for single reads; each statement is its own snapshot, nothing is left open."""
+        async with self._autocommit.connect() as connection:
+            yield connection
+
+    async def ping(self) -> None:
+        """Raise unless the database answers a query."""
+        async with self.read() as connection:
+            await connection.execute(text("SELECT 1"))
+
+    async def start(self) -> None:
+        """Do nothing: connections are made on first use, and readiness tells when they cannot be."""
+
+    async def stop(self) -> None:
+        """Close all connections."""
+        await self._engine.dispose()
+
+
+def async_url(url: SecretStr | str) -> Any:
+    """Return the SQLAlchemy URL with the asyncpg driver for a `postgresql://` address."""
+    plain = url.get_secret_value() if isinstance(url, SecretStr) else url
+    return make_url(plain).set(drivername="postgresql+asyncpg")

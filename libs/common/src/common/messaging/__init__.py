@@ -1,0 +1,1 @@
+"""RabbitMQ: topology, brokers, outbox and relay, inbox, consumers, commands and their replies."""

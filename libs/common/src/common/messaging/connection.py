@@ -1,0 +1,78 @@
+"""Connections to RabbitMQ through FastStream: one for publishing, one per prefetch profile for consuming.
+
+Publishers and consumers have connections of their own, because RabbitMQ stops reading from a connection that publishes too
+fast, which would stop its acknowledgements too. Each broker uses its one default channel, since FastStream caches what it
+declared by name and not by channel.
+"""
+
+import asyncio
+import logging
+
+import structlog
+from aio_pika.abc import AbstractRobustConnection
+from faststream.rabbit import Channel, RabbitBroker
+from pydantic import SecretStr
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
+
+CONNECT_TIMEOUT_S = 5.0
+RECONNECT_INTERVAL_S = 0.5
+START_PATIENCE_S = 60.0
+PROBE_TIMEOUT_S = 2.0
+
+_log = structlog.get_logger(__name__)
+
+
+def publishing_broker(url: SecretStr, *, name: str) -> RabbitBroker:
+    """Return a broker whose publishes are confirmed and raise when returned as unroutable."""
+    return _broker(url, Channel(publisher_confirms=True, on_return_raises=True), name=name, graceful_timeout=None)
+
+
+def consuming_broker(url: SecretStr, *, prefetch: int, name: str, graceful_timeout: float) -> RabbitBroker:
+    """Return a broker whose consumers each hold at most `prefetch` unacknowledged messages."""
+    channel = Channel(prefetch_count=prefetch, publisher_confirms=False)
+    return _broker(url, channel, name=name, graceful_timeout=graceful_timeout)
+
+
+def _broker(url: SecretStr, channel: Channel, *, name: str, graceful_timeout: float | None) -> RabbitBroker:
+    return RabbitBroker(
+        url.get_secret_value(),
+        default_channel=channel,
+        timeout=CONNECT_TIMEOUT_S,
+        reconnect_interval=RECONNECT_INTERVAL_S,
+        graceful_timeout=graceful_timeout,
+        client_properties={"connection_name": name},
+        app_id=name,
+        logger=None,
+        log_level=logging.DEBUG,
+        apply_types=True,
+    )
+
+
+async def connect_patiently(broker: RabbitBroker) -> AbstractRobustConnection:
+    """Connect, retrying for a minute while RabbitMQ is not there yet; raises the last error after that."""
+    async for attempt in AsyncRetrying(
+        retry=retry_if_exception_type((OSError, asyncio.TimeoutError)),
+        wait=wait_exponential_jitter(initial=0.1, max=2.0),
+        stop=stop_after_delay(START_PATIENCE_S),
+        reraise=True,
+    ):
+        with attempt:
+            return await broker.connect()
+    raise AssertionError("unreachable: the last attempt raises")
+
+
+async def probe(connection: AbstractRobustConnection) -> str | None:
+    """Return None when the broker answers on this connection now, else the reason.
+
+    Opens and closes a channel: a round trip, since the client's own idea of being connected lags behind a cut.
+    """
+    try:
+        async with asyncio.timeout(PROBE_TIMEOUT_S):
+            transport = connection.transport
+            if transport is None:
+                return "not connected"
+            channel = await transport.connection.channel(publisher_confirms=False)
+            await channel.close()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the broker does not answer
+        return f"broker does not answer: {type(error).__name__}"
+    return None

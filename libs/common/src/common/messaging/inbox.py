@@ -1,0 +1,46 @@
+"""Inbox: makes consumers idempotent. The row is written in the transaction of the effect, so both happen once or neither."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from sqlalchemy import Table, delete, func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from common.database.database import Transaction
+
+PRUNE_BATCH = 5_000
+
+
+class Inbox:
+    """Remembers which messages a consumer (a queue's name) has handled."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    async def unseen(self, tx: Transaction, consumer: str, message_ids: Sequence[UUID]) -> set[UUID]:
+        """Mark the messages as handled and return those that had not been; concurrent duplicates wait for each other."""
+        statement = (
+            insert(self._table)
+            .values([{"consumer": consumer, "message_id": message_id} for message_id in message_ids])
+            .on_conflict_do_nothing()
+            .returning(self._table.c.message_id)
+        )
+        return set(await tx.connection.scalars(statement))
+
+    async def first_time(self, tx: Transaction, consumer: str, message_id: UUID) -> bool:
+        """Mark one message as handled; False when it had been already."""
+        return message_id in await self.unseen(tx, consumer, [message_id])
+
+    async def prune(self, tx: Transaction, older_than: timedelta, *, limit: int = PRUNE_BATCH) -> int:
+        """Remove up to `limit` rows older than the retention; returns how many."""
+        table = self._table
+        old = (
+            select(table.c.consumer, table.c.message_id)
+            .where(table.c.received_at < func.now() - older_than)
+            .limit(limit)
+            .with_for_update(skip_locked=True)
+            .subquery()
+        )
+        statement = delete(table).where(table.c.consumer == old.c.consumer, table.c.message_id == old.c.message_id)
+        return (await tx.connection.execute(statement)).rowcount

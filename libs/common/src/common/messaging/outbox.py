@@ -1,0 +1,48 @@
+"""Transactional outbox: a message is a row written with the state it tells of, so that both exist or neither does."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import Table, insert
+
+from common.contracts.context import Context
+from common.contracts.envelope import Envelope, wrap
+from common.contracts.message import Event
+from common.database.database import Transaction
+from common.messaging.topology import EVENTS
+
+
+class Outbox:
+    """Writes events of one service; the relay it wakes publishes them after the commit."""
+
+    def __init__(self, table: Table, *, service: str, wake: Callable[[], None]) -> None:
+        self._table = table
+        self._service = service
+        self._wake = wake
+
+    def envelope(self, event: Event, *, subject: str, context: Context, sequence: int | None = None) -> Envelope:
+        """Wrap an event of this service."""
+        return wrap(event, service=self._service, subject=subject, context=context, sequence=sequence)
+
+    async def emit(
+        self, tx: Transaction, event: Event, *, subject: str, context: Context, sequence: int | None = None
+    ) -> Envelope:
+        """Write one event into the transaction's outbox and return its envelope."""
+        envelope = self.envelope(event, subject=subject, context=context, sequence=sequence)
+        await self.emit_all(tx, [envelope])
+        return envelope
+
+    async def emit_all(self, tx: Transaction, envelopes: Sequence[Envelope]) -> None:
+        """Write many in one statement; the relay is woken once the transaction has committed."""
+        if not envelopes:
+            return
+        await tx.connection.execute(insert(self._table), [self._row(envelope) for envelope in envelopes])
+        tx.after_commit(self._wake)
+
+    def _row(self, envelope: Envelope) -> dict[str, Any]:
+        return {
+            "id": envelope.id,
+            "exchange": EVENTS.name,
+            "routing_key": envelope.key,
+            "body": envelope.to_bytes(),
+        }
