@@ -1,0 +1,7 @@
+"""What the local stack tells the person who started it."""
+
+from __future__ import annotations
+
+
+class StackError(Exception):
+    """Something the operator can act on; the message says what and how. Printed without a traceback."""

@@ -1,0 +1,53 @@
+"""Truthful waiting: a server is up when it answers its own protocol, not when its port is open."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import struct
+from contextlib import closing
+
+PROBE_SECONDS = 2.0
+
+
+def postgres_accepts(port: int) -> bool:
+    """Whether PostgreSQL asks for a password (a starting server answers with an error instead)."""
+    parameters = b"user\0postgres\0database\0postgres\0\0"
+    message = struct.pack("!ii", len(parameters) + 8, 196608) + parameters
+    return _answer(port, message, 1) == b"R"
+
+
+def amqp_accepts(port: int) -> bool:
+    """Whether the broker opens the AMQP 0-9-1 handshake (frame type 1, channel 0)."""
+    return _answer(port, b"AMQP\x00\x00\x09\x01", 3) == b"\x01\x00\x00"
+
+
+def tcp_accepts(port: int) -> bool:
+    """Whether something accepts connections."""
+    return _answer(port, b"", 0) is not None
+
+
+def http_ok(port: int, path: str, host: str = "127.0.0.1") -> bool:
+    """Whether GET on the path answers 200."""
+    connection = http.client.HTTPConnection(host, port, timeout=PROBE_SECONDS)
+    with closing(connection):
+        try:
+            connection.request("GET", path)
+            return connection.getresponse().status == http.client.OK
+        except (OSError, http.client.HTTPException):
+            return False
+
+
+def _answer(port: int, message: bytes, size: int) -> bytes | None:
+    try:
+        with closing(socket.create_connection(("127.0.0.1", port), timeout=PROBE_SECONDS)) as connection:
+            connection.sendall(message)
+            received = b""
+            while len(received) < size:
+                chunk = connection.recv(size - len(received))
+                if not chunk:
+                    break
+                received += chunk
+            return received
+    except OSError:
+        return None

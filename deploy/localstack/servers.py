@@ -1,0 +1,53 @@
+"""PostgreSQL and RabbitMQ alone, for tests and development.
+
+servers = start_servers(Path("/tmp/some-folder"))
+...
+servers.stop()
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from localstack.ports import Ports
+from localstack.postgres import database_url
+from localstack.rabbitmq import broker_url
+from localstack.stack import Stack
+from localstack.steps import Say, silent
+
+
+@dataclass(frozen=True)
+class Servers:
+    """Running servers: addresses with the rights to do everything (superuser, broker administrator)."""
+
+    stack: Stack
+    postgres_url: str = field(repr=False)
+    rabbitmq_url: str = field(repr=False)
+
+    def stop(self, *, remove_data: bool = True) -> None:
+        """Stop both; with `remove_data`, nothing of them stays."""
+        if remove_data:
+            self.stack.reset()
+        else:
+            self.stack.down()
+
+
+def start_servers(root: Path, ports: Ports | None = None, *, say: Say = silent) -> Servers:
+    """Start both below `root` (on free ports unless told) and wait until they accept connections.
+
+    Raises StackError when a server cannot be started or is not installed.
+    """
+    stack = Stack(root, ports or Ports.free(), servers_only=True, say=say)
+    stack.up()
+    return servers_of(stack)
+
+
+def servers_of(stack: Stack) -> Servers:
+    """Return the addresses of a running stack's servers."""
+    secrets = stack.secrets
+    return Servers(
+        stack,
+        database_url(secrets, stack.ports, "postgres"),
+        broker_url(secrets, stack.ports, "admin"),
+    )

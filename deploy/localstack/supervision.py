@@ -1,0 +1,242 @@
+"""The process manager: supervisor, with one program per process, steered over its private unix socket.
+
+Every program is a group of its own, so that adding or removing a replica never touches another one. Programs start by
+our word only (`autostart=false`): the order is ours. Once started they are restarted whenever they end, without limit.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import http.client
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import xmlrpc.client
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from localstack.errors import StackError
+from localstack.identity import Record, birth, end, read_record
+from localstack.launch import Spec
+from localstack.paths import CHECKOUT, Paths, write_private
+
+RPC_SECONDS = 60.0
+SOCKET = "supervisor.sock"
+STOP_SECONDS = {"postgres": 30, "rabbitmq": 30, "epmd": 5}
+STOP_SECONDS_SERVICE = 25
+STOP_SIGNALS = {"postgres": signal.SIGINT}
+"""SIGINT is PostgreSQL's fast shutdown: sessions are ended, everything is on disk."""
+
+PRIORITIES = {"postgres": 10, "epmd": 20, "rabbitmq": 30, "simulator": 40}
+PRIORITY_SERVICE = 100
+
+
+@dataclass(frozen=True)
+class ProcessState:
+    """What supervisor says of a program."""
+
+    name: str
+    state: str
+    pid: int
+    started_at: float
+
+    @property
+    def running(self) -> bool:
+        """Whether the process exists."""
+        return self.state == "RUNNING"
+
+
+class _Connection(http.client.HTTPConnection):
+    def __init__(self, folder: Path) -> None:
+        super().__init__("localhost", timeout=RPC_SECONDS)
+        self._folder = folder
+
+    def connect(self) -> None:
+        """Connect by a short name: the path of a socket is limited to about 100 bytes, that of a checkout is not."""
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        if not Path("/proc/self/fd").exists():
+            self.sock.connect(str(self._folder / SOCKET))
+            return
+        descriptor = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            self.sock.connect(f"/proc/self/fd/{descriptor}/{SOCKET}")
+        finally:
+            os.close(descriptor)
+
+
+class _Transport(xmlrpc.client.Transport):
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self._folder = folder
+
+    def make_connection(self, host: Any) -> http.client.HTTPConnection:  # noqa: ARG002 - the base class calls it
+        """Open a connection to the socket in the folder, whatever the host."""
+        return _Connection(self._folder)
+
+
+class Supervisor:
+    """One supervisord: its configuration, its life and its programs."""
+
+    def __init__(self, paths: Paths) -> None:
+        self._paths = paths
+        self._record = "supervisord"
+
+    @property
+    def _rpc(self) -> Any:
+        server = xmlrpc.client.ServerProxy("http://localhost/RPC2", transport=_Transport(self._paths.run))
+        return server.supervisor
+
+    def alive(self) -> bool:
+        """Whether supervisord answers."""
+        try:
+            return bool(self._rpc.getState()["statename"] == "RUNNING")
+        except (OSError, http.client.HTTPException, xmlrpc.client.Error):
+            return False
+
+    def record(self) -> Record | None:
+        """Return the daemon's own record."""
+        return read_record(self._paths.run, self._record)
+
+    def start(self, specs: Iterable[Spec]) -> None:
+        """Start supervisord with these programs known and none running."""
+        self.configure(specs)
+        configuration = self._paths.run / "supervisord.conf"
+        subprocess.run(
+            [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)],
+            cwd=self._paths.run,
+            env={key: value for key, value in os.environ.items() if not key.startswith(("COVERAGE_", "COV_"))},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=RPC_SECONDS,
+            check=True,
+        )
+        deadline = time.monotonic() + RPC_SECONDS
+        while not self.alive():
+            if time.monotonic() > deadline:
+                raise StackError(f"supervisord does not answer; see {self._paths.log / 'supervisord.log'}")
+            time.sleep(0.02)
+        pid = self._rpc.getPID()
+        Record(self._record, pid, birth(pid) or "", time.time()).write(self._paths.run)
+
+    def configure(self, specs: Iterable[Spec]) -> None:
+        """Write the configuration and the private specs."""
+        specs = list(specs)
+        known = {spec.name for spec in specs}
+        for path in self._paths.programs.glob("*.json"):
+            if path.stem not in known:
+                path.unlink()
+        sections = [self._daemon_section(), *(self._program_section(spec) for spec in specs)]
+        write_private(self._paths.run / "supervisord.conf", "\n".join(sections))
+
+    def update(self, specs: Iterable[Spec]) -> list[str]:
+        """Make the running supervisord know exactly these programs; returns the names that are new or changed.
+
+        Removed and changed ones are stopped; the others are not touched.
+        """
+        self.configure(specs)
+        added, changed, removed = self._rpc.reloadConfig()[0]
+        self.stop([*changed, *removed])
+        for name in [*changed, *removed]:
+            self._rpc.removeProcessGroup(name)
+        for name in [*changed, *added]:
+            self._rpc.addProcessGroup(name)
+        return [*changed, *added]
+
+    def states(self) -> dict[str, ProcessState]:
+        """Every known program, by name."""
+        return {
+            info["name"]: ProcessState(info["name"], info["statename"], int(info["pid"]), float(info["start"]))
+            for info in self._rpc.getAllProcessInfo()
+        }
+
+    def start_program(self, name: str) -> None:
+        """Start a program; one that runs already is left alone."""
+        try:
+            self._rpc.startProcess(name, False)
+        except xmlrpc.client.Fault as fault:
+            if "ALREADY_STARTED" not in fault.faultString:
+                raise StackError(f"{name} could not be started: {fault.faultString}") from fault
+
+    def stop(self, names: Iterable[str]) -> None:
+        """Stop programs together and wait until they have ended; those not running are fine."""
+        waiting = set(names)
+        for name in sorted(waiting):
+            try:
+                self._rpc.stopProcess(name, False)
+            except xmlrpc.client.Fault as fault:
+                if "NOT_RUNNING" not in fault.faultString and "BAD_NAME" not in fault.faultString:
+                    raise StackError(f"{name} could not be stopped: {fault.faultString}") from fault
+        deadline = time.monotonic() + max(STOP_SECONDS.values()) + 10
+        while any(state.pid for name, state in self.states().items() if name in waiting):
+            if time.monotonic() > deadline:
+                raise StackError(f"did not stop in time: {', '.join(sorted(waiting))}")
+            time.sleep(0.05)
+
+    def shutdown(self) -> None:
+        """End supervisord; whatever still runs is stopped by it, services first."""
+        record = self.record()
+        with contextlib.suppress(OSError, http.client.HTTPException, xmlrpc.client.Error):
+            self._rpc.shutdown()
+        if record is not None:
+            end([record], signal.SIGTERM, 90)
+        (self._paths.run / f"{self._record}.json").unlink(missing_ok=True)
+
+    def _daemon_section(self) -> str:
+        log = _escaped(self._paths.log / "supervisord.log")
+        lines = [
+            "[unix_http_server]",
+            f"file={SOCKET}",
+            "chmod=0600",
+            "[rpcinterface:supervisor]",
+            "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface",
+            "[supervisord]",
+            f"logfile={log}",
+            "logfile_maxbytes=5MB",
+            "logfile_backups=1",
+            f"pidfile={_escaped(self._paths.run / 'supervisord.pid')}",
+            f"childlogdir={_escaped(self._paths.log)}",
+            "minfds=4096",
+            "umask=022",
+            "identifier=cuepost",
+        ]
+        if os.geteuid() == 0:
+            lines.append("user=root")
+        return "\n".join(lines) + "\n"
+
+    def _program_section(self, spec: Spec) -> str:
+        path = spec.write(self._paths.programs)
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
+        log = _escaped(self._paths.log / f"{spec.name}.log")
+        lines = [
+            f"[program:{spec.name}]",
+            f'command="{_escaped(sys.executable)}" -m localstack.launch "{_escaped(path)}"',
+            f"directory={_escaped(CHECKOUT / 'deploy')}",
+            # Part of the configuration only so that a changed spec is a changed program.
+            f'environment=LOCALSTACK_SPEC="{digest}"',
+            "autostart=false",
+            "autorestart=true",
+            # An end is never "too quick to try again"; the launcher keeps a second between two starts.
+            "startsecs=0",
+            "startretries=1000000",
+            f"stopsignal={STOP_SIGNALS.get(spec.name, signal.SIGTERM).name.removeprefix('SIG')}",
+            f"stopwaitsecs={STOP_SECONDS.get(spec.name, STOP_SECONDS_SERVICE)}",
+            "killasgroup=true",
+            f"priority={PRIORITIES.get(spec.name, PRIORITY_SERVICE)}",
+            "redirect_stderr=true",
+            f"stdout_logfile={log}",
+            "stdout_logfile_maxbytes=20MB",
+            "stdout_logfile_backups=1",
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def _escaped(value: object) -> str:
+    """Return a value for supervisor's configuration, where `%` starts an expansion."""
+    return str(value).replace("%", "%%")

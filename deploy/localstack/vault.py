@@ -1,0 +1,70 @@
+"""The stack's own passwords and keys: made once, kept in `.local/secrets.json` (0600)."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from localstack.paths import Paths, write_private
+
+DATABASE_SERVICES = ("accounts", "scheduler", "publisher", "analytics")
+SERVICES = ("gateway", *DATABASE_SERVICES)
+BROKER_USERS = (*SERVICES, "audit", "admin")
+
+
+def load_secrets(paths: Paths) -> dict[str, Any]:
+    """Read the secrets, making those that do not exist yet; existing ones never change."""
+    try:
+        known: dict[str, Any] = json.loads(paths.secrets.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        known = {}
+    merged = _merge(known, _wanted())
+    if merged != known:
+        write_private(paths.secrets, json.dumps(merged, indent=1, sort_keys=True) + "\n")
+    return merged
+
+
+def _wanted() -> dict[str, Any]:
+    return {
+        "postgres": dict.fromkeys(("postgres", *DATABASE_SERVICES), _password),
+        "rabbitmq": dict.fromkeys(BROKER_USERS, _password),
+        "service_keys": dict.fromkeys(SERVICES, _key_pair),
+        "encryption_key": lambda: _encoded(secrets.token_bytes(32), padded=True),
+        "operation_key": lambda: _encoded(secrets.token_bytes(32)),
+        "tiktok_client_key": lambda: "sim" + secrets.token_hex(8),
+        "tiktok_client_secret": _password,
+        "demo_password": _password,
+    }
+
+
+def _merge(known: dict[str, Any], wanted: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(known)
+    for name, make in wanted.items():
+        if isinstance(make, dict):
+            merged[name] = _merge(known.get(name, {}), make)
+        elif name not in known:
+            factory: Callable[[], Any] = make
+            merged[name] = factory()
+    return merged
+
+
+def _password() -> str:
+    return secrets.token_hex(20)
+
+
+def _key_pair() -> dict[str, str]:
+    key = Ed25519PrivateKey.generate()
+    return {
+        "private": _encoded(key.private_bytes_raw()),
+        "public": _encoded(key.public_key().public_bytes_raw()),
+    }
+
+
+def _encoded(raw: bytes, *, padded: bool = False) -> str:
+    text = base64.urlsafe_b64encode(raw).decode()
+    return text if padded else text.rstrip("=")
