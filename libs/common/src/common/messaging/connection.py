@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
 
 CONNECT_TIMEOUT_S = 5.0
+HEARTBEAT_S = 10
 RECONNECT_INTERVAL_S = 0.5
 START_PATIENCE_S = 60.0
 PROBE_TIMEOUT_S = 2.0
@@ -40,7 +41,7 @@ def _broker(url: SecretStr, channel: Channel, *, name: str, graceful_timeout: fl
         timeout=CONNECT_TIMEOUT_S,
         reconnect_interval=RECONNECT_INTERVAL_S,
         graceful_timeout=graceful_timeout,
-        client_properties={"connection_name": name},
+        client_properties={"heartbeat": HEARTBEAT_S},
         app_id=name,
         logger=None,
         log_level=logging.DEBUG,

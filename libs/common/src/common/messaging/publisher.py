@@ -79,8 +79,8 @@ class MessagePublisher:
     async def publish(self, message: Outgoing, *, timeout: float = CONFIRM_TIMEOUT_S) -> None:
         """Publish and wait for the confirm.
 
-        Raises `aio_pika.exceptions.DeliveryError` when the broker refused it or a mandatory message had no queue, TimeoutError or
-        a connection error when the outcome is unknown.
+        Raises `aio_pika.exceptions.DeliveryError` when the broker refused it or a mandatory message had no queue,
+        TimeoutError or a connection error when the outcome is unknown.
         """
         async with asyncio.timeout(timeout):
             await self._broker.publish(

@@ -1,0 +1,79 @@
+"""What becomes of a message that could not be handled: a later try, or its dead-letter queue with the reason."""
+
+import structlog
+
+from common.clock import rfc3339, utc_now
+from common.errors import Permanent, Transient
+from common.messaging.incoming import ATTEMPT_HEADER, Incoming
+from common.messaging.publisher import MessagePublisher, Outgoing
+from common.messaging.topology import MAX_ATTEMPTS, dead_letter_name, retry_tier
+
+REASON_LIMIT = 500
+
+_log = structlog.get_logger(__name__)
+
+
+class Redelivery:
+    """Publishes failed messages to a retry tier or a dead-letter queue; acknowledges them only after the confirm."""
+
+    def __init__(self, publisher: MessagePublisher, *, service: str) -> None:
+        self._publisher = publisher
+        self._service = service
+
+    async def settle(self, incoming: Incoming, error: BaseException) -> bool:
+        """Send the message on and acknowledge it; returns True when it became a dead letter.
+
+        When the broker does not confirm, the error propagates and the delivery stays unacknowledged: RabbitMQ delivers it again.
+        """
+        attempt = incoming.attempt + 1
+        is_dead = isinstance(error, Permanent) or attempt >= MAX_ATTEMPTS
+        if is_dead:
+            await self._bury(incoming, error, attempt)
+        else:
+            await self._postpone(incoming, error, attempt)
+        await incoming.message.ack()
+        return is_dead
+
+    async def _postpone(self, incoming: Incoming, error: BaseException, attempt: int) -> None:
+        tier = retry_tier(attempt)
+        _log.warning("message_retry", queue=incoming.queue, attempt=attempt, tier=tier.name, reason=_reason(error))
+        await self._publisher.publish(
+            Outgoing(
+                body=incoming.body,
+                exchange=tier.exchange,
+                routing_key=incoming.queue,
+                correlation_id=incoming.message.correlation_id,
+                reply_to=incoming.message.reply_to or None,
+                message_type=incoming.message.raw_message.type,
+                headers={ATTEMPT_HEADER: attempt},
+                mandatory=True,
+            )
+        )
+
+    async def _bury(self, incoming: Incoming, error: BaseException, attempt: int) -> None:
+        _log.error("message_dead", queue=incoming.queue, attempt=attempt, reason=_reason(error))
+        await self._publisher.publish(
+            Outgoing(
+                body=incoming.body,
+                routing_key=dead_letter_name(incoming.queue),
+                correlation_id=incoming.message.correlation_id,
+                message_type=incoming.message.raw_message.type,
+                headers={
+                    ATTEMPT_HEADER: attempt,
+                    "x-cuepost-reason": _reason(error),
+                    "x-cuepost-error": type(error).__name__,
+                    "x-cuepost-queue": incoming.queue,
+                    "x-cuepost-routing-key": incoming.routing_key,
+                    "x-cuepost-service": self._service,
+                    "x-cuepost-died-at": rfc3339(utc_now()),
+                },
+                mandatory=True,
+            )
+        )
+
+
+def _reason(error: BaseException) -> str:
+    """Return what may be shown: our own errors' text; of foreign ones only the class, since their text may hold values."""
+    if isinstance(error, Permanent | Transient):
+        return str(error)[:REASON_LIMIT]
+    return type(error).__name__
