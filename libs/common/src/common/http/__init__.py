@@ -1,0 +1,1 @@
+"""HTTP as every service speaks it: app, server, internal client, problems, paging, identity."""

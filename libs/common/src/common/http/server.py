@@ -1,0 +1,89 @@
+"""Running a service: uvicorn on uvloop, ended gracefully by SIGTERM or SIGINT."""
+
+import asyncio
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import structlog
+import uvicorn
+import uvloop
+from fastapi import FastAPI
+
+from common.settings import ServiceSettings
+from common.telemetry.logs import configure_logging
+from common.telemetry.metrics import MetricsServer
+
+KEEP_ALIVE_SECONDS = 75
+"""Longer than any client of ours keeps a connection, so that none is closed under a request."""
+
+log = structlog.get_logger(__name__)
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn that ends with status 0 after a graceful stop and tells the app at once that it is stopping."""
+
+    def __init__(self, config: uvicorn.Config, app: FastAPI) -> None:
+        super().__init__(config)
+        self._app = app
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle SIGTERM and SIGINT on the event loop; a second one ends without waiting for requests."""
+        loop = asyncio.get_running_loop()
+        numbers = (signal.SIGTERM, signal.SIGINT)
+        for number in numbers:
+            loop.add_signal_handler(number, self._asked_to_stop, number)
+        try:
+            yield
+        finally:
+            for number in numbers:
+                loop.remove_signal_handler(number)
+
+    def _asked_to_stop(self, number: signal.Signals) -> None:
+        if self.should_exit:
+            self.force_exit = True
+        self.should_exit = True
+        self._app.state.stopping.set()
+        log.info("asked_to_stop", signal=number.name)
+
+
+async def serve(app: FastAPI, settings: ServiceSettings) -> None:
+    """Serve until asked to stop.
+
+    The grace time is split: requests under way get up to half of SHUTDOWN_GRACE_SECONDS to finish, then the components get the
+    other half. SystemExit 3 when a component failed to start or the address is taken.
+    """
+    half = settings.shutdown_grace_seconds / 2
+    app.state.component_stop_seconds = half
+    config = uvicorn.Config(
+        app,
+        host=settings.http_host,
+        port=settings.http_port,
+        loop="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        ws="none",
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=max(1, round(half)),
+    )
+    metrics = MetricsServer(settings.metrics_port, host=settings.http_host)
+    await metrics.start()
+    try:
+        await _Server(config, app).serve()
+    finally:
+        await metrics.stop()
+
+
+def run(build: Callable[[], tuple[FastAPI, ServiceSettings]]) -> None:
+    """Run a service: `build` reads the settings, wires everything and returns the app; it is called inside the event loop."""
+
+    async def main() -> None:
+        app, settings = build()
+        configure_logging(settings.service, settings.log_level, settings.log_format, instance=settings.instance)
+        await serve(app, settings)
+
+    uvloop.run(main())

@@ -1,0 +1,1 @@
+"""Logs without secrets, metrics on a port of their own."""
