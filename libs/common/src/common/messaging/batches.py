@@ -33,14 +33,14 @@ class BatchHandler(Generic[T]):
     """A component that gathers deliveries of one queue and handles them in one transaction.
 
     `decode` turns an envelope into what `handle` takes and raises `Permanent` for what it cannot; `handle` sees each message once
-    (inbox), in no promised order.
+    (inbox), in no promised order. Without an inbox it sees redeliveries too, and its effect deduplicates by the envelope's id.
     """
 
     def __init__(
         self,
         queue: str,
         database: Database,
-        inbox: Inbox,
+        inbox: Inbox | None,
         *,
         decode: Decode[T],
         handle: HandleBatch[T],
@@ -113,7 +113,8 @@ class BatchHandler(Generic[T]):
     async def _handle_once(self, batch: Sequence[_Waiting[T]]) -> None:
         by_id = {waiting.envelope.id: waiting for waiting in batch}
         async with self._database.transaction() as tx:
-            unseen = await self._inbox.unseen(tx, self._queue_name, sorted(by_id))
+            ids = sorted(by_id)
+            unseen = set(ids) if self._inbox is None else await self._inbox.unseen(tx, self._queue_name, ids)
             fresh = [(waiting.item, waiting.envelope) for waiting in by_id.values() if waiting.envelope.id in unseen]
             if fresh:
                 await self._handle_batch(tx, fresh)

@@ -1,0 +1,55 @@
+"""Takes every event of the product off `analytics.all_events`."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from uuid import UUID
+
+from analytics.domain.event import Event
+from analytics.usecases.record_events import record_events
+from common.contracts.envelope import Envelope
+from common.database import Transaction
+from common.errors import Permanent
+from common.messaging.topology import events_queue
+
+ALL_EVENTS = events_queue("analytics.all_events", "#", prefetch=500)
+
+
+def decode(envelope: Envelope) -> Event:
+    """Turn any envelope into an event, of a known type or not; raises `Permanent` when its time names no instant."""
+    return Event(
+        id=envelope.id,
+        key=envelope.key,
+        source=envelope.source,
+        subject=envelope.subject,
+        time=_instant(envelope.time),
+        user_id=envelope.userid or _user_of(envelope),
+        actor=envelope.actor,
+        client_ip=envelope.clientip,
+        user_agent=envelope.useragent,
+        correlation_id=envelope.correlationid,
+        causation_id=envelope.causationid,
+        sequence=int(envelope.sequence) if envelope.sequence is not None else None,
+        data=envelope.data,
+    )
+
+
+async def handle_all_events(tx: Transaction, batch: Sequence[tuple[Event, Envelope]]) -> None:
+    """Store a batch of deliveries; the edge commits, and acknowledges after that."""
+    await record_events(tx, [event for event, _ in batch])
+
+
+def _instant(time: datetime) -> datetime:
+    if time.tzinfo is None:
+        raise Permanent("not an envelope: time has no offset")
+    try:
+        return time.astimezone(UTC)
+    except OverflowError:
+        raise Permanent("not an envelope: time is out of range") from None
+
+
+def _user_of(envelope: Envelope) -> UUID | None:
+    """Return the user whom the data name: a refused login has no user yet, but may concern one."""
+    try:
+        return UUID(envelope.data["user_id"])
+    except (KeyError, ValueError, TypeError, AttributeError):
+        return None

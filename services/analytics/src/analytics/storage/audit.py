@@ -1,0 +1,75 @@
+"""The audit trail as a list: a user's own events, newest first."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Select, func, literal, select, tuple_
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from analytics.storage.tables import events
+
+
+@dataclass(frozen=True, slots=True)
+class AuditQuery:
+    """Whose events, and which of them; `since` is inclusive, `until` exclusive."""
+
+    user_id: UUID
+    action: str | None = None
+    object_type: str | None = None
+    object_id: UUID | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AuditRecord:
+    """One row of the trail, as stored."""
+
+    id: UUID
+    time: datetime
+    source: str
+    user_id: UUID
+    actor: str | None
+    action: str
+    object_type: str
+    object_id: str | None
+    result: str
+    reason: str | None
+    client_ip: str | None
+    user_agent: str | None
+    correlation_id: str | None
+    changes: dict[str, Any] | None
+
+
+async def newest(
+    connection: AsyncConnection, query: AuditQuery, *, before: tuple[datetime, UUID] | None, limit: int
+) -> list[AuditRecord]:
+    """Return up to `limit` records older than `before` (time and id), newest first."""
+    statement = _matching(select(*(events.c[name] for name in AuditRecord.__slots__)), query)
+    if before is not None:
+        statement = statement.where(tuple_(events.c.time, events.c.id) < tuple_(*map(literal, before)))
+    statement = statement.order_by(events.c.time.desc(), events.c.id.desc()).limit(limit)
+    return [AuditRecord(**row) for row in (await connection.execute(statement)).mappings()]
+
+
+async def count(connection: AsyncConnection, query: AuditQuery, *, cap: int) -> int:
+    """Return how many records match, counting no further than `cap`."""
+    matching = _matching(select(literal(1)).select_from(events), query).limit(cap).subquery()
+    return int(await connection.scalar(select(func.count()).select_from(matching)) or 0)
+
+
+def _matching(statement: Select[Any], query: AuditQuery) -> Select[Any]:
+    conditions = [events.c.user_id == query.user_id]
+    if query.action is not None:
+        conditions.append(events.c.action == query.action)
+    if query.object_type is not None:
+        conditions.append(events.c.object_type == query.object_type)
+    if query.object_id is not None:
+        conditions.append(events.c.object_id == str(query.object_id))
+    if query.since is not None:
+        conditions.append(events.c.time >= query.since)
+    if query.until is not None:
+        conditions.append(events.c.time < query.until)
+    return statement.where(*conditions)
