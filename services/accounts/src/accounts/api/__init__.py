@@ -1,0 +1,1 @@
+"""Internal HTTP: decode, authorise, open the transaction, call the use case, encode."""

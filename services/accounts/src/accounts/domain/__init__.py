@@ -1,0 +1,1 @@
+"""Rules of users, sessions, scopes and TikTok accounts: pure, no I/O."""

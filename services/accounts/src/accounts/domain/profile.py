@@ -1,0 +1,42 @@
+"""A creator's profile as TikTok showed it."""
+
+import unicodedata
+from dataclasses import dataclass
+
+NAME_MAX = 200
+URL_MAX = 2048
+COUNT_MAX = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Profile and counters of a creator; what the granted scopes do not show is None."""
+
+    open_id: str
+    union_id: str | None = None
+    username: str | None = None
+    display_name: str | None = None
+    avatar_url: str | None = None
+    follower_count: int | None = None
+    following_count: int | None = None
+    likes_count: int | None = None
+    video_count: int | None = None
+
+
+def clean_text(value: str | None, limit: int) -> str | None:
+    """Return text from outside as the database can keep it: no NUL, no lone surrogate, at most `limit` characters."""
+    if value is None:
+        return None
+    return value.replace("\x00", "").encode("utf-8", "replace").decode("utf-8")[:limit] or None
+
+
+def clean_count(value: int | None) -> int | None:
+    """Return a counter within 0 and what a bigint holds."""
+    return None if value is None else min(max(value, 0), COUNT_MAX)
+
+
+def search_text(*parts: str | None) -> str:
+    """Return what a search looks in: case folded, accents removed, so that `Jose` finds `José`."""
+    joined = " ".join(part for part in parts if part)
+    decomposed = unicodedata.normalize("NFKD", joined.casefold())
+    return "".join(character for character in decomposed if not unicodedata.combining(character))

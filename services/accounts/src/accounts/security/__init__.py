@@ -1,0 +1,1 @@
+"""Secrets at rest and in transit: passwords, sealed tokens, opaque tokens, signing keys."""

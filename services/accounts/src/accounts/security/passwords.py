@@ -1,0 +1,62 @@
+"""Passwords: argon2id, in threads of their own so that hashing never blocks the event loop."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import TypeVar
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+from pydantic import SecretStr
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Argon2Cost:
+    """How expensive one hash is."""
+
+    time: int
+    memory_kib: int
+    parallelism: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a password fits, and whether its hash is to be made anew with today's parameters."""
+
+    fits: bool
+    outdated: bool = False
+
+
+class Passwords:
+    """Hashes and verifies; at most `threads` at once, each with the memory of one hash."""
+
+    def __init__(self, cost: Argon2Cost, *, threads: int = 2) -> None:
+        self._hasher = PasswordHasher(time_cost=cost.time, memory_cost=cost.memory_kib, parallelism=cost.parallelism)
+        self._executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="argon2")
+        self._dummy = self._hasher.hash("no user has this password")
+
+    async def hash(self, password: SecretStr) -> str:
+        """Return the encoded hash with its parameters and salt."""
+        return await self._run(lambda: self._hasher.hash(password.get_secret_value()))
+
+    async def verify(self, stored: str | None, password: SecretStr) -> Verdict:
+        """Compare; without a stored hash (unknown user) the same work is done against a dummy, and never fits."""
+        verdict = await self._run(lambda: self._verify(stored or self._dummy, password))
+        return verdict if stored is not None else Verdict(fits=False)
+
+    def close(self) -> None:
+        """End the threads; hashes under way are finished."""
+        self._executor.shutdown(wait=True)
+
+    def _verify(self, stored: str, password: SecretStr) -> Verdict:
+        try:
+            self._hasher.verify(stored, password.get_secret_value())
+        except (VerificationError, InvalidHashError):
+            return Verdict(fits=False)
+        return Verdict(fits=True, outdated=self._hasher.check_needs_rehash(stored))
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)

@@ -1,0 +1,148 @@
+"""Token pairs of TikTok accounts and the lease under which one process at a time refreshes a pair.
+
+A pair is known by `pair_id`: whoever stores a result says which pair it came from, and changes nothing when another pair has
+taken its place meanwhile.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, and_, func, or_, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from accounts.domain.account import AccountStatus
+from accounts.domain.token_life import TokenLife
+from accounts.storage.tables import account_tokens, tiktok_accounts
+
+_tokens = account_tokens
+
+
+@dataclass(frozen=True, slots=True)
+class SealedPair:
+    """A pair of sealed tokens to store."""
+
+    pair_id: UUID
+    access_token: bytes = field(repr=False)
+    refresh_token: bytes = field(repr=False)
+    life: TokenLife
+    refresh_expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPair:
+    """The current pair of an account, judged by the database's clock."""
+
+    account_id: UUID
+    user_id: UUID
+    pair_id: UUID
+    access_token: bytes = field(repr=False)
+    refresh_token: bytes = field(repr=False)
+    expires_at: datetime
+    seconds_left: float
+    refresh_due: bool
+    status: AccountStatus
+    scopes: tuple[str, ...]
+    open_id: str
+    username: str
+
+
+async def store_new_pair(connection: AsyncConnection, account_id: UUID, pair: SealedPair) -> None:
+    """Put a pair from a new grant in the place of any other."""
+    values = _values(pair)
+    statement = insert(_tokens).values(account_id=account_id, **values)
+    await connection.execute(statement.on_conflict_do_update(index_elements=[_tokens.c.account_id], set_=values))
+
+
+async def replace_pair(connection: AsyncConnection, account_id: UUID, *, old_pair_id: UUID, pair: SealedPair) -> bool:
+    """Put a refreshed pair in the place of the one it came from; False when that is no longer the current one."""
+    statement = (
+        update(_tokens).where(_tokens.c.account_id == account_id, _tokens.c.pair_id == old_pair_id).values(**_values(pair))
+    )
+    return bool((await connection.execute(statement)).rowcount)
+
+
+async def find_pair(connection: AsyncConnection, account_id: UUID) -> StoredPair | None:
+    """Return the current pair of a connected account."""
+    account = tiktok_accounts
+    statement = (
+        select(
+            account.c.user_id,
+            account.c.status,
+            account.c.scopes,
+            account.c.open_id,
+            account.c.username,
+            _tokens,
+            func.extract("epoch", _tokens.c.expires_at - func.now()).label("seconds_left"),
+            (_tokens.c.refresh_due_at <= func.now()).label("refresh_due"),
+        )
+        .join_from(account, _tokens, _tokens.c.account_id == account.c.id)
+        .where(account.c.id == account_id, account.c.disconnected_at.is_(None))
+    )
+    row = (await connection.execute(statement)).one_or_none()
+    return None if row is None else _stored(row)
+
+
+async def lock_pair(connection: AsyncConnection, account_id: UUID, pair_id: UUID) -> bool:
+    """Lock the account's pair; False when it is not this one any more."""
+    statement = (
+        select(_tokens.c.account_id).where(_tokens.c.account_id == account_id, _tokens.c.pair_id == pair_id).with_for_update()
+    )
+    return await connection.scalar(statement) is not None
+
+
+async def take_lease(connection: AsyncConnection, account_id: UUID, *, pair_id: UUID, lease_id: UUID, life: timedelta) -> bool:
+    """Take the sole right to refresh this pair for `life`; False while another holds it, or the pair has changed."""
+    statement = (
+        update(_tokens)
+        .where(
+            _tokens.c.account_id == account_id,
+            _tokens.c.pair_id == pair_id,
+            or_(_tokens.c.lease_until.is_(None), _tokens.c.lease_until <= func.now()),
+        )
+        .values(lease_id=lease_id, lease_until=func.now() + life)
+    )
+    return bool((await connection.execute(statement)).rowcount)
+
+
+async def release_lease(connection: AsyncConnection, account_id: UUID, lease_id: UUID) -> None:
+    """Give the right back when the refresh brought nothing."""
+    statement = (
+        update(_tokens)
+        .where(and_(_tokens.c.account_id == account_id, _tokens.c.lease_id == lease_id))
+        .values(lease_id=None, lease_until=None)
+    )
+    await connection.execute(statement)
+
+
+def _values(pair: SealedPair) -> dict[str, Any]:
+    return {
+        "pair_id": pair.pair_id,
+        "access_token_sealed": pair.access_token,
+        "refresh_token_sealed": pair.refresh_token,
+        "obtained_at": pair.life.obtained_at,
+        "refresh_due_at": pair.life.refresh_due_at,
+        "expires_at": pair.life.expires_at,
+        "refresh_expires_at": pair.refresh_expires_at,
+        "lease_id": None,
+        "lease_until": None,
+    }
+
+
+def _stored(row: Row[Any]) -> StoredPair:
+    return StoredPair(
+        account_id=row.account_id,
+        user_id=row.user_id,
+        pair_id=row.pair_id,
+        access_token=row.access_token_sealed,
+        refresh_token=row.refresh_token_sealed,
+        expires_at=row.expires_at,
+        seconds_left=float(row.seconds_left),
+        refresh_due=row.refresh_due,
+        status=AccountStatus(row.status),
+        scopes=tuple(row.scopes),
+        open_id=row.open_id,
+        username=row.username,
+    )

@@ -1,0 +1,120 @@
+"""API keys, stored by the hash of their secret."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import ColumnElement, Row, and_, func, insert, or_, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from accounts.domain.api_key import ApiKey
+from accounts.storage.tables import api_keys
+
+_SHOWN = (
+    api_keys.c.id,
+    api_keys.c.user_id,
+    api_keys.c.name,
+    api_keys.c.prefix,
+    api_keys.c.scopes,
+    api_keys.c.created_at,
+    api_keys.c.expires_at,
+    api_keys.c.last_used_at,
+)
+_USE_WRITTEN_EVERY = timedelta(minutes=1)
+_USE_TOLD_EVERY = timedelta(hours=1)
+
+
+def _live() -> ColumnElement[bool]:
+    return and_(api_keys.c.revoked_at.is_(None), or_(api_keys.c.expires_at.is_(None), api_keys.c.expires_at > func.now()))
+
+
+async def insert_api_key(
+    connection: AsyncConnection,
+    *,
+    key_id: UUID,
+    user_id: UUID,
+    name: str,
+    prefix: str,
+    key_hash: bytes,
+    scopes: Sequence[str],
+    expires_at: datetime | None,
+) -> ApiKey:
+    """Store a key and return it without its secret."""
+    statement = insert(api_keys).values(
+        id=key_id,
+        user_id=user_id,
+        name=name,
+        prefix=prefix,
+        key_hash=key_hash,
+        scopes=list(scopes),
+        expires_at=expires_at,
+    )
+    return _api_key((await connection.execute(statement.returning(*_SHOWN))).one())
+
+
+async def list_api_keys(connection: AsyncConnection, user_id: UUID, *, limit: int, before: UUID | None) -> list[ApiKey]:
+    """Return up to `limit` of the user's keys that were not revoked, newest first, older than `before`."""
+    statement = select(*_SHOWN).where(api_keys.c.user_id == user_id, api_keys.c.revoked_at.is_(None))
+    if before is not None:
+        statement = statement.where(api_keys.c.id < before)
+    rows = await connection.execute(statement.order_by(api_keys.c.id.desc()).limit(limit))
+    return [_api_key(row) for row in rows]
+
+
+async def count_api_keys(connection: AsyncConnection, user_id: UUID) -> int:
+    """Return how many keys of the user were not revoked."""
+    statement = select(func.count()).where(api_keys.c.user_id == user_id, api_keys.c.revoked_at.is_(None))
+    return int(await connection.scalar(statement) or 0)
+
+
+async def find_live_key(connection: AsyncConnection, key_hash: bytes) -> ApiKey | None:
+    """Return the key with this secret when it may be used now."""
+    statement = select(*_SHOWN).where(api_keys.c.key_hash == key_hash, _live())
+    row = (await connection.execute(statement)).one_or_none()
+    return None if row is None else _api_key(row)
+
+
+async def is_key_live(connection: AsyncConnection, key_id: UUID) -> bool:
+    """Return whether the key may be used now."""
+    return await connection.scalar(select(api_keys.c.id).where(api_keys.c.id == key_id, _live())) is not None
+
+
+async def note_use(connection: AsyncConnection, key_id: UUID) -> bool:
+    """Store that the key is used (at most once a minute); returns whether to tell of it (at most once an hour)."""
+    told = (
+        update(api_keys)
+        .where(
+            api_keys.c.id == key_id,
+            or_(api_keys.c.use_told_at.is_(None), api_keys.c.use_told_at < func.now() - _USE_TOLD_EVERY),
+        )
+        .values(use_told_at=func.now(), last_used_at=func.now())
+    )
+    if (await connection.execute(told)).rowcount:
+        return True
+    noted = update(api_keys).where(api_keys.c.id == key_id, api_keys.c.last_used_at < func.now() - _USE_WRITTEN_EVERY)
+    await connection.execute(noted.values(last_used_at=func.now()))
+    return False
+
+
+async def revoke_api_key(connection: AsyncConnection, user_id: UUID, key_id: UUID) -> bool:
+    """Revoke the user's key; False when there is none, or it was revoked already."""
+    statement = (
+        update(api_keys)
+        .where(api_keys.c.id == key_id, api_keys.c.user_id == user_id, api_keys.c.revoked_at.is_(None))
+        .values(revoked_at=func.now())
+    )
+    return bool((await connection.execute(statement)).rowcount)
+
+
+def _api_key(row: Row[Any]) -> ApiKey:
+    return ApiKey(
+        id=row.id,
+        user_id=row.user_id,
+        name=row.name,
+        prefix=row.prefix,
+        scopes=tuple(row.scopes),
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        last_used_at=row.last_used_at,
+    )

@@ -1,0 +1,34 @@
+"""Removal of what has outlived its use, in batches that hold locks for milliseconds."""
+
+from datetime import timedelta
+
+from sqlalchemy import ColumnElement, Table, and_, delete, func, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from accounts.domain.throttle import FORGET_AFTER
+from accounts.storage.tables import api_keys, login_throttles, oauth_states, refresh_tokens, sessions
+
+BATCH = 1_000
+SESSIONS_KEPT = timedelta(days=7)
+API_KEYS_KEPT = timedelta(days=90)
+
+
+def _outlived() -> tuple[tuple[Table, ColumnElement[bool]], ...]:
+    return (
+        (oauth_states, oauth_states.c.expires_at < func.now()),
+        (login_throttles, login_throttles.c.last_failed_at < func.now() - FORGET_AFTER),
+        (refresh_tokens, refresh_tokens.c.expires_at < func.now()),
+        (sessions, sessions.c.expires_at < func.now() - SESSIONS_KEPT),
+        (api_keys, and_(api_keys.c.revoked_at.is_not(None), api_keys.c.revoked_at < func.now() - API_KEYS_KEPT)),
+    )
+
+
+async def remove_outlived(connection: AsyncConnection, *, batch: int = BATCH) -> tuple[int, bool]:
+    """Remove up to `batch` rows of each table; returns how many, and whether some table may hold more."""
+    removed, more = 0, False
+    for table, outlived in _outlived():
+        key = next(iter(table.primary_key.columns))
+        old = select(key).where(outlived).limit(batch).with_for_update(skip_locked=True)
+        count = (await connection.execute(delete(table).where(key.in_(old)))).rowcount
+        removed, more = removed + count, more or count == batch
+    return removed, more

@@ -1,0 +1,47 @@
+"""What was revoked: sessions and API keys in one list by time."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from sqlalchemy import func, literal, select, union_all
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from accounts.storage.tables import api_keys, sessions
+
+OVERLAP = timedelta(seconds=30)
+"""Longer than any transaction lives: a revocation is stamped when its transaction begins and seen when it has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """A revoked session or API key; refused by its id until its last token has ended."""
+
+    kind: str
+    id: UUID
+    revoked_at: datetime
+    tokens_expire_at: datetime
+
+
+async def revocations_since(
+    connection: AsyncConnection, since: datetime, *, key_token_life: timedelta, limit: int
+) -> list[Revocation]:
+    """Return up to `limit` revocations from `since` on, oldest first."""
+    of_sessions = select(
+        literal("session").label("kind"), sessions.c.id, sessions.c.revoked_at, sessions.c.tokens_expire_at
+    ).where(sessions.c.revoked_at >= since)
+    of_keys = select(
+        literal("api_key").label("kind"),
+        api_keys.c.id,
+        api_keys.c.revoked_at,
+        (api_keys.c.revoked_at + key_token_life).label("tokens_expire_at"),
+    ).where(api_keys.c.revoked_at >= since)
+    both = union_all(of_sessions, of_keys).subquery()
+    statement = select(both).order_by(both.c.revoked_at, both.c.id).limit(limit)
+    return [Revocation(*row) for row in await connection.execute(statement)]
+
+
+async def safe_horizon(connection: AsyncConnection) -> datetime:
+    """Return the time up to which every revocation is visible by now."""
+    horizon: datetime = (await connection.execute(select(func.now() - OVERLAP))).scalar_one()
+    return horizon

@@ -1,0 +1,172 @@
+"""Tables of the accounts database. Secrets are in them only sealed (`*_sealed`) or hashed (`*_hash`)."""
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from common.database.tables import inbox_table, new_metadata, outbox_table
+
+metadata = new_metadata()
+outbox_messages = outbox_table(metadata)
+inbox_messages = inbox_table(metadata)
+
+_Moment = DateTime(timezone=True)
+
+
+def _created() -> Column[object]:
+    return Column("created_at", _Moment, nullable=False, server_default=func.now())
+
+
+def _user() -> Column[object]:
+    return Column("user_id", Uuid, ForeignKey("users.id", ondelete="CASCADE"), nullable=False)
+
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("email", Text, nullable=False),
+    Column("email_key", Text, nullable=False, unique=True),
+    Column("username", Text, nullable=False),
+    Column("password_hash", Text, nullable=False),
+    Column("timezone", Text, nullable=False),
+    _created(),
+    Column("updated_at", _Moment, nullable=False, server_default=func.now()),
+)
+
+login_throttles = Table(
+    "login_throttles",
+    metadata,
+    Column("subject_hash", LargeBinary, primary_key=True),
+    Column("failures", Integer, nullable=False),
+    Column("blocked_until", _Moment, nullable=False),
+    Column("last_failed_at", _Moment, nullable=False),
+    Index(None, "last_failed_at"),
+)
+
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _user(),
+    _created(),
+    Column("expires_at", _Moment, nullable=False),
+    Column("revoked_at", _Moment),
+    Column("revoke_reason", Text),
+    Column("tokens_expire_at", _Moment),
+    Index(None, "user_id"),
+    Index(None, "expires_at"),
+    Index(None, "revoked_at", postgresql_where=text("revoked_at IS NOT NULL")),
+)
+
+refresh_tokens = Table(
+    "refresh_tokens",
+    metadata,
+    Column("token_hash", LargeBinary, primary_key=True),
+    Column("session_id", Uuid, ForeignKey("sessions.id", ondelete="CASCADE"), nullable=False),
+    _created(),
+    Column("expires_at", _Moment, nullable=False),
+    Column("used_at", _Moment),
+    Index(None, "session_id"),
+    Index(None, "expires_at"),
+)
+
+api_keys = Table(
+    "api_keys",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _user(),
+    Column("name", Text, nullable=False),
+    Column("prefix", Text, nullable=False),
+    Column("key_hash", LargeBinary, nullable=False, unique=True),
+    Column("scopes", ARRAY(Text), nullable=False),
+    _created(),
+    Column("expires_at", _Moment),
+    Column("last_used_at", _Moment),
+    Column("use_told_at", _Moment),
+    Column("revoked_at", _Moment),
+    Index(None, "user_id"),
+    Index(None, "revoked_at", postgresql_where=text("revoked_at IS NOT NULL")),
+)
+
+signing_keys = Table(
+    "signing_keys",
+    metadata,
+    Column("kid", Text, primary_key=True),
+    Column("public_key", LargeBinary, nullable=False),
+    Column("private_key_sealed", LargeBinary, nullable=False),
+    _created(),
+    Column("active_from", _Moment, nullable=False, server_default=func.now()),
+    Column("retired_at", _Moment),
+)
+
+oauth_states = Table(
+    "oauth_states",
+    metadata,
+    Column("state_hash", LargeBinary, primary_key=True),
+    _user(),
+    Column("code_verifier_sealed", LargeBinary, nullable=False),
+    Column("return_url", Text),
+    _created(),
+    Column("expires_at", _Moment, nullable=False),
+    Index(None, "expires_at"),
+)
+
+tiktok_accounts = Table(
+    "tiktok_accounts",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    _user(),
+    Column("open_id", Text, nullable=False),
+    Column("union_id", Text),
+    Column("username", Text, nullable=False),
+    Column("display_name", Text, nullable=False),
+    Column("avatar_url", Text),
+    Column("search_text", Text, nullable=False),
+    Column("status", Text, nullable=False),
+    Column("scopes", ARRAY(Text), nullable=False),
+    Column("follower_count", BigInteger, nullable=False, server_default="0"),
+    Column("following_count", BigInteger, nullable=False, server_default="0"),
+    Column("likes_count", BigInteger, nullable=False, server_default="0"),
+    Column("video_count", BigInteger, nullable=False, server_default="0"),
+    Column("last_synced_at", _Moment),
+    Column("last_error", Text),
+    Column("version", Integer, nullable=False),
+    _created(),
+    Column("updated_at", _Moment, nullable=False, server_default=func.now()),
+    Column("disconnected_at", _Moment),
+    CheckConstraint("status IN ('active', 'inactive', 'expired')", name="status"),
+    UniqueConstraint("user_id", "open_id"),
+    Index("uq_tiktok_accounts_open_id_connected", "open_id", unique=True, postgresql_where=text("disconnected_at IS NULL")),
+    Index("ix_tiktok_accounts_user_id_id_connected", "user_id", "id", postgresql_where=text("disconnected_at IS NULL")),
+)
+
+account_tokens = Table(
+    "account_tokens",
+    metadata,
+    Column("account_id", Uuid, ForeignKey("tiktok_accounts.id", ondelete="CASCADE"), primary_key=True),
+    Column("pair_id", Uuid, nullable=False),
+    Column("access_token_sealed", LargeBinary, nullable=False),
+    Column("refresh_token_sealed", LargeBinary, nullable=False),
+    Column("obtained_at", _Moment, nullable=False),
+    Column("refresh_due_at", _Moment, nullable=False),
+    Column("expires_at", _Moment, nullable=False),
+    Column("refresh_expires_at", _Moment, nullable=False),
+    Column("lease_id", Uuid),
+    Column("lease_until", _Moment),
+    Index(None, "refresh_due_at"),
+)

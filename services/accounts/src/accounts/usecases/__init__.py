@@ -1,0 +1,1 @@
+"""One verb per file, in one transaction handed in by the edge."""
