@@ -14,7 +14,7 @@ CHECK_TIMEOUT_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """A readiness check: `run` returns when fine and raises otherwise (a database's ping); it gets 2 seconds."""
+    """A readiness check: `run` returns when fine, and otherwise the reason as text or raises; it gets 2 seconds."""
 
     name: str
     run: Callable[[], Awaitable[object]]
@@ -24,12 +24,12 @@ class Check:
         """Return None when fine, else why not (kind of error only: messages may hold addresses)."""
         try:
             async with asyncio.timeout(self.timeout_seconds):
-                await self.run()
+                result = await self.run()
         except TimeoutError:
             return f"no answer within {self.timeout_seconds:g} s"
         except Exception as error:  # noqa: BLE001 - any failure makes the service not ready, and is told
             return type(error).__name__
-        return None
+        return result if isinstance(result, str) else None
 
 
 async def readiness(components: Sequence[Component], checks: Sequence[Check]) -> dict[str, str | None]:
