@@ -3,38 +3,146 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+from localstack.blueprint import Blueprint
 from localstack.errors import StackError
-from localstack.paths import CHECKOUT
+from localstack.paths import CHECKOUT, Paths
+from localstack.process_table import rows, table
+from localstack.ready import make_ready, ready_block
 from localstack.servers import servers_of, start_servers
+from localstack.service_environment import program_environment
 from localstack.stack import Stack
+from localstack.startup import migrate
+from localstack.vault import DATABASE_SERVICES
+
+Command = Callable[[argparse.Namespace], int]
 
 
 def main() -> int:
     """Run one command; returns the exit code. A StackError is told without a traceback."""
-    parser = argparse.ArgumentParser(prog="localstack", description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    servers = commands.add_parser("servers", help="start PostgreSQL and RabbitMQ alone and print their addresses")
-    servers.add_argument("--root", type=Path, default=CHECKOUT / ".local" / "servers", help="folder of their data")
-    servers.add_argument("--stop", action="store_true", help="stop them and remove their data")
-    options = parser.parse_args()
+    options = _parser().parse_args()
+    command: Command = options.run
     try:
-        return _servers(options.root, stop=options.stop)
+        return command(options)
     except StackError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        return 130
 
 
-def _servers(root: Path, *, stop: bool) -> int:
-    if stop:
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="localstack", description=__doc__)
+    commands = parser.add_subparsers(required=True)
+
+    def add(name: str, run: Command, text: str) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=text, description=text)
+        added.set_defaults(run=run)
+        return added
+
+    add("up", _up, "start the whole system")
+    add("down", _down, "stop everything; data stays")
+    add("reset", _reset, "stop everything and remove the data")
+    add("ps", _ps, "show the processes, their memory and its sum")
+    add("migrate", _migrate, "bring every database to its newest version")
+    logs = add("logs", _logs, "follow the logs of all programs, or of one service")
+    logs.add_argument("service", nargs="?", default="")
+    logs.add_argument("--lines", type=int, default=20, help="how many earlier lines to show")
+    scale = add("scale", _scale, "set the number of replicas: publisher=3")
+    scale.add_argument("replicas", nargs="+", metavar="SERVICE=N")
+    run = add("run", _run, "run a command with a service's settings in its environment")
+    run.add_argument("service")
+    run.add_argument("arguments", nargs=argparse.REMAINDER)
+    servers = add("servers", _servers, "start PostgreSQL and RabbitMQ alone and print their addresses")
+    servers.add_argument("--root", type=Path, default=CHECKOUT / ".local" / "servers", help="folder of their data")
+    servers.add_argument("--stop", action="store_true", help="stop them and remove their data")
+    return parser
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _up(_options: argparse.Namespace) -> int:
+    began = time.monotonic()
+    before = Blueprint.load(Paths(CHECKOUT))
+    stack = Stack(CHECKOUT, blueprint=Blueprint.from_environment(os.environ, before), say=_say)
+    _say("Starting Cuepost")
+    stack.up()
+    key = make_ready(stack)
+    _say(ready_block(stack, key, time.monotonic() - began))
+    return 0
+
+
+def _down(_options: argparse.Namespace) -> int:
+    Stack.saved(CHECKOUT).down()
+    _say("Cuepost is down; its data stays (make reset removes it).")
+    return 0
+
+
+def _reset(_options: argparse.Namespace) -> int:
+    Stack.saved(CHECKOUT).reset()
+    _say("Cuepost is down and its data is gone.")
+    return 0
+
+
+def _ps(_options: argparse.Namespace) -> int:
+    found = rows(Stack.saved(CHECKOUT))
+    _say(table(found) if found else "Cuepost is down; start it with: make up")
+    return 0
+
+
+def _migrate(_options: argparse.Namespace) -> int:
+    stack = Stack.saved(CHECKOUT)
+    if not stack.states():
+        raise StackError("the stack does not run; start it with: make up")
+    for service in DATABASE_SERVICES:
+        migrate(stack.blueprint, stack.secrets, service)
+        _say(f"  migrations of {service} up to date")
+    return 0
+
+
+def _logs(options: argparse.Namespace) -> int:
+    folder = Stack.saved(CHECKOUT).paths.log
+    name = options.service
+    files = sorted(p for p in folder.glob("*.log") if not name or p.stem == name or p.stem.rpartition("-")[0] == name)
+    if not files:
+        raise StackError(f"no logs of {name or 'anything'} below {folder}")
+    command = ["tail", "-n", str(options.lines), "-F", *(str(path) for path in files)]
+    os.execvp(command[0], command)  # noqa: S606 - following files is what tail is for
+
+
+def _scale(options: argparse.Namespace) -> int:
+    stack = Stack.saved(CHECKOUT, say=_say)
+    for text in options.replicas:
+        service, _, count = text.partition("=")
+        if not count.isdigit():
+            raise StackError(f"{text} is not SERVICE=N, e.g. publisher=3")
+        stack.scale(service, int(count))
+        _say(f"  {service:<12} {count} ready")
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    stack = Stack.saved(CHECKOUT)
+    own = program_environment(stack.blueprint, stack.paths, stack.secrets, options.service)
+    os.execvpe(options.arguments[0], options.arguments, {**os.environ, **own})  # noqa: S606 - becoming it is the point
+
+
+def _servers(options: argparse.Namespace) -> int:
+    root: Path = options.root
+    if options.stop:
         Stack.saved(root).reset()
         return 0
     root.mkdir(parents=True, exist_ok=True)
     running = Stack.saved(root)
     found = servers_of(running) if running.states() else start_servers(root, say=lambda line: print(line, file=sys.stderr))
-    print(f"TEST_POSTGRES_URL={found.postgres_url}\nTEST_RABBITMQ_URL={found.rabbitmq_url}")
+    _say(f"TEST_POSTGRES_URL={found.postgres_url}\nTEST_RABBITMQ_URL={found.rabbitmq_url}")
     return 0
 
 

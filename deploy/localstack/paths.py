@@ -102,7 +102,7 @@ class Paths:
         """Make the folders. `.local` itself can be passed through, but not listed, by other users."""
         self.local.mkdir(parents=True, exist_ok=True)
         self.local.chmod(0o711)
-        for folder in (self.run, self.programs, self.log, self.rabbitmq, self.storage, self.migrated):
+        for folder in (self.run, self.programs, self.log, self.rabbitmq, self.storage, self.simulator, self.migrated):
             folder.mkdir(exist_ok=True)
             folder.chmod(0o700)
 

@@ -13,6 +13,7 @@ from localstack.errors import StackError
 
 SERVICES = ("accounts", "scheduler", "analytics", "publisher", "gateway")
 METRICS_OFFSET = 1000
+EVERY_INTERFACE = "0.0.0.0"  # noqa: S104 - compared with, and bound to only when the operator says so
 MAX_REPLICAS = {"publisher": 19}
 MAX_REPLICAS_DEFAULT = 9
 
@@ -69,6 +70,11 @@ class Ports:
             if not any(is_busy(port) for port in ports.fixed()):
                 return ports
         raise StackError("found no free block of ports between 10000 and 32000")
+
+    @property
+    def gateway_host(self) -> str:
+        """The host by which this machine reaches the gateway."""
+        return "127.0.0.1" if self.host == EVERY_INTERFACE else self.host
 
     def fixed(self) -> list[int]:
         """Return the ports of the servers and of the first replica of each service."""

@@ -3,37 +3,35 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from localstack import postgres, rabbitmq
+from localstack.blueprint import SERVERS, Blueprint
 from localstack.errors import StackError
-from localstack.health import amqp_accepts, postgres_accepts, tcp_accepts
 from localstack.identity import end, read_records, send
 from localstack.launch import Spec
-from localstack.paths import DATA_NAMES, Paths, write_private
-from localstack.ports import Ports, require_free
-from localstack.postgres_place import Place, find_place, remove_outside
+from localstack.paths import DATA_NAMES, Paths
+from localstack.ports import ADDRESS_SETTINGS, SERVICES, Ports, require_free
+from localstack.postgres_place import find_place, remove_outside
 from localstack.rabbitmq_install import require_server
-from localstack.steps import Say, Steps, silent, wait_for
+from localstack.service_environment import program_environment, program_specs
+from localstack.startup import Startup, health_check
+from localstack.steps import Say, Steps, silent
 from localstack.supervision import STOP_SECONDS, STOP_SECONDS_SERVICE, STOP_SIGNALS, ProcessState, Supervisor
 from localstack.vault import load_secrets
-
-SERVERS = ("postgres", "rabbitmq", "epmd")
-SERVER_SETTINGS = {"postgres": ["POSTGRES_ADDRESS"], "rabbitmq": ["AMQP_ADDRESS"], "epmd": ["EPMD_PORT"]}
 
 
 class Stack:
     """One stack below `root`, on its own ports; several may run on one machine.
 
-    With `servers_only`, it is PostgreSQL and RabbitMQ alone.
+    With `servers_only`, it is PostgreSQL and RabbitMQ alone. Programs are named `postgres`, `rabbitmq`, `epmd`,
+    `simulator` and `<service>-<n>`. `timeout` is the patience with each program's start, in seconds.
     """
 
     def __init__(
@@ -42,39 +40,46 @@ class Stack:
         ports: Ports | None = None,
         *,
         servers_only: bool = False,
+        replicas: Mapping[str, int] | None = None,
+        environment: Mapping[str, str] | None = None,
+        service_environment: Mapping[str, Mapping[str, str]] | None = None,
+        blueprint: Blueprint | None = None,
         say: Say = silent,
         timeout: float = 60.0,
     ) -> None:
         self.root = root.resolve()
-        self.ports = ports or Ports()
         self.paths = Paths(self.root)
         self.supervisor = Supervisor(self.paths)
-        self.servers_only = servers_only
         self.timeout = timeout
+        self.blueprint = blueprint or Blueprint(
+            ports=ports or Ports(),
+            servers_only=servers_only,
+            replicas=dict(replicas or {}),
+            environment=dict(environment or {}),
+            service_environment={name: dict(values) for name, values in (service_environment or {}).items()},
+        )
         self._say = say
 
     @classmethod
     def saved(cls, root: Path, *, say: Say = silent) -> Stack:
-        """Return the stack as its last `up` left it: same ports, whatever the environment says now."""
-        state = Stack(root)._read_state()
-        ports = Ports(**state["ports"]) if "ports" in state else Ports()
-        return cls(root, ports, servers_only=bool(state.get("servers_only")), say=say)
+        """Return the stack as its last `up` left it: same ports and overrides, whatever the environment says now."""
+        return cls(root, blueprint=Blueprint.load(Paths(root.resolve())), say=say)
 
-    def _read_state(self) -> dict[str, Any]:
-        try:
-            state: dict[str, Any] = json.loads(self.paths.state.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return {}
-        return state
-
-    def _save_state(self) -> None:
-        state = {"ports": self.ports.as_dict(), "servers_only": self.servers_only}
-        write_private(self.paths.state, json.dumps(state, indent=1) + "\n")
+    @property
+    def ports(self) -> Ports:
+        """The stack's addresses."""
+        return self.blueprint.ports
 
     @property
     def secrets(self) -> dict[str, Any]:
         """The stack's passwords and keys."""
         return load_secrets(self.paths)
+
+    def env(self, program: str) -> dict[str, str]:
+        """Return the environment of a service, as its first replica or the named one has it."""
+        service, _, number = program.rpartition("-")
+        name, replica = (service, int(number)) if number.isdigit() else (program, 1)
+        return program_environment(self.blueprint, self.paths, self.secrets, name, replica)
 
     def up(self) -> None:
         """Start what does not run yet, in the order of health; harmless when all of it runs."""
@@ -83,19 +88,24 @@ class Stack:
             self._up(Steps(self._say))
 
     def _up(self, steps: Steps) -> None:
-        place, server, epmd = find_place(self.paths), require_server(), rabbitmq.find_epmd()
+        server, epmd = require_server(), rabbitmq.find_epmd()
         if epmd is None:
             raise StackError("epmd, a part of Erlang, was not found; reinstall Erlang (Debian: erlang-base)")
-        specs = [postgres.program(self.paths, self.ports, place), *self._broker_specs(server, epmd)]
+        place, secrets = find_place(self.paths), self.secrets
+        rabbitmq.write_configuration(self.paths, self.ports, secrets)
+        specs = [
+            postgres.program(self.paths, self.ports, place),
+            *rabbitmq.programs(self.paths, self.ports, server, epmd),
+            *program_specs(self.blueprint, self.paths, secrets),
+        ]
         self._ensure_supervisor(specs)
-        self._save_state()
-        self._start_servers(place, steps)
+        self.blueprint.save(self.paths)
+        self._startup().run(place, steps)
 
-    def _broker_specs(self, server: Path, epmd: Path) -> list[Spec]:
-        rabbitmq.write_configuration(self.paths, self.ports, self.secrets)
-        return rabbitmq.programs(self.paths, self.ports, server, epmd)
+    def _startup(self) -> Startup:
+        return Startup(self.blueprint, self.paths, self.supervisor, self.secrets, self.timeout)
 
-    def _ensure_supervisor(self, specs: Sequence[Spec]) -> None:
+    def _ensure_supervisor(self, specs: list[Spec]) -> None:
         if self.supervisor.alive():
             self.supervisor.update(specs)
             self._check_ports({name for name, state in self.states().items() if state.running})
@@ -105,37 +115,20 @@ class Stack:
         self.supervisor.start(specs)
 
     def _check_ports(self, running: set[str]) -> None:
-        ports = self.ports
+        ports, setting = self.ports, ADDRESS_SETTINGS
         needed = {
-            "postgres": {"PostgreSQL": (ports.postgres, "POSTGRES_ADDRESS")},
-            "rabbitmq": {
-                "RabbitMQ": (ports.amqp, "AMQP_ADDRESS"),
-                "Erlang distribution": (ports.distribution, "ERLANG_DISTRIBUTION_PORT"),
-            },
-            "epmd": {"Erlang port mapper": (ports.epmd, "EPMD_PORT")},
+            "postgres": (ports.postgres, setting["postgres"]),
+            "rabbitmq": (ports.amqp, setting["amqp"]),
+            "epmd": (ports.epmd, setting["epmd"]),
+            "simulator": (ports.simulator, setting["simulator"]),
         }
-        require_free({k: v for name, entry in needed.items() if name not in running for k, v in entry.items()})
-
-    def _start_servers(self, place: Place, steps: Steps) -> None:
-        with ThreadPoolExecutor(max_workers=2) as pool:
-            together([pool.submit(self._start_postgres, place, steps), pool.submit(self._start_rabbitmq, steps)])
-
-    def _start_postgres(self, place: Place, steps: Steps) -> None:
-        with steps.step("PostgreSQL", "accepts connections"):
-            secrets = self.secrets
-            if postgres.needs_preparation(place, secrets):
-                self.supervisor.stop(["postgres"])
-                postgres.prepare(place, secrets)
-            self._start_and_wait("postgres", lambda: postgres_accepts(self.ports.postgres))
-
-    def _start_rabbitmq(self, steps: Steps) -> None:
-        with steps.step("RabbitMQ", "accepts connections"):
-            self._start_and_wait("epmd", lambda: tcp_accepts(self.ports.epmd))
-            self._start_and_wait("rabbitmq", lambda: amqp_accepts(self.ports.amqp))
-
-    def _start_and_wait(self, name: str, ready: Callable[[], bool]) -> None:
-        self.supervisor.start_program(name)
-        wait_for(self.supervisor, name, ready, self.timeout, self.paths.log / f"{name}.log")
+        for service in SERVICES:
+            name = setting["gateway" if service == "gateway" else "internal"]
+            needed |= {p: (ports.http(service, i), name) for i, p in enumerate(self.blueprint.processes(service), 1)}
+        wanted = {name: needed[name] for name in self.blueprint.programs() if name not in running}
+        if "rabbitmq" in wanted:
+            wanted["rabbitmq (Erlang distribution)"] = (ports.distribution, setting["distribution"])
+        require_free(wanted, ports.host)
 
     def down(self) -> None:
         """Stop everything, services first; data stays. Harmless when nothing runs."""
@@ -179,8 +172,23 @@ class Stack:
                 else:
                     path.unlink(missing_ok=True)
 
+    def scale(self, service: str, count: int) -> None:
+        """Run `count` replicas of a service from now on; replicas that stay are not touched."""
+        wanted = self.blueprint.scaled(service, count)
+        with self._locked():
+            if not self.supervisor.alive():
+                raise StackError("the stack does not run; start it with: make up")
+            self.blueprint = wanted
+            specs = program_specs(wanted, self.paths, self.secrets)
+            servers = [self.supervisor.known_spec(name) for name in SERVERS]
+            self._ensure_supervisor([*servers, *specs])
+            wanted.save(self.paths)
+            startup = self._startup()
+            for name in wanted.processes(service):
+                startup.start_and_wait(name)
+
     def states(self) -> dict[str, ProcessState]:
-        """Every program by name; empty when the stack is down."""
+        """Return every program by name; empty when the stack is down."""
         return self.supervisor.states() if self.supervisor.alive() else {}
 
     def pid(self, name: str) -> int:
@@ -196,27 +204,22 @@ class Stack:
         send(pid, number)
         return pid
 
+    def healthy(self, name: str) -> bool:
+        """Whether a program does its work now."""
+        return health_check(self.blueprint, name)()
+
     def stop(self, name: str) -> None:
         """Stop a program until `start`; waits for its end."""
         self.supervisor.stop([name])
 
     def start(self, name: str) -> None:
         """Start a program that was stopped and wait until it is healthy."""
-        self._start_and_wait(name, self.health(name))
+        self._startup().start_and_wait(name)
 
     def restart(self, name: str) -> None:
         """Stop and start a program."""
         self.stop(name)
         self.start(name)
-
-    def health(self, name: str) -> Callable[[], bool]:
-        """Return the check that tells whether a program is healthy."""
-        checks: Mapping[str, Callable[[], bool]] = {
-            "postgres": lambda: postgres_accepts(self.ports.postgres),
-            "rabbitmq": lambda: amqp_accepts(self.ports.amqp),
-            "epmd": lambda: tcp_accepts(self.ports.epmd),
-        }
-        return checks[name]
 
     @contextmanager
     def _locked(self) -> Iterator[None]:
@@ -226,10 +229,3 @@ class Stack:
             yield
         finally:
             os.close(descriptor)
-
-
-def together(futures: Sequence[Any]) -> None:
-    """Wait for all; raise the first error once all have ended."""
-    errors = [error for future in futures if (error := future.exception()) is not None]
-    if errors:
-        raise errors[0]

@@ -23,7 +23,7 @@ from typing import Any
 
 from localstack.errors import StackError
 from localstack.identity import Record, birth, end, read_record
-from localstack.launch import Spec
+from localstack.launch import Spec, read_spec
 from localstack.paths import CHECKOUT, Paths, write_private
 
 RPC_SECONDS = 60.0
@@ -134,6 +134,10 @@ class Supervisor:
                 path.unlink()
         sections = [self._daemon_section(), *(self._program_section(spec) for spec in specs)]
         write_private(self._paths.run / "supervisord.conf", "\n".join(sections))
+
+    def known_spec(self, name: str) -> Spec:
+        """Return the spec a program was configured with last."""
+        return read_spec(self._paths.programs / f"{name}.json")
 
     def update(self, specs: Iterable[Spec]) -> list[str]:
         """Make the running supervisord know exactly these programs; returns the names that are new or changed.

@@ -1,0 +1,114 @@
+"""What a stack consists of: addresses, replicas and overrides. Stored by `up`, so that later commands mean the same."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Self
+from urllib.parse import urlsplit
+
+from localstack.errors import StackError
+from localstack.paths import Paths, write_private
+from localstack.ports import MAX_REPLICAS, MAX_REPLICAS_DEFAULT, SERVICES, Ports
+from localstack.setting_names import declared
+
+PER_PROCESS = frozenset(
+    {
+        "AMQP_URL",
+        "DATABASE_URL",
+        "HTTP_HOST",
+        "HTTP_PORT",
+        "METRICS_PORT",
+        "SERVICE_INSTANCE",
+        "SERVICE_PRIVATE_KEY",
+        "SIMULATOR_HOST",
+        "SIMULATOR_PORT",
+    }
+)
+"""Settings that differ from process to process: the same value for all, taken from a shell, would break them."""
+
+PASSED_ON = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG", "SSL_CERT_FILE", "SSL_CERT_DIR", "TZ")
+PASSED_ON_PREFIXES = ("AWS_", "OTEL_")
+SERVERS = ("postgres", "epmd", "rabbitmq")
+TIKTOK_URLS = ("TIKTOK_API_URL", "TIKTOK_AUTHORIZE_URL")
+
+
+@dataclass(frozen=True)
+class Blueprint:
+    """The wanted stack. `environment` goes to every service that declares a name, `service_environment` to one."""
+
+    ports: Ports = field(default_factory=Ports)
+    servers_only: bool = False
+    replicas: dict[str, int] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict, repr=False)
+    service_environment: dict[str, dict[str, str]] = field(default_factory=dict, repr=False)
+
+    def __post_init__(self) -> None:
+        given = [name for name in TIKTOK_URLS if self.environment.get(name)]
+        if len(given) == 1:
+            raise StackError(f"set both {' and '.join(TIKTOK_URLS)}, or neither (then the simulator is used)")
+        host = urlsplit(self.environment.get(TIKTOK_URLS[0], "")).hostname or ""
+        if host.endswith(("tiktok.com", "tiktokapis.com")):
+            missing = [n for n in ("TIKTOK_CLIENT_KEY", "TIKTOK_CLIENT_SECRET") if not self.environment.get(n)]
+            if missing:
+                raise StackError(f"publishing to TikTok itself needs {' and '.join(missing)}")
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the simulator stands in for TikTok."""
+        return not self.servers_only and not self.environment.get(TIKTOK_URLS[0])
+
+    def count(self, service: str) -> int:
+        """Return the number of replicas of a service."""
+        return self.replicas.get(service, 1)
+
+    def processes(self, service: str) -> list[str]:
+        """Return the program names of a service's replicas."""
+        return [f"{service}-{number}" for number in range(1, self.count(service) + 1)]
+
+    def programs(self) -> list[str]:
+        """Return every program of the stack, in the order they start."""
+        services = [] if self.servers_only else [name for service in SERVICES for name in self.processes(service)]
+        return [*SERVERS, *(["simulator"] if self.simulated else []), *services]
+
+    def scaled(self, service: str, count: int) -> Self:
+        """Return the same stack with `count` replicas of a service; raises StackError when that cannot be."""
+        if service not in SERVICES:
+            raise StackError(f"there is no service {service}; the services are {', '.join(SERVICES)}")
+        limit = MAX_REPLICAS.get(service, MAX_REPLICAS_DEFAULT)
+        if not 1 <= count <= limit:
+            raise StackError(f"{service} can have 1 to {limit} replicas here, not {count}")
+        return replace(self, replicas={**self.replicas, service: count})
+
+    def save(self, paths: Paths) -> None:
+        """Store as the state of the stack; readable by the owner only, because overrides may be secrets."""
+        write_private(paths.state, json.dumps(asdict(self), indent=1, sort_keys=True) + "\n")
+
+    @classmethod
+    def load(cls, paths: Paths) -> Self | None:
+        """Return what the last `up` stored, or None."""
+        try:
+            state: dict[str, Any] = json.loads(paths.state.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            return None
+        return cls(**{**state, "ports": Ports(**state["ports"])})
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str], before: Self | None) -> Self:
+        """Return the stack that an environment describes; numbers of replicas stay as they were."""
+        return cls(
+            ports=Ports.from_environment(environment),
+            replicas=dict(before.replicas) if before else {},
+            environment=overrides(environment),
+        )
+
+
+def overrides(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings in an environment: names some service declares, and a few of the platform's."""
+    names = frozenset().union(*(declared(program) for program in (*SERVICES, "simulator"))) - PER_PROCESS
+    return {
+        name: value
+        for name, value in environment.items()
+        if name in names or name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)
+    }

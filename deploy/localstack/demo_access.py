@@ -1,0 +1,83 @@
+"""The demo user and its API key: made over the public API as any client would, once, and kept in `.local/stack.env`."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import secrets as random
+import urllib.error
+import urllib.request
+from typing import Any
+
+from localstack.errors import StackError
+from localstack.paths import Paths
+
+REQUEST_SECONDS = 10
+EMAIL = "demo@example.com"
+KEY_NAME = "local stack"
+SCOPES: tuple[str, ...] = ()
+
+
+def working_key(gateway: str, paths: Paths, password: str) -> str:
+    """Return an API key that works now: the stored one, or else a new one. Raises StackError when the API refuses."""
+    stored = read_stack_env(paths).get("DEMO_API_KEY", "")
+    if stored and _call(gateway, "GET", "/api/v1/auth/me", token=stored)[0] == http.client.OK:
+        return stored
+    token = _access_token(gateway, password)
+    body: dict[str, Any] = {"name": KEY_NAME}
+    if SCOPES:
+        body["scopes"] = list(SCOPES)
+    status, answer = _call(gateway, "POST", "/api/v1/auth/api-keys", body, token)
+    if status != http.client.CREATED:
+        raise StackError(f"the API refused to make the demo key: {status} {answer}")
+    return str(answer["key"])
+
+
+def _access_token(gateway: str, password: str) -> str:
+    """Sign in as the demo user, making it where needed; one whose password is lost is left and replaced."""
+    status, answer = _call(gateway, "POST", "/api/v1/auth/login", {"email": EMAIL, "password": password})
+    email = EMAIL
+    for _ in range(2):
+        if status == http.client.OK:
+            return str(answer["access_token"])
+        body = {"email": email, "username": "demo", "password": password}
+        status, answer = _call(gateway, "POST", "/api/v1/auth/register", body)
+        if status == http.client.CREATED:
+            return str(answer["access_token"])
+        email = f"demo-{random.token_hex(4)}@example.com"
+    raise StackError(f"the API refused to make the demo user: {status} {answer}")
+
+
+def _call(
+    gateway: str, method: str, path: str, body: dict[str, Any] | None = None, token: str = ""
+) -> tuple[int, dict[str, Any]]:
+    headers = {"Content-Type": "application/json"}
+    if token:
+        headers["Authorization"] = f"Bearer {token}"
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(gateway + path, data, headers, method=method)  # noqa: S310 - our own gateway
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(request, timeout=REQUEST_SECONDS) as response:
+            return response.status, _decoded(response.read())
+    except urllib.error.HTTPError as error:
+        return error.code, _decoded(error.read())
+    except OSError as error:
+        raise StackError(f"the gateway at {gateway} does not answer: {error}") from error
+
+
+def _decoded(content: bytes) -> dict[str, Any]:
+    try:
+        answer = json.loads(content or b"{}")
+    except ValueError:
+        return {"detail": content[:200].decode(errors="replace")}
+    return answer if isinstance(answer, dict) else {"items": answer}
+
+
+def read_stack_env(paths: Paths) -> dict[str, str]:
+    """Return what `.local/stack.env` says; empty when it is not there."""
+    try:
+        lines = paths.stack_env.read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return {}
+    return dict(line.split("=", 1) for line in lines if "=" in line)
