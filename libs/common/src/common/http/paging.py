@@ -101,12 +101,12 @@ def _typed(value: Any, kind: type[CursorValue]) -> CursorValue:
 
 
 def page_limit(default: int, maximum: int) -> Any:
-    """The query parameter `limit`, as in `limit: int = page_limit(20, 50)`; outside 1..maximum is 422."""
+    """Return the query parameter of a list's size: a value outside 1..maximum is 422. Used as a parameter's default value."""
     return Query(default, ge=1, le=maximum, description=f"How many items, 1 to {maximum}.")
 
 
 def page_cursor() -> Any:
-    """The query parameter `cursor`, as in `cursor: str | None = page_cursor()`."""
+    """Return the query parameter of the next page's cursor. Used as a parameter's default value."""
     return Query(None, max_length=MAX_CURSOR_CHARS, description="The `cursor` of the page before.")
 
 

@@ -1,0 +1,1 @@
+"""Helpers of the tests of every member: real servers, fresh databases, keys, waiting for conditions."""

@@ -1,0 +1,84 @@
+"""Fresh databases for tests: one per service and run, migrated as in production, emptied between tests."""
+
+import os
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+
+from common.database.migrate import upgrade
+from common.ids import uuid7
+
+STATEMENT_SECONDS = 30.0
+LOCK_TIMEOUT = "5s"
+
+_TABLES_WITH_ROWS = """
+SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS name
+FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+  AND c.relname <> 'alembic_version'
+"""
+
+
+def with_database(url: str, name: str) -> str:
+    """Return the address of another database on the same server."""
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+class TestDatabases:
+    """Makes databases on a server and drops them at the end."""
+
+    __test__ = False
+
+    def __init__(self, server_url: str) -> None:
+        self._server_url = server_url
+        self._urls: dict[str, str] = {}
+        self._names: list[str] = []
+
+    async def create(self, label: str) -> str:
+        """Make an empty database and return its address; `label` is part of its name."""
+        name = f"test_{label}_{os.getpid()}_{uuid7().hex[-10:]}"
+        await self._on_server(f'CREATE DATABASE "{name}" TEMPLATE template0')
+        self._names.append(name)
+        return with_database(self._server_url, name)
+
+    async def url(self, service: str) -> str:
+        """Return the address of this run's database of a service, made and migrated at the first call."""
+        if service not in self._urls:
+            url = await self.create(service)
+            await upgrade(service, url)
+            self._urls[service] = url
+        return self._urls[service]
+
+    async def clean(self, service: str) -> str:
+        """Remove all rows of the service's database and return its address; sequences go on."""
+        fresh = service not in self._urls
+        url = await self.url(service)
+        if not fresh:
+            await delete_all_rows(url)
+        return url
+
+    async def drop_all(self) -> None:
+        """Drop what was made, whoever is still connected."""
+        while self._names:
+            await self._on_server(f'DROP DATABASE IF EXISTS "{self._names.pop()}" WITH (FORCE)')
+        self._urls.clear()
+
+    async def _on_server(self, statement: str) -> None:
+        connection = await asyncpg.connect(self._server_url, timeout=STATEMENT_SECONDS)
+        try:
+            await connection.execute(statement, timeout=STATEMENT_SECONDS)
+        finally:
+            await connection.close()
+
+
+async def delete_all_rows(url: str) -> None:
+    """Delete the rows of every table but Alembic's, whatever foreign keys say."""
+    connection = await asyncpg.connect(url, timeout=STATEMENT_SECONDS)
+    try:
+        async with connection.transaction():
+            await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+            await connection.execute("SET LOCAL session_replication_role = replica")
+            names = [record["name"] for record in await connection.fetch(_TABLES_WITH_ROWS, timeout=STATEMENT_SECONDS)]
+            await connection.execute("".join(f"DELETE FROM {name};" for name in names), timeout=STATEMENT_SECONDS)  # noqa: S608 - names are quoted by PostgreSQL
+    finally:
+        await connection.close()
