@@ -53,7 +53,7 @@ async def connect_patiently(broker: RabbitBroker) -> AbstractRobustConnection:
     """Connect, retrying for a minute while RabbitMQ is not there yet; raises the last error after that."""
     async for attempt in AsyncRetrying(
         retry=retry_if_exception_type((OSError, asyncio.TimeoutError)),
-        wait=wait_exponential_jitter(initial=0.1, max=2.0),
+        wait=wait_exponential_jitter(multiplier=0.1, max=2.0),
         stop=stop_after_delay(START_PATIENCE_S),
         reraise=True,
     ):

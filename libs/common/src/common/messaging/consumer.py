@@ -111,7 +111,7 @@ async def _until_database_answers(call: Callable[[], Awaitable[None]], *, give_u
     """Run `call`, again and again while the database is away; ends with success, another error, or cancellation at stop."""
     async for attempt in AsyncRetrying(
         retry=retry_if_exception(is_database_away),
-        wait=wait_exponential_jitter(initial=0.05, max=2.0),
+        wait=wait_exponential_jitter(multiplier=0.05, max=2.0),
         stop=(lambda state: give_up_after is not None and state.attempt_number >= give_up_after),
         reraise=True,
     ):

@@ -1,0 +1,287 @@
+"""Events from outbox to effect on real servers: once each, whatever is delivered twice, fails or is no envelope at all."""
+
+import asyncio
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from sqlalchemy import func, select
+
+from common.contracts.context import Context
+from common.contracts.envelope import Envelope, wrap
+from common.contracts.publisher import PublishCancelled
+from common.contracts.registry import parse
+from common.database.database import Transaction
+from common.errors import Permanent, Transient
+from common.messaging import topology
+from common.messaging.batches import BatchHandler
+from common.messaging.events import handle_events
+from common.messaging.routes import on_event
+from common.messaging.topology import RetryTier, events_queue
+from common.testing.amqp import broker_channel, next_message, running, send
+
+pytestmark = pytest.mark.integration
+
+
+def cancelled(attempt: int = 1) -> Envelope:
+    event = PublishCancelled(post_id=uuid4(), attempt=attempt, job_id=uuid4(), account_id=uuid4(), replica="r1")
+    return wrap(event, service="publisher", subject=str(event.post_id), context=Context.of_service("publisher"), sequence=1)
+
+
+class Recorder:
+    """A handler that commits an effect per event and lets tests wait for a count of them."""
+
+    def __init__(self, parts: Any) -> None:
+        self.parts = parts
+        self.calls = 0
+        self.fail_with: list[Exception] = []
+        self.changed = asyncio.Condition()
+
+    async def handle(self, tx: Transaction, event: PublishCancelled, envelope: Envelope) -> None:
+        self.calls += 1
+        await self.parts.effect(tx, str(envelope.id))
+        if self.fail_with:
+            raise self.fail_with.pop(0)
+        tx.after_commit(self.notify)
+
+    async def handle_batch(self, tx: Transaction, batch: Any) -> None:
+        for event, envelope in batch:
+            await self.handle(tx, event, envelope)
+
+    def notify(self) -> None:
+        asyncio.get_running_loop().create_task(self._notify())
+
+    async def _notify(self) -> None:
+        async with self.changed:
+            self.changed.notify_all()
+
+    async def until(self, count: int) -> None:
+        async def enough() -> None:
+            async with self.changed:
+                while len(await self.parts.effects_seen()) < count:
+                    await self.changed.wait()
+
+        await asyncio.wait_for(enough(), 15)
+
+
+@pytest.fixture
+def recorder(parts: Any) -> Recorder:
+    return Recorder(parts)
+
+
+@pytest.fixture
+def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All tiers are the one-second tier, so that a message goes through all attempts within a test's time."""
+    tiers = topology.RETRY_TIERS[:1]
+    monkeypatch.setattr(topology, "RETRY_TIERS", tiers)
+
+
+def consume_one_by_one(parts: Any, recorder: Recorder) -> Any:
+    consumer = parts.consumer()
+    spec = events_queue(parts.queue, f"{parts.queue}.#")
+    consumer.subscribe(spec, handle_events(parts.database, parts.inbox, [on_event(PublishCancelled, recorder.handle)]))
+    return consumer
+
+
+async def test_an_event_leaves_the_outbox_and_has_its_effect_once(parts: Any, recorder: Recorder, rabbitmq_url: str) -> None:
+    consumer = parts.consumer()
+    spec = events_queue(parts.queue, "publisher.publish.cancelled.v1")
+    consumer.subscribe(spec, handle_events(parts.database, parts.inbox, [on_event(PublishCancelled, recorder.handle)]))
+    async with running(parts.relay, consumer):
+        envelope = cancelled()
+        async with parts.database.transaction() as tx:
+            await parts.outbox.emit_all(tx, [envelope])
+        await recorder.until(1)
+        async with broker_channel(rabbitmq_url) as channel:
+            await send(channel, parts.queue, envelope)
+            await send(channel, parts.queue, second := cancelled())
+        await recorder.until(2)
+    assert await parts.effects_seen() == [str(envelope.id), str(second.id)]
+    assert await parts.relay.backlog() == 0
+
+
+async def test_a_rolled_back_transaction_tells_nothing(parts: Any) -> None:
+    async def fail_after_emitting() -> None:
+        async with parts.database.transaction() as tx:
+            await parts.outbox.emit_all(tx, [cancelled()])
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        await fail_after_emitting()
+    assert await parts.relay.backlog() == 0
+
+
+async def test_what_a_crash_left_in_the_outbox_is_swept(parts: Any, rabbitmq_url: str) -> None:
+    envelope = cancelled()
+    async with parts.database.transaction() as tx:
+        await parts.outbox.emit_all(tx, [envelope])
+    async with broker_channel(rabbitmq_url) as channel:
+        queue = await channel.declare_queue(f"{parts.queue}.x", exclusive=True)
+        await queue.bind("cuepost.events", envelope.key)
+        async with running(parts.relay):
+            message = await next_message(channel, queue.name)
+    assert Envelope.model_validate_json(message.body).id == envelope.id
+    assert message.message_id != str(envelope.id)
+    assert message.type == envelope.type
+
+
+async def test_two_relays_publish_each_row_once(parts: Any, rabbitmq_url: str) -> None:
+    from common.messaging.relay import Relay
+
+    other = Relay(parts.database, parts.outbox_table, parts.publisher, batch=20)
+    parts_relay = Relay(parts.database, parts.outbox_table, parts.publisher, batch=20)
+    envelopes = [cancelled() for _ in range(200)]
+    async with broker_channel(rabbitmq_url) as channel:
+        queue = await channel.declare_queue(f"{parts.queue}.x", exclusive=True)
+        await queue.bind("cuepost.events", "publisher.publish.cancelled.v1")
+        async with parts.database.transaction() as tx:
+            await parts.outbox.emit_all(tx, envelopes)
+        async with running(other, parts_relay):
+            ids = [Envelope.model_validate_json((await next_message(channel, queue.name)).body).id for _ in envelopes]
+        assert sorted(ids) == sorted(envelope.id for envelope in envelopes)
+        assert (await channel.declare_queue(queue.name, passive=True)).declaration_result.message_count == 0
+
+
+async def test_no_envelope_becomes_a_dead_letter_with_the_reason(parts: Any, recorder: Recorder, rabbitmq_url: str) -> None:
+    async with running(consume_one_by_one(parts, recorder)), broker_channel(rabbitmq_url) as channel:
+        await send(channel, parts.queue, b'{"specversion": "1.0", "secret": "hunter2"}')
+        dead = await next_message(channel, f"{parts.queue}.dead")
+        await send(channel, parts.queue, b"\xff\x00 not json")
+        dead_too = await next_message(channel, f"{parts.queue}.dead")
+    assert dead.headers["x-cuepost-reason"] == "not an envelope: id, type, source, subject, time, data"
+    assert dead.headers["x-cuepost-queue"] == parts.queue
+    assert b"hunter2" in dead.body
+    assert dead_too.headers["x-cuepost-reason"] == "not an envelope: body"
+    assert dead_too.body == b"\xff\x00 not json"
+
+
+async def test_invalid_data_become_a_dead_letter_naming_the_field(parts: Any, recorder: Recorder, rabbitmq_url: str) -> None:
+    envelope = cancelled().model_copy(update={"data": {"post_id": "no"}})
+    async with running(consume_one_by_one(parts, recorder)), broker_channel(rabbitmq_url) as channel:
+        await send(channel, parts.queue, envelope)
+        dead = await next_message(channel, f"{parts.queue}.dead")
+    assert "post_id" in str(dead.headers["x-cuepost-reason"])
+    assert await parts.effects_seen() == []
+
+
+async def test_a_passing_failure_is_tried_again_and_leaves_one_effect(
+    parts: Any, recorder: Recorder, rabbitmq_url: str
+) -> None:
+    recorder.fail_with = [Transient("later")]
+    envelope = cancelled()
+    async with running(consume_one_by_one(parts, recorder)), broker_channel(rabbitmq_url) as channel:
+        await send(channel, parts.queue, envelope)
+        await recorder.until(1)
+    assert recorder.calls == 2
+    assert await parts.effects_seen() == [str(envelope.id)]
+
+
+@pytest.mark.usefixtures("quick_retries")
+async def test_a_message_that_always_fails_ends_as_a_dead_letter(parts: Any, recorder: Recorder, rabbitmq_url: str) -> None:
+    recorder.fail_with = [ValueError("a value that may be secret") for _ in range(topology.MAX_ATTEMPTS)]
+    async with running(consume_one_by_one(parts, recorder)), broker_channel(rabbitmq_url) as channel:
+        await send(channel, parts.queue, cancelled())
+        dead = await next_message(channel, f"{parts.queue}.dead", timeout=30)
+    assert dead.headers["x-cuepost-attempt"] == topology.MAX_ATTEMPTS == recorder.calls
+    assert dead.headers["x-cuepost-reason"] == "ValueError"
+    assert await parts.effects_seen() == []
+
+
+async def test_an_unknown_type_is_acknowledged(parts: Any, recorder: Recorder, rabbitmq_url: str) -> None:
+    async with running(consume_one_by_one(parts, recorder)), broker_channel(rabbitmq_url) as channel:
+        await send(channel, parts.queue, cancelled().model_copy(update={"type": "cuepost.publisher.publish.cancelled.v2"}))
+        await send(channel, parts.queue, cancelled())
+        await recorder.until(1)
+        dead = await channel.declare_queue(f"{parts.queue}.dead", passive=True)
+        assert dead.declaration_result.message_count == 0
+
+
+async def test_a_database_that_is_away_costs_no_attempt(parts: Any, recorder: Recorder, rabbitmq_url: str) -> None:
+    recorder.fail_with = [OSError("connection refused") for _ in range(topology.MAX_ATTEMPTS + 2)]
+    envelope = cancelled()
+    async with running(consume_one_by_one(parts, recorder)), broker_channel(rabbitmq_url) as channel:
+        await send(channel, parts.queue, envelope)
+        await recorder.until(1)
+    assert recorder.calls == topology.MAX_ATTEMPTS + 3
+    assert await parts.effects_seen() == [str(envelope.id)]
+
+
+async def test_batches_take_what_waits_and_one_bad_message_stops_no_other(
+    parts: Any, recorder: Recorder, rabbitmq_url: str
+) -> None:
+    def decode(envelope: Envelope) -> PublishCancelled:
+        return parse(envelope, PublishCancelled)
+
+    async def handle(tx: Transaction, batch: Any) -> None:
+        if any(event.attempt == 666 for event, _ in batch):
+            raise Permanent("number of the beast")
+        await recorder.handle_batch(tx, batch)
+
+    batches = BatchHandler(parts.queue, parts.database, parts.inbox, decode=decode, handle=handle, max_batch=50)
+    consumer = parts.consumer(prefetch=200)
+    consumer.subscribe(events_queue(parts.queue), batches.handle)
+    good = [cancelled() for _ in range(100)]
+    async with broker_channel(rabbitmq_url) as channel, running(batches, consumer):
+        for envelope in [*good, *good[:10], cancelled(attempt=666)]:
+            await send(channel, parts.queue, envelope)
+        await recorder.until(100)
+        dead = await next_message(channel, f"{parts.queue}.dead")
+    assert dead.headers["x-cuepost-reason"] == "number of the beast"
+    assert sorted(await parts.effects_seen()) == sorted(str(envelope.id) for envelope in good)
+
+
+async def test_readiness_is_red_without_the_consumer_and_heals(parts: Any, recorder: Recorder, rabbitmq_url: str) -> None:
+    from common.testing.eventually import eventually
+
+    consumer = consume_one_by_one(parts, recorder)
+    assert await consumer.check() == "not started"
+    async with running(consumer), broker_channel(rabbitmq_url) as channel:
+        assert await consumer.check() is None
+        await channel.queue_delete(parts.queue)
+        assert "consumers are gone" in await eventually(consumer.check)
+
+        async def green() -> bool:
+            return await consumer.check() is None
+
+        await eventually(green)
+        await send(channel, parts.queue, cancelled())
+        await recorder.until(1)
+
+
+async def test_stopping_hands_back_what_is_in_hand(parts: Any, rabbitmq_url: str) -> None:
+    entered = asyncio.Event()
+
+    async def hang(tx: Transaction, event: PublishCancelled, envelope: Envelope) -> None:
+        await parts.effect(tx, str(envelope.id))
+        entered.set()
+        await asyncio.Event().wait()
+
+    consumer = parts.consumer(grace=0.2)
+    consumer.subscribe(
+        events_queue(parts.queue), handle_events(parts.database, parts.inbox, [on_event(PublishCancelled, hang)])
+    )
+    envelope = cancelled()
+    async with broker_channel(rabbitmq_url) as channel:
+        async with running(consumer):
+            await send(channel, parts.queue, envelope)
+            await asyncio.wait_for(entered.wait(), 10)
+        message = await next_message(channel, parts.queue)
+    assert Envelope.model_validate_json(message.body).id == envelope.id
+    assert await parts.effects_seen() == []
+
+
+async def test_the_inbox_forgets_after_its_retention(parts: Any) -> None:
+    from datetime import timedelta
+
+    async with parts.database.transaction() as tx:
+        assert await parts.inbox.first_time(tx, "q", cancelled().id)
+    async with parts.database.transaction() as tx:
+        assert await parts.inbox.prune(tx, timedelta(days=7)) == 0
+        assert await parts.inbox.prune(tx, timedelta(days=-1)) == 1
+        count = await tx.connection.scalar(select(func.count()).select_from(parts.inbox_table))
+    assert count == 0
+
+
+def test_tiers_grow_and_the_last_serves_all_later_attempts() -> None:
+    assert [topology.retry_tier(attempt).name for attempt in (1, 2, 3, 4, 5, 6)] == ["1s", "5s", "30s", "5m", "5m", "5m"]
+    assert isinstance(topology.retry_tier(99), RetryTier)
