@@ -1,0 +1,236 @@
+"""Commands and their replies on real servers: one effect per id, the same answer for a repeat, honest refusals."""
+
+import asyncio
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from common.contracts.context import Context
+from common.contracts.envelope import Envelope, wrap
+from common.contracts.scheduler import CancelPost, PublishPostNow
+from common.database.database import Transaction
+from common.errors import Problem
+from common.messaging.command_client import CommandAccepted, CommandClient, CommandUnavailable
+from common.messaging.commands import CommandHandling, stored_reply
+from common.messaging.consumer import Consumer
+from common.messaging.reply import Reply
+from common.messaging.routes import on_command, on_prepared_command
+from common.messaging.topology import commands_queue
+from common.testing.amqp import broker_channel, next_message, running, send
+from common.testing.eventually import eventually
+
+pytestmark = pytest.mark.integration
+
+USER = uuid4()
+
+
+def command(command_id: UUID | None = None, *, request_hash: str = "h1", user: UUID = USER) -> Envelope:
+    message = CancelPost(post_id=uuid4())
+    context = Context(user_id=user, actor=f"user:{user}", correlation_id="c1")
+    return wrap(message, service="gateway", subject="x", context=context, envelope_id=command_id, request_hash=request_hash)
+
+
+class Service:
+    """A service that takes one command, scripted by the test."""
+
+    def __init__(self, parts: Any) -> None:
+        self.parts = parts
+        self.answer: Reply | Exception = Reply(status=201, body={"ok": True}, headers={"ETag": '"1"'})
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.prepared = 0
+        self.commands = CommandHandling(
+            parts.database,
+            parts.inbox_table,
+            parts.publisher,
+            [on_command(CancelPost, self.run), on_prepared_command(PublishPostNow, self.prepare, self.run_prepared)],
+        )
+
+    async def run(self, tx: Transaction, command: CancelPost, envelope: Envelope) -> Reply:
+        await self.parts.effect(tx, str(envelope.id))
+        await self.gate.wait()
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+    async def prepare(self, command: PublishPostNow, envelope: Envelope) -> str:
+        self.prepared += 1
+        return "prepared"
+
+    async def run_prepared(self, tx: Transaction, command: PublishPostNow, envelope: Envelope, prepared: str) -> Reply:
+        await self.parts.effect(tx, prepared)
+        return Reply(status=200, body={"prepared": prepared})
+
+    def consumer(self) -> Consumer:
+        consumer: Consumer = self.parts.consumer()
+        spec = commands_queue(self.parts.queue, CancelPost.KEY, PublishPostNow.KEY)
+        consumer.subscribe(spec, self.commands.handle, on_dead=self.commands.on_dead)
+        return consumer
+
+    async def stored(self, envelope: Envelope, user: UUID = USER) -> Reply | None:
+        async with self.parts.database.read() as connection:
+            return await stored_reply(connection, self.parts.inbox_table, envelope.id, user)
+
+
+@pytest.fixture
+def service(parts: Any) -> Service:
+    return Service(parts)
+
+
+def client_of(parts: Any, *, timeout: float = 5.0) -> CommandClient:
+    return CommandClient(parts.amqp_url, prefix="gateway.replies", instance=uuid4().hex[:6], timeout=timeout)
+
+
+async def test_a_command_is_answered_and_its_reply_stored(parts: Any, service: Service) -> None:
+    client, envelope = client_of(parts), command()
+    async with running(service.consumer(), client):
+        assert client.healthy() is None
+        reply = await client.call(envelope)
+    assert reply == service.answer
+    assert await service.stored(envelope) == reply
+    assert await service.stored(envelope, user=uuid4()) is None
+    assert client.healthy() == "not connected"
+
+
+async def test_a_hundred_at_once_wait_for_none_other(parts: Any, service: Service) -> None:
+    client = client_of(parts)
+    async with running(service.consumer(), client):
+        replies = await asyncio.gather(*(client.call(command()) for _ in range(100)))
+    assert {reply.status for reply in replies} == {201}
+    assert len(await parts.effects_seen()) == 100
+
+
+async def test_a_repeat_gets_the_same_answer_and_no_second_effect(parts: Any, service: Service) -> None:
+    client, envelope = client_of(parts), command()
+    async with running(service.consumer(), client):
+        first = await client.call(envelope)
+        service.answer = Reply(status=200, body={"other": True})
+        again = await client.call(envelope)
+        reused = await client.call(envelope.model_copy(update={"requesthash": "h2"}))
+    assert first == again
+    assert (reused.status, reused.body and reused.body["code"]) == (422, "idempotency_key_reused")
+    assert await service.stored(envelope) == first
+    assert await parts.effects_seen() == [str(envelope.id)]
+
+
+async def test_concurrent_repeats_wait_and_are_answered_alike(parts: Any, service: Service) -> None:
+    client, envelope = client_of(parts), command()
+    service.gate.clear()
+    async with running(service.consumer(), client):
+        calls = [asyncio.create_task(client.call(envelope)) for _ in range(5)]
+        await eventually(lambda: len(client._futures) == 5)
+        service.gate.set()
+        replies = await asyncio.gather(*calls)
+    assert all(reply == service.answer for reply in replies)
+    assert await parts.effects_seen() == [str(envelope.id)]
+
+
+async def test_a_refusal_has_no_effect_is_shown_and_judged_anew(parts: Any, service: Service) -> None:
+    client, envelope = client_of(parts), command()
+    async with running(service.consumer(), client):
+        service.answer = Problem(409, "media_not_ready", "Wait.", headers={"Retry-After": "1"})
+        refused = await client.call(envelope)
+        kept = await service.stored(envelope)
+        service.answer = Reply(status=201, body={"ok": True})
+        accepted = await client.call(envelope)
+        service.answer = Problem(409, "too_late", "No.")
+        again = await client.call(envelope)
+    assert (refused.status, refused.headers) == (409, {"Retry-After": "1"})
+    assert kept == refused
+    assert accepted.status == again.status == 201
+    assert await parts.effects_seen() == [str(envelope.id)]
+
+
+async def test_a_prepared_command_prepares_once_per_run_not_per_repeat(parts: Any, service: Service) -> None:
+    client = client_of(parts)
+    message = PublishPostNow(post_id=uuid4())
+    envelope = wrap(message, service="gateway", subject="x", context=Context(user_id=USER), request_hash="h")
+    async with running(service.consumer(), client):
+        first = await client.call(envelope)
+        again = await client.call(envelope)
+    assert first == again
+    assert service.prepared == 1
+    assert await parts.effects_seen() == ["prepared"]
+
+
+async def test_no_reply_in_time_is_accepted_and_runs_later(parts: Any, service: Service) -> None:
+    client, envelope = client_of(parts, timeout=0.3), command()
+    consumer = service.consumer()
+    await consumer.start()
+    await consumer.stop()
+    async with running(client):
+        with pytest.raises(CommandAccepted):
+            await client.call(envelope)
+    assert await service.stored(envelope) is None
+    async with running(service.consumer()):
+        reply = await eventually(lambda: service.stored(envelope))
+    assert reply == service.answer
+
+
+async def test_nobody_to_take_it_is_unavailable(parts: Any) -> None:
+    client = client_of(parts)
+    lonely = command().model_copy(update={"type": "cuepost.nobody.does_this.v1"})
+    async with running(client):
+        with pytest.raises(CommandUnavailable):
+            await client.call(lonely)
+    with pytest.raises(CommandUnavailable):
+        await client.call(command())
+
+
+async def test_a_lost_connection_is_made_again_with_a_new_reply_queue(parts: Any, service: Service) -> None:
+    client = client_of(parts)
+    async with running(service.consumer(), client):
+        link = client._link
+        assert link is not None
+        await link.connection.close()
+        await eventually(lambda: client._link is not None and client._link is not link)
+        assert client._link is not None
+        assert client._link.reply_queue != link.reply_queue
+        assert (await client.call(command())).status == 201
+
+
+async def test_a_confirm_that_is_lost_is_accepted_and_sent_again(parts: Any, service: Service) -> None:
+    """The connection is cut before the broker sees the command; after the reconnect it is sent again and has one effect."""
+    client, envelope = client_of(parts, timeout=1.0), command()
+    async with running(service.consumer(), client):
+        link = client._link
+        assert link is not None
+        original = link.exchange.publish
+
+        async def cut(*args: Any, **kwargs: Any) -> Any:
+            await link.connection.close()
+            return await original(*args, **kwargs)
+
+        link.exchange.publish = cut  # type: ignore[method-assign]
+        with pytest.raises(CommandAccepted):
+            await client.call(envelope)
+        assert await eventually(lambda: service.stored(envelope)) == service.answer
+    assert await parts.effects_seen() == [str(envelope.id)]
+    assert client._unconfirmed == {}
+
+
+async def test_unknown_and_dead_commands_tell_their_end(parts: Any, service: Service, rabbitmq_url: str) -> None:
+    client = client_of(parts, timeout=3.0)
+    broken = command().model_copy(update={"data": {}})
+    async with running(service.consumer(), client), broker_channel(rabbitmq_url) as channel:
+        reply = await client.call(broken)
+        dead = await next_message(channel, f"{parts.queue}.dead")
+        await send(channel, parts.queue, command().model_copy(update={"type": "cuepost.scheduler.unknown.v1"}))
+        unknown = await next_message(channel, f"{parts.queue}.dead")
+    assert (reply.status, reply.body and reply.body["code"]) == (500, "command_failed")
+    assert await service.stored(broken) == reply
+    assert "post_id" in str(dead.headers["x-cuepost-reason"])
+    assert dead.headers["x-cuepost-routing-key"] == CancelPost.KEY
+    assert unknown.headers["x-cuepost-reason"] == "unknown command scheduler.unknown.v1"
+
+
+async def test_a_reply_nobody_can_read_changes_nothing(parts: Any, service: Service, rabbitmq_url: str) -> None:
+    client, envelope = client_of(parts, timeout=0.5), command()
+    async with running(service.consumer(), client), broker_channel(rabbitmq_url) as channel:
+        link = client._link
+        assert link is not None
+        await send(channel, link.reply_queue, b"garbage", correlation_id="unknown")
+        call = asyncio.create_task(client.call(envelope))
+        reply = await call
+    assert reply.status == 201

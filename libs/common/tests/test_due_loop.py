@@ -1,0 +1,103 @@
+"""The due loop: exact waits, wake-ups, backoff after failures, a stop that finishes the step in hand."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from common.due_loop import DueLoop, StepResult
+from common.testing.eventually import eventually
+
+
+class Steps:
+    """Scripted steps that record when they ran."""
+
+    def __init__(self, *script: StepResult | Exception) -> None:
+        self.script = list(script)
+        self.at: list[float] = []
+        self.ran = asyncio.Event()
+
+    async def __call__(self) -> StepResult:
+        self.at.append(asyncio.get_running_loop().time())
+        self.ran.set()
+        result = self.script.pop(0) if self.script else StepResult()
+        if isinstance(result, Exception):
+            raise result
+        return result
+
+    async def until(self, count: int) -> None:
+        await eventually(lambda: len(self.at) >= count, interval=0.001)
+
+
+@pytest.fixture
+async def start() -> AsyncIterator[Callable[..., DueLoop]]:
+    loops: list[DueLoop] = []
+
+    def make(steps: Steps, **options: float) -> DueLoop:
+        loops.append(DueLoop("test", steps, **options))
+        return loops[-1]
+
+    yield make
+    for loop in loops:
+        await loop.stop()
+
+
+async def test_it_sleeps_until_the_next_due_time(start: Callable[..., DueLoop]) -> None:
+    steps = Steps(StepResult(next_in=0.05))
+    await start(steps, max_sleep=30).start()
+    await steps.until(2)
+    assert 0.049 <= steps.at[1] - steps.at[0] < 0.5
+
+
+async def test_it_looks_again_although_nothing_is_known(start: Callable[..., DueLoop]) -> None:
+    steps = Steps(StepResult(next_in=3600.0), StepResult())
+    await start(steps, max_sleep=0.02).start()
+    await steps.until(3)
+
+
+async def test_a_wake_up_is_never_lost(start: Callable[..., DueLoop]) -> None:
+    entered, leave = asyncio.Event(), asyncio.Event()
+    count = 0
+
+    async def step() -> StepResult:
+        nonlocal count
+        count += 1
+        entered.set()
+        await leave.wait()
+        return StepResult()
+
+    loop = start(step, max_sleep=30)  # type: ignore[arg-type]
+    await loop.start()
+    await entered.wait()
+    loop.wake()
+    leave.set()
+    await eventually(lambda: count == 2)
+
+
+async def test_more_runs_at_once_and_lets_others_run(start: Callable[..., DueLoop]) -> None:
+    steps = Steps(*(StepResult(done=1, more=True) for _ in range(50)))
+    await start(steps, max_sleep=30).start()
+    await steps.until(51)
+
+
+async def test_failures_back_off_show_and_heal(start: Callable[..., DueLoop]) -> None:
+    steps = Steps(*(RuntimeError("away") for _ in range(5)))
+    loop = start(steps, max_sleep=30)
+    assert loop.healthy() == "not running"
+    await loop.start()
+    assert loop.healthy() is None
+    await steps.until(5)
+    await eventually(lambda: loop.healthy() == "failed 5 times in a row")
+    gaps = [later - earlier for earlier, later in zip(steps.at, steps.at[1:], strict=False)]
+    assert gaps[-1] > gaps[0]
+    await steps.until(6)
+    assert loop.healthy() is None
+
+
+async def test_a_stop_finishes_the_step_in_hand_and_interrupts_a_backoff(start: Callable[..., DueLoop]) -> None:
+    steps = Steps(*(RuntimeError("away") for _ in range(50)))
+    loop = start(steps)
+    await loop.start()
+    await steps.until(6)
+    await asyncio.wait_for(loop.stop(), 1)
+    assert loop.healthy() == "not running"
