@@ -1,0 +1,1 @@
+"""HTTP routes: decode, authorise, hand on, encode."""

@@ -1,0 +1,1 @@
+"""What the gateway calls: object storage and the other services."""

@@ -1,0 +1,64 @@
+"""Operation ids: opaque, signed names of commands whose reply did not come in time."""
+
+import base64
+import binascii
+import hashlib
+import hmac
+import struct
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+_VERSION = 1
+_SERVICES = {"accounts": 1, "scheduler": 2}
+_LAYOUT = struct.Struct(">BB16s16sQ")
+_MAC_BYTES = 16
+_LENGTH = _LAYOUT.size + _MAC_BYTES
+LIFETIME = timedelta(days=7)
+"""Replies are kept as long by the services."""
+_SKEW = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A command under way: which service runs it, whose it is, its id and when it was sent."""
+
+    service: str
+    user_id: UUID
+    command_id: UUID
+    time: datetime
+
+
+def _mac(payload: bytes, key: bytes) -> bytes:
+    return hmac.new(key, b"cuepost-operation" + payload, hashlib.sha256).digest()[:_MAC_BYTES]
+
+
+def encode_operation(operation: Operation, key: bytes) -> str:
+    """Return the id shown to the client: base64url of the packed operation and its HMAC-SHA256 (first 16 bytes)."""
+    payload = _LAYOUT.pack(
+        _VERSION,
+        _SERVICES[operation.service],
+        operation.user_id.bytes,
+        operation.command_id.bytes,
+        int(operation.time.timestamp() * 1000),
+    )
+    return base64.urlsafe_b64encode(payload + _mac(payload, key)).rstrip(b"=").decode()
+
+
+def decode_operation(text: str, key: bytes, *, now: datetime) -> Operation | None:
+    """Return the operation an id names, or None when it is malformed, forged, from the future or older than `LIFETIME`."""
+    try:
+        raw = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    if len(raw) != _LENGTH or base64.urlsafe_b64encode(raw).rstrip(b"=").decode() != text:
+        return None
+    payload, mac = raw[: _LAYOUT.size], raw[_LAYOUT.size :]
+    if not hmac.compare_digest(mac, _mac(payload, key)):
+        return None
+    _, code, user, command, milliseconds = _LAYOUT.unpack(payload)
+    service = next((name for name, value in _SERVICES.items() if value == code), None)
+    time = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    if service is None or not (now - LIFETIME <= time <= now + _SKEW):
+        return None
+    return Operation(service, UUID(bytes=user), UUID(bytes=command), time)

@@ -1,0 +1,35 @@
+"""The parts of the gateway that routes use, wired once by `app.py`."""
+
+from dataclasses import dataclass
+
+from fastapi import Request
+
+from gateway.clients.accounts_client import AccountsClient
+from gateway.clients.object_store import ObjectStore
+from gateway.clients.upstreams import Upstreams
+from gateway.domain.client_address import Network
+from gateway.security.authenticator import Authenticator
+from gateway.security.rate_limits import RateLimits
+from gateway.usecases.run_command import Commands
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """What routes need; sizes are bytes, times seconds."""
+
+    authenticator: Authenticator
+    rate_limits: RateLimits
+    upstreams: Upstreams
+    accounts: AccountsClient
+    commands: Commands
+    store: ObjectStore
+    operation_key: bytes
+    trusted_proxies: tuple[Network, ...]
+    upload_max_bytes: int
+    upload_stall_seconds: float
+
+
+def edge_of(request: Request) -> Edge:
+    """Return the parts of the app that serves this request."""
+    edge: Edge = request.app.state.edge
+    return edge

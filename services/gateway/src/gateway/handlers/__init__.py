@@ -1,0 +1,1 @@
+"""What the gateway hears from the broker."""

@@ -1,0 +1,175 @@
+"""Keeps the revoked set up to date: events while the broker is there, reads from accounts after each reconnect and instead.
+
+Each connection has an exclusive queue with a new name, because after a network cut the old one stays locked until the broker
+notices. Events that came while there was no queue are covered by the read that follows each connect.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import datetime
+from uuid import uuid4
+
+import aio_pika
+import structlog
+from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
+from pydantic import SecretStr, ValidationError
+from yarl import URL
+
+from common.clock import utc_now
+from common.contracts.accounts import ApiKeyRevoked, SessionRevoked
+from common.contracts.envelope import Envelope
+from common.contracts.registry import parse
+from common.errors import Permanent
+from common.messaging.connection import CONNECT_TIMEOUT_S, HEARTBEAT_S
+from common.messaging.topology import EVENTS
+from gateway.security.revocations import API_KEY_MEMORY, Revocation, RevokedSet
+
+READ_EVERY_S = 1.0
+"""While no events arrive."""
+READ_EVERY_LIVE_S = 15.0
+"""While they do: a relay that cannot send must not hide a revocation for long."""
+RECONNECT_FIRST_S = 0.1
+RECONNECT_MAX_S = 1.0
+_CLOSE_TIMEOUT_S = 2.0
+
+Reader = Callable[[], Awaitable[list[Revocation]]]
+
+_log = structlog.get_logger(__name__)
+
+
+def revocation_of(envelope: Envelope) -> Revocation:
+    """Return what an event revokes; raises `Permanent` when it is not such an event."""
+    if envelope.key == SessionRevoked.KEY:
+        session = parse(envelope, SessionRevoked)
+        return Revocation("session", session.session_id, session.tokens_expire_at)
+    if envelope.key == ApiKeyRevoked.KEY:
+        return Revocation("api_key", parse(envelope, ApiKeyRevoked).api_key_id, _api_key_forgotten())
+    raise Permanent(f"unknown event {envelope.key}")
+
+
+def _api_key_forgotten() -> datetime:
+    return utc_now() + API_KEY_MEMORY
+
+
+class RevocationFeed:
+    """A component that feeds a `RevokedSet`; it never ends by itself, and readiness tells when the set is stale.
+
+    `read` returns everything revoked whose tokens may still live; it raises when accounts does not answer.
+    """
+
+    def __init__(self, url: SecretStr, *, instance: str, revoked: RevokedSet, read: Reader) -> None:
+        self._url = url
+        self._name = f"gateway.revocations.{instance}"
+        self._revoked = revoked
+        self._read = read
+        self._connection_number = 0
+        self._connected = False
+        self._live = False
+        self._wake = asyncio.Event()
+        self._first_read = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def start(self) -> None:
+        """Start listening and reading in the background; waits up to 5 s for the first read."""
+        self._tasks = [
+            asyncio.create_task(self._stay_connected(), name="revocations-listen"),
+            asyncio.create_task(self._keep_reading(), name="revocations-read"),
+        ]
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                await self._first_read.wait()
+
+    async def stop(self) -> None:
+        """Disconnect and end."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def healthy(self) -> str | None:
+        """Return None, or why revocations are not known."""
+        return None if self._revoked.fresh else "revocations unknown: neither broker nor accounts answers"
+
+    async def _stay_connected(self) -> None:
+        failures = 0
+        while True:
+            try:
+                await self._listen_once()
+                failures = 0
+            except Exception as error:  # noqa: BLE001 - supervised: logged, shown by healthy(), tried again
+                failures += 1
+                _log.warning("revocations_disconnected", reason=type(error).__name__, failures=failures)
+            await asyncio.sleep(_backoff(failures))
+
+    async def _listen_once(self) -> None:
+        """Connect, bind a queue, ask for a read, and return when the connection is lost."""
+        connection = await aio_pika.connect(
+            URL(self._url.get_secret_value()).update_query(heartbeat=HEARTBEAT_S),
+            timeout=CONNECT_TIMEOUT_S,
+            client_properties={"connection_name": self._name},
+        )
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                lost = await self._bind(connection)
+            self._connection_number += 1
+            self._connected = True
+            self._wake.set()
+            await lost.wait()
+        finally:
+            self._connected = False
+            self._set_live(False)
+            self._wake.set()
+            with suppress(Exception):
+                async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                    await connection.close()
+
+    async def _bind(self, connection: AbstractConnection) -> asyncio.Event:
+        lost = asyncio.Event()
+
+        def on_close(*_: object) -> None:
+            lost.set()
+
+        connection.close_callbacks.add(on_close)
+        channel = await connection.channel(publisher_confirms=False)
+        channel.close_callbacks.add(on_close)
+        exchange = await channel.declare_exchange(EVENTS.name, type="topic", durable=True)
+        queue = await channel.declare_queue(f"{self._name}.{uuid4().hex}", exclusive=True)
+        for key in (SessionRevoked.KEY, ApiKeyRevoked.KEY):
+            await queue.bind(exchange, routing_key=key)
+        await queue.consume(self._receive, no_ack=True)
+        return lost
+
+    async def _receive(self, message: AbstractIncomingMessage) -> None:
+        try:
+            self._revoked.add([revocation_of(Envelope.model_validate_json(message.body))])
+        except (ValidationError, Permanent):
+            _log.exception("revocation_invalid")
+            self._wake.set()
+
+    async def _keep_reading(self) -> None:
+        while True:
+            number = self._connection_number if self._connected else None
+            try:
+                self._revoked.add(await self._read())
+            except Exception as error:  # noqa: BLE001 - supervised: logged, shown by healthy(), tried again
+                _log.warning("revocations_not_read", reason=type(error).__name__)
+            else:
+                self._revoked.mark_read()
+                self._first_read.set()
+                if number is not None and number == self._connection_number and self._connected:
+                    self._set_live(True)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(READ_EVERY_LIVE_S if self._live else READ_EVERY_S):
+                    await self._wake.wait()
+            self._wake.clear()
+
+    def _set_live(self, live: bool) -> None:
+        self._live = live
+        self._revoked.mark_live(live)
+
+
+def _backoff(failures: int) -> float:
+    """Return the pause before the next connection attempt: doubling from 0.1 s to 1 s, with jitter."""
+    ceiling: float = min(RECONNECT_FIRST_S * 2 ** min(failures, 10), RECONNECT_MAX_S)
+    return ceiling * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret

@@ -1,0 +1,64 @@
+"""Who is calling: a bearer token becomes verified claims and the token that is passed on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from common.auth.claims import UserClaims
+from common.auth.service_tokens import refused
+from common.auth.user_tokens import UserTokenVerifier
+from common.errors import Problem
+from gateway.security.api_keys import ApiKeyTokens, invalid_api_key, looks_like_api_key
+from gateway.security.revocations import RevokedSet
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """A verified user: the claims, and the user JWT that services are shown (for an API key: the exchanged one)."""
+
+    claims: UserClaims
+    token: str = field(repr=False)
+
+
+class Authenticator:
+    """Verifies tokens at the edge; refuses everyone while revocations are not known."""
+
+    def __init__(self, tokens: UserTokenVerifier, api_keys: ApiKeyTokens, revoked: RevokedSet) -> None:
+        self._tokens = tokens
+        self._api_keys = api_keys
+        self._revoked = revoked
+
+    async def authenticate(self, bearer: str, headers: Mapping[str, str]) -> Caller:
+        """Return who sent a bearer token.
+
+        `headers` are passed on when accounts has to be asked. Raises Problem 401 (`invalid_token`, `token_expired`,
+        `session_revoked`, `invalid_api_key`), 503 `authentication_unavailable`, or Transient while accounts is away.
+        """
+        if not self._revoked.fresh:
+            raise _revocations_unknown()
+        is_key = looks_like_api_key(bearer)
+        token = await self._api_keys.token_of(bearer, headers) if is_key else bearer
+        claims = await self._tokens.verify(token)
+        if self._is_revoked(claims.api_key_id):
+            raise invalid_api_key()
+        if self._is_revoked(claims.session_id):
+            raise refused("session_revoked", "The session of this token was revoked.")
+        return Caller(claims, token)
+
+    def _is_revoked(self, text: str | None) -> bool:
+        if text is None:
+            return False
+        try:
+            return UUID(text) in self._revoked
+        except ValueError:
+            raise refused("invalid_token", "The access token is not valid here.") from None
+
+
+def _revocations_unknown() -> Problem:
+    return Problem(
+        503,
+        "authentication_unavailable",
+        "Tokens cannot be checked at the moment.",
+        hint="Try again in a few seconds.",
+        headers={"Retry-After": "2"},
+    )

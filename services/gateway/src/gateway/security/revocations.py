@@ -1,0 +1,81 @@
+"""The set of revoked sessions and API keys, and whether it can be trusted right now."""
+
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Literal
+from uuid import UUID
+
+from common.clock import utc_now
+
+STALE_AFTER_S = 5.0
+"""Longer than this without broker and without accounts: what was revoked is not known, so nobody is let in."""
+API_KEY_MEMORY = timedelta(minutes=15)
+"""Tokens that a key was exchanged for live 5 minutes; after that accounts itself refuses the key."""
+_PRUNE_EVERY = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Revocation:
+    """A revoked session or API key; it need not be remembered after `forget_at`, when its tokens have expired."""
+
+    kind: Literal["session", "api_key"]
+    id: UUID
+    forget_at: datetime
+
+
+class RevokedSet:
+    """What was revoked, as far as told; `fresh` says whether that is up to date.
+
+    Fresh while events flow (connected, and read after connecting), else for 5 s after the last time it was read from accounts.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._forget_at: dict[UUID, datetime] = {}
+        self._clock = clock
+        self._live = False
+        self._read_at: float | None = None
+        self._listeners: list[Callable[[Revocation], None]] = []
+        self._added = 0
+
+    def __contains__(self, revoked_id: object) -> bool:
+        return revoked_id in self._forget_at
+
+    def __len__(self) -> int:
+        return len(self._forget_at)
+
+    @property
+    def fresh(self) -> bool:
+        """Whether a session that is not in the set may be trusted not to be revoked."""
+        if self._live:
+            return True
+        return self._read_at is not None and self._clock() - self._read_at < STALE_AFTER_S
+
+    def on_revoked(self, listener: Callable[[Revocation], None]) -> None:
+        """Call `listener` with each revocation that is added."""
+        self._listeners.append(listener)
+
+    def add(self, revocations: Iterable[Revocation]) -> None:
+        """Remember revocations; the same one again is no error."""
+        for revocation in revocations:
+            self._forget_at[revocation.id] = revocation.forget_at
+            for listener in self._listeners:
+                listener(revocation)
+            self._added += 1
+            if self._added % _PRUNE_EVERY == 0:
+                self._prune()
+
+    def mark_read(self) -> None:
+        """Note that everything accounts knows was read just now."""
+        self._read_at = self._clock()
+
+    def mark_live(self, live: bool) -> None:
+        """Note whether events arrive on a connection after which everything was read."""
+        if self._live and not live:
+            self._read_at = self._clock()
+        self._live = live
+
+    def _prune(self) -> None:
+        now = utc_now()
+        self._forget_at = {key: moment for key, moment in self._forget_at.items() if moment > now}

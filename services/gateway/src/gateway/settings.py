@@ -1,0 +1,57 @@
+"""Settings of the gateway; the only place that reads its environment."""
+
+from typing import Annotated, ClassVar
+from urllib.parse import urlsplit
+
+import limits
+from pydantic import AfterValidator, Field, SecretStr
+
+from common.auth.keys import b64url_decode
+from common.settings import BaseUrl, ServiceSettings
+from gateway.domain.client_address import parse_networks
+
+OPERATION_KEY_BYTES = 32
+
+
+def _rate_limits(text: str) -> str:
+    limits.parse_many(text)
+    return text
+
+
+def _storage_url(text: str) -> str:
+    if urlsplit(text).scheme not in {"file", "s3"}:
+        raise ValueError("must begin with file:// or s3://")
+    return text
+
+
+def _networks(text: str) -> str:
+    parse_networks(text)
+    return text
+
+
+def _operation_key(secret: SecretStr) -> SecretStr:
+    if len(b64url_decode(secret.get_secret_value())) != OPERATION_KEY_BYTES:
+        raise ValueError(f"must be base64url of {OPERATION_KEY_BYTES} bytes")
+    return secret
+
+
+RateLimitText = Annotated[str, AfterValidator(_rate_limits)]
+"""One or more limits in the notation of the `limits` library, such as `100/minute` or `20/minute;200/hour`."""
+
+
+class Settings(ServiceSettings):
+    """What the gateway needs; times are seconds, sizes bytes."""
+
+    SERVICE: ClassVar[str] = "gateway"
+
+    http_port: int = Field(default=8400, ge=0, le=65535)
+    public_url: BaseUrl = "http://127.0.0.1:8400"
+    storage_url: Annotated[str, AfterValidator(_storage_url)]
+    upload_max_bytes: int = Field(default=524_288_000, ge=1)
+    upload_stall_seconds: float = Field(default=30.0, gt=0, le=600)
+    rate_limit_per_user: RateLimitText = "100/minute"
+    rate_limit_per_address: RateLimitText = "20/minute"
+    rate_limit_storage: SecretStr = SecretStr("memory://")
+    command_timeout_seconds: float = Field(default=5.0, gt=0, le=60)
+    trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
+    operation_key: Annotated[SecretStr, AfterValidator(_operation_key)]
