@@ -1,0 +1,89 @@
+"""What TikTok checks in an init request: caption, options, and the chunk rules."""
+
+from typing import Any
+
+from tiktok_simulator.answers import ApiError
+
+TITLE_UNITS = 2200
+MAX_VIDEO_BYTES = 4 * 1024**3
+MAX_CHUNKS = 1000
+_TOGGLES = (
+    "disable_duet",
+    "disable_stitch",
+    "disable_comment",
+    "brand_content_toggle",
+    "brand_organic_toggle",
+    "is_aigc",
+)
+
+
+def _invalid(message: str) -> ApiError:
+    return ApiError("invalid_params", message)
+
+
+def utf16_units(text: str) -> int:
+    """Return the length as JavaScript counts it."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def check_title(post_info: dict[str, Any]) -> str:
+    """Return the caption, empty when absent. Raises ApiError."""
+    title = post_info.get("title", "")
+    if title is None:
+        return ""
+    if not isinstance(title, str):
+        raise _invalid("The title must be a string.")
+    if utf16_units(title) > TITLE_UNITS:
+        raise _invalid(f"The title is too long: at most {TITLE_UNITS} UTF-16 units.")
+    return title
+
+
+def check_options(post_info: dict[str, Any]) -> dict[str, Any]:
+    """Return the given toggles and the cover time. Raises ApiError for values of another type."""
+    options: dict[str, Any] = {}
+    for name in _TOGGLES:
+        value = post_info.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, bool):
+            raise _invalid(f"The {name} must be a boolean.")
+        options[name] = value
+    cover = post_info.get("video_cover_timestamp_ms")
+    if cover is not None:
+        if isinstance(cover, bool) or not isinstance(cover, int):
+            raise _invalid("The video_cover_timestamp_ms must be an integer.")
+        options["video_cover_timestamp_ms"] = cover
+    return options
+
+
+def check_privacy(post_info: dict[str, Any], options: tuple[str, ...]) -> str:
+    """Return the privacy level. Raises ApiError when it is missing or not one of the creator's options."""
+    level = post_info.get("privacy_level")
+    if not isinstance(level, str) or level not in options:
+        raise ApiError(
+            "privacy_level_option_mismatch",
+            "Privacy level is not specified or not among the options that creator info returned.",
+        )
+    return level
+
+
+def check_chunks(source_info: dict[str, Any], megabyte: int) -> tuple[int, int, int]:
+    """Return (video_size, chunk_size, total_chunk_count) if they obey the rules. Raises ApiError with TikTok's words."""
+    size, chunk, count = (_integer(source_info, name) for name in ("video_size", "chunk_size", "total_chunk_count"))
+    if not 0 < size <= MAX_VIDEO_BYTES:
+        raise _invalid("The video size is invalid")
+    whole_in_one = chunk == size
+    if not 0 < chunk <= 64 * megabyte or (chunk < 5 * megabyte and not whole_in_one) or chunk > size:
+        raise _invalid("The chunk size is invalid")
+    if count != size // chunk or not 1 <= count <= MAX_CHUNKS:
+        raise _invalid("The total chunk count is invalid")
+    if count == 1 and not whole_in_one:
+        raise _invalid("The chunk size is invalid")
+    return size, chunk, count
+
+
+def _integer(source_info: dict[str, Any], name: str) -> int:
+    value = source_info.get(name)
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise _invalid(f"The {name} is required and must be an integer.")
+    return value
