@@ -14,3 +14,4 @@ for service in gateway accounts scheduler publisher analytics; do
   export_lock "$service.txt" --package "cuepost-$service" --no-dev
 done
 export_lock simulator.txt --package cuepost-tiktok-simulator --no-dev
+"$uv" pip compile --quiet --universal --generate-hashes --no-header --no-annotate requirements/tools.in -o requirements/tools.txt >/dev/null

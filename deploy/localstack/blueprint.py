@@ -28,7 +28,7 @@ PER_PROCESS = frozenset(
 )
 """Settings that differ from process to process: the same value for all, taken from a shell, would break them."""
 
-PASSED_ON = ("COVERAGE_PROCESS_START", "COVERAGE_PROCESS_CONFIG", "SSL_CERT_FILE", "SSL_CERT_DIR", "TZ")
+PASSED_ON = ("SSL_CERT_FILE", "SSL_CERT_DIR", "TZ")
 PASSED_ON_PREFIXES = ("AWS_", "OTEL_")
 SERVERS = ("postgres", "epmd", "rabbitmq")
 TIKTOK_URLS = ("TIKTOK_API_URL", "TIKTOK_AUTHORIZE_URL")

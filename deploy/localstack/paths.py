@@ -10,6 +10,9 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[2]
 """The repository this package belongs to; its code is what the stack runs."""
 
+SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/homebrew/bin"
+"""Where started programs look for others."""
+
 DATA_NAMES = (
     "log",
     "migrated",

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from localstack.definitions import definitions
+from localstack.errors import StackError
 from localstack.launch import Spec
-from localstack.paths import Paths, write_private
+from localstack.paths import SEARCH_PATH, Paths, write_private
 from localstack.ports import Ports
 
 NODE = "cuepost@localhost"
@@ -51,7 +52,7 @@ def server_environment(paths: Paths, ports: Ports) -> dict[str, str]:
     """Return the whole environment of the node (and of its command line tools): nothing of the machine's broker gets in."""
     home = paths.rabbitmq
     return {
-        "PATH": os.environ.get("PATH", os.defpath) + ":/usr/sbin:/usr/bin:/sbin:/bin",
+        "PATH": f"{erlang_folder()}:{SEARCH_PATH}",
         "HOME": str(home),
         "LANG": "C.UTF-8",
         "RABBITMQ_NODENAME": NODE,
@@ -78,17 +79,26 @@ def server_environment(paths: Paths, ports: Ports) -> dict[str, str]:
     }
 
 
-def find_epmd() -> Path | None:
-    """Erlang's port mapper, run as a program of its own so that it neither outlives the stack nor is shared."""
-    found = shutil.which("epmd", path=os.environ.get("PATH", os.defpath) + ":/usr/bin:/usr/local/bin:/opt/homebrew/bin")
-    if found:
-        return Path(found)
-    candidates = [
-        path
-        for root in ("/usr/lib/erlang", "/usr/local/lib/erlang", "/opt/homebrew/lib/erlang")
-        for path in sorted(Path(root).glob("erts-*/bin/epmd"))
-    ]
-    return candidates[-1] if candidates else None
+def erlang_folder() -> Path:
+    """Return the folder of the `erl` that runs the broker; raises StackError when Erlang is missing."""
+    found = shutil.which("erl", path=f"{os.environ.get('PATH', os.defpath)}:{SEARCH_PATH}")
+    if found is None:
+        raise StackError("Erlang (erl), which RabbitMQ runs on, was not found; reinstall rabbitmq-server")
+    return Path(found).parent
+
+
+def find_epmd() -> Path:
+    """Return Erlang's port mapper; it runs as a program of its own, so that it neither outlives the stack nor is shared.
+
+    Raises StackError when there is none.
+    """
+    folder = erlang_folder()
+    root = folder.resolve() if (folder / "epmd").exists() else (folder / "erl").resolve().parents[1]
+    candidates = [folder / "epmd", *sorted(root.glob("erts-*/bin/epmd"), reverse=True)]
+    found = next((path for path in candidates if os.access(path, os.X_OK)), None)
+    if found is None:
+        raise StackError("epmd, a part of Erlang, was not found; reinstall Erlang (Debian: erlang-base)")
+    return found
 
 
 def programs(paths: Paths, ports: Ports, server: Path, epmd: Path) -> list[Spec]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import sys
+from pathlib import Path
 from typing import Any
 
 from localstack.blueprint import PASSED_ON, PASSED_ON_PREFIXES, PER_PROCESS, Blueprint
 from localstack.launch import Spec
-from localstack.paths import Paths
+from localstack.paths import SEARCH_PATH, Paths
 from localstack.ports import SERVICES
 from localstack.postgres import database_url
 from localstack.rabbitmq import broker_url
@@ -20,10 +22,12 @@ MODULES = {"simulator": "tiktok_simulator"}
 
 
 def platform_environment() -> dict[str, str]:
-    """Return what any Python process here needs, and nothing else of the shell."""
+    """Return what any Python process here needs: the same from whichever shell, lest a command restart programs."""
+    coverage = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
     return {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "HOME": os.environ.get("HOME", "/"),
+        **coverage,
+        "PATH": f"{Path(sys.executable).parent}:{SEARCH_PATH}",
+        "HOME": pwd.getpwuid(os.getuid()).pw_dir,
         "LANG": "C.UTF-8",
         "PYTHONUNBUFFERED": "1",
         # Two malloc arenas instead of eight per core: the difference is tens of megabytes per process.

@@ -89,8 +89,6 @@ class Stack:
 
     def _up(self, steps: Steps) -> None:
         server, epmd = require_server(), rabbitmq.find_epmd()
-        if epmd is None:
-            raise StackError("epmd, a part of Erlang, was not found; reinstall Erlang (Debian: erlang-base)")
         place, secrets = find_place(self.paths), self.secrets
         rabbitmq.write_configuration(self.paths, self.ports, secrets)
         specs = [

@@ -1,0 +1,49 @@
+# Needs only make and Python >= 3.11; everything else is installed into .venv and .local by the first target that runs.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+PYTHON := PYTHONPATH=deploy .venv/bin/python
+STACK := $(PYTHON) -m localstack
+SERVICES := gateway accounts scheduler publisher analytics
+# `make scale publisher=3`: only what is given on the command line counts.
+REPLICAS = $(foreach service,$(SERVICES),$(if $(filter command,$(origin $(service))),$(service)=$($(service))))
+
+.PHONY: help bootstrap up down ps logs scale reset demo migrate test lock
+
+help: ## show this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
+
+bootstrap: ## install what is needed into .venv (every other target does it)
+	@deploy/bootstrap.sh
+
+up: bootstrap ## start the whole system on this machine
+	@$(STACK) up
+
+demo: up ## publish a real video through the whole system
+	@$(PYTHON) -m demo
+
+down: bootstrap ## stop it; data stays
+	@$(STACK) down
+
+ps: bootstrap ## show the processes and their memory
+	@$(STACK) ps
+
+logs: bootstrap ## follow the logs; one service: make logs service=publisher
+	@$(STACK) logs $(service)
+
+scale: bootstrap ## set the number of replicas: make scale publisher=3
+	@$(if $(strip $(REPLICAS)),$(STACK) scale $(REPLICAS),echo "usage: make scale publisher=3"; exit 2)
+
+reset: bootstrap ## stop it and remove its data
+	@$(STACK) reset
+
+migrate: bootstrap ## bring every database of the running system to its newest version
+	@$(STACK) migrate
+
+test: bootstrap ## lint, types, boundaries, all tests, coverage
+	@deploy/test.sh
+
+lock: bootstrap ## resolve the dependencies anew and export requirements/*.txt
+	@UV=$(CURDIR)/.local/tools/bin/uv deploy/lock.sh $(if $(upgrade),--upgrade)
