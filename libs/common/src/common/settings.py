@@ -137,7 +137,7 @@ class ServiceSettings(EnvironmentSettings):
         return self.service_instance or f"{self.SERVICE}-{socket.gethostname()}-{os.getpid()}"
 
 
-class DatabaseSettings(BaseSettings):
+class DatabaseSettings(EnvironmentSettings):
     """Mixin for services with a database of their own."""
 
     database_url: Annotated[SecretStr, _url_with_scheme("postgresql", "postgres", "postgresql+asyncpg")]

@@ -43,7 +43,7 @@ async def run_databases(postgres_url: str) -> AsyncIterator[TestDatabases]:
 
 @pytest.fixture(scope="session")
 def database_url(run_databases: TestDatabases) -> DatabaseUrl:
-    """Return a function: `await database_url("scheduler")` is the address of this run's migrated database of that service."""
+    """Return an async function from a service's name to the address of this run's migrated database of it."""
     return run_databases.url
 
 
@@ -55,7 +55,7 @@ def clean_database(run_databases: TestDatabases) -> DatabaseUrl:
 
 @pytest.fixture
 def empty_database(run_databases: TestDatabases) -> DatabaseUrl:
-    """Return a function: `await empty_database("label")` is the address of a new database without any table."""
+    """Return an async function from a label to the address of a new database without any table."""
     return run_databases.create
 
 
