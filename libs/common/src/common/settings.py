@@ -11,13 +11,14 @@ import sys
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, NoReturn, TypeVar
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, SettingsError
 
 from common.auth.keys import private_key_from, public_keys_from
 
 EXIT_BAD_SETTINGS = 2
+MAX_PORT = 65535
 MAX_SECRET_FILE_BYTES = 64 * 1024
 
 _FIELD_IN_ERROR = re.compile(r'for field "(\w+)"')
@@ -111,8 +112,8 @@ class ServiceSettings(EnvironmentSettings):
 
     service_instance: str = Field(default="", max_length=200)
     http_host: str = "127.0.0.1"
-    http_port: int = Field(ge=0, le=65535)
-    metrics_port: int = Field(default=0, ge=0, le=65535)
+    http_port: int
+    metrics_port: int = 0
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] = "json"
     amqp_url: Annotated[SecretStr, _url_with_scheme("amqp", "amqps")]
@@ -125,6 +126,14 @@ class ServiceSettings(EnvironmentSettings):
     jwt_issuer: str = "cuepost"
     jwt_audience: str = "cuepost-api"
     shutdown_grace_seconds: float = Field(default=20.0, gt=0, le=600)
+
+    @field_validator("http_port", "metrics_port")
+    @classmethod
+    def _is_a_port(cls, port: int) -> int:
+        """Hold for subclasses too, which redefine `http_port` to give it a default."""
+        if not 0 <= port <= MAX_PORT:
+            raise ValueError(f"must be between 0 and {MAX_PORT}")
+        return port
 
     @property
     def service(self) -> str:
