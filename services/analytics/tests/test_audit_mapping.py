@@ -92,4 +92,4 @@ USER = UUID("0193a000-0000-7000-8000-000000000001")
     ],
 )
 def test_who_did_it(actor: str | None, user_id: UUID | None, expected: Actor) -> None:
-    assert actor_of(event("scheduler.post.due.v1", actor=actor, user_id=user_id)) == expected
+    assert actor_of(actor, user_id, "/services/scheduler") == expected

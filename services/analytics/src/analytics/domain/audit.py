@@ -6,8 +6,9 @@ known here is an action too, named after its key: the trail has no holes.
 
 from dataclasses import dataclass
 from typing import Any, Literal
+from uuid import UUID
 
-from analytics.domain.event import Event
+from analytics.domain.event import Event, service_of
 
 Result = Literal["success", "failure", "deferred", "unknown"]
 MAX_NAME = 100
@@ -99,14 +100,14 @@ def describe(event: Event) -> AuditEntry:
     )
 
 
-def actor_of(event: Event) -> Actor:
-    """Return who did it; an event that names no actor was done by its user, or else by the service itself."""
-    if event.actor:
-        kind, separator, identifier = event.actor.partition(":")
+def actor_of(actor: str | None, user_id: UUID | None, source: str) -> Actor:
+    """Return who did it; an event that names no actor was done by its user, or else by the service at its source."""
+    if actor:
+        kind, separator, identifier = actor.partition(":")
         return Actor(kind, identifier if separator else None)
-    if event.user_id is not None:
-        return Actor("user", str(event.user_id))
-    return Actor("service", event.service)
+    if user_id is not None:
+        return Actor("user", str(user_id))
+    return Actor("service", service_of(source))
 
 
 def _rule(event: Event) -> _Rule:
@@ -117,7 +118,7 @@ def _rule(event: Event) -> _Rule:
         return known
     parts = event.family.split(".")
     if len(parts) < 3:
-        return _Rule(event.service[:MAX_NAME] or "unknown", event.family[:MAX_NAME], "")
+        return _Rule(service_of(event.source)[:MAX_NAME] or "unknown", event.family[:MAX_NAME], "")
     return _Rule(parts[1][:MAX_NAME], "_".join(parts[2:])[:MAX_NAME], f"{parts[1]}_id")
 
 

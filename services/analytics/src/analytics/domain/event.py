@@ -6,6 +6,11 @@ from typing import Any
 from uuid import UUID
 
 
+def service_of(source: str) -> str:
+    """Return the name of the service at a `source`: its last part (`/services/scheduler`)."""
+    return source.rsplit("/", 1)[-1]
+
+
 @dataclass(frozen=True, slots=True)
 class Event:
     """Something that happened. `key` is the routing key, `sequence` counts per (`source`, `subject`), `time` is aware.
@@ -26,11 +31,6 @@ class Event:
     causation_id: str | None = None
     sequence: int | None = None
     data: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def service(self) -> str:
-        """Name of the service that emitted it: the last part of `source` (`/services/scheduler`)."""
-        return self.source.rsplit("/", 1)[-1]
 
     @property
     def family(self) -> str:

@@ -16,7 +16,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Retention(DueLoop):
-    """Looks every hour; replicas take turns. Starting it makes sure that this month exists before events are consumed."""
+    """Looks at the start and every hour; replicas take turns. Events that come before their month lie in the default part."""
 
     def __init__(self, database: Database, *, retention: timedelta, now: Callable[[], datetime] = utc_now) -> None:
         super().__init__("retention", self._keep, max_sleep=INTERVAL_S)

@@ -54,9 +54,9 @@ async def newest(
     return [AuditRecord(**row) for row in (await connection.execute(statement)).mappings()]
 
 
-async def count(connection: AsyncConnection, query: AuditQuery, *, cap: int) -> int:
-    """Return how many records match, counting no further than `cap`."""
-    matching = _matching(select(literal(1)).select_from(events), query).limit(cap).subquery()
+async def count(connection: AsyncConnection, query: AuditQuery, *, limit: int) -> int:
+    """Return how many records match, counting no further than `limit`."""
+    matching = _matching(select(literal(1)).select_from(events), query).limit(limit).subquery()
     return int(await connection.scalar(select(func.count()).select_from(matching)) or 0)
 
 

@@ -28,8 +28,9 @@ async def existing(connection: AsyncConnection) -> list[Month]:
 
 
 async def add(connection: AsyncConnection, month: Month) -> None:
-    """Add a month's partition, moving into it what had been stored in `events_default` meanwhile."""
+    """Add a month's partition, moving into it what had been stored in `events_default` meanwhile; inserts there wait."""
     bounds = {"first": str(month.first_id), "next": str(month.plus(1).first_id)}
+    await connection.execute(text("LOCK TABLE events_default IN ACCESS EXCLUSIVE MODE"))
     await connection.execute(text(f"CREATE TABLE {month.partition} (LIKE events INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"))
     await connection.execute(
         text(

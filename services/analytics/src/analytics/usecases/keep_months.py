@@ -31,14 +31,15 @@ async def keep_months(tx: Transaction, *, now: datetime, retention: timedelta) -
     this = Month.of(now)
     horizon = now - retention
     oldest_kept = Month.of(horizon)
+    # Dropping first: it locks the whole table, and whoever reads locks the whole before its parts.
+    dropped = [old for old in existing if old < oldest_kept]
+    for old in dropped:
+        await months.drop(tx.connection, old)
     month = max(existing[-1].plus(1) if existing else this.plus(-1), oldest_kept)
     added = []
     while month <= this.plus(AHEAD):
         await months.add(tx.connection, month)
         added.append(month)
         month = month.plus(1)
-    dropped = [old for old in existing if old < oldest_kept]
-    for old in dropped:
-        await months.drop(tx.connection, old)
     deleted = await months.delete_older(tx.connection, horizon, limit=DELETE_BATCH)
     return MonthsKept(tuple(added), tuple(dropped), deleted, more=deleted == DELETE_BATCH)

@@ -1,0 +1,70 @@
+"""Composition root of analytics: the only place that wires."""
+
+from fastapi import FastAPI
+
+from analytics.api.audit import audit_router
+from analytics.api.timeline import timeline_router
+from analytics.handlers.all_events import ALL_EVENTS, decode, handle_all_events
+from analytics.loops.retention import Retention
+from analytics.settings import Settings
+from common.auth.service_tokens import ServiceTokenVerifier
+from common.auth.user_tokens import UserTokenVerifier
+from common.database import Database
+from common.http.app import create_app
+from common.http.client import internal_client
+from common.http.health import Check
+from common.messaging.batches import BatchHandler
+from common.messaging.consumer import Consumer
+from common.messaging.dead_letters import Redelivery
+from common.messaging.publisher import MessagePublisher
+from common.settings import ServiceSettings, load
+
+
+def build() -> tuple[FastAPI, ServiceSettings]:
+    """Read the settings and wire the service."""
+    settings = load(Settings)
+    return wire(settings), settings
+
+
+def wire(settings: Settings) -> FastAPI:
+    """Return the app of a service with these settings.
+
+    Parts start in this order, deliveries last, and stop in reverse order: the batch in hand is committed and acknowledged before
+    the database goes.
+    """
+    database = Database(settings.database_url, application_name=settings.instance, pool_size=settings.database_pool_size)
+    publisher = MessagePublisher(settings.amqp_url, service=settings.service)
+    batches = BatchHandler(
+        ALL_EVENTS.name, database, None, decode=decode, handle=handle_all_events, max_batch=settings.event_batch_size
+    )
+    consumer = Consumer(
+        settings.amqp_url,
+        Redelivery(publisher, service=settings.service),
+        service=settings.service,
+        prefetch=ALL_EVENTS.prefetch,
+        grace=settings.shutdown_grace_seconds / 2,
+    )
+    consumer.subscribe(ALL_EVENTS, batches.handle)
+    client = internal_client()
+    return create_app(
+        service=settings.service,
+        title="Cuepost analytics",
+        version="1",
+        components=[
+            database,
+            Retention(database, retention=settings.retention),
+            publisher,
+            batches,
+            consumer,
+        ],
+        checks=[
+            Check("database", database.ping),
+            Check("broker", publisher.check),
+            Check("consumer", consumer.check),
+        ],
+        routers=[audit_router(database), timeline_router(database)],
+        user_tokens=UserTokenVerifier.for_accounts(
+            settings.accounts_url, client, issuer=settings.jwt_issuer, audience=settings.jwt_audience
+        ),
+        service_tokens=ServiceTokenVerifier(settings.service, settings.service_public_keys),
+    )
