@@ -1,0 +1,85 @@
+"""The gateway and the simulator as an API client sees them."""
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from demo.errors import DemoError
+
+TIMEOUT = httpx.Timeout(30.0, connect=5.0)
+
+
+@dataclass(frozen=True)
+class Creator:
+    """A simulated TikTok creator made for this run."""
+
+    username: str
+    open_id: str
+
+
+class Cuepost:
+    """A user of one running stack: register, connect, upload, schedule, look."""
+
+    def __init__(self, gateway_url: str, simulator_url: str) -> None:
+        self._gateway = httpx.Client(base_url=gateway_url, timeout=TIMEOUT, trust_env=False)
+        self._simulator = httpx.Client(base_url=simulator_url, timeout=TIMEOUT, trust_env=False)
+
+    def register(self) -> str:
+        """Register a new person and return the email."""
+        email = f"demo-{secrets.token_hex(5)}@example.com"
+        body = {"email": email, "username": f"demo_{secrets.token_hex(5)}", "password": secrets.token_urlsafe(24)}
+        tokens = self._call("POST", "/api/v1/auth/register", json=body)
+        self._gateway.headers["Authorization"] = f"Bearer {tokens['access_token']}"
+        return email
+
+    def make_creator(self) -> Creator:
+        """Make a creator at the simulator."""
+        username = f"creator_{secrets.token_hex(4)}"
+        body = {"username": username, "persona": "public", "display_name": "Demo Creator"}
+        answer = _checked(self._simulator.post("/_simulator/creators", json=body))
+        return Creator(username, answer["open_id"])
+
+    def connect(self, creator: Creator) -> str:
+        """Go through the OAuth flow as a browser would and return the account's id."""
+        url = httpx.URL(self._call("GET", "/api/v1/tiktok/auth/url")["auth_url"])
+        consent = self._simulator.get(url.copy_add_param("simulator_creator", creator.username))
+        if consent.status_code != httpx.codes.FOUND:
+            raise DemoError(f"the authorize page answered {consent.status_code} instead of redirecting")
+        callback = _checked(httpx.get(consent.headers["Location"], timeout=TIMEOUT, trust_env=False))
+        return str(callback["account_id"])
+
+    def upload(self, path: Path) -> dict[str, Any]:
+        """Stream a file through the gateway into the media library."""
+        with path.open("rb") as file:
+            return self._call("POST", "/api/v1/media/upload", files={"file": (path.name, file, "video/mp4")}, timeout=120)
+
+    def schedule(self, post: dict[str, Any]) -> dict[str, Any]:
+        """Create a post."""
+        return self._call("POST", "/api/v1/posts", json=post)
+
+    def detail(self, post_id: str) -> dict[str, Any]:
+        """Return post, planning and timeline."""
+        return self._call("GET", f"/api/v1/posts/{post_id}/detail")
+
+    def publications(self, creator: Creator) -> list[dict[str, Any]]:
+        """Return what the simulator's ledger has of this creator: items whose bytes are all in and that were not refused."""
+        items = _checked(self._simulator.get("/_simulator/ledger"))["items"]
+        return [
+            item
+            for item in items
+            if item["open_id"] == creator.open_id and item["sha256"] is not None and item["status"] != "FAILED"
+        ]
+
+    def _call(self, method: str, path: str, **options: Any) -> dict[str, Any]:
+        return _checked(self._gateway.request(method, path, **options))
+
+
+def _checked(response: httpx.Response) -> dict[str, Any]:
+    """Return the JSON object, or raise with what the server said is wrong."""
+    if response.status_code >= httpx.codes.BAD_REQUEST:
+        raise DemoError(f"{response.request.method} {response.request.url.path}: {response.status_code} {response.text[:500]}")
+    answer: dict[str, Any] = response.json()
+    return answer

@@ -1,0 +1,5 @@
+"""What can go wrong with a demonstration."""
+
+
+class DemoError(Exception):
+    """The main job did not end as promised; the message says where."""
