@@ -60,6 +60,14 @@ class Cuepost:
         """Create a post."""
         return self._call("POST", "/api/v1/posts", json=post)
 
+    def post(self, post_id: str) -> dict[str, Any]:
+        """Return a post."""
+        return self._call("GET", f"/api/v1/posts/{post_id}")
+
+    def audit(self, **filters: str) -> dict[str, Any]:
+        """Return a page of the user's audit trail."""
+        return self._call("GET", "/api/v1/audit", params=filters)
+
     def detail(self, post_id: str) -> dict[str, Any]:
         """Return post, planning and timeline."""
         return self._call("GET", f"/api/v1/posts/{post_id}/detail")

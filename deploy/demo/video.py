@@ -24,19 +24,22 @@ class Video:
     sha256: str
 
 
-def make_video(path: Path) -> Video:
-    """Encode noise, which does not compress, until the file is large enough; raises RuntimeError when it is not."""
+def make_video(path: Path, *, bit_rate: int = BIT_RATE, quantizer: int = 8, min_bytes: int = MIN_BYTES) -> Video:
+    """Encode noise, which hardly compresses; `quantizer` is the worst allowed (0-51).
+
+    Raises RuntimeError when the file has fewer than `min_bytes`.
+    """
     with av.open(str(path), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=FPS)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
-        stream.bit_rate = BIT_RATE
-        stream.options = {"preset": "ultrafast", "tune": "zerolatency", "x264-params": "qpmax=8"}
+        stream.bit_rate = bit_rate
+        stream.options = {"preset": "ultrafast", "tune": "zerolatency", "x264-params": f"qpmax={quantizer}"}
         stream.time_base = Fraction(1, FPS)
         for number in range(FPS * SECONDS):
             container.mux(stream.encode(_noise(number)))
         container.mux(stream.encode(None))
     size = path.stat().st_size
-    if size < MIN_BYTES:
+    if size < min_bytes:
         raise RuntimeError(f"the video has only {size} bytes")
     with path.open("rb") as file:
         return Video(path, size, hashlib.file_digest(file, "sha256").hexdigest())

@@ -1,0 +1,1 @@
+"""Driving a whole running stack from a test: post, watch, break, heal, judge by the ledger."""

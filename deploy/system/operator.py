@@ -1,0 +1,159 @@
+"""Somebody who uses, watches, breaks and heals one running stack."""
+
+import asyncio
+import secrets
+import signal
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import aio_pika
+import asyncpg
+import httpx
+import orjson
+from dotenv import dotenv_values
+
+from common.ids import uuid7
+from demo.api import Creator, Cuepost
+from localstack.rabbitmq import broker_url
+from localstack.stack import Stack
+from system.events import EventRecorder
+from system.waiting import wait_for
+
+FINAL = {"published", "failed", "unconfirmed", "cancelled"}
+
+
+class Operator:
+    """Drives a stack; every guarantee is judged by the simulator's ledger and the gateway's answers."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        values = dotenv_values(stack.paths.local / "stack.env")
+        self.urls = {name: value or "" for name, value in values.items()}
+        self.user = Cuepost(self.urls["GATEWAY_URL"], self.urls["SIMULATOR_URL"])
+        self.user.register()
+        self.events = EventRecorder(self.urls["AMQP_URL"]).start()
+        self._simulator = httpx.Client(base_url=self.urls["SIMULATOR_URL"], timeout=10, trust_env=False)
+
+    def close(self) -> None:
+        """Stop watching."""
+        self.events.stop()
+        self._simulator.close()
+
+    def restore(self) -> None:
+        """Make everything run and healthy again, without faults."""
+        self._simulator.delete("/_simulator/faults")
+        self.stack.up()
+
+    def account(self) -> tuple[str, Creator]:
+        """Connect a fresh creator and return (account id, creator)."""
+        creator = self.user.make_creator()
+        return self.user.connect(creator), creator
+
+    def media(self, path: Path) -> str:
+        """Upload a file and return the media id."""
+        return str(self.user.upload(path)["id"])
+
+    def schedule(self, account_id: str, media_id: str, *, in_seconds: float = 2.0, **more: Any) -> str:
+        """Schedule a post and return its id."""
+        body = {
+            "tiktok_account_id": account_id,
+            "media_id": media_id,
+            "caption": f"system {secrets.token_hex(4)}",
+            "privacy_level": "PUBLIC_TO_EVERYONE",
+            "scheduled_time": (datetime.now(UTC) + timedelta(seconds=in_seconds)).isoformat(),
+            "allow_duplicate": True,
+            **more,
+        }
+        return str(self.user.schedule(body)["id"])
+
+    def fault(self, endpoint: str, **fault: Any) -> None:
+        """Set a fault at the simulator."""
+        self._simulator.post("/_simulator/faults", json={"endpoint": endpoint, **fault}).raise_for_status()
+
+    def faults_left(self) -> list[dict[str, Any]]:
+        """Return the faults that were not used up."""
+        items: list[dict[str, Any]] = self._simulator.get("/_simulator/faults").json()["items"]
+        return items
+
+    def ledger(self, creator: Creator) -> list[dict[str, Any]]:
+        """Return every init of a creator."""
+        items = self._simulator.get("/_simulator/ledger").json()["items"]
+        return [item for item in items if item["open_id"] == creator.open_id]
+
+    def publications(self, creator: Creator) -> list[dict[str, Any]]:
+        """Return a creator's publications."""
+        return self.user.publications(creator)
+
+    def status(self, post_id: str) -> str:
+        """Return the post's state as the gateway tells it; empty while the gateway cannot answer."""
+        try:
+            return str(self.user.post(post_id)["status"])
+        except Exception:  # noqa: BLE001 - asked while parts of the system are being killed
+            return ""
+
+    def wait_final(self, post_id: str, *, timeout: float = 90.0) -> str:
+        """Wait until the post has ended and return how."""
+
+        def ended() -> str | None:
+            status = self.status(post_id)
+            return status if status in FINAL else None
+
+        return wait_for("the post's end", ended, timeout=timeout)
+
+    def wait_event(self, post_id: str, key: str, *, count: int = 1, timeout: float = 60.0) -> dict[str, Any]:
+        """Wait for the `count`-th event of a kind for a post and return it."""
+
+        def recorded() -> list[dict[str, Any]] | None:
+            events = self.events.of(post_id, key)
+            return events if len(events) >= count else None
+
+        return wait_for(f"{count} x {key}", recorded, timeout=timeout, interval=0.01)[count - 1]
+
+    def wait_until_claimed(self, count: int) -> None:
+        """Wait until the scheduler's database holds `count` PostDue that the relay could not publish."""
+        query = "SELECT count(*) FROM outbox_messages WHERE routing_key = 'scheduler.post.due.v1'"
+
+        def claimed() -> bool:
+            return bool(asyncio.run(self._scheduler_value(query)) >= count)
+
+        wait_for(f"{count} claimed posts", claimed, interval=0.1)
+
+    def deliver_again(self, queue: str, event: dict[str, Any], *, times: int, new_id: bool = False) -> None:
+        """Put an event into a queue again, as it was or as a fresh message of the same content."""
+        asyncio.run(self._deliver(queue, event, times, new_id))
+
+    def wait_queue_empty(self, queue: str) -> None:
+        """Wait until nothing is left to deliver in a queue."""
+        wait_for(f"{queue} to be empty", lambda: asyncio.run(self._depth(queue)) == 0)
+
+    async def _scheduler_value(self, query: str) -> int:
+        connection = await asyncpg.connect(self.stack.env("scheduler")["DATABASE_URL"], timeout=5)
+        try:
+            return int(await connection.fetchval(query))
+        finally:
+            await connection.close()
+
+    async def _deliver(self, queue: str, event: dict[str, Any], times: int, new_id: bool) -> None:
+        async with await aio_pika.connect(self._admin_url, timeout=5) as connection:
+            channel = await connection.channel(on_return_raises=True)
+            for _ in range(times):
+                body = {**event, "id": str(uuid7())} if new_id else event
+                message = aio_pika.Message(orjson.dumps(body), delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+                await channel.default_exchange.publish(message, routing_key=queue, mandatory=True)
+
+    async def _depth(self, queue: str) -> int:
+        async with await aio_pika.connect(self._admin_url, timeout=5) as connection:
+            channel = await connection.channel()
+            declared = await channel.declare_queue(queue, passive=True)
+            return int(declared.declaration_result.message_count or 0)
+
+    @property
+    def _admin_url(self) -> str:
+        return broker_url(self.stack.secrets, self.stack.ports, "admin")
+
+    def kill_replica_of(self, event: dict[str, Any]) -> str:
+        """Kill (SIGKILL) the publisher replica named in an event; returns its program name."""
+        name = str(event["data"]["replica"])
+        self.stack.kill(name, signal.SIGKILL)
+        return name

@@ -1,0 +1,82 @@
+"""Broker and database restart, schedulers die, while posts fall due: nothing is lost, nothing goes out twice."""
+
+import pytest
+
+from demo.video import Video
+from system.operator import Operator
+from system.small_video import make_small_video
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
+POSTS = 6
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Video:
+    return make_small_video(tmp_path_factory.mktemp("video") / "small.mp4")
+
+
+class Batch:
+    """Posts of several accounts that fall due one after another."""
+
+    def __init__(self, operator: Operator, video: Video, *, first: float, gap: float) -> None:
+        self.operator = operator
+        media = operator.media(video.path)
+        self.creators = [operator.account() for _ in range(POSTS)]
+        self.posts = [
+            operator.schedule(account, media, in_seconds=first + gap * number)
+            for number, (account, _) in enumerate(self.creators)
+        ]
+
+    def judge(self, video: Video) -> None:
+        """Every post published, every creator with exactly one publication of the right bytes."""
+        assert [self.operator.wait_final(post) for post in self.posts] == ["published"] * POSTS
+        for _, creator in self.creators:
+            assert [item["sha256"] for item in self.operator.publications(creator)] == [video.sha256]
+
+
+def test_rabbitmq_restarts_while_posts_fall_due(operator: Operator, small: Video) -> None:
+    batch = Batch(operator, small, first=3, gap=1)
+    operator.wait_event(batch.posts[0], "scheduler.post.due")
+    operator.stack.restart("rabbitmq")
+    batch.judge(small)
+
+
+def test_postgresql_restarts_while_posts_fall_due(operator: Operator, small: Video) -> None:
+    batch = Batch(operator, small, first=3, gap=1)
+    operator.wait_event(batch.posts[0], "scheduler.post.due")
+    operator.stack.restart("postgres")
+    batch.judge(small)
+
+
+def test_rabbitmq_and_postgresql_are_killed(operator: Operator, small: Video) -> None:
+    batch = Batch(operator, small, first=3, gap=1)
+    operator.wait_event(batch.posts[0], "scheduler.post.due")
+    operator.stack.kill("rabbitmq")
+    operator.stack.kill("postgres")
+    batch.judge(small)
+
+
+def test_schedulers_die_between_claim_and_relay(operator: Operator, small: Video) -> None:
+    """RabbitMQ is away when the posts fall due, so their PostDue lie in the outbox when both schedulers are killed."""
+    batch = Batch(operator, small, first=4, gap=0)
+    operator.stack.stop("rabbitmq")
+    operator.wait_until_claimed(POSTS)
+    operator.stack.kill("scheduler-1")
+    operator.stack.kill("scheduler-2")
+    operator.stack.start("rabbitmq")
+    batch.judge(small)
+
+
+def test_post_due_delivered_twice_and_late(operator: Operator, small: Video) -> None:
+    account, creator = operator.account()
+    post = operator.schedule(account, operator.media(small.path))
+    due = operator.wait_event(post, "scheduler.post.due")
+    operator.deliver_again("publisher.post_due", due, times=3)
+    assert operator.wait_final(post) == "published"
+    operator.deliver_again("publisher.post_due", due, times=2, new_id=True)
+    operator.deliver_again("publisher.post_due", due, times=1, new_id=True)
+    operator.wait_queue_empty("publisher.post_due")
+    assert operator.status(post) == "published"
+    assert [item["sha256"] for item in operator.publications(creator)] == [small.sha256]
+    assert len(operator.ledger(creator)) == 1

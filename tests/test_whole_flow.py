@@ -1,0 +1,55 @@
+"""The main job through the whole system, and what its users see of it."""
+
+import pytest
+
+from demo.video import Video, make_video
+from system.operator import Operator
+from system.waiting import wait_for
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
+
+@pytest.fixture(scope="session")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Video:
+    return make_video(tmp_path_factory.mktemp("video") / "big.mp4")
+
+
+def test_a_video_is_published_once_on_time_and_explained(operator: Operator, video: Video) -> None:
+    account, creator = operator.account()
+    post = operator.schedule(account, operator.media(video.path))
+    started = operator.wait_event(post, "publisher.publish.started")
+    assert operator.wait_final(post) == "published"
+    publications = operator.publications(creator)
+    assert [item["sha256"] for item in publications] == [video.sha256]
+    assert len(operator.ledger(creator)) == 1
+    assert 0 <= started["data"]["lateness_ms"] < 250
+    detail = wait_for("the timeline", lambda: _told(operator, post))
+    types = [item["type"] for item in detail["execution_logs"]]
+    assert [detail["attached_media"][0]["sha256"]] == [video.sha256]
+    for earlier, later in [
+        ("post.scheduled", "post.due"),
+        ("post.due", "publish.started"),
+        ("publish.started", "post.published"),
+    ]:
+        assert _position(types, earlier) < _position(types, later)
+
+
+def test_the_audit_trail_tells_of_it(operator: Operator, video: Video) -> None:
+    account, _ = operator.account()
+    post = operator.schedule(account, operator.media(video.path))
+    assert operator.wait_final(post) == "published"
+    actions = wait_for("the audit trail", lambda: (found := _actions(operator, post)) and "post.published" in found and found)
+    assert {"post.scheduled", "post.due", "post.published"} <= set(actions)
+
+
+def _told(operator: Operator, post: str) -> dict | None:  # type: ignore[type-arg]
+    detail = operator.user.detail(post)
+    return detail if any("post.published" in item["type"] for item in detail["execution_logs"]) else None
+
+
+def _position(types: list[str], name: str) -> int:
+    return next(index for index, kind in enumerate(types) if name in kind)
+
+
+def _actions(operator: Operator, post: str) -> list[str]:
+    return [item["action"] for item in operator.user.audit(object_id=post)["items"]]
