@@ -7,10 +7,13 @@ import hmac
 import struct
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Literal
 from uuid import UUID
 
+Service = Literal["accounts", "scheduler"]
+
 _VERSION = 1
-_SERVICES = {"accounts": 1, "scheduler": 2}
+_SERVICES: dict[Service, int] = {"accounts": 1, "scheduler": 2}
 _LAYOUT = struct.Struct(">BB16s16sQ")
 _MAC_BYTES = 16
 _LENGTH = _LAYOUT.size + _MAC_BYTES
@@ -23,7 +26,7 @@ _SKEW = timedelta(minutes=5)
 class Operation:
     """A command under way: which service runs it, whose it is, its id and when it was sent."""
 
-    service: str
+    service: Service
     user_id: UUID
     command_id: UUID
     time: datetime

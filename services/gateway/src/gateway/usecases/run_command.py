@@ -12,7 +12,7 @@ from common.contracts.message import Command
 from common.errors import Problem
 from common.messaging.command_client import CommandAccepted, CommandClient, CommandUnavailable
 from common.messaging.reply import Reply
-from gateway.domain.operation_id import Operation, encode_operation
+from gateway.domain.operation_id import Operation, Service, encode_operation
 
 SOURCE = "gateway"
 
@@ -61,8 +61,8 @@ class Commands:
         try:
             return await self._client.call(envelope)
         except CommandAccepted:
-            service = command.KEY.split(".", maxsplit=1)[0]
-            return Accepted(encode_operation(Operation(service, user_id, identity.id, time), self._operation_key))
+            operation = Operation(_service_of(command), user_id, identity.id, time)
+            return Accepted(encode_operation(operation, self._operation_key))
         except CommandUnavailable:
             raise Problem(
                 503,
@@ -71,3 +71,7 @@ class Commands:
                 hint="Nothing has happened; send it again in a few seconds.",
                 headers={"Retry-After": "2"},
             ) from None
+
+
+def _service_of(command: Command) -> Service:
+    return "accounts" if command.KEY.startswith("accounts.") else "scheduler"

@@ -46,7 +46,6 @@ async def upload_media(
     media_id = uuid7()
     key = media_key(upload.user_id, media_id)
     stored = await store_upload(store, upload.blocks, declared=upload.declared, key=key, max_bytes=max_bytes)
-    keep = False
     try:
         answer = await commands.run(
             RegisterMedia(
@@ -62,10 +61,11 @@ async def upload_media(
             context=context,
             subject=str(media_id),
         )
-        keep = _is_in_use(answer, media_id)
-    finally:
-        if not keep:
-            await asyncio.shield(_discard(store, key))
+    except Problem:
+        await asyncio.shield(_discard(store, key))
+        raise
+    if not _is_in_use(answer, media_id):
+        await asyncio.shield(_discard(store, key))
     return answer
 
 

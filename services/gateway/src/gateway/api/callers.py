@@ -1,0 +1,92 @@
+"""FastAPI dependencies: who is calling, counted against their limits, with the right for the route."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from common.errors import Problem
+from common.http.identity import (
+    CLIENT_IP_HEADER,
+    MAX_USER_AGENT_CHARS,
+    USER_AGENT_HEADER,
+    bearer_token,
+    check_scope,
+    remember_user,
+)
+from gateway.domain.client_address import client_address
+from gateway.edge import edge_of
+from gateway.security.authenticator import Caller
+from gateway.security.rate_limit_headers import STATE_KEY
+from gateway.security.rate_limits import Allowance
+
+
+def note_client(request: Request) -> str:
+    """Decide on the client's address, remember it for this request and return it."""
+    peer = request.client.host if request.client is not None else None
+    address = client_address(peer, request.headers.getlist("x-forwarded-for"), edge_of(request).trusted_proxies)
+    request.state.client_ip = address
+    return address
+
+
+def forwarded_headers(request: Request) -> dict[str, str]:
+    """Return the headers that tell other services about the client; characters outside ASCII become `?`."""
+    headers = {CLIENT_IP_HEADER: request.state.client_ip}
+    agent = request.headers.get("user-agent", "")[:MAX_USER_AGENT_CHARS]
+    if agent:
+        headers[USER_AGENT_HEADER] = agent.encode("ascii", "replace").decode()
+    return headers
+
+
+def _count(request: Request, allowance: Allowance | None) -> None:
+    if allowance is None:
+        return
+    setattr(request.state, STATE_KEY, allowance)
+    if not allowance.allowed:
+        raise allowance.refusal()
+
+
+async def anonymous(request: Request) -> None:
+    """Let anybody in; only notes the client's address."""
+    note_client(request)
+
+
+async def limited_by_address(request: Request) -> None:
+    """Let anybody in who is within the limit of their address; Problem 429 `rate_limited` beyond it."""
+    address = note_client(request)
+    _count(request, await edge_of(request).rate_limits.hit_address(address))
+
+
+async def signed_in(request: Request) -> Caller:
+    """Return the verified caller, counted against the user's limit.
+
+    Raises Problem 401 for a missing or bad token, 429 `rate_limited`, 503 while tokens cannot be checked.
+    """
+    note_client(request)
+    edge = edge_of(request)
+    caller = await edge.authenticator.authenticate(bearer_token(request), forwarded_headers(request))
+    remember_user(request, caller.claims)
+    _count(request, await edge.rate_limits.hit_user(caller.claims.user_id))
+    return caller
+
+
+def allowed(*scopes: str) -> Callable[..., Awaitable[Caller]]:
+    """Return a dependency that lets in whoever has one of `scopes`; 403 `insufficient_scope` otherwise."""
+
+    async def with_scope(caller: Annotated[Caller, Depends(signed_in)]) -> Caller:
+        if not any(caller.claims.allows(scope) for scope in scopes):
+            check_scope(caller.claims, scopes[0])
+        return caller
+
+    return with_scope
+
+
+async def person(caller: Annotated[Caller, Depends(signed_in)]) -> Caller:
+    """Let in a person's session only: an API key must not make itself more rights. 403 `session_required` for a key."""
+    if caller.claims.api_key_id is not None:
+        raise Problem(403, "session_required", "This needs a login; an API key may not do it.")
+    return caller
+
+
+SignedIn = Annotated[Caller, Depends(signed_in)]
+Person = Annotated[Caller, Depends(person)]

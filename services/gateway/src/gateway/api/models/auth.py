@@ -1,0 +1,97 @@
+"""Shapes of logins and API keys."""
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field
+
+Scope = Literal["posts:read", "posts:write", "media:write", "accounts:read", "accounts:write", "analytics:read", "audit:read"]
+
+
+class Registration(BaseModel):
+    """A new user."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    email: str = Field(examples=["ada@example.com"])
+    username: str = Field(min_length=3, max_length=50)
+    password: str = Field(min_length=8, json_schema_extra={"format": "password"})
+    timezone: str = Field(default="UTC", description="IANA time zone", examples=["Europe/Berlin"])
+
+
+class Login(BaseModel):
+    """Email and password."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    email: str
+    password: str = Field(json_schema_extra={"format": "password"})
+
+
+class Refresh(BaseModel):
+    """The refresh token of the session; it is replaced by the answer."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    refresh_token: str
+
+
+class Tokens(BaseModel):
+    """A session's tokens; `expires_in` is the access token's life in seconds."""
+
+    access_token: str
+    refresh_token: str
+    token_type: Literal["bearer"]
+    expires_in: int
+
+
+class User(BaseModel):
+    """The user behind the token."""
+
+    id: UUID
+    email: str
+    username: str
+    timezone: str
+    created_at: datetime
+
+
+class NewApiKey(BaseModel):
+    """An API key to be made."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    name: str = Field(min_length=1, max_length=100)
+    scopes: list[Scope] = Field(min_length=1)
+    expires_at: datetime | None = None
+
+
+class ApiKey(BaseModel):
+    """An API key without its secret."""
+
+    id: UUID
+    name: str
+    prefix: str
+    scopes: list[Scope]
+    created_at: datetime
+    expires_at: datetime | None = None
+
+
+class CreatedApiKey(ApiKey):
+    """An API key with its secret, which is shown this once."""
+
+    key: str = Field(examples=["cpk_..."])
+
+
+class AuthorizationUrl(BaseModel):
+    """Where the creator allows Cuepost to publish."""
+
+    auth_url: str
+    state: str
+
+
+class Connected(BaseModel):
+    """The TikTok account is connected."""
+
+    success: Literal[True]
+    account_id: UUID

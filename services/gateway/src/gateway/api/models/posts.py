@@ -1,0 +1,139 @@
+"""Shapes of posts."""
+
+from datetime import datetime
+from typing import Any, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict
+
+from common.contracts.scheduler import CreatePost, Mode, PrivacyLevel, Transfer
+from gateway.api.models.media import Media
+
+PostStatusName = Literal[
+    "draft",
+    "scheduled",
+    "due",
+    "publishing",
+    "deferred",
+    "processing",
+    "retry_scheduled",
+    "published",
+    "sent_to_inbox",
+    "unconfirmed",
+    "failed",
+    "cancelled",
+]
+
+
+class NewPost(CreatePost):
+    """A post to be made; `scheduled_time` carries an offset, or none together with `timezone`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Warning(BaseModel):  # noqa: A001 - the name in the API's documentation
+    """Something that did not stop the post but may matter later."""
+
+    model_config = ConfigDict(extra="allow")
+
+    code: str
+    message: str
+
+
+class Post(BaseModel):
+    """A post."""
+
+    id: UUID
+    tiktok_account_id: UUID | None
+    status: PostStatusName
+    caption: str
+    hashtags: list[str]
+    mentions: list[str]
+    privacy_level: PrivacyLevel | None
+    media_id: UUID | None
+    source_url: str | None
+    photo_urls: list[str]
+    mode: Mode
+    transfer: Transfer
+    disable_comment: bool
+    disable_duet: bool
+    disable_stitch: bool
+    brand_content_toggle: bool
+    brand_organic_toggle: bool
+    is_aigc: bool
+    cover_timestamp_ms: int | None
+    scheduled_time: datetime | None
+    timezone: str | None
+    publish_before: datetime | None
+    next_attempt_at: datetime | None
+    published_at: datetime | None
+    publish_id: str | None
+    tiktok_video_id: str | None
+    video_url: str | None
+    error_code: str | None
+    error_message: str | None
+    error_hint: str | None
+    warnings: list[Warning]
+    retry_count: int
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+class UploadProgress(BaseModel):
+    """How far the upload to TikTok is."""
+
+    sent_bytes: int
+    total_bytes: int
+
+
+class Reason(BaseModel):
+    """Why the post stands where it does."""
+
+    code: str
+    message: str
+    hint: str | None = None
+
+
+class PostStatus(BaseModel):
+    """Where the post stands now, and what comes next when."""
+
+    post_id: UUID
+    status: PostStatusName
+    attempt: int
+    upload: UploadProgress | None
+    publish_id: str | None
+    tiktok_status: str | None
+    next_step: str | None
+    next_step_at: datetime | None
+    reason: Reason | None
+    updated_at: datetime
+
+
+class PlanningStep(BaseModel):
+    """One step of the way."""
+
+    step: str
+    status: str
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+class LogEntry(BaseModel):
+    """One event of the post's timeline."""
+
+    at: datetime
+    type: str
+    message: str
+    attempt: int | None = None
+    replica: str | None = None
+    details: dict[str, Any] = {}
+
+
+class PostDetail(BaseModel):
+    """The post with its plan, its timeline and its media."""
+
+    post: Post
+    planning: list[PlanningStep]
+    execution_logs: list[LogEntry]
+    attached_media: list[Media]

@@ -1,0 +1,109 @@
+"""The media library: uploads are streamed into object storage, contents streamed out of it."""
+
+from typing import Annotated
+from uuid import UUID
+
+import httpx
+from fastapi import APIRouter, Depends, Request, Response
+from pydantic import ValidationError
+from starlette.requests import ClientDisconnect
+
+from common.errors import Problem
+from common.http.client import ServiceFailure
+from common.http.identity import request_context
+from common.http.paging import Page
+from gateway.api.callers import allowed, forwarded_headers
+from gateway.api.commanding import answered, identity_of
+from gateway.api.content import StoredMedia, content_response
+from gateway.api.documents import IDEMPOTENCY_KEY, Json, accepted, file_body, paging, parameters, problems
+from gateway.api.forwarding import forward, passed_on
+from gateway.api.incoming_file import IncomingFile
+from gateway.api.models.media import Media
+from gateway.edge import edge_of
+from gateway.security.authenticator import Caller
+from gateway.usecases.run_command import CommandIdentity
+from gateway.usecases.store_upload import StoredUpload
+from gateway.usecases.upload_media import Upload, upload_media
+
+router = APIRouter(prefix="/api/v1/media", tags=["media"])
+Reader = Annotated[Caller, Depends(allowed("posts:read", "media:write"))]
+Writer = Annotated[Caller, Depends(allowed("media:write"))]
+
+UPLOAD_PATH = "/api/v1/media/upload"
+_BYTES: Json = {"content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+
+
+@router.post(
+    "/upload",
+    status_code=201,
+    response_model=Media,
+    responses=accepted() | problems(400, 401, 403, 413, 415),
+    openapi_extra=file_body() | parameters(IDEMPOTENCY_KEY),
+)
+async def upload(request: Request, caller: Writer) -> Response:
+    """Upload a video or photo as the form field `file`; it is streamed, checked and probed."""
+    edge = edge_of(request)
+    incoming = IncomingFile(request, stall_seconds=edge.upload_stall_seconds, max_bytes=edge.upload_max_bytes)
+    user_id = caller.claims.user_id
+    identity_of(request, user_id, body=b"")
+    try:
+        part, blocks = await incoming.open()
+
+        def identify(stored: StoredUpload) -> CommandIdentity:
+            body = f"{stored.sha256}\n{stored.content_type}\n{part.filename}".encode()
+            return identity_of(request, user_id, body=body)
+
+        answer = await upload_media(
+            edge.store,
+            edge.commands,
+            Upload(user_id, part.filename, part.content_type, blocks),
+            identify=identify,
+            context=request_context(request),
+            max_bytes=edge.upload_max_bytes,
+        )
+    except ClientDisconnect:
+        raise Problem(400, "upload_aborted", "The client went away before the body was complete.") from None
+    except Problem:
+        await incoming.drain()
+        raise
+    return answered(request, answer)
+
+
+@router.get("", response_model=Page[Media], responses=problems(401, 403), openapi_extra=parameters(*paging(50, 100)))
+async def list_media(request: Request, caller: Reader) -> Response:
+    """List the user's files."""
+    return await forward(request, "scheduler", "/internal/media", caller=caller)
+
+
+@router.get("/{media_id}", response_model=Media, responses=problems(401, 403, 404))
+async def get_media(request: Request, caller: Reader, media_id: UUID) -> Response:
+    """Return one file."""
+    return await forward(request, "scheduler", f"/internal/media/{media_id}", caller=caller)
+
+
+@router.get(
+    "/{media_id}/content",
+    response_class=Response,
+    responses={
+        **problems(401, 403, 404, 416),
+        200: _BYTES,
+        206: {"description": "The range asked for.", **_BYTES},
+    },
+)
+async def get_media_content(request: Request, caller: Reader, media_id: UUID) -> Response:
+    """Return the file's bytes, or one range of them."""
+    edge = edge_of(request)
+    answer = await edge.upstreams.send(
+        "scheduler",
+        "GET",
+        f"/internal/media/{media_id}",
+        bearer=caller.token,
+        headers=forwarded_headers(request),
+    )
+    if answer.status_code != httpx.codes.OK:
+        return passed_on(answer)
+    try:
+        media = StoredMedia.model_validate_json(answer.content)
+    except ValidationError:
+        raise ServiceFailure("scheduler answered something that is no media") from None
+    return await content_response(request, edge.store, media, caller.claims.user_id)

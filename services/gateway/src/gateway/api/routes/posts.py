@@ -1,0 +1,93 @@
+"""Posts: changes go to the scheduler as commands, reads by HTTP."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from common.contracts.scheduler import CancelPost, PublishPostNow
+from common.http.paging import Page
+from gateway.api.callers import allowed
+from gateway.api.commanding import command, read_body
+from gateway.api.documents import IDEMPOTENCY_KEY, accepted, body, paging, parameters, problems, query
+from gateway.api.forwarding import forward
+from gateway.api.models.posts import NewPost, Post, PostDetail, PostStatus
+from gateway.api.models.shared import EmptyBody
+from gateway.security.authenticator import Caller
+
+router = APIRouter(prefix="/api/v1/posts", tags=["posts"])
+Reader = Annotated[Caller, Depends(allowed("posts:read"))]
+Writer = Annotated[Caller, Depends(allowed("posts:write"))]
+BODIES = (NewPost, EmptyBody)
+
+
+@router.post(
+    "",
+    status_code=201,
+    response_model=Post,
+    responses=accepted() | problems(401, 403, 404, 409, 413, 415),
+    openapi_extra=body(NewPost) | parameters(IDEMPOTENCY_KEY),
+)
+async def create_post(request: Request, caller: Writer) -> Response:
+    """Schedule a post, or save a draft."""
+    return await command(request, caller, await read_body(request, NewPost))
+
+
+@router.get(
+    "",
+    response_model=Page[Post],
+    responses=problems(401, 403),
+    openapi_extra=parameters(
+        *paging(50, 100),
+        query("status", "Only posts of this status."),
+        query("account_id", "Only posts of this account.", type="string", format="uuid"),
+        query("from", "Scheduled at or after.", type="string", format="date-time"),
+        query("to", "Scheduled before.", type="string", format="date-time"),
+    ),
+)
+async def list_posts(request: Request, caller: Reader) -> Response:
+    """List the user's posts."""
+    return await forward(request, "scheduler", "/internal/posts", caller=caller)
+
+
+@router.get("/{post_id}", response_model=Post, responses=problems(401, 403, 404))
+async def get_post(request: Request, caller: Reader, post_id: UUID) -> Response:
+    """Return one post; its `ETag` is its version."""
+    return await forward(request, "scheduler", f"/internal/posts/{post_id}", caller=caller)
+
+
+@router.get("/{post_id}/status", response_model=PostStatus, responses=problems(401, 403, 404))
+async def get_post_status(request: Request, caller: Reader, post_id: UUID) -> Response:
+    """Return where the post stands, and what comes next when."""
+    return await forward(request, "scheduler", f"/internal/posts/{post_id}/status", caller=caller)
+
+
+@router.get("/{post_id}/detail", response_model=PostDetail, responses=problems(401, 403, 404))
+async def get_post_detail(request: Request, caller: Reader, post_id: UUID) -> Response:
+    """Return the post with its plan, its timeline and its media."""
+    return await forward(request, "scheduler", f"/internal/posts/{post_id}/detail", caller=caller)
+
+
+@router.delete(
+    "/{post_id}",
+    status_code=204,
+    responses=accepted() | problems(401, 403, 404, 409),
+    openapi_extra=parameters(IDEMPOTENCY_KEY),
+)
+async def cancel_post(request: Request, caller: Writer, post_id: UUID) -> Response:
+    """Cancel a waiting post, or take a finished one or a draft off the lists."""
+    return await command(request, caller, CancelPost(post_id=post_id), subject=post_id)
+
+
+@router.post(
+    "/{post_id}/publish-now",
+    status_code=202,
+    response_model=Post,
+    responses=problems(401, 403, 404, 409),
+    openapi_extra=body(EmptyBody, required=False) | parameters(IDEMPOTENCY_KEY),
+)
+async def publish_post_now(request: Request, caller: Writer, post_id: UUID) -> Response:
+    """Make the post due at once."""
+    if await request.body():
+        await read_body(request, EmptyBody)
+    return await command(request, caller, PublishPostNow(post_id=post_id), subject=post_id)

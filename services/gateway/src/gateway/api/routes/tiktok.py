@@ -1,0 +1,43 @@
+"""Connecting a TikTok account (OAuth); codes and tokens go to accounts by HTTP only."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from gateway.api.callers import allowed, anonymous
+from gateway.api.documents import NO_AUTHENTICATION, parameters, problems, query
+from gateway.api.forwarding import forward
+from gateway.api.models.auth import AuthorizationUrl, Connected
+from gateway.clients.upstreams import SLOW_TIMEOUT_S
+from gateway.security.authenticator import Caller
+
+router = APIRouter(prefix="/api/v1/tiktok", tags=["tiktok"])
+
+
+@router.get(
+    "/auth/url",
+    response_model=AuthorizationUrl,
+    responses=problems(401, 403),
+    openapi_extra=parameters(query("return_url", "Where the browser goes afterwards; one of the allowed addresses.")),
+)
+async def authorization_url(request: Request, caller: Annotated[Caller, Depends(allowed("accounts:write"))]) -> Response:
+    """Return where the creator allows access; good for one use within 10 minutes."""
+    return await forward(request, "accounts", "/internal/tiktok/auth/url", caller=caller)
+
+
+@router.get(
+    "/callback",
+    response_model=Connected,
+    responses={**problems(400, 409), 302: {"description": "To the `return_url` that was asked for."}},
+    openapi_extra=parameters(
+        query("code", "From TikTok."),
+        query("state", "From `/tiktok/auth/url`."),
+        query("error", "Why TikTok gave no code."),
+        query("error_description", "The same for people."),
+        query("scopes", "What the creator allowed."),
+    )
+    | NO_AUTHENTICATION,
+)
+async def callback(request: Request, _: Annotated[None, Depends(anonymous)]) -> Response:
+    """Take the creator's answer from TikTok; the state says whose account it becomes."""
+    return await forward(request, "accounts", "/internal/tiktok/callback", caller=None, timeout=SLOW_TIMEOUT_S)

@@ -1,0 +1,96 @@
+"""Composition root of the gateway: the only place that wires."""
+
+from functools import partial
+
+from fastapi import FastAPI
+
+from common.auth.keys import b64url_decode
+from common.auth.service_tokens import ServiceTokenSigner
+from common.auth.user_tokens import UserTokenVerifier
+from common.http.app import create_app
+from common.http.client import ServiceClient, internal_client
+from common.http.health import Check
+from common.messaging.command_client import CommandClient
+from common.settings import load
+from gateway.api.documents import install_openapi
+from gateway.api.routes import accounts, audit, auth, jwks, media, operations, posts, tiktok
+from gateway.clients.accounts_client import AccountsClient
+from gateway.clients.object_store import ObjectStore
+from gateway.clients.upstreams import HttpClient, Upstreams
+from gateway.domain.client_address import parse_networks
+from gateway.edge import Edge
+from gateway.handlers.revocation_feed import RevocationFeed
+from gateway.loops import stale_uploads_loop
+from gateway.security.api_keys import ApiKeyTokens
+from gateway.security.authenticator import Authenticator
+from gateway.security.rate_limit_headers import RateLimitHeaders
+from gateway.security.rate_limits import RateLimits
+from gateway.security.revocations import RevokedSet
+from gateway.settings import Settings
+from gateway.usecases.run_command import Commands
+
+VERSION = "1.0.0"
+BODY_LIMIT_BYTES = 512 * 1024
+"""A command with its envelope must fit into a message of 1 MB."""
+
+
+def build() -> tuple[FastAPI, Settings]:
+    """Read the settings from the environment and return the app with them; exits with status 2 when they are malformed."""
+    settings = load(Settings)
+    return build_app(settings), settings
+
+
+def build_app(settings: Settings) -> FastAPI:
+    """Return the app, wired but not started."""
+    http = HttpClient(internal_client())
+    signer = ServiceTokenSigner(settings.service, settings.service_private_key.get_secret_value())
+    to_accounts = ServiceClient(http.client, settings.accounts_url, audience="accounts", signer=signer)
+    to_scheduler = ServiceClient(http.client, settings.scheduler_url, audience="scheduler", signer=signer)
+    to_analytics = ServiceClient(http.client, settings.analytics_url, audience="analytics", signer=signer)
+    accounts_client = AccountsClient(to_accounts)
+    tokens = UserTokenVerifier.for_accounts(
+        settings.accounts_url, http.client, issuer=settings.jwt_issuer, audience=settings.jwt_audience
+    )
+    revoked = RevokedSet()
+    api_keys = ApiKeyTokens(accounts_client.exchange_api_key)
+    revoked.on_revoked(api_keys.forget)
+    feed = RevocationFeed(
+        settings.amqp_url, instance=settings.instance, revoked=revoked, read=accounts_client.read_revocations
+    )
+    commands = CommandClient(
+        settings.amqp_url, prefix="gateway.replies", instance=settings.instance, timeout=settings.command_timeout_seconds
+    )
+    operation_key = b64url_decode(settings.operation_key.get_secret_value())
+    store = ObjectStore(settings.storage_url)
+    app = create_app(
+        service=settings.service,
+        title="Cuepost",
+        version=VERSION,
+        components=[http, commands, feed, stale_uploads_loop(store)],
+        checks=[Check("storage", partial(store.size, "uploads/tmp/readiness"))],
+        routers=[module.router for module in (auth, tiktok, accounts, media, posts, audit, operations, jwks)],
+        docs=True,
+        user_tokens=tokens,
+        behind_gateway=False,
+        body_limit_bytes=BODY_LIMIT_BYTES,
+        upload_prefixes=[media.UPLOAD_PATH],
+    )
+    app.state.edge = Edge(
+        authenticator=Authenticator(tokens, api_keys, revoked),
+        rate_limits=RateLimits(
+            per_user=settings.rate_limit_per_user,
+            per_address=settings.rate_limit_per_address,
+            storage=settings.rate_limit_storage,
+        ),
+        upstreams=Upstreams({"accounts": to_accounts, "scheduler": to_scheduler, "analytics": to_analytics}),
+        accounts=accounts_client,
+        commands=Commands(commands, operation_key=operation_key),
+        store=store,
+        operation_key=operation_key,
+        trusted_proxies=parse_networks(settings.trusted_proxies),
+        upload_max_bytes=settings.upload_max_bytes,
+        upload_stall_seconds=settings.upload_stall_seconds,
+    )
+    app.add_middleware(RateLimitHeaders)
+    install_openapi(app, public_url=settings.public_url, models=[*auth.BODIES, *posts.BODIES])
+    return app
