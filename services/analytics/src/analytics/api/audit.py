@@ -1,6 +1,6 @@
 """`GET /internal/audit`: a user's own audit trail."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -18,9 +18,11 @@ from common.http.paging import Page, decode_cursor, page_cursor, page_limit, pag
 
 CURSOR_SCOPE = "audit"
 NAME_PATTERN = r"^[a-z0-9_.]+$"
+EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 
 Name = Annotated[str | None, Query(max_length=201, pattern=NAME_PATTERN)]
-Moment = Annotated[AwareDatetime | None, Query(description="RFC 3339 with an offset.")]
+Moment = Annotated[AwareDatetime | None, Query(ge=EARLIEST, lt=LATEST, description="RFC 3339 with an offset.")]
 
 
 class ActorView(BaseModel):

@@ -1,18 +1,20 @@
 """Events in and out of the database."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import fields
+from typing import Any
 
 import orjson
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from analytics.domain.audit import describe
+from analytics.domain.audit import AuditEntry, describe
 from analytics.domain.event import Event
 from analytics.domain.storable import storable
 from analytics.storage.tables import events
 
 _EVENT_FIELDS = tuple(field.name for field in fields(Event))
+_AUDIT_FIELDS = tuple(field.name for field in fields(AuditEntry))
 
 # One parameter holds all rows: the statement never changes with the batch's size, so it is planned and prepared once.
 _INSERT = text(
@@ -36,10 +38,7 @@ async def insert_new(connection: AsyncConnection, batch: Sequence[Event]) -> int
 
     Rows go in by ascending id, so that two replicas with the same events wait for each other and do not deadlock.
     """
-    if not batch:
-        return 0
-    rows = [storable(asdict(event) | asdict(describe(event))) for event in batch]
-    result = await connection.execute(_INSERT, {"rows": orjson.dumps(rows).decode()})
+    result = await connection.execute(_INSERT, {"rows": orjson.dumps([_row(event) for event in batch]).decode()})
     return result.rowcount
 
 
@@ -52,3 +51,9 @@ async def of_object(connection: AsyncConnection, object_id: str, *, limit: int) 
         .limit(limit)
     )
     return [Event(**row) for row in (await connection.execute(query)).mappings()]
+
+
+def _row(event: Event) -> dict[str, Any]:
+    entry = describe(event)
+    row = {name: getattr(event, name) for name in _EVENT_FIELDS} | {name: getattr(entry, name) for name in _AUDIT_FIELDS}
+    return {name: storable(value) for name, value in row.items()}
