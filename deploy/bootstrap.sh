@@ -71,9 +71,13 @@ ensure_venv_module() { # Debian packs venv and ensurepip apart
   "$python" -c 'import ensurepip, venv' 2>/dev/null || fail "$package is installed, but $python still cannot make virtual environments"
 }
 
+is_moved() { # environments name their own place in their scripts and do not survive a move of the checkout
+  [ -f "$1" ] && ! grep -q -F "$root/" "$1"
+}
+
 install_tools() {
   local python=$1
-  if ! .local/tools/bin/python -c '' 2>/dev/null; then
+  if ! .local/tools/bin/python -c '' 2>/dev/null || is_moved .local/tools/bin/pip; then
     rm -rf .local/tools
     "$python" -m venv .local/tools
   fi
@@ -88,7 +92,7 @@ members() {
 install_project() {
   local python=$1 uv=.local/tools/bin/uv member editables=()
   export UV_CACHE_DIR=${UV_CACHE_DIR:-$root/.local/cache/uv} UV_PYTHON_DOWNLOADS=never
-  if ! .venv/bin/python -c 'import sys; assert sys.version_info >= (3, 11)' 2>/dev/null; then
+  if ! .venv/bin/python -c 'import sys; assert sys.version_info >= (3, 11)' 2>/dev/null || is_moved .venv/bin/mypy; then
     rm -rf .venv
     "$uv" venv --quiet --python "$(command -v "$python")" .venv
   fi

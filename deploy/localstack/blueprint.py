@@ -105,10 +105,13 @@ class Blueprint:
 
 
 def overrides(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings in an environment: names some service declares, and a few of the platform's."""
+    """Return the settings in an environment: names some service declares (or `NAME_FILE`), and a few of the platform's."""
     names = frozenset().union(*(declared(program) for program in (*SERVICES, "simulator"))) - PER_PROCESS
     return {
-        name: value
-        for name, value in environment.items()
-        if name in names or name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)
+        name: value for name, value in environment.items() if name.removesuffix("_FILE") in names or is_platform_name(name)
     }
+
+
+def is_platform_name(name: str) -> bool:
+    """Whether a variable is meant for libraries (object storage, telemetry, certificates) rather than for a setting."""
+    return name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)

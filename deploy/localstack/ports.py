@@ -88,7 +88,8 @@ class Ports:
             return self.internal + 9 + replica
         if replica == 1:
             return self.internal + SERVICES.index(service)
-        return self.internal + 29 + 10 * (SERVICES.index(service) % 4) + replica + (10 if service == "gateway" else 0)
+        tens = ("accounts", "scheduler", "analytics", "gateway").index(service)
+        return self.internal + 29 + 10 * tens + replica
 
     def metrics_port(self, service: str, replica: int) -> int:
         """Return the port of a replica's metrics; 0 (off) where a stack does without."""

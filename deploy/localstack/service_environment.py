@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from localstack.blueprint import PASSED_ON, PASSED_ON_PREFIXES, PER_PROCESS, Blueprint
+from localstack.blueprint import PER_PROCESS, Blueprint, is_platform_name
 from localstack.launch import Spec
 from localstack.paths import SEARCH_PATH, Paths
 from localstack.ports import SERVICES
@@ -47,11 +47,12 @@ def program_environment(
     passed = {
         name: value
         for name, value in blueprint.environment.items()
-        if name in names - PER_PROCESS or name in PASSED_ON or name.startswith(PASSED_ON_PREFIXES)
+        if name.removesuffix("_FILE") in names - PER_PROCESS or is_platform_name(name)
     }
+    given_as_file = {name.removesuffix("_FILE") for name in (*passed, *own) if name.endswith("_FILE")}
     return {
         **platform_environment(),
-        **{name: value for name, value in made.items() if name in names},
+        **{name: value for name, value in made.items() if name in names and name not in given_as_file},
         **passed,
         **own,
     }
@@ -84,6 +85,7 @@ def _process_settings(
     if program == "simulator":
         return _simulator_settings(blueprint, paths, secrets)
     settings = {
+        "SERVICE_INSTANCE": f"{program}-{replica}",
         "HTTP_HOST": ports.host if program == "gateway" else "127.0.0.1",
         "HTTP_PORT": str(ports.http(program, replica)),
         "METRICS_PORT": str(ports.metrics_port(program, replica)),

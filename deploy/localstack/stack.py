@@ -23,7 +23,8 @@ from localstack.rabbitmq_install import require_server
 from localstack.service_environment import program_environment, program_specs
 from localstack.startup import Startup, health_check
 from localstack.steps import Say, Steps, silent
-from localstack.supervision import STOP_SECONDS, STOP_SECONDS_SERVICE, STOP_SIGNALS, ProcessState, Supervisor
+from localstack.supervision import ProcessState, Supervisor
+from localstack.supervisor_config import STOP_SECONDS, STOP_SECONDS_SERVICE, STOP_SIGNALS
 from localstack.vault import load_secrets
 
 

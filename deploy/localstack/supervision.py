@@ -7,7 +7,6 @@ our word only (`autostart=false`): the order is ours. Once started they are rest
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import http.client
 import os
 import signal
@@ -24,17 +23,10 @@ from typing import Any
 from localstack.errors import StackError
 from localstack.identity import Record, birth, end, read_record
 from localstack.launch import Spec, read_spec
-from localstack.paths import CHECKOUT, Paths, write_private
+from localstack.paths import Paths, write_private
+from localstack.supervisor_config import SOCKET, STOP_SECONDS, configuration
 
 RPC_SECONDS = 60.0
-SOCKET = "supervisor.sock"
-STOP_SECONDS = {"postgres": 30, "rabbitmq": 30, "epmd": 5}
-STOP_SECONDS_SERVICE = 25
-STOP_SIGNALS = {"postgres": signal.SIGINT}
-"""SIGINT is PostgreSQL's fast shutdown: sessions are ended, everything is on disk."""
-
-PRIORITIES = {"postgres": 10, "epmd": 20, "rabbitmq": 30, "simulator": 40}
-PRIORITY_SERVICE = 100
 
 
 @dataclass(frozen=True)
@@ -108,15 +100,18 @@ class Supervisor:
         """Start supervisord with these programs known and none running."""
         self.configure(specs)
         configuration = self._paths.run / "supervisord.conf"
-        subprocess.run(
+        done = subprocess.run(
             [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)],
             cwd=self._paths.run,
             env={key: value for key, value in os.environ.items() if not key.startswith(("COVERAGE_", "COV_"))},
             stdin=subprocess.DEVNULL,
             capture_output=True,
+            text=True,
             timeout=RPC_SECONDS,
-            check=True,
+            check=False,
         )
+        if done.returncode != 0:
+            raise StackError(f"supervisord could not be started:\n{(done.stdout + done.stderr).strip()}")
         deadline = time.monotonic() + RPC_SECONDS
         while not self.alive():
             if time.monotonic() > deadline:
@@ -132,8 +127,7 @@ class Supervisor:
         for path in self._paths.programs.glob("*.json"):
             if path.stem not in known:
                 path.unlink()
-        sections = [self._daemon_section(), *(self._program_section(spec) for spec in specs)]
-        write_private(self._paths.run / "supervisord.conf", "\n".join(sections))
+        write_private(self._paths.run / "supervisord.conf", configuration(self._paths, specs))
 
     def known_spec(self, name: str) -> Spec:
         """Return the spec a program was configured with last."""
@@ -191,56 +185,3 @@ class Supervisor:
         if record is not None:
             end([record], signal.SIGTERM, 90)
         (self._paths.run / f"{self._record}.json").unlink(missing_ok=True)
-
-    def _daemon_section(self) -> str:
-        log = _escaped(self._paths.log / "supervisord.log")
-        lines = [
-            "[unix_http_server]",
-            f"file={SOCKET}",
-            "chmod=0600",
-            "[rpcinterface:supervisor]",
-            "supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface",
-            "[supervisord]",
-            f"logfile={log}",
-            "logfile_maxbytes=5MB",
-            "logfile_backups=1",
-            f"pidfile={_escaped(self._paths.run / 'supervisord.pid')}",
-            f"childlogdir={_escaped(self._paths.log)}",
-            "minfds=4096",
-            "umask=022",
-            "identifier=cuepost",
-        ]
-        if os.geteuid() == 0:
-            lines.append("user=root")
-        return "\n".join(lines) + "\n"
-
-    def _program_section(self, spec: Spec) -> str:
-        path = spec.write(self._paths.programs)
-        digest = hashlib.sha256(path.read_bytes()).hexdigest()[:16]
-        log = _escaped(self._paths.log / f"{spec.name}.log")
-        lines = [
-            f"[program:{spec.name}]",
-            f'command="{_escaped(sys.executable)}" -m localstack.launch "{_escaped(path)}"',
-            f"directory={_escaped(CHECKOUT / 'deploy')}",
-            # Part of the configuration only so that a changed spec is a changed program.
-            f'environment=LOCALSTACK_SPEC="{digest}"',
-            "autostart=false",
-            "autorestart=true",
-            # An end is never "too quick to try again"; the launcher keeps a second between two starts.
-            "startsecs=0",
-            "startretries=1000000",
-            f"stopsignal={STOP_SIGNALS.get(spec.name, signal.SIGTERM).name.removeprefix('SIG')}",
-            f"stopwaitsecs={STOP_SECONDS.get(spec.name, STOP_SECONDS_SERVICE)}",
-            "killasgroup=true",
-            f"priority={PRIORITIES.get(spec.name, PRIORITY_SERVICE)}",
-            "redirect_stderr=true",
-            f"stdout_logfile={log}",
-            "stdout_logfile_maxbytes=20MB",
-            "stdout_logfile_backups=1",
-        ]
-        return "\n".join(lines) + "\n"
-
-
-def _escaped(value: object) -> str:
-    """Return a value for supervisor's configuration, where `%` starts an expansion."""
-    return str(value).replace("%", "%%")

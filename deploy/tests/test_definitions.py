@@ -1,0 +1,78 @@
+"""The broker's definitions: who may do what, checked as the broker checks it (regular expressions)."""
+
+import base64
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from localstack.definitions import COMMANDS, EVENTS, SERVICES, definitions, password_hash, rights_of
+
+USERS = (*SERVICES, "audit", "admin")
+PASSWORDS = {user: f"password of {user}" for user in USERS}
+
+
+def test_there_is_no_guest_and_only_admin_administers() -> None:
+    users = {user["name"]: user for user in definitions(PASSWORDS)["users"]}
+    assert set(users) == set(USERS)
+    assert [name for name, user in users.items() if user["tags"]] == ["admin"]
+
+
+def test_passwords_are_stored_as_rabbitmq_hashes_them() -> None:
+    stored = base64.b64decode(password_hash("gateway", "secret"))
+    assert stored[4:] == hashlib.sha256(stored[:4] + b"secret").digest()
+    assert password_hash("accounts", "secret") != password_hash("gateway", "secret")
+    assert "password of" not in json.dumps(definitions(PASSWORDS))
+
+
+@pytest.mark.parametrize("user", SERVICES)
+def test_a_service_reaches_its_own_queues_and_the_shared_exchanges_only(user: str) -> None:
+    rights = rights_of(user)
+    other = "scheduler" if user != "scheduler" else "publisher"
+    for pattern in (rights.configure, rights.write, rights.read):
+        assert re.search(pattern, f"{user}.commands")
+        assert re.search(pattern, "cuepost.retry.5s")
+        assert not re.search(pattern, f"{other}.commands")
+        assert not re.search(pattern, f"x.{user}.commands")
+        assert not re.search(pattern, "audit.mine")
+    assert re.search(rights.write, "amq.default")
+    assert bool(re.search(rights.write, COMMANDS)) == (user == "gateway")
+
+
+@pytest.mark.parametrize("user", USERS)
+def test_topic_permissions_exist_for_both_exchanges_because_none_would_mean_all(user: str) -> None:
+    entries = {e["exchange"]: e for e in definitions(PASSWORDS)["topic_permissions"] if e["user"] == user}
+    assert set(entries) == {EVENTS, COMMANDS}
+    if user == "admin":
+        return
+    assert bool(re.search(entries[EVENTS]["write"], f"{user}.thing.done.v1")) == (user != "audit")
+    assert not re.search(entries[EVENTS]["write"], "elsewhere.thing.done.v1")
+    assert bool(re.search(entries[COMMANDS]["write"], "scheduler.create_post.v1")) == (user == "gateway")
+    assert not re.search(entries[COMMANDS]["read"], "elsewhere.create_post.v1")
+
+
+def test_queues_outside_our_control_are_bounded() -> None:
+    policies = {policy["pattern"]: policy["definition"] for policy in definitions(PASSWORDS)["policies"]}
+    for queue in ("audit.company", "gateway.live.1.2"):
+        (bound,) = [definition for pattern, definition in policies.items() if re.search(pattern, queue)]
+        assert bound["overflow"] == "drop-head"
+        assert bound["max-length-bytes"] > 0
+        assert bound["expires"] == 7 * 24 * 3600 * 1000
+    assert not [pattern for pattern in policies if re.search(pattern, "scheduler.commands")]
+
+
+def test_the_module_prints_the_document_for_containers(tmp_path: Path) -> None:
+    passwords = tmp_path / "passwords.json"
+    passwords.write_text(json.dumps(PASSWORDS), encoding="utf-8")
+    command = [sys.executable, "-m", "localstack.definitions", str(passwords)]
+    folder = Path(__file__).parents[1]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == definitions(PASSWORDS)
+    passwords.write_text(json.dumps({"gateway": "x"}), encoding="utf-8")
+    refused = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert refused.returncode != 0
+    assert "accounts" in refused.stderr

@@ -1,0 +1,239 @@
+"""The stack's own servers, for real: rights, healing, orphans, twice up and down, a checkout nobody else may enter."""
+
+import os
+import pwd
+import signal
+import stat
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import aio_pika
+import aiormq
+import asyncpg
+import pytest
+
+from localstack.identity import read_records
+from localstack.ports import Ports
+from localstack.postgres import database_url
+from localstack.postgres_place import outside_folder
+from localstack.process_table import rows, table
+from localstack.rabbitmq import broker_url
+from localstack.servers import Servers, servers_of, start_servers
+from localstack.stack import Stack
+
+pytestmark = pytest.mark.integration
+
+
+def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    started = start_servers(tmp_path_factory.mktemp("servers"))
+    yield started
+    started.stop()
+
+
+def url_of(servers: Servers, role: str, database: str) -> str:
+    return database_url(servers.stack.secrets, servers.stack.ports, role).rpartition("/")[0] + f"/{database}"
+
+
+async def test_each_role_reaches_its_own_database_only(servers: Servers) -> None:
+    connection = await asyncpg.connect(url_of(servers, "scheduler", "scheduler"))
+    await connection.execute("CREATE TABLE mine (id int); DROP TABLE mine")
+    assert await connection.fetchval("SHOW idle_in_transaction_session_timeout") == "30s"
+    assert not await connection.fetchval("SELECT rolsuper OR rolcreatedb FROM pg_roles WHERE rolname = current_user")
+    await connection.close()
+    for database in ("accounts", "publisher", "analytics", "postgres", "template1"):
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await asyncpg.connect(url_of(servers, "scheduler", database))
+
+
+async def test_nobody_gets_in_without_the_password(servers: Servers) -> None:
+    port = servers.stack.ports.postgres
+    with pytest.raises(asyncpg.InvalidPasswordError):
+        await asyncpg.connect(host="127.0.0.1", port=port, user="scheduler", database="scheduler", password="wrong")
+    connection = await asyncpg.connect(servers.postgres_url)
+    assert await connection.fetchval("SHOW unix_socket_directories") == ""
+    assert await connection.fetchval("SHOW password_encryption") == "scram-sha-256"
+    assert await connection.fetchval("SHOW server_version_num") >= "180000"
+    rules = await connection.fetch("SELECT DISTINCT auth_method FROM pg_hba_file_rules")
+    assert {rule["auth_method"] for rule in rules} <= {"scram-sha-256", "reject"}
+    await connection.close()
+
+
+async def declare_as(servers: Servers, user: str, queue: str) -> None:
+    url = broker_url(servers.stack.secrets, servers.stack.ports, user)
+    connection = await aio_pika.connect(url, timeout=5)
+    async with connection:
+        channel = await connection.channel()
+        declared = await channel.declare_queue(queue, durable=True, arguments={"x-queue-type": "quorum"})
+        await declared.delete(if_unused=False, if_empty=False)
+
+
+async def publish_as(servers: Servers, user: str, exchange: str, key: str) -> None:
+    connection = await aio_pika.connect(broker_url(servers.stack.secrets, servers.stack.ports, user), timeout=5)
+    async with connection:
+        channel = await connection.channel()
+        target = await channel.get_exchange(exchange)
+        await target.publish(aio_pika.Message(b"{}"), key, mandatory=False)
+
+
+async def test_the_broker_has_our_users_and_no_guest(servers: Servers) -> None:
+    await declare_as(servers, "scheduler", "scheduler.commands")
+    await publish_as(servers, "scheduler", "cuepost.events", "scheduler.post.due.v1")
+    await publish_as(servers, "gateway", "cuepost.commands", "scheduler.create_post.v1")
+    await declare_as(servers, "audit", "audit.company")
+    with pytest.raises(aiormq.exceptions.ProbableAuthenticationError):
+        await aio_pika.connect(f"amqp://guest:guest@127.0.0.1:{servers.stack.ports.amqp}/", timeout=5)
+
+
+@pytest.mark.parametrize(("user", "queue"), [("scheduler", "publisher.post_due"), ("audit", "scheduler.commands")])
+async def test_a_user_cannot_declare_what_belongs_to_another(servers: Servers, user: str, queue: str) -> None:
+    with pytest.raises(aiormq.exceptions.ChannelAccessRefused):
+        await declare_as(servers, user, queue)
+
+
+@pytest.mark.parametrize(
+    ("user", "exchange", "key"),
+    [
+        ("scheduler", "cuepost.events", "publisher.publish.succeeded.v1"),
+        ("scheduler", "cuepost.commands", "scheduler.create_post.v1"),
+        ("audit", "cuepost.events", "audit.x.y.v1"),
+        ("gateway", "cuepost.events", "scheduler.post.due.v1"),
+    ],
+)
+async def test_a_user_cannot_publish_in_anothers_name(servers: Servers, user: str, exchange: str, key: str) -> None:
+    with pytest.raises(aiormq.exceptions.ChannelAccessRefused):
+        await publish_as(servers, user, exchange, key)
+
+
+def test_servers_listen_on_loopback_only(servers: Servers) -> None:
+    import psutil
+
+    ports = servers.stack.ports
+    own = {ports.amqp, ports.postgres, ports.distribution, ports.epmd}
+    listening = [c.laddr for c in psutil.net_connections("tcp") if c.status == "LISTEN" and c.laddr.port in own]
+    assert {address.port for address in listening} == own
+    assert {address.ip for address in listening} <= {"127.0.0.1", "::1"}
+
+
+def test_up_again_changes_nothing(servers: Servers) -> None:
+    before = {name: state.pid for name, state in servers.stack.states().items()}
+    Stack.saved(servers.stack.root).up()
+    assert {name: state.pid for name, state in servers.stack.states().items()} == before
+
+
+def test_the_table_shows_memory_of_all(servers: Servers) -> None:
+    found = rows(servers.stack)
+    assert [row.name for row in found] == ["postgres", "epmd", "rabbitmq", "supervisord"]
+    assert all(row.memory > 0 and row.state == "running" for row in found)
+    assert f"{sum(row.memory for row in found) / 1024 / 1024:.1f}" in table(found)
+
+
+@pytest.mark.parametrize("name", ["postgres", "epmd", "rabbitmq"])
+def test_a_killed_server_comes_back_by_itself(servers: Servers, name: str) -> None:
+    stack = servers.stack
+    killed = stack.kill(name, signal.SIGKILL)
+    until(lambda: stack.states()[name].pid not in {0, killed} and stack.healthy(name))
+
+
+async def test_stop_start_restart(servers: Servers) -> None:
+    stack = servers.stack
+    stack.stop("postgres")
+    assert not stack.healthy("postgres")
+    stack.start("postgres")
+    assert stack.healthy("postgres")
+    before = stack.pid("postgres")
+    stack.restart("postgres")
+    assert stack.pid("postgres") != before
+
+
+def test_up_heals_a_killed_supervisord(servers: Servers) -> None:
+    stack = servers.stack
+    record = stack.supervisor.record()
+    assert record is not None
+    before = {name: state.pid for name, state in stack.states().items()}
+    os.kill(record.pid, signal.SIGKILL)
+    until(lambda: not record.alive())
+    assert stack.states() == {}
+    assert stack.healthy("rabbitmq"), "the broker outlives its supervisor"
+    stack.up()
+    after = {name: state.pid for name, state in stack.states().items()}
+    assert after.keys() == before.keys()
+    assert not set(after.values()) & set(before.values())
+    assert stack.healthy("rabbitmq")
+    assert stack.healthy("postgres")
+
+
+async def test_data_survives_down_and_up_and_both_may_be_repeated(tmp_path: Path) -> None:
+    first = start_servers(tmp_path)
+    try:
+        connection = await asyncpg.connect(url_of(first, "accounts", "accounts"))
+        await connection.execute("CREATE TABLE kept AS SELECT 7 AS value")
+        await connection.close()
+        first.stack.down()
+        first.stack.down()
+        assert not first.stack.healthy("postgres")
+        assert not [record for record in read_records(first.stack.paths.run) if record.group()]
+        again = Stack.saved(tmp_path)
+        again.up()
+        again.up()
+        connection = await asyncpg.connect(url_of(servers_of(again), "accounts", "accounts"))
+        assert await connection.fetchval("SELECT value FROM kept") == 7
+        await connection.close()
+    finally:
+        first.stop()
+    assert sorted(path.name for path in first.stack.paths.local.iterdir()) == ["stack.lock"]
+    assert not outside_folder(tmp_path).exists()
+
+
+async def test_lost_secrets_are_replaced_without_losing_data(tmp_path: Path) -> None:
+    first = start_servers(tmp_path)
+    try:
+        connection = await asyncpg.connect(url_of(first, "accounts", "accounts"))
+        await connection.execute("CREATE TABLE kept AS SELECT 7 AS value")
+        await connection.close()
+        first.stack.paths.secrets.unlink()
+        first.stack.up()
+        connection = await asyncpg.connect(url_of(first, "accounts", "accounts"))
+        assert await connection.fetchval("SELECT value FROM kept") == 7
+        await connection.close()
+    finally:
+        first.stop()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root needs another user")
+async def test_a_checkout_below_a_private_home_stays_private(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    root = home / "checkout"
+    root.mkdir(mode=0o755)
+    modes = {path: stat.S_IMODE(path.stat().st_mode) for path in (tmp_path, home, root)}
+    private = start_servers(root)
+    try:
+        assert outside_folder(root).exists()
+        owner = pwd.getpwuid((outside_folder(root) / "data").stat().st_uid).pw_name
+        assert owner == "cuepost"
+        connection = await asyncpg.connect(private.postgres_url)
+        assert await connection.fetchval("SHOW data_directory") == str(outside_folder(root) / "data")
+        await connection.close()
+        assert {path: stat.S_IMODE(path.stat().st_mode) for path in modes} == modes
+    finally:
+        private.stop()
+    assert not outside_folder(root).exists()
+
+
+def test_a_very_long_path_is_no_obstacle(tmp_path: Path) -> None:
+    root = tmp_path / ("deep" * 20) / ("deeper" * 15)
+    root.mkdir(parents=True)
+    servers = start_servers(root, Ports.free())
+    try:
+        assert servers.stack.healthy("rabbitmq")
+    finally:
+        servers.stop()
