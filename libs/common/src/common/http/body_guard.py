@@ -17,7 +17,7 @@ BODY_TIMEOUT_SECONDS = 30.0
 MAX_DEPTH = 64
 MAX_INTEGER = 2**63 - 1
 
-_LOOK_CLOSER = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])|\xed[\xa0-\xbf]|NaN|Infinity|[0-9]{19}")
+_LOOK_CLOSER = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])|NaN|Infinity|[0-9]{19}")
 
 
 def _invalid(code: str, message: str, field: str = "body") -> Problem:
@@ -30,7 +30,7 @@ def check_json(body: bytes) -> Problem | None:
     Refused are NUL characters, lone surrogates, NaN and Infinity, integers beyond 64 bits and more than 64 levels. Malformed
     JSON passes: the router tells about it.
     """
-    if b"\x00" in body:
+    if b"\x00" in body or not (body.isascii() or _is_utf8(body)):
         return _invalid("json_invalid", "The body must be JSON in UTF-8.")
     if _LOOK_CLOSER.search(body) is None and body.count(b"{") + body.count(b"[") <= MAX_DEPTH:
         return None
@@ -45,6 +45,14 @@ def check_json(body: bytes) -> Problem | None:
     except ValueError:
         return _invalid("json_invalid", "The body is not valid JSON.")
     return _check_value(value)
+
+
+def _is_utf8(body: bytes) -> bool:
+    try:
+        body.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 class _NotANumber(Exception):

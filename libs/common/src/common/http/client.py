@@ -7,18 +7,16 @@ from typing import Any
 import aiohttp
 import httpx
 import structlog
-from httpx_aiohttp import AiohttpTransport
 
 from common.auth.service_tokens import ServiceTokenSigner
 from common.errors import Problem, Transient
+from common.http.aiohttp_transport import HonestTransport
 from common.http.json_response import PROBLEM_TYPE
 from common.http.problems import problem_from_body
 from common.http.request_id import HEADER
 
 DEFAULT_TIMEOUT_SECONDS = 5.0
 MAX_CONNECTIONS = 200
-KEEPALIVE_SECONDS = 30.0
-"""Less than the server's, so that no request meets a connection about to be closed."""
 
 
 def internal_client(timeout: float = DEFAULT_TIMEOUT_SECONDS, *, max_connections: int = MAX_CONNECTIONS) -> httpx.AsyncClient:
@@ -27,17 +25,8 @@ def internal_client(timeout: float = DEFAULT_TIMEOUT_SECONDS, *, max_connections
     No proxies from the environment, no redirects, no cookies; at most `max_connections`; `timeout` in seconds for connecting,
     waiting for a connection and between two reads (ServiceClient bounds the whole call besides). Close it with `aclose()`.
     """
-
-    def session() -> aiohttp.ClientSession:
-        return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=max_connections, keepalive_timeout=KEEPALIVE_SECONDS),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            trust_env=False,
-        )
-
     return httpx.AsyncClient(
-        transport=AiohttpTransport(verify=False, client=session),
+        transport=HonestTransport(max_connections=max_connections),
         timeout=httpx.Timeout(timeout),
         trust_env=False,
         follow_redirects=False,

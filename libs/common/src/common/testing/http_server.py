@@ -21,6 +21,14 @@ class _Server(uvicorn.Server):
         yield
 
 
+def free_port() -> int:
+    """Return a TCP port that was free a moment ago (for processes that must be told their port)."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
 @asynccontextmanager
 async def serving(app: Any, *, port: int = 0) -> AsyncIterator[str]:
     """Serve an ASGI app on 127.0.0.1 (its lifespan included) and give the base URL; stopped when the block ends."""

@@ -1,0 +1,201 @@
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from common.testing.eventually import eventually
+from common.testing.http_server import free_port
+from common.testing.keys import ServiceKeys
+
+SERVICE = """
+import asyncio
+from typing import ClassVar
+from fastapi import APIRouter
+from fastapi.responses import StreamingResponse
+from common.http.app import create_app
+from common.http.server import run
+from common.settings import ServiceSettings, load
+
+class Settings(ServiceSettings):
+    SERVICE: ClassVar[str] = "probe"
+    http_port: int = 0
+    failing: bool = False
+
+class Part:
+    def __init__(self, failing):
+        self.failing = failing
+    async def start(self):
+        if self.failing:
+            raise RuntimeError("no start")
+        print("part started", flush=True)
+    async def stop(self):
+        print("part stopped", flush=True)
+
+router = APIRouter()
+
+@router.get("/slow")
+async def slow(seconds: float):
+    print("slow began", flush=True)
+    await asyncio.sleep(seconds)
+    return {"done": True}
+
+@router.get("/endless")
+async def endless():
+    async def parts():
+        while True:
+            yield b"x"
+            await asyncio.sleep(0.05)
+    return StreamingResponse(parts())
+
+def build():
+    settings = load(Settings)
+    app = create_app(service="probe", title="Probe", version="1", components=[Part(settings.failing)], routers=[router])
+    return app, settings
+
+run(build)
+"""
+
+
+class Process:
+    def __init__(self, process: asyncio.subprocess.Process, url: str, metrics_url: str) -> None:
+        self.process = process
+        self.url = url
+        self.metrics_url = metrics_url
+        self.output = b""
+        self._reading = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        assert self.process.stdout is not None
+        while chunk := await self.process.stdout.read(65536):
+            self.output += chunk
+
+    async def ended(self) -> int:
+        async with asyncio.timeout(10):
+            await self._reading
+            return await self.process.wait()
+
+    def entries(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.output.splitlines() if line.startswith(b"{")]
+
+
+@asynccontextmanager
+async def service(folder: Path, keys: ServiceKeys, **settings: str) -> AsyncIterator[Process]:
+    script = folder / "probe.py"
+    script.write_text(SERVICE)
+    port, metrics_port = free_port(), free_port()
+    environment = {
+        "PATH": os.environ["PATH"],
+        "AMQP_URL": "amqp://guest:guest@127.0.0.1/",
+        "HTTP_PORT": str(port),
+        "METRICS_PORT": str(metrics_port),
+        "SERVICE_PRIVATE_KEY": keys.private_text("gateway"),
+        "SERVICE_PUBLIC_KEYS": json.dumps(keys.public_texts()),
+        **{name: os.environ[name] for name in os.environ if name.startswith("COV")},
+        **settings,
+    }
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        str(script),
+        env=environment,
+        cwd=folder,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    running = Process(process, f"http://127.0.0.1:{port}", f"http://127.0.0.1:{metrics_port}")
+    try:
+        yield running
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await running.ended()
+
+
+async def ready(running: Process) -> bool:
+    assert running.process.returncode is None, running.output
+    async with httpx.AsyncClient() as client:
+        try:
+            return (await client.get(running.url + "/readyz")).status_code == 200
+        except httpx.TransportError:
+            return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_request_under_way_is_finished(tmp_path: Path, service_keys: ServiceKeys, number: int) -> None:
+    async with service(tmp_path, service_keys) as running, httpx.AsyncClient() as client:
+        await eventually(lambda: ready(running))
+        slow = asyncio.create_task(client.get(running.url + "/slow?seconds=0.5", timeout=10))
+        await eventually(lambda: b"slow began" in running.output)
+        running.process.send_signal(number)
+        assert (await slow).json() == {"done": True}
+        assert await running.ended() == 0
+    assert running.output.index(b'"path":"/slow"') < running.output.index(b"part stopped")
+
+
+async def test_what_does_not_finish_in_time_is_cut(tmp_path: Path, service_keys: ServiceKeys) -> None:
+    async with service(tmp_path, service_keys, SHUTDOWN_GRACE_SECONDS="2") as running, httpx.AsyncClient() as client:
+        await eventually(lambda: ready(running))
+        async with client.stream("GET", running.url + "/endless") as response:
+            assert response.status_code == 200
+            began = asyncio.get_running_loop().time()
+            running.process.send_signal(signal.SIGTERM)
+            assert await running.ended() == 0
+            assert asyncio.get_running_loop().time() - began < 4
+    assert b"part stopped" in running.output
+
+
+async def test_a_second_signal_does_not_wait(tmp_path: Path, service_keys: ServiceKeys) -> None:
+    async with service(tmp_path, service_keys) as running, httpx.AsyncClient() as client:
+        await eventually(lambda: ready(running))
+        slow = asyncio.create_task(client.get(running.url + "/slow?seconds=30", timeout=40))
+        await eventually(lambda: b"slow began" in running.output)
+        running.process.send_signal(signal.SIGTERM)
+        await eventually(lambda: b"asked_to_stop" in running.output)
+        running.process.send_signal(signal.SIGTERM)
+        assert await running.ended() == 0
+        (answer,) = await asyncio.gather(slow, return_exceptions=True)
+        assert isinstance(answer, httpx.TransportError) or answer.status_code == 500
+    assert b"part stopped" in running.output
+
+
+async def test_logs_and_metrics(tmp_path: Path, service_keys: ServiceKeys) -> None:
+    async with service(tmp_path, service_keys) as running, httpx.AsyncClient() as client:
+        await eventually(lambda: ready(running))
+        await client.get(running.url + "/nothing", headers={"X-Request-ID": "r1"})
+        metrics = (await client.get(running.metrics_url + "/metrics")).text
+        assert 'cuepost_http_request_seconds_count{method="GET",route="none",status="404"} 1.0' in metrics
+        running.process.send_signal(signal.SIGTERM)
+        assert await running.ended() == 0
+    entry = next(entry for entry in running.entries() if entry.get("correlation_id") == "r1")
+    assert (entry["event"], entry["service"], entry["path"], entry["status"]) == ("request", "probe", "/nothing", 404)
+    assert entry["instance"].startswith("probe-")
+
+
+async def test_a_failed_start_ends_the_process(tmp_path: Path, service_keys: ServiceKeys) -> None:
+    async with service(tmp_path, service_keys, FAILING="true") as running:
+        assert await running.ended() == 3
+    assert b"no start" in running.output
+
+
+async def test_bad_settings_end_the_process_with_their_name(tmp_path: Path, service_keys: ServiceKeys) -> None:
+    async with service(tmp_path, service_keys, AMQP_URL="canary") as running:
+        assert await running.ended() == 2
+    assert b"AMQP_URL: must begin with amqp://" in running.output
+    assert b"canary" not in running.output
+
+
+async def test_a_taken_port_ends_the_process(tmp_path: Path, service_keys: ServiceKeys) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        async with service(tmp_path, service_keys, HTTP_PORT=str(taken.getsockname()[1])) as running:
+            assert await running.ended() == 3
+    assert b"part stopped" in running.output

@@ -1,0 +1,176 @@
+import asyncio
+from pathlib import Path
+
+import aio_pika
+import asyncpg
+import pytest
+
+from common.testing import servers
+from common.testing.databases import TestDatabases, delete_all_rows, with_database
+from common.testing.eventually import eventually
+from common.testing.plugin import DatabaseUrl
+from common.testing.servers import TestServers
+
+
+async def test_eventually_returns_what_became_true() -> None:
+    values = iter([0, None, 7])
+    assert await eventually(lambda: next(values), interval=0) == 7
+
+    async def slow() -> str:
+        return "yes"
+
+    assert await eventually(slow) == "yes"
+
+
+async def test_eventually_shows_the_last_value() -> None:
+    with pytest.raises(AssertionError, match=r"not within 0.05 s; last value: \[\]"):
+        await eventually(list[int], timeout=0.05)
+
+
+async def test_eventually_takes_a_failed_assertion_as_not_yet() -> None:
+    count = 0
+
+    def third_time() -> bool:
+        nonlocal count
+        count += 1
+        assert count >= 3, f"only {count}"
+        return True
+
+    assert await eventually(third_time, interval=0)
+    count = -(10**9)
+    with pytest.raises(AssertionError, match="last failure: only"):
+        await eventually(third_time, timeout=0.05)
+
+
+async def test_eventually_passes_other_errors_on() -> None:
+    with pytest.raises(ZeroDivisionError):
+        await eventually(lambda: 1 / 0)
+
+
+@pytest.mark.integration
+async def test_databases_are_fresh_cleaned_and_dropped(postgres_url: str) -> None:
+    databases = TestDatabases(postgres_url)
+    url = await databases.create("plumbing")
+    connection = await asyncpg.connect(url)
+    await connection.execute(
+        "CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE child (parent int REFERENCES parent);"
+        "CREATE TABLE alembic_version (v text); CREATE TABLE parted (at int) PARTITION BY RANGE (at);"
+        "CREATE TABLE parted_1 PARTITION OF parted FOR VALUES FROM (0) TO (10);"
+        "INSERT INTO parent VALUES (1); INSERT INTO child VALUES (1); INSERT INTO alembic_version VALUES ('x');"
+        "INSERT INTO parted VALUES (1);"
+    )
+    await delete_all_rows(url)
+    counts = [
+        await connection.fetchval("SELECT count(*) FROM parent"),
+        await connection.fetchval("SELECT count(*) FROM child"),
+        await connection.fetchval("SELECT count(*) FROM parted"),
+        await connection.fetchval("SELECT count(*) FROM alembic_version"),
+    ]
+    assert counts == [0, 0, 0, 1]
+    await databases.drop_all()
+    await eventually(connection.is_closed)
+    with pytest.raises(asyncpg.InvalidCatalogNameError):
+        await asyncpg.connect(url)
+
+
+@pytest.mark.integration
+async def test_an_empty_database_has_no_tables(empty_database: DatabaseUrl) -> None:
+    connection = await asyncpg.connect(await empty_database("nothing"))
+    assert await connection.fetchval("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'") == 0
+    await connection.close()
+
+
+@pytest.mark.integration
+@pytest.mark.parametrize("turn", [1, 2])
+async def test_queues_of_a_test_are_gone_in_the_next(broker_url: str, turn: int) -> None:
+    connection = await aio_pika.connect_robust(broker_url)
+    async with connection:
+        channel = await connection.channel()
+        queue = await channel.declare_queue("common.testing.probe", durable=True, arguments={"x-queue-type": "quorum"})
+        assert queue.declaration_result.message_count == 0
+        await channel.default_exchange.publish(aio_pika.Message(b"left behind"), routing_key=queue.name)
+
+
+def test_addresses_of_other_databases_keep_the_rest() -> None:
+    assert with_database("postgresql://u:p@h:5/postgres?x=1", "other") == "postgresql://u:p@h:5/other?x=1"
+
+
+def test_given_addresses_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TEST_POSTGRES_URL", "postgresql://given")
+    monkeypatch.setenv("TEST_RABBITMQ_URL", "amqp://given")
+    found = TestServers()
+    assert (found.postgres_url, found.rabbitmq_url) == ("postgresql://given", "amqp://given")
+    found.stop()
+
+
+class FakeServers:
+    postgres_url = "postgresql://local"
+    rabbitmq_url = "amqp://local"
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.stopped = False
+
+    def stop(self) -> None:
+        assert self.folder.is_dir()
+        self.stopped = True
+
+
+def test_without_docker_the_local_stack_starts_both_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[FakeServers] = []
+
+    class Module:
+        @staticmethod
+        def start_servers(folder: Path) -> FakeServers:
+            started.append(FakeServers(folder))
+            return started[-1]
+
+    for name in ("TEST_POSTGRES_URL", "TEST_RABBITMQ_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(servers, "docker_answers", lambda: False)
+    monkeypatch.setattr(servers.importlib, "import_module", lambda name: Module)
+    found = TestServers()
+    assert (found.rabbitmq_url, found.postgres_url) == ("amqp://local", "postgresql://local")
+    found.stop()
+    assert len(started) == 1
+    assert started[0].stopped
+    assert not started[0].folder.exists()
+
+
+class FakeContainer:
+    def __init__(self, image: str) -> None:
+        self.image = image
+        self.calls: list[str] = []
+
+    def __getattr__(self, name: str) -> object:
+        def call(*arguments: object) -> object:
+            self.calls.append(name)
+            return {"get_container_host_ip": "localhost", "get_exposed_port": "1234"}.get(name, self)
+
+        return call
+
+
+def test_with_docker_containers_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    containers: list[FakeContainer] = []
+
+    def make(image: str) -> FakeContainer:
+        containers.append(FakeContainer(image))
+        return containers[-1]
+
+    for name in ("TEST_POSTGRES_URL", "TEST_RABBITMQ_URL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(servers, "docker_answers", lambda: True)
+    monkeypatch.setattr(servers, "_container", make)
+    found = TestServers()
+    assert found.postgres_url == "postgresql://postgres:test@localhost:1234/postgres"
+    assert found.rabbitmq_url == "amqp://guest:guest@localhost:1234/"
+    found.stop()
+    assert [container.image for container in containers] == ["postgres:18", "rabbitmq:4"]
+    assert all(container.calls[-1] == "stop" for container in containers)
+
+
+async def test_looking_for_docker_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent/docker.sock")
+    began = asyncio.get_running_loop().time()
+    assert servers.docker_answers() is False
+    assert asyncio.get_running_loop().time() - began < 1
