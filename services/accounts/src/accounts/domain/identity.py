@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from zoneinfo import available_timezones
 
 from email_validator import EmailNotValidError, validate_email
+from pydantic import SecretStr
 
 EMAIL_MAX = 254
 USERNAME_MIN, USERNAME_MAX = 3, 50
@@ -24,19 +25,26 @@ class Email:
 
 def parse_email(value: str) -> Email:
     """Return the address in its normal form. Raises ValueError with a sentence for people."""
-    text = value.strip()
+    text = unicodedata.normalize("NFKC", value).strip()
     if len(text) > EMAIL_MAX:
         raise ValueError(f"an email address has at most {EMAIL_MAX} characters")
     try:
         checked = validate_email(text, check_deliverability=False, globally_deliverable=False)
     except EmailNotValidError:
         raise ValueError("not a valid email address") from None
-    return Email(checked.normalized, email_key(checked.normalized))
+    return Email(checked.normalized, _folded(checked.normalized))
 
 
 def email_key(value: str) -> str:
     """Return what two spellings of one address have in common; never raises, so that a login can look up anything."""
-    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", value.strip()).casefold())
+    try:
+        return parse_email(value).key
+    except ValueError:
+        return _folded(value.strip())
+
+
+def _folded(value: str) -> str:
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", value).casefold())
 
 
 def parse_username(value: str) -> str:
@@ -58,6 +66,11 @@ def parse_password(value: str) -> str:
     if "\x00" in value:
         raise ValueError("a password has no NUL character")
     return unicodedata.normalize("NFKC", value)
+
+
+def normal_password(password: SecretStr) -> SecretStr:
+    """Return a typed password in the form that `parse_password` gave the stored one, without judging it."""
+    return SecretStr(unicodedata.normalize("NFKC", password.get_secret_value()))
 
 
 def parse_timezone(value: str) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 AHEAD_SHARE = 0.25
+LIFE_MAX = timedelta(days=3650)
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,12 +16,17 @@ class TokenLife:
     expires_at: datetime
 
 
+def bounded_life(seconds: float) -> timedelta:
+    """Return a lifetime that TikTok gave as a duration between nothing and ten years."""
+    return timedelta(seconds=min(max(seconds, 0), LIFE_MAX.total_seconds()))
+
+
 def token_life(obtained_at: datetime, expires_in: float, ahead: timedelta) -> TokenLife:
     """Return the life of a token that lives `expires_in` seconds from `obtained_at`.
 
     It is due `ahead` of its end, or when a quarter of its life is left, whichever is later: a token that lives minutes would
     otherwise be refreshed at every use.
     """
-    life = timedelta(seconds=max(expires_in, 0.0))
+    life = bounded_life(expires_in)
     expires_at = obtained_at + life
     return TokenLife(obtained_at, expires_at - min(ahead, life * AHEAD_SHARE), expires_at)

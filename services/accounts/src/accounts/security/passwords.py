@@ -31,7 +31,7 @@ class Verdict:
 
 
 class Passwords:
-    """Hashes and verifies; at most `threads` at once, each with the memory of one hash."""
+    """A component that hashes and verifies; at most `threads` at once, each with the memory of one hash."""
 
     def __init__(self, cost: Argon2Cost, *, threads: int = 2) -> None:
         self._hasher = PasswordHasher(time_cost=cost.time, memory_cost=cost.memory_kib, parallelism=cost.parallelism)
@@ -47,9 +47,12 @@ class Passwords:
         verdict = await self._run(lambda: self._verify(stored or self._dummy, password))
         return verdict if stored is not None else Verdict(fits=False)
 
-    def close(self) -> None:
+    async def start(self) -> None:
+        """Do nothing: threads are made on first use."""
+
+    async def stop(self) -> None:
         """End the threads; hashes under way are finished."""
-        self._executor.shutdown(wait=True)
+        await asyncio.to_thread(self._executor.shutdown)
 
     def _verify(self, stored: str, password: SecretStr) -> Verdict:
         try:

@@ -77,6 +77,11 @@ async def change_status(
     await _change(connection, account_id, {"status": status.value, "last_error": last_error})
 
 
+async def change_scopes(connection: AsyncConnection, account_id: UUID, scopes: Sequence[str]) -> None:
+    """Set what the grant allows."""
+    await _change(connection, account_id, {"scopes": list(scopes)})
+
+
 async def _change(connection: AsyncConnection, account_id: UUID, values: dict[str, Any]) -> None:
     changed = {**values, "version": _table.c.version + 1, "updated_at": func.now()}
     await connection.execute(update(_table).where(_table.c.id == account_id).values(changed))

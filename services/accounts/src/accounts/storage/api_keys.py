@@ -107,7 +107,7 @@ async def revoke_api_key(connection: AsyncConnection, user_id: UUID, key_id: UUI
     return bool((await connection.execute(statement)).rowcount)
 
 
-def _api_key(row: Row[Any]) -> ApiKey:
+def _api_key(row: Row[*tuple[Any, ...]]) -> ApiKey:
     return ApiKey(
         id=row.id,
         user_id=row.user_id,

@@ -47,7 +47,7 @@ async def give_back_attempt(connection: AsyncConnection, subject_hash: bytes) ->
     await connection.execute(statement)
 
 
-def _failures(row: Row[Any]) -> int:
+def _failures(row: Row[*tuple[Any, ...]]) -> int:
     return 0 if row.last_failed_at < row.now - FORGET_AFTER else int(row.failures)
 
 

@@ -1,0 +1,134 @@
+"""Registration, login, refresh and logout. Without a user's token only the gateway calls."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Request, Response
+
+from accounts.api.answers import TokensAnswer, UserAnswer
+from accounts.api.bodies import Login, Refresh, Registration
+from accounts.api.identity import LiveUser, Person, WiredParts, session_id_of
+from accounts.domain.identity import email_key, normal_password
+from accounts.parts import Parts
+from accounts.storage.users import email_taken, find_credentials, find_user, replace_password_hash
+from accounts.usecases.end_session import end_session
+from accounts.usecases.login import (
+    LoginAttempt,
+    begin_login,
+    fail_login,
+    invalid_credentials,
+    pass_login,
+    too_many_attempts,
+)
+from accounts.usecases.open_session import OpenSession, open_session
+from accounts.usecases.refresh_session import Refusal, find_refresh_token, refresh_refused, refresh_session
+from accounts.usecases.register import email_taken_problem, register
+from common.errors import Problem
+from common.http.identity import caller, client_ip, request_context
+from common.ids import uuid7
+
+router = APIRouter(prefix="/internal/auth", tags=["auth"])
+FromGateway = Annotated[str, Depends(caller("gateway"))]
+
+
+@router.post("/register", status_code=201)
+async def register_user(request: Request, body: Registration, parts: WiredParts, _: FromGateway) -> TokensAnswer:
+    """Register a person and open a session. 409 `email_taken`."""
+    async with parts.database.read() as connection:
+        if await email_taken(connection, body.email.key):
+            raise email_taken_problem()
+    password_hash = await parts.passwords.hash(body.password)
+    user_id = uuid7()
+    context = request_context(request, user_id=user_id)
+    async with parts.database.transaction() as tx:
+        await register(
+            tx,
+            parts.outbox,
+            context,
+            user_id=user_id,
+            email=body.email,
+            username=body.username,
+            password_hash=password_hash,
+            timezone=body.timezone,
+        )
+        session = await open_session(tx, parts.outbox, context, user_id, life=parts.refresh_life)
+    return _tokens(parts, session)
+
+
+@router.post("/login")
+async def log_in(request: Request, body: Login, parts: WiredParts, _: FromGateway) -> TokensAnswer:
+    """Open a session. 401 `invalid_credentials`, 429 `too_many_attempts`."""
+    key, password = email_key(body.email), normal_password(body.password)
+    attempt = LoginAttempt.of(key, client_ip(request))
+    async with parts.database.transaction() as tx:
+        wait = await begin_login(tx, attempt, parts.login_limits)
+    async with parts.database.read() as connection:
+        known = await find_credentials(connection, key)
+    user_id = known.user_id if known is not None else None
+    context = request_context(request, user_id=user_id)
+    if wait is not None:
+        async with parts.database.transaction() as tx:
+            await fail_login(tx, parts.outbox, context, user_id=user_id, reason="too_many_attempts")
+        raise too_many_attempts(wait)
+    verdict = await parts.passwords.verify(known.password_hash if known is not None else None, password)
+    if known is None or not verdict.fits:
+        async with parts.database.transaction() as tx:
+            await fail_login(tx, parts.outbox, context, user_id=user_id, reason="invalid_credentials")
+        raise invalid_credentials()
+    stronger = await parts.passwords.hash(password) if verdict.outdated else None
+    async with parts.database.transaction() as tx:
+        await pass_login(tx, attempt)
+        if stronger is not None:
+            await replace_password_hash(tx.connection, known.user_id, old=known.password_hash, new=stronger)
+        session = await open_session(tx, parts.outbox, context, known.user_id, life=parts.refresh_life)
+    return _tokens(parts, session)
+
+
+@router.post("/refresh")
+async def refresh(request: Request, body: Refresh, parts: WiredParts, _: FromGateway) -> TokensAnswer:
+    """Replace a session's tokens. 401 `invalid_refresh_token`, or `refresh_token_reused`, which ends the session."""
+    async with parts.database.transaction() as tx:
+        stored = await find_refresh_token(tx, body.refresh_token)
+        if stored is None:
+            raise refresh_refused(Refusal.INVALID)
+        outcome = await refresh_session(
+            tx,
+            parts.outbox,
+            request_context(request, user_id=stored.user_id),
+            token=body.refresh_token,
+            stored=stored,
+            life=parts.refresh_life,
+            token_life=parts.jwts.session_life,
+        )
+    if isinstance(outcome, Refusal):
+        raise refresh_refused(outcome)
+    return _tokens(parts, outcome)
+
+
+@router.post("/logout", status_code=204)
+async def log_out(request: Request, parts: WiredParts, claims: Person) -> Response:
+    """End the session; its tokens are refused from now on."""
+    async with parts.database.transaction() as tx:
+        await end_session(
+            tx,
+            parts.outbox,
+            request_context(request),
+            session_id=session_id_of(claims),
+            user_id=claims.user_id,
+            reason="logout",
+            token_life=parts.jwts.session_life,
+        )
+    return Response(status_code=204)
+
+
+@router.get("/me")
+async def me(parts: WiredParts, claims: LiveUser) -> UserAnswer:
+    """Tell who the token belongs to."""
+    async with parts.database.read() as connection:
+        user = await find_user(connection, claims.user_id)
+    if user is None:
+        raise Problem(404, "user_not_found", "There is no such user.")
+    return UserAnswer.of(user)
+
+
+def _tokens(parts: Parts, session: OpenSession) -> TokensAnswer:
+    return TokensAnswer.of(session, parts.jwts.for_session(session.user_id, session.session_id))

@@ -1,0 +1,77 @@
+"""Who calls: on top of a good token, its session or API key must still be live, as this service knows best."""
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Request
+
+from accounts.parts import Parts
+from accounts.storage.api_keys import is_key_live
+from accounts.storage.sessions import is_session_live
+from common.auth.claims import UserClaims
+from common.auth.service_tokens import refused
+from common.errors import Problem
+from common.http.identity import check_scope, current_user
+
+
+def parts_of(request: Request) -> Parts:
+    """Return the wired parts."""
+    parts: Parts = request.app.state.parts
+    return parts
+
+
+WiredParts = Annotated[Parts, Depends(parts_of)]
+
+
+async def live_user(parts: WiredParts, claims: Annotated[UserClaims, Depends(current_user)]) -> UserClaims:
+    """Return the caller's claims; Problem 401 `token_revoked` once the session ended or the key was revoked."""
+    async with parts.database.read() as connection:
+        if claims.api_key_id is not None:
+            live = await is_key_live(connection, _id(claims.api_key_id))
+        else:
+            live = claims.session_id is not None and await is_session_live(connection, _id(claims.session_id))
+    if not live:
+        raise refused("token_revoked", "The session or API key of this token was ended.")
+    return claims
+
+
+LiveUser = Annotated[UserClaims, Depends(live_user)]
+
+
+async def person(claims: LiveUser) -> UserClaims:
+    """Return the claims of a logged-in person; Problem 403 `insufficient_scope` for an API key, whatever its scopes."""
+    if claims.session_id is None:
+        raise Problem(
+            403,
+            "insufficient_scope",
+            "API keys cannot do this.",
+            hint="Log in with email and password.",
+            headers={"WWW-Authenticate": 'Bearer error="insufficient_scope"'},
+        )
+    return claims
+
+
+Person = Annotated[UserClaims, Depends(person)]
+
+
+def live_user_with(scope: str) -> Callable[..., Awaitable[UserClaims]]:
+    """Return a dependency like `live_user` that refuses 403 `insufficient_scope` without the right."""
+
+    async def scoped(claims: LiveUser) -> UserClaims:
+        check_scope(claims, scope)
+        return claims
+
+    return scoped
+
+
+def session_id_of(claims: UserClaims) -> UUID:
+    """Return the session of a person's claims."""
+    return _id(claims.session_id or "")
+
+
+def _id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise refused("invalid_token", "The access token is not one of this system.") from None

@@ -1,0 +1,188 @@
+"""Connecting a TikTok account by OAuth."""
+
+import asyncio
+from datetime import timedelta
+from typing import Annotated
+from urllib.parse import urlencode
+from uuid import UUID
+
+import structlog
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import BaseModel, SecretStr
+
+from accounts.api.identity import WiredParts, live_user_with
+from accounts.clients.tiktok_problems import denied, exchange_problem, missing_scope, tiktok_away
+from accounts.domain.return_url import RETURN_URL_MAX, is_allowed
+from accounts.domain.scopes import missing_scopes
+from accounts.parts import Parts
+from accounts.security.opaque import new_secret
+from accounts.security.token_sealing import seal_grant
+from accounts.usecases.connect_account import Grant, connect_account
+from accounts.usecases.finish_connecting import Connecting, finish_connecting, invalid_state
+from accounts.usecases.start_connecting import start_connecting
+from common.auth.claims import UserClaims
+from common.clock import utc_now
+from common.errors import FieldError, Problem
+from common.http.identity import caller, request_context
+from common.http.json_response import json_response
+from tiktok.errors import TikTokError
+from tiktok.oauth import authorize_url, pkce_pair, split_scopes
+
+router = APIRouter(prefix="/internal/tiktok", tags=["tiktok"])
+CODE_MAX = 2048
+EXCHANGE_SECONDS = 12.0
+
+log = structlog.get_logger(__name__)
+
+MayConnect = Annotated[UserClaims, Depends(live_user_with("accounts:write"))]
+Text = Annotated[str | None, Query(max_length=CODE_MAX)]
+
+
+class AuthUrlAnswer(BaseModel):
+    """Where the creator's browser has to go."""
+
+    auth_url: str
+    state: str
+
+
+class Callback(BaseModel):
+    """What TikTok's redirect carries."""
+
+    state: SecretStr | None = None
+    code: SecretStr | None = None
+    scopes: str | None = None
+    error: str | None = None
+    error_type: str | None = None
+
+
+@router.get("/auth/url")
+async def auth_url(
+    parts: WiredParts,
+    claims: MayConnect,
+    return_url: Annotated[str | None, Query(max_length=RETURN_URL_MAX)] = None,
+) -> AuthUrlAnswer:
+    """Start connecting: the address is good once, for ten minutes, for this user. 422 `return_url_not_allowed`."""
+    settings = parts.settings
+    if return_url is not None and not is_allowed(return_url, settings.allowed_return_urls):
+        raise _return_url_not_allowed()
+    state, pkce = new_secret(), pkce_pair()
+    async with parts.database.transaction() as tx:
+        await start_connecting(
+            tx,
+            parts.vault,
+            user_id=claims.user_id,
+            state=state,
+            code_verifier=pkce.verifier,
+            return_url=return_url,
+            life=timedelta(seconds=settings.oauth_state_ttl_seconds),
+        )
+    url = authorize_url(
+        settings.tiktok_authorize_url,
+        client_key=settings.tiktok_client_key,
+        redirect_uri=settings.tiktok_redirect_uri,
+        scopes=settings.asked_scopes,
+        state=state.get_secret_value(),
+        code_challenge=pkce.challenge,
+        disable_auto_auth=True,
+    )
+    return AuthUrlAnswer(auth_url=url, state=state.get_secret_value())
+
+
+def callback_of(
+    state: Text = None, code: Text = None, scopes: Text = None, error: Text = None, error_type: Text = None
+) -> Callback:
+    """Collect the redirect's parameters."""
+    return Callback(
+        state=SecretStr(state) if state else None,
+        code=SecretStr(code) if code else None,
+        scopes=scopes,
+        error=error,
+        error_type=error_type,
+    )
+
+
+@router.get("/callback")
+async def callback(
+    request: Request,
+    parts: WiredParts,
+    answer: Annotated[Callback, Depends(callback_of)],
+    _: Annotated[str, Depends(caller("gateway"))],
+) -> Response:
+    """Finish connecting: 200, or 302 to the `return_url` given at the start; the same body in both cases.
+
+    The state is used up first. Refusals: 400 `invalid_state`, `authorization_denied`, `authorization_failed`, `code_missing`,
+    `code_expired`, `missing_scope`; 409 `account_owned_by_another_user`; 502 `tiktok_unavailable`, `tiktok_refused`.
+    """
+    if answer.state is None:
+        raise invalid_state()
+    async with parts.database.transaction() as tx:
+        connecting = await finish_connecting(tx, parts.vault, answer.state)
+    if connecting is None:
+        raise invalid_state()
+    grant = await _grant(parts, connecting, _code(parts, answer))
+    origin = request_context(request, user_id=connecting.user_id)
+    async with parts.database.transaction() as tx:
+        account = await connect_account(tx, parts.outbox, origin, user_id=connecting.user_id, grant=grant)
+    parts.creator_infos.forget(account.id)
+    return _connected(account.id, connecting.return_url)
+
+
+def _code(parts: Parts, answer: Callback) -> SecretStr:
+    if answer.error:
+        log.info("authorization_refused", error=answer.error[:64], error_type=(answer.error_type or "")[:64])
+        raise denied(answer.error, answer.error_type)
+    if answer.scopes:
+        _check_scopes(parts, split_scopes(answer.scopes))
+    if answer.code is None:
+        raise Problem(400, "code_missing", "TikTok sent no authorization code.", hint="Start connecting again.")
+    return answer.code
+
+
+def _check_scopes(parts: Parts, granted: tuple[str, ...]) -> None:
+    missing = missing_scopes(granted, parts.settings.required_scopes)
+    if missing:
+        raise missing_scope(missing)
+
+
+async def _grant(parts: Parts, connecting: Connecting, code: SecretStr) -> Grant:
+    """Exchange the code and read who the creator is; no transaction is open meanwhile."""
+    asked_at = utc_now()
+    try:
+        async with asyncio.timeout(EXCHANGE_SECONDS):
+            tokens = await parts.oauth.exchange_code(
+                code, redirect_uri=parts.settings.tiktok_redirect_uri, code_verifier=connecting.code_verifier
+            )
+    except TikTokError as error:
+        log.warning("code_exchange_failed", code=error.code, log_id=error.log_id)
+        raise exchange_problem(error) from error
+    except TimeoutError as error:
+        raise tiktok_away() from error
+    _check_scopes(parts, tokens.scopes)
+    try:
+        profile = await parts.profiles.read(tokens.access_token, tokens.scopes, open_id=tokens.open_id)
+    except TikTokError as error:
+        log.warning("profile_not_read", code=error.code, log_id=error.log_id)
+        raise tiktok_away() from error
+    ahead = timedelta(seconds=parts.settings.token_refresh_ahead_seconds)
+    return Grant(profile, tokens.scopes, seal_grant(parts.vault, tokens, asked_at=asked_at, ahead=ahead))
+
+
+def _connected(account_id: UUID, return_url: str | None) -> Response:
+    body = {"success": True, "account_id": account_id, "return_url": return_url}
+    if return_url is None:
+        return json_response(body)
+    page, mark, fragment = return_url.partition("#")
+    query = urlencode({"success": "true", "account_id": str(account_id)})
+    location = f"{page}{'&' if '?' in page else '?'}{query}{mark}{fragment}"
+    return json_response(body, status=302, headers={"Location": location})
+
+
+def _return_url_not_allowed() -> Problem:
+    detail = "The return_url is not one of the allowed addresses."
+    return Problem(
+        422,
+        "return_url_not_allowed",
+        detail,
+        hint="The operator lists allowed addresses in OAUTH_RETURN_URLS.",
+        errors=[FieldError("return_url", "return_url_not_allowed", detail)],
+    )

@@ -1,0 +1,155 @@
+"""Composition root of accounts: the only place that wires."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+import httpx
+from fastapi import FastAPI
+
+from accounts.access_tokens import AccessTokens
+from accounts.api import accounts, api_keys, auth, creator_info, keys, service_accounts, tiktok
+from accounts.clients.creator_infos import CreatorInfos
+from accounts.clients.profiles import ProfileReader
+from accounts.domain.throttle import ThrottleRule
+from accounts.loops.retention import Retention
+from accounts.parts import Parts
+from accounts.security.key_store import KeyStore
+from accounts.security.passwords import Argon2Cost, Passwords
+from accounts.security.user_jwts import UserJwts
+from accounts.security.vault import Vault
+from accounts.settings import Settings
+from accounts.storage.tables import outbox_messages
+from accounts.token_refresher import TokenRefresher
+from accounts.usecases.login import LoginLimits
+from common.auth.service_tokens import ServiceTokenVerifier
+from common.auth.user_tokens import UserTokenVerifier
+from common.database import Database
+from common.http.app import create_app
+from common.http.health import Check
+from common.messaging.outbox import Outbox
+from common.messaging.publisher import MessagePublisher
+from common.messaging.relay import Relay
+from common.settings import ServiceSettings, load
+from tiktok.display import UserClient
+from tiktok.oauth import OAuthClient
+from tiktok.posting import PostingClient
+
+VERSION = "0.1.0"
+MAX_TIKTOK_CONNECTIONS = 100
+ROUTERS = (
+    keys.router,
+    auth.router,
+    api_keys.router,
+    tiktok.router,
+    accounts.router,
+    creator_info.router,
+    service_accounts.router,
+)
+
+
+def build() -> tuple[FastAPI, ServiceSettings]:
+    """Read the settings and wire the service."""
+    settings = load(Settings)
+    return wire(settings), settings
+
+
+def wire(settings: Settings, *, tiktok_transport: httpx.AsyncBaseTransport | None = None) -> FastAPI:
+    """Return the app of a service with these settings; `tiktok_transport` stands in for the way to TikTok in tests."""
+    database = Database(settings.database_url, application_name=settings.instance, pool_size=settings.database_pool_size)
+    publisher = MessagePublisher(settings.amqp_url, service=settings.service)
+    relay = Relay(database, outbox_messages, publisher)
+    http = TikTokHttp(tiktok_transport)
+    outbox = Outbox(outbox_messages, service=settings.service, wake=relay.wake)
+    tiktok_side = _tiktok_side(settings, database, outbox, http.client)
+    parts = _parts(settings, database, outbox, tiktok_side)
+    app = create_app(
+        service=settings.service,
+        title="Cuepost accounts",
+        version=VERSION,
+        components=[
+            database,
+            publisher,
+            relay,
+            http,
+            parts.passwords,
+            tiktok_side.refresher,
+            parts.creator_infos,
+            Retention(database),
+        ],
+        checks=[Check("database", database.ping), Check("broker", publisher.check)],
+        routers=ROUTERS,
+        # Starts and stops the key store too: it is the verifier's source of keys.
+        user_tokens=UserTokenVerifier(parts.keys, issuer=settings.jwt_issuer, audience=settings.jwt_audience),
+        service_tokens=ServiceTokenVerifier(settings.service, settings.service_public_keys),
+    )
+    app.state.parts = parts
+    return app
+
+
+@dataclass(frozen=True, slots=True)
+class TikTokSide:
+    """What calls TikTok."""
+
+    vault: Vault
+    oauth: OAuthClient
+    profiles: ProfileReader
+    refresher: TokenRefresher
+    tokens: AccessTokens
+    creator_infos: CreatorInfos
+
+
+def _tiktok_side(settings: Settings, database: Database, outbox: Outbox, client: httpx.AsyncClient) -> TikTokSide:
+    url, ahead = settings.tiktok_api_url, timedelta(seconds=settings.token_refresh_ahead_seconds)
+    vault = Vault(settings.encryption_keys)
+    oauth = OAuthClient(client, url, settings.tiktok_client_key, settings.tiktok_client_secret)
+    refresher = TokenRefresher(database, vault, outbox, oauth, ahead=ahead)
+    tokens = AccessTokens(database, vault, refresher)
+    infos = CreatorInfos(tokens, PostingClient(client, url), keep_seconds=settings.creator_info_cache_seconds)
+    return TikTokSide(vault, oauth, ProfileReader(UserClient(client, url)), refresher, tokens, infos)
+
+
+def _parts(settings: Settings, database: Database, outbox: Outbox, tiktok_side: TikTokSide) -> Parts:
+    keys = KeyStore(database, tiktok_side.vault)
+    cost = Argon2Cost(settings.argon2_time_cost, settings.argon2_memory_kib)
+    return Parts(
+        settings=settings,
+        database=database,
+        outbox=outbox,
+        vault=tiktok_side.vault,
+        keys=keys,
+        jwts=_jwts(settings, keys),
+        passwords=Passwords(cost, threads=settings.argon2_threads),
+        login_limits=LoginLimits(
+            person=ThrottleRule(settings.login_free_failures),
+            address=ThrottleRule(settings.login_free_failures_per_address),
+        ),
+        oauth=tiktok_side.oauth,
+        profiles=tiktok_side.profiles,
+        tokens=tiktok_side.tokens,
+        creator_infos=tiktok_side.creator_infos,
+    )
+
+
+class TikTokHttp:
+    """A component that owns the connections to TikTok."""
+
+    def __init__(self, transport: httpx.AsyncBaseTransport | None = None) -> None:
+        limits = httpx.Limits(max_connections=MAX_TIKTOK_CONNECTIONS, max_keepalive_connections=20)
+        self.client = httpx.AsyncClient(transport=transport, limits=limits, headers={"user-agent": "cuepost"})
+
+    async def start(self) -> None:
+        """Do nothing: connections are made on first use."""
+
+    async def stop(self) -> None:
+        """Close the connections."""
+        await self.client.aclose()
+
+
+def _jwts(settings: Settings, key_store: KeyStore) -> UserJwts:
+    return UserJwts(
+        key_store,
+        issuer=settings.jwt_issuer,
+        audience=settings.jwt_audience,
+        session_life=timedelta(seconds=settings.access_token_ttl_seconds),
+        api_key_life=timedelta(seconds=settings.api_key_token_ttl_seconds),
+    )

@@ -1,0 +1,78 @@
+"""Settings of the accounts service; the only place that reads the environment."""
+
+from typing import Annotated, ClassVar
+
+from cryptography.fernet import Fernet
+from pydantic import AfterValidator, Field, SecretStr
+
+from common.settings import BaseUrl, DatabaseSettings, ServiceSettings
+
+POSTING_SCOPES = "user.info.basic,video.publish"
+ALL_SCOPES = "user.info.basic,user.info.profile,user.info.stats,video.list,video.upload,video.publish"
+
+
+def _words(text: str) -> tuple[str, ...]:
+    return tuple(word for part in text.split(",") if (word := part.strip()))
+
+
+def _fernet_keys(secret: SecretStr) -> SecretStr:
+    keys = _words(secret.get_secret_value())
+    if not keys:
+        raise ValueError("needs at least one key")
+    for number, key in enumerate(keys, start=1):
+        try:
+            Fernet(key)
+        except ValueError:
+            raise ValueError(f"key {number} is not a Fernet key (base64url of 32 bytes)") from None
+    return secret
+
+
+class Settings(DatabaseSettings, ServiceSettings):
+    """Everything that may differ between installations; names are the fields in capitals."""
+
+    SERVICE: ClassVar[str] = "accounts"
+
+    http_port: int = Field(default=8401, ge=0, le=65535)
+
+    encryption_key: Annotated[SecretStr, AfterValidator(_fernet_keys)]
+    access_token_ttl_seconds: int = Field(default=86_400, ge=60, le=604_800)
+    refresh_token_ttl_seconds: int = Field(default=2_592_000, ge=300, le=31_536_000)
+    api_key_token_ttl_seconds: int = Field(default=300, ge=30, le=3600)
+
+    argon2_time_cost: int = Field(default=2, ge=1, le=20)
+    argon2_memory_kib: int = Field(default=19_456, ge=64, le=1_048_576)
+    argon2_threads: int = Field(default=2, ge=1, le=32)
+    login_free_failures: int = Field(default=5, ge=1, le=1000)
+    login_free_failures_per_address: int = Field(default=20, ge=1, le=100_000)
+
+    tiktok_client_key: str = Field(min_length=1)
+    tiktok_client_secret: SecretStr = Field(min_length=1)
+    tiktok_redirect_uri: str = Field(min_length=1, max_length=511)
+    tiktok_api_url: BaseUrl = "https://open.tiktokapis.com"
+    tiktok_authorize_url: str = "https://www.tiktok.com/v2/auth/authorize/"
+    tiktok_scopes: str = ALL_SCOPES
+    tiktok_required_scopes: str = POSTING_SCOPES
+    oauth_state_ttl_seconds: int = Field(default=600, ge=30, le=3600)
+    oauth_return_urls: str = ""
+    token_refresh_ahead_seconds: int = Field(default=600, ge=0, le=86_400)
+    creator_info_cache_seconds: float = Field(default=60.0, ge=0, le=600)
+
+    @property
+    def encryption_keys(self) -> tuple[SecretStr, ...]:
+        """The Fernet keys; the first one seals."""
+        return tuple(SecretStr(key) for key in _words(self.encryption_key.get_secret_value()))
+
+    @property
+    def asked_scopes(self) -> tuple[str, ...]:
+        """The TikTok scopes a creator is asked for."""
+        return _words(self.tiktok_scopes)
+
+    @property
+    def required_scopes(self) -> tuple[str, ...]:
+        """The TikTok scopes without which connecting is refused."""
+        return _words(self.tiktok_required_scopes)
+
+    @property
+    def allowed_return_urls(self) -> tuple[str, ...]:
+        """Where a browser may be sent after connecting."""
+        return _words(self.oauth_return_urls)

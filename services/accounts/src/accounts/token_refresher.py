@@ -1,0 +1,174 @@
+"""Refreshing of token pairs: one at a time per account, in this process and among all replicas.
+
+A refresh that was begun is carried to its end whatever becomes of the request that asked for it: TikTok's answer kills the old
+refresh token, so an answer that is not stored would cost the creator's grant.
+"""
+
+import asyncio
+import random
+import time
+from datetime import datetime, timedelta
+from uuid import UUID, uuid4
+
+import structlog
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
+
+from accounts.domain.account import AccountStatus
+from accounts.security.token_sealing import seal_grant
+from accounts.security.vault import Vault
+from accounts.storage.account_tokens import StoredPair, find_pair, release_lease, take_lease
+from accounts.usecases.expire_account import expire_account
+from accounts.usecases.store_refreshed_pair import store_refreshed_pair
+from common.clock import utc_now
+from common.contracts.context import Context
+from common.database import Database
+from common.messaging.failures import is_database_away
+from common.messaging.outbox import Outbox
+from tiktok.errors import GrantInvalid, TikTokError
+from tiktok.oauth import OAuthClient, TokenGrant
+
+LEASE = timedelta(seconds=45)
+"""Longer than a call to TikTok may take."""
+LEASE_WAIT_SECONDS = LEASE.total_seconds() + 5
+STORE_PATIENCE_SECONDS = 60.0
+COOL_DOWN_SECONDS = 15.0
+MAX_REMEMBERED_FAILURES = 10_000
+
+GRANT_GONE = "TikTok refused to renew the access: it was withdrawn or has lapsed."
+OTHER_CREATOR = "TikTok answered with another creator's access."
+
+log = structlog.get_logger(__name__)
+
+
+class RefreshPending(Exception):
+    """The refresh goes on, but the caller's patience ended."""
+
+
+class TokenRefresher:
+    """A component; stopping waits for what is under way."""
+
+    def __init__(self, database: Database, vault: Vault, outbox: Outbox, oauth: OAuthClient, *, ahead: timedelta) -> None:
+        self._database = database
+        self._vault = vault
+        self._outbox = outbox
+        self._oauth = oauth
+        self._ahead = ahead
+        self._under_way: dict[UUID, asyncio.Task[None]] = {}
+        self._failed_at: dict[UUID, float] = {}
+
+    async def start(self) -> None:
+        """Do nothing: refreshes begin when a token is asked for."""
+
+    async def stop(self) -> None:
+        """Wait for the refreshes under way, so that no answer of TikTok is lost."""
+        if self._under_way:
+            await asyncio.wait(set(self._under_way.values()))
+
+    def failed_recently(self, account_id: UUID) -> bool:
+        """Return whether a refresh failed within the last 15 s: no use in making a caller wait for another."""
+        return time.monotonic() - self._failed_at.get(account_id, float("-inf")) < COOL_DOWN_SECONDS
+
+    async def refresh(self, pair: StoredPair, *, patience: float) -> None:
+        """Refresh the pair, or join whoever does; returns when the account has another pair or is expired.
+
+        Raises `RefreshPending` after `patience` seconds, and the TikTokError of a refresh that brought no verdict.
+        """
+        task = self._under_way.get(pair.pair_id)
+        if task is None:
+            task = asyncio.create_task(self._run(pair), name=f"token-refresh:{pair.account_id}")
+            self._under_way[pair.pair_id] = task
+            task.add_done_callback(lambda done: self._done(pair, done))
+        finished, _ = await asyncio.wait({task}, timeout=patience)
+        if not finished:
+            raise RefreshPending
+        await task
+
+    def _done(self, pair: StoredPair, task: "asyncio.Task[None]") -> None:
+        self._under_way.pop(pair.pair_id, None)
+        error = None if task.cancelled() else task.exception()
+        if error is None and not task.cancelled():
+            self._failed_at.pop(pair.account_id, None)
+            return
+        if len(self._failed_at) >= MAX_REMEMBERED_FAILURES:
+            self._failed_at.clear()
+        self._failed_at[pair.account_id] = time.monotonic()
+        if not isinstance(error, TikTokError):
+            log.error("token_refresh_crashed", account_id=str(pair.account_id), kind=type(error).__name__)
+
+    async def _run(self, pair: StoredPair) -> None:
+        lease_id = uuid4()
+        if not await self._lease(pair, lease_id):
+            return
+        asked_at = utc_now()
+        try:
+            grant = await self._oauth.refresh(self._vault.open(pair.refresh_token))
+        except GrantInvalid as error:
+            log.warning("token_refresh_refused", account_id=str(pair.account_id), code=error.code, log_id=error.log_id)
+            await self._expire(pair, lease_id, GRANT_GONE)
+            return
+        except TikTokError as error:
+            log.warning("token_refresh_failed", account_id=str(pair.account_id), code=error.code, log_id=error.log_id)
+            await self._release(pair, lease_id)
+            raise
+        if grant.open_id != pair.open_id:
+            log.error("token_refresh_of_other_creator", account_id=str(pair.account_id))
+            await self._expire(pair, lease_id, OTHER_CREATOR)
+            return
+        await self._store(pair, grant, asked_at)
+
+    async def _lease(self, pair: StoredPair, lease_id: UUID) -> bool:
+        """Wait for the sole right to refresh this pair; False when someone else settled it meanwhile."""
+        deadline = time.monotonic() + LEASE_WAIT_SECONDS
+        while time.monotonic() < deadline:
+            async with self._database.transaction() as tx:
+                taken = await take_lease(tx.connection, pair.account_id, pair_id=pair.pair_id, lease_id=lease_id, life=LEASE)
+            if taken:
+                return True
+            async with self._database.read() as connection:
+                current = await find_pair(connection, pair.account_id)
+            if current is None or current.pair_id != pair.pair_id or current.status is AccountStatus.EXPIRED:
+                return False
+            await asyncio.sleep(random.uniform(0.03, 0.1))  # noqa: S311 - spreads the replicas that wait
+        raise RefreshPending
+
+    async def _store(self, pair: StoredPair, grant: TokenGrant, asked_at: datetime) -> None:
+        """Commit the new pair, trying for a minute while the database is away: there is no second copy of it."""
+        sealed = seal_grant(self._vault, grant, asked_at=asked_at, ahead=self._ahead)
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception(is_database_away),
+            wait=wait_exponential_jitter(initial=0.05, max=2.0),
+            stop=stop_after_delay(STORE_PATIENCE_SECONDS),
+            reraise=True,
+        ):
+            with attempt:
+                async with self._database.transaction() as tx:
+                    stored = await store_refreshed_pair(
+                        tx,
+                        self._outbox,
+                        _context(pair),
+                        account_id=pair.account_id,
+                        old_pair_id=pair.pair_id,
+                        pair=sealed,
+                        scopes=grant.scopes,
+                    )
+        log.info("token_refreshed", account_id=str(pair.account_id), stored=stored, expires_at=sealed.life.expires_at)
+
+    async def _expire(self, pair: StoredPair, lease_id: UUID, reason: str) -> None:
+        async with self._database.transaction() as tx:
+            await expire_account(
+                tx,
+                self._outbox,
+                _context(pair),
+                account_id=pair.account_id,
+                pair_id=pair.pair_id,
+                lease_id=lease_id,
+                reason=reason,
+            )
+
+    async def _release(self, pair: StoredPair, lease_id: UUID) -> None:
+        async with self._database.transaction() as tx:
+            await release_lease(tx.connection, pair.account_id, lease_id)
+
+
+def _context(pair: StoredPair) -> Context:
+    return Context.of_service("accounts", user_id=pair.user_id)

@@ -1,0 +1,44 @@
+"""Telling what happened to a TikTok account: every event carries the account as it is afterwards."""
+
+from typing import Any
+
+from accounts.domain.account import Account
+from common.contracts.accounts import AccountConnected, AccountEvent, AccountExpired, AccountUpdated
+from common.contracts.context import Context
+from common.database import Transaction
+from common.messaging.outbox import Outbox
+
+
+async def tell_connected(tx: Transaction, outbox: Outbox, account: Account, context: Context, *, reconnected: bool) -> None:
+    """Tell that the account was connected."""
+    await _tell(tx, outbox, account, context, AccountConnected(**_fields(account), reconnected=reconnected))
+
+
+async def tell_updated(tx: Transaction, outbox: Outbox, account: Account, context: Context) -> None:
+    """Tell that its state, scopes or profile changed."""
+    await _tell(tx, outbox, account, context, AccountUpdated(**_fields(account)))
+
+
+async def tell_expired(tx: Transaction, outbox: Outbox, account: Account, context: Context, *, reason: str) -> None:
+    """Tell that the grant is gone."""
+    await _tell(tx, outbox, account, context, AccountExpired(**_fields(account), reason=reason))
+
+
+async def _tell(tx: Transaction, outbox: Outbox, account: Account, context: Context, event: AccountEvent) -> None:
+    await outbox.emit(tx, event, subject=str(account.id), context=context, sequence=account.version)
+
+
+def _fields(account: Account) -> dict[str, Any]:
+    return {
+        "account_id": account.id,
+        "user_id": account.user_id,
+        "tiktok_user_id": account.open_id,
+        "username": account.username,
+        "display_name": account.display_name,
+        "status": account.status.value,
+        "scopes": list(account.scopes),
+        "follower_count": account.follower_count,
+        "following_count": account.following_count,
+        "likes_count": account.likes_count,
+        "video_count": account.video_count,
+    }

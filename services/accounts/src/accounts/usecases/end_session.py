@@ -1,0 +1,32 @@
+"""Ending a session before its time."""
+
+from datetime import timedelta
+from typing import Literal
+from uuid import UUID
+
+from accounts.storage.sessions import revoke_session
+from common.contracts.accounts import SessionRevoked
+from common.contracts.context import Context
+from common.database import Transaction
+from common.messaging.outbox import Outbox
+
+
+async def end_session(
+    tx: Transaction,
+    outbox: Outbox,
+    context: Context,
+    *,
+    session_id: UUID,
+    user_id: UUID,
+    reason: Literal["logout", "refresh_token_reused"],
+    token_life: timedelta,
+) -> None:
+    """Revoke the session and tell of it; nothing happens when it was over already.
+
+    `token_life` is how long access tokens live: whoever remembers the revocation may forget it after that.
+    """
+    tokens_expire_at = await revoke_session(tx.connection, session_id, reason=reason, token_life=token_life)
+    if tokens_expire_at is None:
+        return
+    revoked = SessionRevoked(session_id=session_id, user_id=user_id, reason=reason, tokens_expire_at=tokens_expire_at)
+    await outbox.emit(tx, revoked, subject=str(session_id), context=context)

@@ -1,0 +1,34 @@
+"""Declaring an account expired: TikTok's grant is gone."""
+
+from uuid import UUID
+
+from accounts.domain.account import AccountStatus
+from accounts.storage.account_reads import find_account
+from accounts.storage.account_tokens import lock_pair, release_lease
+from accounts.storage.account_writes import change_status
+from accounts.usecases.account_events import tell_expired
+from common.contracts.context import Context
+from common.database import Transaction
+from common.messaging.outbox import Outbox
+
+
+async def expire_account(
+    tx: Transaction, outbox: Outbox, context: Context, *, account_id: UUID, pair_id: UUID, lease_id: UUID, reason: str
+) -> bool:
+    """Mark the account expired and tell of it, if `pair_id` is still its current pair.
+
+    Another pair in storage means that someone else refreshed or reconnected meanwhile: then the refusal concerned a dead token,
+    the account is well, and nothing changes.
+    """
+    if not await lock_pair(tx.connection, account_id, pair_id):
+        return False
+    await release_lease(tx.connection, account_id, lease_id)
+    account = await find_account(tx.connection, account_id)
+    if account is None or account.status is AccountStatus.EXPIRED:
+        return False
+    await change_status(tx.connection, account_id, AccountStatus.EXPIRED, last_error=reason)
+    expired = await find_account(tx.connection, account_id)
+    if expired is None:
+        return False
+    await tell_expired(tx, outbox, expired, context, reason=reason)
+    return True

@@ -1,0 +1,39 @@
+"""Coming back from TikTok: the state is used up first, whatever else the callback says."""
+
+from dataclasses import dataclass, field
+from uuid import UUID
+
+from pydantic import SecretStr
+
+from accounts.security.opaque import digest
+from accounts.security.vault import Vault
+from accounts.storage.oauth_states import consume_state
+from common.database import Transaction
+from common.errors import Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Connecting:
+    """Who is connecting, with the verifier to exchange the code with, and where the browser goes afterwards."""
+
+    user_id: UUID
+    code_verifier: SecretStr = field(repr=False)
+    return_url: str | None
+
+
+async def finish_connecting(tx: Transaction, vault: Vault, state: SecretStr) -> Connecting | None:
+    """Use the state up and return who started it; None when it is unknown, used or expired."""
+    consumed = await consume_state(tx.connection, digest(state))
+    if consumed is None or consumed.expired:
+        return None
+    return Connecting(consumed.user_id, vault.open(consumed.code_verifier_sealed), consumed.return_url)
+
+
+def invalid_state() -> Problem:
+    """Return 400 `invalid_state`."""
+    return Problem(
+        400,
+        "invalid_state",
+        "This connection attempt is unknown, was finished already, or is too old.",
+        hint="Start connecting again; an attempt is good once, for ten minutes.",
+    )

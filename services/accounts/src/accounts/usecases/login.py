@@ -1,0 +1,77 @@
+"""Logging in: slowed down after failures, and silent about which emails exist."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from math import ceil
+from uuid import UUID
+
+from accounts.domain.throttle import ThrottleRule
+from accounts.security.opaque import digest
+from accounts.storage.throttles import clear_failures, give_back_attempt, take_attempt
+from common.contracts.accounts import LoginFailed
+from common.contracts.context import Context
+from common.database import Transaction
+from common.errors import Problem
+from common.messaging.outbox import Outbox
+
+
+@dataclass(frozen=True, slots=True)
+class LoginLimits:
+    """How many failures are free, per person and per client address."""
+
+    person: ThrottleRule
+    address: ThrottleRule
+
+
+@dataclass(frozen=True, slots=True)
+class LoginAttempt:
+    """Hashes of whom a login is for and where it comes from."""
+
+    person: bytes
+    address: bytes | None
+
+    @classmethod
+    def of(cls, email_key: str, client_ip: str | None) -> "LoginAttempt":
+        """Return the attempt's subjects; neither email nor address is stored in the clear."""
+        return cls(digest(f"email:{email_key}"), digest(f"address:{client_ip}") if client_ip else None)
+
+
+async def begin_login(tx: Transaction, attempt: LoginAttempt, limits: LoginLimits) -> timedelta | None:
+    """Count the attempt; returns how long to wait instead when there were too many failures."""
+    if attempt.address is not None:
+        wait = await take_attempt(tx.connection, attempt.address, limits.address)
+        if wait is not None:
+            return wait
+    return await take_attempt(tx.connection, attempt.person, limits.person)
+
+
+async def pass_login(tx: Transaction, attempt: LoginAttempt) -> None:
+    """Forget the person's failures; from the address only this attempt is taken back."""
+    if attempt.address is not None:
+        await give_back_attempt(tx.connection, attempt.address)
+    await clear_failures(tx.connection, attempt.person)
+
+
+async def fail_login(tx: Transaction, outbox: Outbox, context: Context, *, user_id: UUID | None, reason: str) -> None:
+    """Tell of a refused login; `user_id` is None for an unknown email."""
+    failed = LoginFailed(user_id=user_id, reason=reason)
+    await outbox.emit(tx, failed, subject=str(user_id or "unknown"), context=context)
+
+
+def invalid_credentials() -> Problem:
+    """Return 401 `invalid_credentials`, the same for a wrong password and an unknown email."""
+    return Problem(
+        401, "invalid_credentials", "Email or password is wrong.", headers={"WWW-Authenticate": 'Bearer realm="login"'}
+    )
+
+
+def too_many_attempts(wait: timedelta) -> Problem:
+    """Return 429 `too_many_attempts` with `Retry-After`."""
+    seconds = max(1, ceil(wait.total_seconds()))
+    return Problem(
+        429,
+        "too_many_attempts",
+        "There were too many failed logins.",
+        hint=f"Try again in {seconds} seconds.",
+        headers={"Retry-After": str(seconds)},
+    )

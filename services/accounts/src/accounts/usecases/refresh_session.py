@@ -1,0 +1,78 @@
+"""Refreshing a session: the refresh token is used up and replaced; a used one that comes back ends the session."""
+
+from datetime import timedelta
+from enum import Enum
+
+from pydantic import SecretStr
+
+from accounts.domain.user import RefreshToken
+from accounts.security.opaque import digest, new_secret
+from accounts.storage.sessions import lock_refresh_token, rotate_refresh_token
+from accounts.usecases.end_session import end_session
+from accounts.usecases.open_session import OpenSession
+from common.contracts.context import Context
+from common.database import Transaction
+from common.errors import Problem
+from common.messaging.outbox import Outbox
+
+
+class Refusal(Enum):
+    """Why a refresh token is refused."""
+
+    INVALID = "invalid_refresh_token"
+    REUSED = "refresh_token_reused"
+
+
+async def find_refresh_token(tx: Transaction, token: SecretStr) -> RefreshToken | None:
+    """Return the stored token, locked together with its session."""
+    return await lock_refresh_token(tx.connection, digest(token))
+
+
+async def refresh_session(
+    tx: Transaction,
+    outbox: Outbox,
+    context: Context,
+    *,
+    token: SecretStr,
+    stored: RefreshToken,
+    life: timedelta,
+    token_life: timedelta,
+) -> OpenSession | Refusal:
+    """Rotate the token, or refuse it; the transaction is to be committed in both cases.
+
+    A token that was used before means that two parties hold it: the whole session ends.
+    """
+    if stored.session_over:
+        return Refusal.INVALID
+    if stored.used:
+        await end_session(
+            tx,
+            outbox,
+            context,
+            session_id=stored.session_id,
+            user_id=stored.user_id,
+            reason="refresh_token_reused",
+            token_life=token_life,
+        )
+        return Refusal.REUSED
+    if stored.expired:
+        return Refusal.INVALID
+    session = OpenSession(stored.session_id, stored.user_id, new_secret())
+    await rotate_refresh_token(
+        tx.connection,
+        stored.session_id,
+        used_hash=digest(token),
+        new_hash=digest(session.refresh_token),
+        life=life,
+    )
+    return session
+
+
+def refresh_refused(refusal: Refusal) -> Problem:
+    """Return 401 with the refusal's code."""
+    detail = "The refresh token is not valid."
+    if refusal is Refusal.REUSED:
+        detail = "This refresh token was used before; its session has been ended."
+    return Problem(
+        401, refusal.value, detail, hint="Log in again.", headers={"WWW-Authenticate": 'Bearer error="invalid_token"'}
+    )

@@ -1,0 +1,45 @@
+"""Storing a refreshed token pair before anyone uses it."""
+
+from uuid import UUID
+
+from accounts.domain.account import AccountStatus
+from accounts.storage.account_reads import find_account
+from accounts.storage.account_tokens import SealedPair, replace_pair
+from accounts.storage.account_writes import change_scopes, change_status
+from accounts.usecases.account_events import tell_updated
+from common.contracts.context import Context
+from common.database import Transaction
+from common.messaging.outbox import Outbox
+
+
+async def store_refreshed_pair(
+    tx: Transaction,
+    outbox: Outbox,
+    context: Context,
+    *,
+    account_id: UUID,
+    old_pair_id: UUID,
+    pair: SealedPair,
+    scopes: tuple[str, ...],
+) -> bool:
+    """Put the pair in the place of the one it came from; False when a newer grant is there already.
+
+    The order of events does not matter: should the account have been declared expired while this pair was on its way (a process
+    paused for longer than its lease), the pair proves that the grant lives, and the account is active again.
+    """
+    if not await replace_pair(tx.connection, account_id, old_pair_id=old_pair_id, pair=pair):
+        return False
+    before = await find_account(tx.connection, account_id)
+    if before is None:
+        return False
+    revived = before.status is AccountStatus.EXPIRED
+    narrowed = bool(scopes) and set(scopes) != set(before.scopes)
+    if revived:
+        await change_status(tx.connection, account_id, AccountStatus.ACTIVE, last_error=None)
+    if narrowed:
+        await change_scopes(tx.connection, account_id, scopes)
+    if revived or narrowed:
+        after = await find_account(tx.connection, account_id)
+        if after is not None:
+            await tell_updated(tx, outbox, after, context)
+    return True
