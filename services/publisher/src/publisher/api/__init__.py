@@ -1,0 +1,1 @@
+"""Internal HTTP: progress and cancelling, for the scheduler."""

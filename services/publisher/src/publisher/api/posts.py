@@ -1,0 +1,98 @@
+"""Progress of a post's latest attempt, and cancelling an attempt; only the scheduler may call."""
+
+from datetime import datetime
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, ConfigDict, Field
+
+from common.database import Database
+from common.errors import Problem
+from common.http.identity import caller
+from common.messaging.outbox import Outbox
+from publisher.domain.progress import next_step, shows_upload
+from publisher.storage import jobs
+from publisher.storage.job import Job
+from publisher.usecases.cancel_job import CancelOutcome, cancel_job
+
+MAX_ATTEMPT = 10_000
+
+
+class UploadProgress(BaseModel):
+    """Bytes sent of the file, streamed ones not yet confirmed included."""
+
+    sent_bytes: int
+    total_bytes: int
+
+
+class Progress(BaseModel):
+    """Where the latest attempt stands and what comes next."""
+
+    attempt: int
+    state: str
+    step: str
+    upload: UploadProgress | None
+    publish_id: str | None
+    tiktok_status: str | None
+    next_step: str | None
+    next_step_at: datetime | None
+    reason: dict[str, Any] | None
+    updated_at: datetime
+    replica: str | None
+
+
+class CancelRequest(BaseModel):
+    """Which attempt to cancel."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    attempt: int = Field(ge=1, le=MAX_ATTEMPT)
+
+
+class CancelAnswer(BaseModel):
+    """Whether it was in time."""
+
+    outcome: CancelOutcome
+
+
+def posts_router(database: Database, outbox: Outbox, *, replica: str) -> APIRouter:
+    """Return the routes below `/internal/posts`."""
+    router = APIRouter(prefix="/internal/posts", dependencies=[Depends(caller("scheduler"))])
+
+    @router.get("/{post_id}/progress")
+    async def progress(post_id: UUID) -> Progress:
+        """Return the progress; 404 `publish_job_not_found` while no attempt has been heard of."""
+        async with database.read() as connection:
+            job = await jobs.latest_of_post(connection, post_id)
+        if job is None:
+            raise Problem(404, "publish_job_not_found", "The publisher has not heard of this post.")
+        return _progress(job)
+
+    @router.post("/{post_id}/cancel")
+    async def cancel(post_id: UUID, body: Annotated[CancelRequest, ...]) -> CancelAnswer:
+        """Cancel an attempt unless something of it may be published already."""
+        async with database.transaction() as tx:
+            return CancelAnswer(outcome=await cancel_job(tx, post_id, body.attempt, outbox=outbox, replica=replica))
+
+    return router
+
+
+def _progress(job: Job) -> Progress:
+    checkpoint = job.checkpoint
+    sent = max(checkpoint.sent_bytes, job.streamed_bytes)
+    upload = UploadProgress(sent_bytes=min(sent, checkpoint.total_bytes), total_bytes=checkpoint.total_bytes)
+    following = next_step(checkpoint)
+    return Progress(
+        attempt=job.attempt,
+        state=checkpoint.state.value,
+        step=checkpoint.step.value,
+        upload=upload if shows_upload(checkpoint) else None,
+        publish_id=job.publish_id,
+        tiktok_status=job.tiktok_status,
+        next_step=following,
+        next_step_at=job.run_at if following is not None and job.lease_owner is None else None,
+        reason=job.reason,
+        updated_at=job.updated_at,
+        replica=job.last_owner,
+    )

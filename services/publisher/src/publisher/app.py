@@ -1,0 +1,110 @@
+"""Composition root of the publisher: the only place that wires."""
+
+from datetime import timedelta
+
+from fastapi import FastAPI
+
+from common.auth.service_tokens import ServiceTokenSigner, ServiceTokenVerifier
+from common.database import Database
+from common.http.app import create_app
+from common.http.client import ServiceClient, internal_client
+from common.http.components import Component
+from common.http.health import Check
+from common.messaging.consumer import Consumer
+from common.messaging.dead_letters import Redelivery
+from common.messaging.inbox import Inbox
+from common.messaging.outbox import Outbox
+from common.messaging.publisher import MessagePublisher
+from common.messaging.relay import Relay
+from common.settings import ServiceSettings, load
+from publisher.api.posts import posts_router
+from publisher.clients.accounts import AccountsClient
+from publisher.clients.http import HttpClients, tiktok_http_client
+from publisher.clients.media_store import MediaStore
+from publisher.clients.tiktok import TikTok
+from publisher.domain.job import Lane
+from publisher.handlers.post_due import QUEUE, post_due_batches
+from publisher.loops.heartbeat import Heartbeat
+from publisher.loops.lane_runner import LaneOptions, LaneRunner
+from publisher.loops.retention import Retention
+from publisher.runner.crash_points import CrashPoints
+from publisher.runner.limits import Limits
+from publisher.runner.tools import Tools
+from publisher.settings import Settings
+from publisher.storage.tables import inbox as inbox_rows
+from publisher.storage.tables import outbox as outbox_rows
+
+HEARTBEAT_CONNECTIONS = 1
+
+
+def build() -> tuple[FastAPI, ServiceSettings]:
+    """Read the settings and wire the service."""
+    settings = load(Settings)
+    return wire(settings), settings
+
+
+def wire(settings: Settings) -> FastAPI:
+    """Return the app of a service with these settings.
+
+    Parts start in this order, deliveries last, and stop in reverse order: no new jobs, then the jobs in hand are finished or
+    handed back while their leases are still renewed, then the events they told are relayed.
+    """
+    name = settings.instance
+    database = Database(settings.database_url, application_name=name, pool_size=settings.database_pool_size)
+    # Leases are renewed however many jobs wait for a connection of the pool.
+    heartbeat_database = Database(settings.database_url, application_name=f"{name}:heartbeat", pool_size=HEARTBEAT_CONNECTIONS)
+    publisher = MessagePublisher(settings.amqp_url, service=settings.service)
+    relay = Relay(database, outbox_rows, publisher)
+    outbox = Outbox(outbox_rows, service=settings.service, wake=relay.wake)
+    inbox = Inbox(inbox_rows)
+    clients = HttpClients(internal=internal_client(), tiktok=tiktok_http_client())
+    heartbeat = Heartbeat(heartbeat_database, lease=timedelta(seconds=settings.lease_seconds))
+    send, follow = _runners(settings, _tools(settings, database, outbox, clients), heartbeat)
+    batches = post_due_batches(database, inbox, outbox, replica=name, wake=send.wake)
+    consumer = Consumer(
+        settings.amqp_url,
+        Redelivery(publisher, service=settings.service),
+        service=settings.service,
+        prefetch=QUEUE.prefetch,
+        grace=settings.shutdown_grace_seconds / 4,
+    )
+    consumer.subscribe(QUEUE, batches.handle)
+    lanes: list[Component] = [] if settings.publish_paused else [heartbeat, follow, send]
+    kept = timedelta(days=settings.retention_days)
+    retention = Retention(database, inbox, jobs_kept=kept, inbox_kept=timedelta(days=settings.inbox_retention_days))
+    return create_app(
+        service=settings.service,
+        title="Cuepost publisher",
+        version="1",
+        components=[database, heartbeat_database, clients, publisher, relay, retention, *lanes, batches, consumer],
+        checks=[
+            Check("database", database.ping),
+            Check("broker", publisher.check),
+            Check("consumer", consumer.check),
+        ],
+        routers=[posts_router(database, outbox, replica=name)],
+        service_tokens=ServiceTokenVerifier(settings.service, settings.service_public_keys),
+    )
+
+
+def _tools(settings: Settings, database: Database, outbox: Outbox, clients: HttpClients) -> Tools:
+    signer = ServiceTokenSigner(settings.service, settings.service_private_key.get_secret_value())
+    accounts = AccountsClient(ServiceClient(clients.internal, settings.accounts_url, audience="accounts", signer=signer))
+    return Tools(
+        database=database,
+        outbox=outbox,
+        accounts=accounts,
+        tiktok=TikTok(clients.tiktok, settings.tiktok_api_url, accounts),
+        media=MediaStore(settings.storage_url),
+        limits=Limits.of(settings),
+        crash=CrashPoints(settings.crash_point if settings.crash_points_enabled else ""),
+        replica=settings.instance,
+    )
+
+
+def _runners(settings: Settings, tools: Tools, heartbeat: Heartbeat) -> tuple[LaneRunner, LaneRunner]:
+    def lane(lane: Lane, places: int) -> LaneRunner:
+        lease = timedelta(seconds=settings.lease_seconds)
+        return LaneRunner(tools, heartbeat, LaneOptions(lane, places, lease, settings.drain_seconds / 2))
+
+    return lane(Lane.SEND, settings.upload_concurrency), lane(Lane.FOLLOW, settings.max_jobs_in_flight)

@@ -1,0 +1,1 @@
+"""Calls to TikTok, to accounts and to object storage."""

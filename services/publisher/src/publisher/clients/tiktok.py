@@ -1,0 +1,106 @@
+"""TikTok's posting API for one account: token, one refresh when it is refused, careful repeats."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+from uuid import UUID
+
+import httpx
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
+
+from publisher.clients.accounts import Access, AccountsClient
+from publisher.clients.tiktok_troubles import trouble_of
+from publisher.errors import CallFailed
+from tiktok.errors import TikTokError, TikTokUnavailable, TokenInvalid
+from tiktok.models import CreatorInfo, FileSource, PostInfo, PublishStatus, VideoInit
+from tiktok.posting import PostingClient
+
+T = TypeVar("T")
+
+TRIES = 3
+FIRST_WAIT_SECONDS = 0.2
+MAX_WAIT_SECONDS = 2.0
+
+BeforeSend = Callable[[], None]
+"""Called just before each request; raises when nothing may be sent any more (the lease check)."""
+
+
+class TikTok:
+    """Posting calls with the account's token.
+
+    Each raises `CallFailed`. A refused token is refreshed and the call repeated once: a refusal had no effect. Reads are
+    repeated up to 3 times; an init only when nothing of it left this machine.
+    """
+
+    def __init__(self, http: httpx.AsyncClient, api_url: str, accounts: AccountsClient) -> None:
+        self.http = http
+        self._posting = PostingClient(http, api_url)
+        self._accounts = accounts
+
+    async def creator_info(self, account_id: UUID, access: Access, before_send: BeforeSend) -> CreatorInfo:
+        """Return what the creator may post now."""
+        return await self._call(
+            account_id, access, lambda token: self._posting.creator_info(token.access_token), before_send, _is_unavailable
+        )
+
+    async def init_video(
+        self, account_id: UUID, access: Access, post: PostInfo, source: FileSource, before_send: BeforeSend
+    ) -> VideoInit:
+        """Start a direct post by upload; publishes nothing before the last byte is there."""
+        return await self._call(
+            account_id,
+            access,
+            lambda token: self._posting.init_video(token.access_token, post, source),
+            before_send,
+            _not_sent,
+        )
+
+    async def status(self, account_id: UUID, publish_id: str, before_send: BeforeSend) -> PublishStatus:
+        """Return what TikTok says of a publication."""
+        access = await self._accounts.access(account_id, cached=True)
+        return await self._call(
+            account_id,
+            access,
+            lambda token: self._posting.status(token.access_token, publish_id),
+            before_send,
+            _is_unavailable,
+        )
+
+    async def _call(
+        self,
+        account_id: UUID,
+        access: Access,
+        send: Callable[[Access], Awaitable[T]],
+        before_send: BeforeSend,
+        may_repeat: Callable[[BaseException], bool],
+    ) -> T:
+        try:
+            try:
+                return await _repeating(lambda: send(access), before_send, may_repeat)
+            except TokenInvalid:
+                renewed = await self._accounts.access(account_id, refused=access.access_token)
+                return await _repeating(lambda: send(renewed), before_send, may_repeat)
+        except TikTokError as error:
+            raise CallFailed(trouble_of(error)) from error
+
+
+async def _repeating(
+    send: Callable[[], Awaitable[T]], before_send: BeforeSend, may_repeat: Callable[[BaseException], bool]
+) -> T:
+    async for attempt in AsyncRetrying(
+        retry=retry_if_exception(may_repeat),
+        stop=stop_after_attempt(TRIES),
+        wait=wait_exponential_jitter(initial=FIRST_WAIT_SECONDS, max=MAX_WAIT_SECONDS, jitter=FIRST_WAIT_SECONDS),
+        reraise=True,
+    ):
+        with attempt:
+            before_send()
+            return await send()
+    raise AssertionError("unreachable: the last attempt raises")
+
+
+def _is_unavailable(error: BaseException) -> bool:
+    return isinstance(error, TikTokUnavailable)
+
+
+def _not_sent(error: BaseException) -> bool:
+    return isinstance(error, TikTokUnavailable) and not error.sent

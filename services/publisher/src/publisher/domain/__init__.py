@@ -1,0 +1,1 @@
+"""What to do when and why: pure decisions, no input or output."""

@@ -1,0 +1,121 @@
+"""What TikTok's status means: for a job whose bytes are all in, and for one that wants to know where to go on sending."""
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from publisher.domain.backoff import defer_wait, poll_wait
+from publisher.domain.job import Checkpoint
+from publisher.domain.outcomes import End, Fail, Look, Reason, Resume, Submitted, Succeed, Unconfirm
+
+STATUS_NEVER_ENDED = Reason(
+    "status_never_ended",
+    "TikTok received the post but did not say in time whether it was published.",
+    "Look into the TikTok profile, then confirm the post or retry it.",
+)
+
+_UPLOAD_ENDS = {
+    "upload_expired": ("TikTok's upload address ended before all bytes had arrived, so nothing was published.", True),
+    "upload_unknown": ("TikTok no longer knows this upload, so nothing was published.", True),
+    "upload_rejected": ("TikTok did not accept the bytes of this file, so nothing was published.", False),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A status answer. `failure` is what a FAILED status means, decided by the table of fail reasons."""
+
+    status: str
+    post_ids: tuple[str, ...] = ()
+    uploaded_bytes: int | None = None
+    failure: Fail | None = None
+
+
+def verdict(seen: Seen) -> Succeed | Fail | None:
+    """Return the end that the status tells, None while there is none; a status not known yet is no end."""
+    match seen.status:
+        case "PUBLISH_COMPLETE":
+            return Succeed("published", seen.post_ids)
+        case "SEND_TO_USER_INBOX":
+            return Succeed("sent_to_inbox", seen.post_ids)
+        case "FAILED":
+            return seen.failure or Fail(Reason("tiktok_failed", "TikTok did not publish the post."), retryable=False)
+        case _:
+            return None
+
+
+def after_poll(checkpoint: Checkpoint, seen: Seen, now: datetime, *, give_up: timedelta) -> End | Look:
+    """Return what a status means for a job whose bytes are all in; after `give_up` without an end it is unconfirmed."""
+    end = verdict(seen)
+    if end is not None:
+        return end
+    if now - (checkpoint.submitted_at or now) >= give_up:
+        return Unconfirm(STATUS_NEVER_ENDED)
+    return Look(poll_wait(checkpoint.polls))
+
+
+def after_resync(
+    checkpoint: Checkpoint,
+    seen: Seen,
+    chunk_starts: tuple[int, ...],
+    now: datetime,
+    *,
+    stuck: int,
+    settle: timedelta,
+    give_up: timedelta,
+) -> End | Look | Submitted | Resume:
+    """Return how a job goes on whose bytes are partly out.
+
+    `stuck` counts refusals (416) in a row at the offset TikTok names. An upload address that ended with bytes missing proves
+    that nothing was published: at once when the last chunk never left, else when TikTok still says so after `settle`.
+    """
+    end = verdict(seen)
+    if end is not None:
+        return end
+    offset = resume_offset(seen.uploaded_bytes, checkpoint, chunk_starts, exact=stuck == 1)
+    if offset >= checkpoint.total_bytes:
+        return Submitted()
+    ended_at = upload_ended_at(checkpoint, now, settle=settle)
+    if ended_at is not None:
+        return _after_upload_ended(checkpoint, ended_at, seen, now, settle=settle, give_up=give_up)
+    if stuck > 1:
+        return Look(defer_wait(stuck))
+    return Resume(offset)
+
+
+def upload_ended_at(checkpoint: Checkpoint, now: datetime, *, settle: timedelta) -> datetime | None:
+    """Return since when the upload address is over: TikTok said so, or its hour has passed by more than `settle`."""
+    if checkpoint.upload_ended_at is not None:
+        return checkpoint.upload_ended_at
+    expires_at = checkpoint.upload_expires_at
+    return expires_at if expires_at is not None and now >= expires_at + settle else None
+
+
+def _after_upload_ended(
+    checkpoint: Checkpoint, ended_at: datetime, seen: Seen, now: datetime, *, settle: timedelta, give_up: timedelta
+) -> Fail | Look | Unconfirm:
+    if not checkpoint.cannot_have_published:
+        if seen.uploaded_bytes is None:
+            since = checkpoint.irrevocable_since or now
+            return Unconfirm(STATUS_NEVER_ENDED) if now - since >= give_up else Look(poll_wait(checkpoint.polls))
+        if now - ended_at < settle:
+            return Look(poll_wait(checkpoint.polls))
+    code = checkpoint.upload_ended_code or "upload_expired"
+    message, retryable = _UPLOAD_ENDS[code]
+    return Fail(Reason(code, message), retryable=retryable)
+
+
+def resume_offset(uploaded: int | None, checkpoint: Checkpoint, chunk_starts: tuple[int, ...], *, exact: bool) -> int:
+    """Return the byte to go on with.
+
+    A broken chunk stores nothing, so the offset is the start of a chunk: TikTok's number itself, the next start when it
+    names the last index instead of a count, else the start of the chunk it lies in; with `exact` TikTok's number as it is.
+    """
+    if uploaded is None:
+        return checkpoint.sent_bytes
+    total = checkpoint.total_bytes
+    if exact or uploaded in chunk_starts or uploaded >= total:
+        return min(uploaded, total)
+    if uploaded + 1 in chunk_starts or uploaded + 1 == total:
+        return uploaded + 1
+    return chunk_starts[bisect_right(chunk_starts, uploaded) - 1]

@@ -1,0 +1,84 @@
+"""The life of a publish job: states, steps, and the checkpoint that a replica finds when it takes a job over."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class State(StrEnum):
+    """Where a job stands. The last four are ends; `unconfirmed` may still be settled by late evidence."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    UNCONFIRMED = "unconfirmed"
+    CANCELLED = "cancelled"
+
+    @property
+    def is_end(self) -> bool:
+        """Whether the job does nothing more of itself."""
+        return self not in {State.QUEUED, State.RUNNING}
+
+    @property
+    def proves_nothing_published(self) -> bool:
+        """Whether this attempt published nothing and never will."""
+        return self in {State.FAILED, State.CANCELLED}
+
+
+class Step(StrEnum):
+    """The last checkpoint that was stored. `init_intended` and `uploading` are intents: the call may or may not have run."""
+
+    QUEUED = "queued"
+    TOKEN = "token"  # noqa: S105 - the name of a step
+    CREATOR_INFO = "creator_info"
+    INIT_INTENDED = "init_intended"
+    INIT_DONE = "init_done"
+    UPLOADING = "uploading"
+    UPLOADED = "uploaded"
+    POLLING = "polling"
+
+
+class Transfer(StrEnum):
+    """How the media reach TikTok. Files publish when their last byte arrives, pulls and photos from init alone."""
+
+    FILE = "file"
+    PULL = "pull"
+    PHOTO = "photo"
+
+
+class Lane(StrEnum):
+    """Which runner takes the job: `send` until all bytes are out (bounded by upload slots), `follow` for polls after it."""
+
+    SEND = "send"
+    FOLLOW = "follow"
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """All that decides how a job goes on. Sizes in bytes.
+
+    `sent_bytes` is what TikTok confirmed. `last_chunk_intended` false proves that the last byte never left, so that a file
+    cannot have been published. `upload_ended_at` is when TikTok first refused the upload address for good.
+    """
+
+    state: State
+    step: Step
+    transfer: Transfer
+    publish_before: datetime
+    total_bytes: int = 0
+    sent_bytes: int = 0
+    upload_expires_at: datetime | None = None
+    last_chunk_intended: bool = False
+    irrevocable_since: datetime | None = None
+    submitted_at: datetime | None = None
+    upload_ended_at: datetime | None = None
+    upload_ended_code: str | None = None
+    refused_since: datetime | None = None
+    deferrals: int = 0
+    polls: int = 0
+
+    @property
+    def cannot_have_published(self) -> bool:
+        """Whether it is certain that TikTok lacks bytes of the file, because the last chunk never left."""
+        return self.transfer is Transfer.FILE and self.submitted_at is None and not self.last_chunk_intended

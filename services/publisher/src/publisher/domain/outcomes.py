@@ -1,0 +1,70 @@
+"""What a step of a job may end with."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+PublishOutcome = Literal["published", "sent_to_inbox"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why: a code for programs, a sentence and a hint for people, TikTok's log id. Holds no secret."""
+
+    code: str
+    message: str
+    hint: str | None = None
+    log_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Look again in `seconds`; the ordinary pace of polling, not worth an event."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Defer:
+    """Wait `seconds` for something to pass; costs no attempt."""
+
+    seconds: float
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """Proof that this attempt published nothing and never will. `retry_after` in seconds for the next attempt."""
+
+    reason: Reason
+    retryable: bool
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unconfirm:
+    """Whether it went out cannot be known."""
+
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Succeed:
+    """TikTok said so. `post_ids` are often empty."""
+
+    outcome: PublishOutcome
+    post_ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """TikTok has every byte; from here only its status tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Go on sending at this offset in bytes."""
+
+    offset: int
+
+
+End = Fail | Unconfirm | Succeed

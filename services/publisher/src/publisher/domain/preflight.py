@@ -1,0 +1,34 @@
+"""Checks of a post against what its creator may post now."""
+
+from collections.abc import Collection
+
+from publisher.domain.outcomes import Fail, Reason
+
+
+def check(
+    *,
+    privacy_level: str | None,
+    privacy_options: Collection[str],
+    duration_ms: int | None,
+    max_duration_seconds: int,
+) -> Fail | None:
+    """Return why TikTok would refuse or drop the post, None when nothing speaks against it."""
+    if privacy_level not in privacy_options:
+        return Fail(
+            Reason(
+                "tiktok_privacy_level_option_mismatch",
+                f"The privacy level {privacy_level} is not available to this creator.",
+                f"Choose one of: {', '.join(privacy_options)}.",
+            ),
+            retryable=False,
+        )
+    if duration_ms is not None and duration_ms > max_duration_seconds * 1000:
+        return Fail(
+            Reason(
+                "tiktok_duration_check_failed",
+                f"The video is {duration_ms / 1000:.1f} s long; this creator may post up to {max_duration_seconds} s.",
+                "Shorten the video.",
+            ),
+            retryable=False,
+        )
+    return None

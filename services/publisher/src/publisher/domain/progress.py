@@ -1,0 +1,25 @@
+"""What a person is shown of a job: the next step by name."""
+
+from publisher.domain.job import Checkpoint, Step, Transfer
+
+_NEXT = {
+    Step.QUEUED: "access_token",
+    Step.TOKEN: "access_token",
+    Step.CREATOR_INFO: "init",
+    Step.INIT_INTENDED: "init",
+    Step.INIT_DONE: "upload",
+    Step.UPLOADING: "upload",
+    Step.UPLOADED: "status",
+    Step.POLLING: "status",
+}
+
+
+def next_step(checkpoint: Checkpoint) -> str | None:
+    """Return the name of what comes next, None after an end."""
+    return None if checkpoint.state.is_end else _NEXT[checkpoint.step]
+
+
+def shows_upload(checkpoint: Checkpoint) -> bool:
+    """Whether there is an upload to show: the file is on its way or there."""
+    begun = checkpoint.step in {Step.INIT_DONE, Step.UPLOADING, Step.UPLOADED, Step.POLLING}
+    return begun and checkpoint.transfer is Transfer.FILE

@@ -1,0 +1,74 @@
+"""What to do next with a job, judged by its checkpoint alone: the same answer for the replica that wrote it and any other."""
+
+from datetime import datetime
+from enum import StrEnum
+
+from publisher.domain.job import Checkpoint, State, Step, Transfer
+from publisher.domain.outcomes import Fail, Reason, Unconfirm
+
+
+class Action(StrEnum):
+    """What the runner does next."""
+
+    PREPARE = "prepare"
+    """Token, creator info, init."""
+    SEND = "send"
+    """Upload from the first byte; nothing has been sent yet."""
+    RESYNC = "resync"
+    """Bytes may be out: ask TikTok what it has before sending any more."""
+    POLL = "poll"
+    """All bytes are in: ask for the outcome."""
+    IDENTIFY = "identify"
+    """Published: ask for the video's id."""
+
+
+DEADLINE_PASSED = Fail(
+    Reason(
+        "deadline_passed",
+        "The post could not be started before its deadline, so it was not published.",
+        "Publish it again with a later deadline.",
+    ),
+    retryable=False,
+)
+
+INIT_UNKNOWN = Unconfirm(
+    Reason(
+        "init_outcome_unknown",
+        "TikTok was asked to publish this post, but its answer was lost.",
+        "Look into the TikTok profile, then confirm the post or retry it.",
+    )
+)
+
+
+def next_action(checkpoint: Checkpoint, now: datetime) -> Action | Fail | Unconfirm:
+    """Return the next action, or the end that the checkpoint already implies.
+
+    Guarantees: never a second init once a byte may be out; never a second init of a pull or photo whose first one may have
+    run; nothing starts after `publish_before`.
+    """
+    if checkpoint.state is State.SUCCEEDED:
+        return Action.IDENTIFY
+    match checkpoint.step:
+        case Step.QUEUED | Step.TOKEN | Step.CREATOR_INFO:
+            return begin(checkpoint, now)
+        case Step.INIT_INTENDED:
+            return begin(checkpoint, now) if checkpoint.transfer is Transfer.FILE else INIT_UNKNOWN
+        case Step.INIT_DONE:
+            return after_init_stored(checkpoint, now)
+        case Step.UPLOADING:
+            return Action.RESYNC
+        case Step.UPLOADED | Step.POLLING:
+            return Action.POLL
+
+
+def begin(checkpoint: Checkpoint, now: datetime) -> Action | Fail:
+    """Return whether an init may be made: nothing is out yet, only the deadline can forbid it."""
+    return DEADLINE_PASSED if now > checkpoint.publish_before else Action.PREPARE
+
+
+def after_init_stored(checkpoint: Checkpoint, now: datetime) -> Action | Fail:
+    """Return what follows a stored init of which no byte was sent: send, or init again once its address is over."""
+    if now > checkpoint.publish_before:
+        return DEADLINE_PASSED
+    expires_at = checkpoint.upload_expires_at
+    return Action.PREPARE if expires_at is None or now >= expires_at else Action.SEND

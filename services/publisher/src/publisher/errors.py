@@ -1,0 +1,18 @@
+"""Errors of the publisher."""
+
+from publisher.domain.troubles import Trouble
+
+
+class LeaseLost(Exception):
+    """The replica no longer owns the job: its lease ended, another one took over, or the job was cancelled.
+
+    Whoever catches it sends nothing and stores nothing for the job any more.
+    """
+
+
+class CallFailed(Exception):
+    """A call to TikTok or to accounts did not do what was asked; `trouble` says what that means."""
+
+    def __init__(self, trouble: Trouble) -> None:
+        super().__init__(trouble.reason.code)
+        self.trouble = trouble

@@ -1,0 +1,1 @@
+"""What runs by itself: job lanes, the heartbeat of leases, retention."""

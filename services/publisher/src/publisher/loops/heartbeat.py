@@ -1,0 +1,94 @@
+"""Heartbeat: renews all leases of this replica in one statement, every third of their length."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+
+import structlog
+
+from common.clock import boot_seconds
+from common.database import Database
+from common.messaging.failures import is_database_away
+from publisher.runner.lease import Lease
+from publisher.storage import jobs
+
+_log = structlog.get_logger(__name__)
+
+
+class Heartbeat:
+    """A component that knows the leases in hand; a lease the database no longer knows is revoked and its holder told.
+
+    While the database is away nothing is renewed, and each lease ends by itself on the local clock.
+    """
+
+    name = "heartbeat"
+
+    def __init__(self, database: Database, *, lease: timedelta) -> None:
+        self._database = database
+        self._lease = lease
+        self._interval = lease.total_seconds() / 3
+        self._held: dict[Lease, Callable[[], None]] = {}
+        self._stopping = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def hold(self, lease: Lease, on_lost: Callable[[], None]) -> None:
+        """Renew this lease from now on; `on_lost` is called once when it is gone."""
+        self._held[lease] = on_lost
+
+    def let_go(self, lease: Lease) -> None:
+        """Renew it no longer."""
+        self._held.pop(lease, None)
+
+    @property
+    def held(self) -> list[Lease]:
+        """The leases in hand."""
+        return list(self._held)
+
+    async def start(self) -> None:
+        """Start beating."""
+        self._stopping.clear()
+        self._task = asyncio.create_task(self._run(), name="heartbeat")
+
+    async def stop(self) -> None:
+        """Stop; stop it after the runners, which hand their leases back."""
+        self._stopping.set()
+        if self._task is not None:
+            await self._task
+
+    def healthy(self) -> str | None:
+        """Return None, or why leases are not renewed."""
+        return "not running" if self._task is None or self._task.done() else None
+
+    async def beat(self) -> None:
+        """Renew all leases once and revoke those that are lost."""
+        leases = list(self._held)
+        if not leases:
+            return
+        before = boot_seconds()
+        async with asyncio.timeout(self._interval), self._database.transaction() as tx:
+            held = await jobs.renew(
+                tx.connection, [(lease.job_id, lease.token, lease.streamed) for lease in leases], lease=self._lease
+            )
+        for lease in leases:
+            if lease.job_id in held:
+                lease.extend(before + self._lease.total_seconds())
+            else:
+                self._lost(lease)
+
+    def _lost(self, lease: Lease) -> None:
+        lease.revoke()
+        on_lost = self._held.pop(lease, None)
+        if on_lost is not None:
+            on_lost()
+
+    async def _run(self) -> None:
+        while not self._stopping.is_set():
+            try:
+                await self.beat()
+            except Exception as error:
+                if not is_database_away(error):
+                    raise
+                _log.warning("leases_not_renewed", error=type(error).__name__)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), self._interval)

@@ -1,0 +1,125 @@
+"""A lane runner: claims due jobs of one lane up to its free places and runs each as a task."""
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import structlog
+from structlog.contextvars import bound_contextvars
+
+from common.clock import boot_seconds
+from common.due_loop import DueLoop, StepResult
+from publisher.domain.job import Lane
+from publisher.loops.heartbeat import Heartbeat
+from publisher.runner.job_clock import JobClock
+from publisher.runner.lease import Lease
+from publisher.runner.perform import perform
+from publisher.runner.run import JobRun
+from publisher.runner.tools import Tools
+from publisher.storage import jobs
+from publisher.storage.job import Job
+from publisher.usecases.claim_jobs import claim_jobs
+
+CLAIM_BATCH = 100
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class LaneOptions:
+    """How a lane runs: places for jobs at once, length of a lease, and how long a stop waits for safe points."""
+
+    lane: Lane
+    places: int
+    lease: timedelta
+    drain_seconds: float
+
+
+class LaneRunner:
+    """A component. A job that waits is only a row: tasks exist for jobs that do something at this moment."""
+
+    def __init__(self, tools: Tools, heartbeat: Heartbeat, options: LaneOptions) -> None:
+        self.name = f"runner-{options.lane.value}"
+        self._tools = tools
+        self._heartbeat = heartbeat
+        self._options = options
+        self._stopping = asyncio.Event()
+        self._tasks: dict[asyncio.Task[None], Lease] = {}
+        self._loop = DueLoop(self.name, self._step)
+        self.wake = self._loop.wake
+        self.healthy = self._loop.healthy
+
+    @property
+    def running(self) -> int:
+        """How many jobs are running."""
+        return len(self._tasks)
+
+    async def start(self) -> None:
+        """Start claiming."""
+        self._stopping.clear()
+        await self._loop.start()
+
+    async def stop(self) -> None:
+        """Claim no more, let running jobs reach a safe point, then hand back what is left, at once due for any replica."""
+        self._stopping.set()
+        await self._loop.stop()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=self._options.drain_seconds)
+        left = dict(self._tasks)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+        if left:
+            async with self._tools.database.transaction() as tx:
+                count = await jobs.hand_back(tx.connection, [(lease.job_id, lease.token) for lease in left.values()])
+            _log.info("leases_handed_back", lane=self._options.lane.value, jobs=count)
+
+    async def _step(self) -> StepResult:
+        free = min(self._options.places - len(self._tasks), CLAIM_BATCH)
+        if free <= 0:
+            # A job that ends wakes the loop.
+            return StepResult()
+        before = boot_seconds()
+        async with self._tools.database.transaction() as tx:
+            claimed = await claim_jobs(
+                tx,
+                self._options.lane,
+                owner=self._tools.replica,
+                lease=self._options.lease,
+                limit=free,
+                outbox=self._tools.outbox,
+            )
+        if claimed.at is None:
+            async with self._tools.database.read() as connection:
+                return StepResult(next_in=await jobs.seconds_until_due(connection, self._options.lane))
+        for job in claimed.jobs:
+            self._begin(job, claimed.at, before)
+        return StepResult(done=len(claimed.jobs), more=True)
+
+    def _begin(self, job: Job, claimed_at: datetime, before: float) -> None:
+        lease = Lease(job.id, job.lease_token, valid_until=before + self._options.lease.total_seconds())
+        lease.streamed = job.checkpoint.sent_bytes
+        run = JobRun(self._tools, job, lease, JobClock(claimed_at, at=before), self._stopping)
+        task = asyncio.create_task(_perform(run), name=f"job:{job.post_id}#{job.attempt}")
+        self._tasks[task] = lease
+        self._heartbeat.hold(lease, lambda: _cancel(task))
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        lease = self._tasks.pop(task)
+        self._heartbeat.let_go(lease)
+        if not task.cancelled() and task.exception() is not None:
+            # Nothing could be stored: the lease ends by itself and the job is due again.
+            _log.error("job_task_failed", job_id=str(lease.job_id), exc_info=task.exception())
+        self._loop.wake()
+
+
+def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel("lease lost")
+
+
+async def _perform(run: JobRun) -> None:
+    with bound_contextvars(
+        correlation_id=run.job.context.correlation_id, post_id=str(run.job.post_id), attempt=run.job.attempt
+    ):
+        await perform(run)

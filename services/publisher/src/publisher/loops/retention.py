@@ -1,0 +1,34 @@
+"""Retention: removes jobs that ended long ago and old inbox rows, in small batches."""
+
+from datetime import timedelta
+
+from common.database import Database
+from common.due_loop import DueLoop, StepResult
+from common.messaging.inbox import Inbox
+from publisher.storage import jobs
+
+INTERVAL_SECONDS = 600.0
+BATCH = 1_000
+
+
+class Retention:
+    """A component."""
+
+    name = "retention"
+
+    def __init__(self, database: Database, inbox: Inbox, *, jobs_kept: timedelta, inbox_kept: timedelta) -> None:
+        self._database = database
+        self._inbox = inbox
+        self._jobs_kept = jobs_kept
+        self._inbox_kept = inbox_kept
+        self._loop = DueLoop(self.name, self.step, max_sleep=INTERVAL_SECONDS)
+        self.start = self._loop.start
+        self.stop = self._loop.stop
+        self.healthy = self._loop.healthy
+
+    async def step(self) -> StepResult:
+        """Remove one batch of each."""
+        async with self._database.transaction() as tx:
+            removed = await jobs.prune(tx.connection, self._jobs_kept, limit=BATCH)
+            forgotten = await self._inbox.prune(tx, self._inbox_kept, limit=BATCH)
+        return StepResult(done=removed + forgotten, more=max(removed, forgotten) == BATCH)

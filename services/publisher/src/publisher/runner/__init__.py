@@ -1,0 +1,1 @@
+"""Runs one claimed job from its checkpoint as far as it goes."""

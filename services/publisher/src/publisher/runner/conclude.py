@@ -1,0 +1,88 @@
+"""Storing how a step ended: the job's new state, when it is due again, and the event that tells of it."""
+
+import random
+from dataclasses import asdict
+from datetime import timedelta
+from typing import Any
+
+from publisher.domain.backoff import identify_wait, poll_wait
+from publisher.domain.job import Lane, State, Step
+from publisher.domain.outcomes import Defer, Fail, Look, Reason, Submitted, Succeed, Unconfirm
+from publisher.runner import events
+from publisher.runner.limits import ANNOUNCE_AFTER_SECONDS
+from publisher.runner.run import JobRun
+
+Outcome = Look | Defer | Fail | Unconfirm | Succeed | Submitted
+
+JITTER = 0.1
+NO_PUBLIC_ID_FOR = "SELF_ONLY"
+
+
+async def conclude(run: JobRun, outcome: Outcome, changes: dict[str, Any]) -> None:
+    """Store the outcome with `changes` and give up the lease. Raises `LeaseLost`; then nothing was stored or told."""
+    match outcome:
+        case Look():
+            await run.store({"reason": None, **changes}, release_in=outcome.seconds)
+        case Defer():
+            await _defer(run, outcome, changes)
+        case Submitted():
+            await _submitted(run, changes)
+        case Succeed():
+            await _succeed(run, outcome, changes)
+        case Fail():
+            event = events.failed(run.job, run.tools.replica, outcome)
+            await run.store({**_end(State.FAILED, outcome.reason), **changes}, event=event, ended=True)
+        case Unconfirm():
+            lost = events.unconfirmed(run.job, run.tools.replica, outcome)
+            await run.store({**_end(State.UNCONFIRMED, outcome.reason), **changes}, event=lost, ended=True)
+
+
+async def _defer(run: JobRun, defer: Defer, changes: dict[str, Any]) -> None:
+    seconds = defer.seconds * random.uniform(1.0, 1.0 + JITTER)  # noqa: S311 - jitter, not a secret
+    now = run.clock.now()
+    checkpoint = run.job.checkpoint
+    if checkpoint.irrevocable_since is None:
+        # Due again right after the deadline at the latest, so that its end is told in time.
+        seconds = min(seconds, max((checkpoint.publish_before - now).total_seconds(), 0.0) + 0.01)
+    announce = seconds >= ANNOUNCE_AFTER_SECONDS
+    until = now + timedelta(seconds=seconds)
+    event = events.deferred(run.job, run.tools.replica, defer, until) if announce else None
+    stored = {"deferrals": checkpoint.deferrals + 1, "reason": asdict(defer.reason), **changes}
+    await run.store(stored, event=event, release_in=seconds)
+
+
+async def _submitted(run: JobRun, changes: dict[str, Any]) -> None:
+    checkpoint = run.job.checkpoint
+    stored = {
+        "step": Step.UPLOADED.value,
+        "lane": Lane.FOLLOW.value,
+        "submitted_at": run.clock.now(),
+        "sent_bytes": checkpoint.total_bytes,
+        "upload_url": None,
+        "polls": 0,
+        "deferrals": 0,
+        "reason": None,
+        **changes,
+    }
+    await run.store(stored, event=events.submitted(run.job, run.tools.replica), release_in=poll_wait(0))
+
+
+async def _succeed(run: JobRun, end: Succeed, changes: dict[str, Any]) -> None:
+    video_id = end.post_ids[0] if end.post_ids else None
+    never_identified = run.job.post.content.privacy_level == NO_PUBLIC_ID_FOR or run.tools.limits.sandbox
+    look_again = end.outcome == "published" and video_id is None and not never_identified
+    stored = {
+        **_end(State.SUCCEEDED, None),
+        "lane": Lane.FOLLOW.value,
+        "outcome": end.outcome,
+        "tiktok_video_id": video_id,
+        "polls": 0,
+        "deferrals": 0,
+        **changes,
+    }
+    event = events.succeeded(run.job, run.tools.replica, end, run.clock.now())
+    await run.store(stored, event=event, ended=True, release_in=identify_wait(0) if look_again else None)
+
+
+def _end(state: State, reason: Reason | None) -> dict[str, Any]:
+    return {"state": state.value, "reason": None if reason is None else asdict(reason), "upload_url": None}

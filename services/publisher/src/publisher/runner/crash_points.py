@@ -1,0 +1,30 @@
+"""Named points at which a test lets the process die, to show what a replica that takes over finds.
+
+after_init_intent    the intent of an init is stored, the call not made
+after_init_answer    TikTok answered the init, nothing of it is stored
+before_chunk:K       before chunk K (from 0) is sent
+mid_chunk:K          half of chunk K is sent
+after_last_chunk     TikTok has confirmed the last byte, nothing of it is stored
+while_polling        a status call is about to be made
+"""
+
+import os
+import signal
+from typing import NoReturn
+
+
+class CrashPoints:
+    """Kills the process at the chosen point; without one it does nothing."""
+
+    def __init__(self, chosen: str = "") -> None:
+        self._chosen = chosen
+
+    def reach(self, point: str) -> None:
+        """Tell that the point is reached."""
+        if self._chosen and point == self._chosen:
+            _die()
+
+
+def _die() -> NoReturn:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError("unreachable: the process is dead")

@@ -1,0 +1,122 @@
+"""The events a job tells, made from the job and how a step ended."""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from common.contracts.message import Event
+from common.contracts.publisher import (
+    PublishCancelled,
+    PublishDeferred,
+    PublishFailed,
+    PublishIdentified,
+    PublishStarted,
+    PublishSubmitted,
+    PublishSucceeded,
+    PublishUnconfirmed,
+)
+from publisher.domain.outcomes import Defer, Fail, Succeed, Unconfirm
+from publisher.storage.job import Job, StoredEvent
+
+
+def stored(event: Event) -> StoredEvent:
+    """Return what is kept of an event, to answer a sweep with."""
+    return StoredEvent(event.KEY, event.to_data())
+
+
+def started(job: Job, replica: str, at: datetime) -> PublishStarted:
+    """Tell that a replica took the job for the first time."""
+    due_at = job.post.due_at
+    return PublishStarted(
+        **_common(job, replica), due_at=due_at, started_at=at, lateness_ms=(at - due_at) / timedelta(milliseconds=1)
+    )
+
+
+def deferred(job: Job, replica: str, defer: Defer, until: datetime) -> PublishDeferred:
+    """Tell what the job waits for, and the forecast."""
+    reason = defer.reason
+    return PublishDeferred(
+        **_common(job, replica),
+        until=until,
+        code=reason.code,
+        message=reason.message,
+        hint=reason.hint,
+        log_id=reason.log_id,
+    )
+
+
+def submitted(job: Job, replica: str) -> PublishSubmitted:
+    """Tell that TikTok has every byte."""
+    return PublishSubmitted(
+        **_common(job, replica), publish_id=job.publish_id or "", total_bytes=job.checkpoint.total_bytes or None
+    )
+
+
+def succeeded(job: Job, replica: str, end: Succeed, at: datetime) -> PublishSucceeded:
+    """Tell that TikTok says it is out."""
+    video_id = end.post_ids[0] if end.post_ids else None
+    return PublishSucceeded(
+        **_common(job, replica),
+        publish_id=job.publish_id or "",
+        outcome=end.outcome,
+        published_at=at,
+        tiktok_video_id=video_id,
+        video_url=video_url(job, video_id),
+    )
+
+
+def failed(job: Job, replica: str, end: Fail) -> PublishFailed:
+    """Tell that this attempt published nothing and never will."""
+    reason = end.reason
+    return PublishFailed(
+        **_common(job, replica),
+        code=reason.code,
+        message=reason.message,
+        hint=reason.hint,
+        retryable=end.retryable,
+        retry_after=end.retry_after,
+        publish_id=job.publish_id,
+        log_id=reason.log_id,
+    )
+
+
+def unconfirmed(job: Job, replica: str, end: Unconfirm) -> PublishUnconfirmed:
+    """Tell that the outcome cannot be known."""
+    reason = end.reason
+    return PublishUnconfirmed(
+        **_common(job, replica),
+        code=reason.code,
+        message=reason.message,
+        hint=reason.hint,
+        publish_id=job.publish_id,
+        log_id=reason.log_id,
+    )
+
+
+def cancelled(job: Job, replica: str) -> PublishCancelled:
+    """Tell that the attempt was cancelled in time."""
+    return PublishCancelled(**_common(job, replica))
+
+
+def identified(job: Job, replica: str, video_id: str) -> PublishIdentified:
+    """Tell the video's id, which came after the success."""
+    return PublishIdentified(
+        **_common(job, replica),
+        publish_id=job.publish_id or "",
+        tiktok_video_id=video_id,
+        video_url=video_url(job, video_id),
+    )
+
+
+def video_url(job: Job, video_id: str | None) -> str | None:
+    """Return the public address of a video, None while its id or creator is not known."""
+    return None if video_id is None or not job.username else f"https://www.tiktok.com/@{job.username}/video/{video_id}"
+
+
+def _common(job: Job, replica: str) -> dict[str, Any]:
+    return {
+        "post_id": job.post_id,
+        "attempt": job.attempt,
+        "job_id": job.id,
+        "account_id": job.post.account_id,
+        "replica": replica,
+    }

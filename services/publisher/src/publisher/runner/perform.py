@@ -1,0 +1,69 @@
+"""Performing a job: action after action, as its checkpoint asks, until it waits, ends, or is lost."""
+
+from typing import Any
+
+import structlog
+
+from publisher.domain.backoff import defer_wait
+from publisher.domain.outcomes import Defer, Reason
+from publisher.domain.takeover import Action, next_action
+from publisher.errors import LeaseLost
+from publisher.runner.conclude import Outcome, conclude
+from publisher.runner.run import JobRun
+from publisher.runner.steps.follow import identify, poll
+from publisher.runner.steps.prepare import prepare
+from publisher.runner.steps.status import StatusUnknown
+from publisher.runner.steps.upload import resync, send
+
+_log = structlog.get_logger(__name__)
+
+INTERNAL_ERROR = Reason(
+    "internal_error", "Publishing met an error of Cuepost's own.", "It is tried again; the operator finds it in the log."
+)
+
+
+async def perform(run: JobRun) -> None:
+    """Run the job as far as it goes now. When the lease is lost it ends without a word: the job is another's.
+
+    An error of our own defers the job with growing waits instead of burning it; what has been sent is in the checkpoint.
+    """
+    try:
+        try:
+            await _perform(run)
+        except LeaseLost:
+            raise
+        except Exception:  # noqa: BLE001 - logged, told as a deferral, tried again
+            _log.exception("job_run_failed", step=run.job.checkpoint.step)
+            await conclude(run, Defer(defer_wait(run.job.checkpoint.deferrals), INTERNAL_ERROR), {})
+    except LeaseLost:
+        _log.warning("lease_lost", step=run.job.checkpoint.step)
+
+
+async def _perform(run: JobRun) -> None:
+    while True:
+        action = next_action(run.job.checkpoint, run.clock.now())
+        if not isinstance(action, Action):
+            await conclude(run, action, {})
+            return
+        if action is Action.IDENTIFY:
+            await identify(run)
+            return
+        outcome, changes = await _act(run, action)
+        if outcome is not None:
+            await conclude(run, outcome, changes)
+            return
+
+
+async def _act(run: JobRun, action: Action) -> tuple[Outcome | None, dict[str, Any]]:
+    try:
+        match action:
+            case Action.PREPARE:
+                return await prepare(run), {}
+            case Action.SEND:
+                return await send(run), {}
+            case Action.RESYNC:
+                return await resync(run), {}
+            case _:
+                return await poll(run)
+    except StatusUnknown as unknown:
+        return unknown.outcome, unknown.changes

@@ -1,0 +1,79 @@
+"""One run of a job: from its checkpoint, step after step, until it waits, ends, or is lost."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from tenacity import AsyncRetrying, retry_if_exception, wait_exponential_jitter
+
+from common.contracts.message import Event
+from common.messaging.failures import is_database_away
+from publisher.domain.job import State
+from publisher.errors import LeaseLost
+from publisher.runner import events
+from publisher.runner.job_clock import JobClock
+from publisher.runner.lease import Lease
+from publisher.runner.tools import Tools
+from publisher.storage import jobs
+from publisher.storage.job import Job
+
+
+class JobRun:
+    """A claimed job in the hands of this replica.
+
+    `job` is always what the database holds, as long as the lease is ours.
+    """
+
+    def __init__(self, tools: Tools, job: Job, lease: Lease, clock: JobClock, stopping: asyncio.Event) -> None:
+        self.tools = tools
+        self.job = job
+        self.lease = lease
+        self.clock = clock
+        self._stopping = stopping
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the replica was asked to end, so that the job is to be handed back at the next safe point."""
+        return self._stopping.is_set()
+
+    async def store(
+        self,
+        changes: Mapping[str, Any],
+        *,
+        event: Event | None = None,
+        release_in: float | None = None,
+        ended: bool = False,
+    ) -> None:
+        """Commit a checkpoint, and the event that tells of it, in one transaction under the fencing token.
+
+        While the database is away it is tried again as long as the lease lasts. Raises `LeaseLost`; then nothing was stored.
+        """
+        async for attempt in AsyncRetrying(
+            retry=retry_if_exception(is_database_away),
+            wait=wait_exponential_jitter(initial=0.05, max=1.0, jitter=0.05),
+            stop=lambda _: not self.lease.valid,
+            reraise=True,
+        ):
+            with attempt:
+                await self._store_once(changes, event, release_in, ended)
+
+    async def _store_once(
+        self, changes: Mapping[str, Any], event: Event | None, release_in: float | None, ended: bool
+    ) -> None:
+        if self.lease.revoked:
+            raise LeaseLost
+        async with self.tools.database.transaction() as tx:
+            job = await jobs.save(
+                tx.connection,
+                self.job.id,
+                self.lease.token,
+                changes,
+                event=None if event is None else events.stored(event),
+                release_in=release_in,
+                ended=ended,
+            )
+            if event is not None:
+                await self.tools.outbox.emit(tx, event, subject=str(job.post_id), context=job.context, sequence=job.sequence)
+            if ended and job.checkpoint.state is not State.UNCONFIRMED:
+                await jobs.wake_later_attempts(tx.connection, job.post_id, job.attempt)
+        self.job = job

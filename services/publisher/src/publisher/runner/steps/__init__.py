@@ -1,0 +1,1 @@
+"""The steps of a job: each does its calls, checkpoints as it goes, and returns how it ended."""

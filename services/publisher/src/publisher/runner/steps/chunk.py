@@ -1,0 +1,117 @@
+"""One chunk: streamed from storage to TikTok, the lease checked between reads."""
+
+from collections.abc import AsyncIterator
+
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    retry_if_result,
+    stop_after_attempt,
+    wait_exponential_jitter,
+)
+
+from publisher.clients.media_store import MediaMissing, MediaUnavailable
+from publisher.errors import LeaseLost
+from publisher.runner.run import JobRun
+from tiktok.chunks import ChunkRange
+from tiktok.errors import TikTokUnavailable
+from tiktok.upload import CONTENT_TYPES, BodyLengthMismatch, ChunkOutcome, ChunkResult, put_chunk
+
+TRIES = 3
+FALLBACK_TYPE = "video/mp4"
+
+
+class ChunkUnreadable(Exception):
+    """The bytes of the chunk could not be read; `gone` when they never will be."""
+
+    def __init__(self, *, gone: bool) -> None:
+        super().__init__()
+        self.gone = gone
+
+
+async def send_chunk(run: JobRun, chunk: ChunkRange) -> ChunkResult:
+    """Send one chunk and return TikTok's answer.
+
+    A 5xx or a connection that never came about repeats the same chunk, 3 tries in all, which is harmless. Raises
+    TikTokUnavailable when the answer is lost (it may be stored), ChunkUnreadable when storage failed, LeaseLost.
+    """
+    repeating = AsyncRetrying(
+        retry=retry_if_result(_is_unavailable) | retry_if_exception(_not_sent),
+        stop=stop_after_attempt(TRIES),
+        wait=wait_exponential_jitter(initial=0.2, max=2.0, jitter=0.2),
+        retry_error_callback=_last_answer,
+    )
+    result: ChunkResult = await repeating(_put, run, chunk)
+    return result
+
+
+def _is_unavailable(result: ChunkResult) -> bool:
+    return result.outcome is ChunkOutcome.UNAVAILABLE
+
+
+def _last_answer(state: RetryCallState) -> ChunkResult:
+    """Return the last answer after the last try, or raise its error."""
+    if state.outcome is None:
+        raise AssertionError("unreachable: called after a try")
+    result: ChunkResult = state.outcome.result()
+    return result
+
+
+def _not_sent(error: BaseException) -> bool:
+    return isinstance(error, TikTokUnavailable) and not error.sent
+
+
+async def _put(run: JobRun, chunk: ChunkRange) -> ChunkResult:
+    media = run.job.post.media
+    if media is None or run.job.upload_url is None:
+        raise ChunkUnreadable(gone=True)
+    run.lease.check()
+    body = _Body(run, media.storage_key, chunk)
+    content_type = media.content_type if media.content_type in CONTENT_TYPES else FALLBACK_TYPE
+    try:
+        return await put_chunk(
+            run.tools.tiktok.http,
+            run.job.upload_url,
+            chunk.first,
+            chunk.last,
+            run.job.checkpoint.total_bytes,
+            body,
+            content_type,
+        )
+    except BodyLengthMismatch:
+        raise ChunkUnreadable(gone=True) from None
+    except TikTokUnavailable:
+        # The transport reports a body that broke off as a lost answer; what broke it off counts.
+        if body.failure is not None:
+            raise body.failure from None
+        raise
+    except (MediaMissing, MediaUnavailable) as error:
+        raise ChunkUnreadable(gone=isinstance(error, MediaMissing)) from None
+
+
+class _Body:
+    """The chunk's bytes; breaks off as soon as the lease is lost."""
+
+    def __init__(self, run: JobRun, key: str, chunk: ChunkRange) -> None:
+        self._run = run
+        self._key = key
+        self._chunk = chunk
+        self.failure: Exception | None = None
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        sent = 0
+        try:
+            async for piece in self._run.tools.media.read(self._key, self._chunk.first, self._chunk.last):
+                self._run.lease.check()
+                yield piece
+                sent += len(piece)
+                self._run.lease.streamed = self._chunk.first + sent
+                if sent * 2 >= self._chunk.length:
+                    self._run.tools.crash.reach(f"mid_chunk:{self._chunk.index}")
+        except LeaseLost as error:
+            self.failure = error
+            raise
+        except (MediaMissing, MediaUnavailable) as error:
+            self.failure = ChunkUnreadable(gone=isinstance(error, MediaMissing))
+            raise

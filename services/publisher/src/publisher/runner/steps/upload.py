@@ -1,0 +1,142 @@
+"""Sending the file: chunk after chunk, and back in step with TikTok whenever an answer was lost or a replica took over.
+
+Each chunk is intended in the database before it is sent; that checkpoint also holds the result of the chunk before. No second
+init is ever made here: what is unclear is asked.
+"""
+
+from enum import StrEnum
+from typing import Any
+
+from publisher.domain.backoff import defer_wait
+from publisher.domain.following import after_resync
+from publisher.domain.job import Step
+from publisher.domain.outcomes import Defer, Look, Reason, Resume, Submitted
+from publisher.domain.takeover import DEADLINE_PASSED
+from publisher.runner.conclude import Outcome
+from publisher.runner.run import JobRun
+from publisher.runner.steps.chunk import ChunkUnreadable, send_chunk
+from publisher.runner.steps.prepare import storage_away
+from publisher.runner.steps.status import ask
+from tiktok.chunks import ChunkPlan, ChunkRange, plan_chunks
+from tiktok.errors import TikTokUnavailable
+from tiktok.upload import ChunkOutcome
+
+MAX_LOST_IN_A_ROW = 3
+"""Lost answers without progress; then the job waits instead of sending the same bytes on and on."""
+
+UPLOAD_UNAVAILABLE = Reason(
+    "tiktok_upload_unavailable", "TikTok does not accept the bytes at the moment.", "Nothing to do; it is tried again."
+)
+
+_ENDS = {
+    ChunkOutcome.EXPIRED: "upload_expired",
+    ChunkOutcome.UNKNOWN_UPLOAD: "upload_unknown",
+    ChunkOutcome.REJECTED: "upload_rejected",
+}
+
+
+class _Turn(StrEnum):
+    """Why TikTok has to be asked where to go on."""
+
+    LOST = "lost"
+    OUT_OF_STEP = "out_of_step"
+    ENDED = "ended"
+
+
+async def send(run: JobRun) -> Outcome:
+    """Send the file from its first byte; only for a job of which no byte was ever intended. Raises as `resync` does."""
+    if run.clock.now() > run.job.checkpoint.publish_before:
+        return DEADLINE_PASSED
+    turn = await _send_from(run, plan_chunks(run.job.checkpoint.total_bytes), 0)
+    return await resync(run) if isinstance(turn, _Turn) else turn
+
+
+async def resync(run: JobRun) -> Outcome:
+    """Ask TikTok what it has and send the rest. Raises LeaseLost, StatusUnknown."""
+    plan = plan_chunks(run.job.checkpoint.total_bytes)
+    starts = tuple(chunk.first for chunk in plan.ranges)
+    limits = run.tools.limits
+    lost, stuck = 0, 0
+    while lost < MAX_LOST_IN_A_ROW:
+        decision = after_resync(
+            run.job.checkpoint,
+            await ask(run),
+            starts,
+            run.clock.now(),
+            stuck=stuck,
+            settle=limits.settle,
+            give_up=limits.give_up,
+        )
+        if not isinstance(decision, Resume):
+            return decision
+        turn = await _send_from(run, plan, decision.offset)
+        if not isinstance(turn, _Turn):
+            return turn
+        advanced = run.job.checkpoint.sent_bytes > decision.offset
+        lost = 0 if advanced else lost + (turn is _Turn.LOST)
+        stuck = 0 if advanced else stuck + (turn is _Turn.OUT_OF_STEP)
+    return _unavailable(run)
+
+
+async def _send_from(run: JobRun, plan: ChunkPlan, offset: int) -> Outcome | _Turn:
+    """Send chunks from `offset` on, to the last one or until TikTok has to be asked where to go on."""
+    for chunk in plan.chunks_from(offset):
+        if run.stopping:
+            return Look(0.0)
+        await run.store(_intent(run, plan, chunk))
+        run.tools.crash.reach(f"before_chunk:{chunk.index}")
+        try:
+            outcome = (await send_chunk(run, chunk)).outcome
+        except TikTokUnavailable as error:
+            run.lease.check()
+            return _Turn.LOST if error.sent else _unavailable(run)
+        except ChunkUnreadable as error:
+            if not error.gone:
+                return storage_away(run)
+            outcome = ChunkOutcome.REJECTED
+        if outcome is not ChunkOutcome.STORED:
+            return await _after_last_answer(run, outcome)
+    # All chunks stored, yet none of them completed the file: TikTok's status tells.
+    return _Turn.LOST
+
+
+async def _after_last_answer(run: JobRun, outcome: ChunkOutcome) -> Outcome | _Turn:
+    match outcome:
+        case ChunkOutcome.COMPLETE:
+            run.tools.crash.reach("after_last_chunk")
+            return Submitted()
+        case ChunkOutcome.UNAVAILABLE:
+            return _unavailable(run)
+        case ChunkOutcome.OUT_OF_STEP:
+            return _Turn.OUT_OF_STEP
+        case _:
+            await _end_upload(run, outcome)
+            return _Turn.ENDED
+
+
+def _intent(run: JobRun, plan: ChunkPlan, chunk: ChunkRange) -> dict[str, Any]:
+    checkpoint = run.job.checkpoint
+    return {
+        "step": Step.UPLOADING.value,
+        "sent_bytes": chunk.first,
+        "irrevocable_since": checkpoint.irrevocable_since or run.clock.now(),
+        "last_chunk_intended": checkpoint.last_chunk_intended or chunk.index == plan.count - 1,
+        "deferrals": 0,
+        "refused_since": None,
+        "reason": None,
+    }
+
+
+async def _end_upload(run: JobRun, outcome: ChunkOutcome) -> None:
+    """Note that this upload address takes no more bytes; what that means is judged by what TikTok has."""
+    checkpoint = run.job.checkpoint
+    await run.store(
+        {
+            "upload_ended_at": checkpoint.upload_ended_at or run.clock.now(),
+            "upload_ended_code": checkpoint.upload_ended_code or _ENDS[outcome],
+        }
+    )
+
+
+def _unavailable(run: JobRun) -> Defer:
+    return Defer(defer_wait(run.job.checkpoint.deferrals), UPLOAD_UNAVAILABLE)

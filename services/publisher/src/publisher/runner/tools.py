@@ -1,0 +1,25 @@
+"""What every job run uses; made once by the composition root."""
+
+from dataclasses import dataclass
+
+from common.database import Database
+from common.messaging.outbox import Outbox
+from publisher.clients.accounts import AccountsClient
+from publisher.clients.media_store import MediaStore
+from publisher.clients.tiktok import TikTok
+from publisher.runner.crash_points import CrashPoints
+from publisher.runner.limits import Limits
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """Database, outbox, clients, limits, and the name of this replica."""
+
+    database: Database
+    outbox: Outbox
+    accounts: AccountsClient
+    tiktok: TikTok
+    media: MediaStore
+    limits: Limits
+    crash: CrashPoints
+    replica: str

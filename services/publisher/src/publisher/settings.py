@@ -1,0 +1,37 @@
+"""Settings of the publisher, read from the environment."""
+
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from common.settings import BaseUrl, DatabaseSettings, ServiceSettings
+
+
+class Settings(ServiceSettings, DatabaseSettings):
+    """What the publisher needs to run; times in seconds."""
+
+    SERVICE: ClassVar[str] = "publisher"
+
+    http_port: int = Field(default=8411, ge=0, le=65535)
+    tiktok_api_url: BaseUrl = "https://open.tiktokapis.com"
+    tiktok_sandbox_mode: bool = False
+    storage_url: Annotated[str, Field(pattern=r"^(file:///|s3://).+")]
+
+    max_jobs_in_flight: int = Field(default=500, ge=1, le=10_000)
+    upload_concurrency: int = Field(default=16, ge=1, le=500)
+    lease_seconds: float = Field(default=15.0, ge=0.5, le=300)
+    drain_seconds: float = Field(default=6.0, ge=0, le=600)
+    publish_paused: bool = False
+    """Jobs are accepted and kept, none is started: for maintenance and for measuring intake alone."""
+
+    upload_url_seconds: float = Field(default=3600.0, gt=0)
+    upload_settle_seconds: float = Field(default=60.0, ge=0)
+    unconfirmed_after_seconds: float = Field(default=86_400.0, gt=0)
+    refused_patience_seconds: float = Field(default=3600.0, ge=0)
+    creator_info_seconds: float = Field(default=60.0, ge=0)
+    retention_days: float = Field(default=30.0, gt=0)
+    inbox_retention_days: float = Field(default=14.0, gt=0)
+
+    crash_points_enabled: bool = False
+    crash_point: str = ""
+    """Tests only, with CRASH_POINTS_ENABLED: the process kills itself when it reaches the named point."""

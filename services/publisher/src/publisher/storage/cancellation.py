@@ -1,0 +1,78 @@
+"""Cancelling: one conditional update decides between a cancellation and the first byte."""
+
+from uuid import UUID
+
+from sqlalchemy import func, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from common.ids import uuid7
+from publisher.domain.job import State, Step
+from publisher.storage.job import SEQUENCES_PER_ATTEMPT, Job, StoredEvent, job_from
+from publisher.storage.tables import lease_tokens, publish_jobs
+
+_jobs = publish_jobs
+_clock = func.clock_timestamp()
+
+
+async def bury(connection: AsyncConnection, post_id: UUID, attempt: int) -> bool:
+    """Write a tombstone that voids this attempt when it is told later; False when the attempt is known already.
+
+    Waits for a transaction that is just storing the same attempt, so that of the two exactly one comes first.
+    """
+    statement = (
+        insert(_jobs)
+        .values(
+            id=uuid7(),
+            post_id=post_id,
+            attempt=attempt,
+            state=State.CANCELLED.value,
+            step=Step.QUEUED.value,
+            sequence=attempt * SEQUENCES_PER_ATTEMPT,
+            finished_at=_clock,
+        )
+        .on_conflict_do_nothing(index_elements=["post_id", "attempt"])
+        .returning(_jobs.c.id)
+    )
+    return (await connection.execute(statement)).one_or_none() is not None
+
+
+async def cancel(connection: AsyncConnection, post_id: UUID, attempt: int) -> Job | None:
+    """Cancel the job unless something may already be published by it; returns the cancelled job, None when it is too late.
+
+    The holder of the lease is fenced out in the same statement: the checkpoint it needs before its first byte fails.
+    """
+    statement = (
+        update(_jobs)
+        .where(
+            _jobs.c.post_id == post_id,
+            _jobs.c.attempt == attempt,
+            _jobs.c.state.in_([State.QUEUED.value, State.RUNNING.value]),
+            _jobs.c.irrevocable_since.is_(None),
+        )
+        .values(
+            state=State.CANCELLED.value,
+            lease_owner=None,
+            lease_token=lease_tokens.next_value(),
+            run_at=None,
+            finished_at=_clock,
+            updated_at=_clock,
+            sequence=_jobs.c.sequence + 1,
+        )
+        .returning(_jobs)
+    )
+    row = (await connection.execute(statement)).one_or_none()
+    return None if row is None else job_from(row)
+
+
+async def is_cancelled(connection: AsyncConnection, post_id: UUID, attempt: int) -> bool:
+    """Whether the attempt was cancelled before (a repeated request)."""
+    statement = _jobs.select().where(
+        _jobs.c.post_id == post_id, _jobs.c.attempt == attempt, _jobs.c.state == State.CANCELLED.value
+    )
+    return (await connection.execute(statement)).first() is not None
+
+
+async def remember_event(connection: AsyncConnection, job_id: UUID, event: StoredEvent) -> None:
+    """Keep the event that told of the cancellation, for sweeps."""
+    await connection.execute(update(_jobs).where(_jobs.c.id == job_id).values(last_event=event.to_json()))

@@ -1,0 +1,115 @@
+"""A publish job as it is stored."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row
+
+from common.contracts.context import Context
+from common.contracts.scheduler import PostDue
+from publisher.domain.job import Checkpoint, Lane, State, Step, Transfer
+
+SEQUENCES_PER_ATTEMPT = 100_000
+"""A later attempt's events count on from beyond an earlier one's, since `sequence` compares per post."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredEvent:
+    """The event told last, kept so that a sweep can be answered with it: routing key and data."""
+
+    key: str
+    data: dict[str, Any]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the stored form."""
+        return {"key": self.key, "data": self.data}
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One attempt to publish one post. Times by the database's clock, sizes in bytes."""
+
+    id: UUID
+    post_id: UUID
+    attempt: int
+    post: PostDue
+    context: Context
+    checkpoint: Checkpoint
+    lane: Lane
+    run_at: datetime | None
+    lease_owner: str | None
+    lease_token: int
+    last_owner: str | None
+    sequence: int
+    open_id: str | None
+    username: str | None
+    publish_id: str | None
+    upload_url: str | None
+    streamed_bytes: int
+    tiktok_status: str | None
+    tiktok_video_id: str | None
+    reason: dict[str, Any] | None
+    last_event: StoredEvent | None
+    started_at: datetime | None
+    updated_at: datetime
+
+    def __repr__(self) -> str:
+        return f"Job({self.post_id}#{self.attempt} {self.checkpoint.state}/{self.checkpoint.step})"
+
+
+def job_from(row: "Row[Any]") -> Job:
+    """Return the job of a row that is no tombstone."""
+    event = row.last_event
+    return Job(
+        id=row.id,
+        post_id=row.post_id,
+        attempt=row.attempt,
+        post=PostDue.model_validate(row.post),
+        context=Context(
+            user_id=row.user_id,
+            actor="service:publisher",
+            correlation_id=row.correlation_id,
+            causation_id=row.causation_id,
+            traceparent=row.traceparent,
+        ),
+        checkpoint=_checkpoint_from(row),
+        lane=Lane(row.lane),
+        run_at=row.run_at,
+        lease_owner=row.lease_owner,
+        lease_token=row.lease_token,
+        last_owner=row.last_owner,
+        sequence=row.sequence,
+        open_id=row.open_id,
+        username=row.username,
+        publish_id=row.publish_id,
+        upload_url=row.upload_url,
+        streamed_bytes=row.streamed_bytes,
+        tiktok_status=row.tiktok_status,
+        tiktok_video_id=row.tiktok_video_id,
+        reason=row.reason,
+        last_event=None if event is None else StoredEvent(event["key"], event["data"]),
+        started_at=row.started_at,
+        updated_at=row.updated_at,
+    )
+
+
+def _checkpoint_from(row: "Row[Any]") -> Checkpoint:
+    return Checkpoint(
+        state=State(row.state),
+        step=Step(row.step),
+        transfer=Transfer(row.transfer),
+        publish_before=row.publish_before,
+        total_bytes=row.total_bytes,
+        sent_bytes=row.sent_bytes,
+        upload_expires_at=row.upload_expires_at,
+        last_chunk_intended=row.last_chunk_intended,
+        irrevocable_since=row.irrevocable_since,
+        submitted_at=row.submitted_at,
+        upload_ended_at=row.upload_ended_at,
+        upload_ended_code=row.upload_ended_code,
+        refused_since=row.refused_since,
+        deferrals=row.deferrals,
+        polls=row.polls,
+    )

@@ -1,0 +1,170 @@
+"""Publish jobs: claimed, leased and checkpointed.
+
+A replica owns a job from its claim until the lease ends by the database's clock. Every write of the owner carries the fencing
+token of its claim, so that a replica that lost the job stores nothing.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import and_, func, select, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from publisher.domain.job import Lane, State
+from publisher.errors import LeaseLost
+from publisher.storage.job import Job, StoredEvent, job_from
+from publisher.storage.tables import lease_tokens, publish_jobs
+
+_jobs = publish_jobs
+_clock = func.clock_timestamp()
+
+
+async def claim(
+    connection: AsyncConnection, lane: Lane, *, owner: str, lease: timedelta, limit: int
+) -> tuple[Sequence[Job], datetime | None]:
+    """Take up to `limit` due jobs of a lane, earliest first, and return them with the database's time of the claim.
+
+    A job whose lease has ended is due: whoever held it is fenced out from here on. Claims of other replicas are skipped, never
+    waited for.
+    """
+    due = (
+        select(_jobs.c.id)
+        .where(_jobs.c.lane == lane.value, _jobs.c.run_at <= func.now())
+        .order_by(_jobs.c.run_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("due")
+    )
+    statement = (
+        update(_jobs)
+        .where(_jobs.c.id == due.c.id)
+        .values(lease_owner=owner, last_owner=owner, lease_token=lease_tokens.next_value(), run_at=_clock + lease)
+        .returning(_jobs, _clock.label("claimed_at"))
+    )
+    rows = (await connection.execute(statement)).all()
+    return [job_from(row) for row in rows], (rows[0].claimed_at if rows else None)
+
+
+async def seconds_until_due(connection: AsyncConnection, lane: Lane) -> float | None:
+    """Return the seconds until the lane's next job is due (negative: overdue), None when there is none."""
+    earliest = select(func.min(_jobs.c.run_at)).where(_jobs.c.lane == lane.value, _jobs.c.run_at.is_not(None))
+    moment = earliest.scalar_subquery()
+    seconds = await connection.scalar(select(func.extract("epoch", moment - _clock)))
+    return None if seconds is None else float(seconds)
+
+
+async def save(
+    connection: AsyncConnection,
+    job_id: UUID,
+    lease_token: int,
+    changes: Mapping[str, Any],
+    *,
+    event: StoredEvent | None = None,
+    release_in: float | None = None,
+    ended: bool = False,
+) -> Job:
+    """Store a checkpoint under the lease's fencing token and return the job as stored.
+
+    `release_in` hands the lease back with the job due in so many seconds; `ended` notes the end and hands it back, for good
+    unless `release_in` asks for another look. Raises `LeaseLost` when another claim or a cancellation has taken the job: then
+    nothing is stored.
+    """
+    values: dict[str, Any] = {**changes, "sequence": _jobs.c.sequence + 1, "updated_at": _clock}
+    if event is not None:
+        values["last_event"] = event.to_json()
+    if ended:
+        values["finished_at"] = func.coalesce(_jobs.c.finished_at, _clock)
+    if ended or release_in is not None:
+        values["lease_owner"] = None
+        values["run_at"] = None if release_in is None else _clock + timedelta(seconds=release_in)
+    statement = (
+        update(_jobs)
+        .where(_jobs.c.id == job_id, _jobs.c.lease_token == lease_token, _jobs.c.lease_owner.is_not(None))
+        .values(values)
+        .returning(_jobs)
+    )
+    row = (await connection.execute(statement)).one_or_none()
+    if row is None:
+        raise LeaseLost
+    return job_from(row)
+
+
+async def renew(connection: AsyncConnection, leases: Sequence[tuple[UUID, int, int]], *, lease: timedelta) -> set[UUID]:
+    """Prolong unexpired leases given as (job, token, streamed bytes) and return the jobs still held.
+
+    A lease that has ended is never renewed, even when nobody has taken the job yet.
+    """
+    if not leases:
+        return set()
+    held = func.unnest(
+        [job_id for job_id, _, _ in leases], [token for _, token, _ in leases], [sent for _, _, sent in leases]
+    ).table_valued("job_id", "token", "streamed", name="held")
+    statement = (
+        update(_jobs)
+        .where(
+            _jobs.c.id == held.c.job_id,
+            _jobs.c.lease_token == held.c.token,
+            _jobs.c.lease_owner.is_not(None),
+            _jobs.c.run_at > func.now(),
+        )
+        .values(run_at=_clock + lease, streamed_bytes=held.c.streamed)
+        .returning(_jobs.c.id)
+    )
+    return set(await connection.scalars(statement))
+
+
+async def hand_back(connection: AsyncConnection, leases: Sequence[tuple[UUID, int]]) -> int:
+    """Give up leases at once: the jobs are due now for any replica. Returns how many were still held."""
+    if not leases:
+        return 0
+    statement = (
+        update(_jobs)
+        .where(tuple_(_jobs.c.id, _jobs.c.lease_token).in_(leases), _jobs.c.lease_owner.is_not(None))
+        .values(lease_owner=None, run_at=_clock)
+    )
+    return (await connection.execute(statement)).rowcount
+
+
+async def states_of_posts(connection: AsyncConnection, post_ids: Sequence[UUID]) -> dict[UUID, dict[int, State]]:
+    """Return the state of every known attempt of the posts."""
+    statement = select(_jobs.c.post_id, _jobs.c.attempt, _jobs.c.state).where(_jobs.c.post_id.in_(post_ids))
+    states: dict[UUID, dict[int, State]] = {}
+    for row in await connection.execute(statement):
+        states.setdefault(row.post_id, {})[row.attempt] = State(row.state)
+    return states
+
+
+async def wake_later_attempts(connection: AsyncConnection, post_id: UUID, attempt: int) -> bool:
+    """Make waiting later attempts of a post due now; returns whether there were any."""
+    statement = (
+        update(_jobs)
+        .where(
+            _jobs.c.post_id == post_id,
+            _jobs.c.attempt > attempt,
+            _jobs.c.state == State.QUEUED.value,
+            _jobs.c.lease_owner.is_(None),
+        )
+        .values(run_at=_clock)
+    )
+    return (await connection.execute(statement)).rowcount > 0
+
+
+async def latest_of_post(connection: AsyncConnection, post_id: UUID) -> Job | None:
+    """Return the job of the post's latest attempt; a tombstone is none."""
+    known = and_(_jobs.c.post_id == post_id, _jobs.c.post.is_not(None))
+    statement = select(_jobs).where(known).order_by(_jobs.c.attempt.desc()).limit(1)
+    row = (await connection.execute(statement)).one_or_none()
+    return None if row is None else job_from(row)
+
+
+async def prune(connection: AsyncConnection, older_than: timedelta, *, limit: int) -> int:
+    """Remove up to `limit` jobs that ended before the retention and have nothing due; returns how many."""
+    old = (
+        select(_jobs.c.id)
+        .where(_jobs.c.finished_at < func.now() - older_than, _jobs.c.run_at.is_(None))
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return (await connection.execute(_jobs.delete().where(_jobs.c.id.in_(old)))).rowcount

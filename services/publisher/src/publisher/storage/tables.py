@@ -1,0 +1,106 @@
+"""Tables of the publisher's database."""
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    DateTime,
+    Index,
+    Integer,
+    PrimaryKeyConstraint,
+    Sequence,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
+
+from common.database.tables import inbox_table, new_metadata, outbox_table
+
+metadata = new_metadata()
+outbox = outbox_table(metadata)
+inbox = inbox_table(metadata)
+
+lease_tokens = Sequence("publish_lease_tokens", metadata=metadata)
+"""Fencing tokens: each claim gets a greater one, and only the holder of the newest may write."""
+
+_moment = DateTime(timezone=True)
+
+publish_jobs = Table(
+    "publish_jobs",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("post_id", Uuid, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    # What was asked for. Null only in a tombstone: an attempt cancelled before it was heard of.
+    Column("post", JSONB),
+    Column("user_id", Uuid),
+    Column("account_id", Uuid),
+    Column("correlation_id", Text),
+    Column("causation_id", Text),
+    Column("traceparent", Text),
+    Column("due_at", _moment),
+    Column("publish_before", _moment),
+    Column("transfer", Text, nullable=False, server_default="file"),
+    Column("total_bytes", BigInteger, nullable=False, server_default="0"),
+    # Who may go on with it, and when. run_at is the end of the lease while there is one; null: nothing is due.
+    Column("lane", Text, nullable=False, server_default="send"),
+    Column("state", Text, nullable=False),
+    Column("step", Text, nullable=False),
+    Column("run_at", _moment),
+    Column("lease_owner", Text),
+    Column("lease_token", BigInteger, nullable=False, server_default="0"),
+    Column("last_owner", Text),
+    Column("sequence", BigInteger, nullable=False),
+    Column("deferrals", Integer, nullable=False, server_default="0"),
+    Column("polls", Integer, nullable=False, server_default="0"),
+    # What is known of TikTok's side. upload_url is a capability: it never leaves this table but to TikTok.
+    Column("open_id", Text),
+    Column("username", Text),
+    Column("publish_id", Text),
+    Column("upload_url", Text),
+    Column("upload_expires_at", _moment),
+    Column("sent_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("streamed_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("last_chunk_intended", Boolean, nullable=False, server_default="false"),
+    Column("irrevocable_since", _moment),
+    Column("submitted_at", _moment),
+    Column("upload_ended_at", _moment),
+    Column("upload_ended_code", Text),
+    Column("refused_since", _moment),
+    Column("tiktok_status", Text),
+    Column("outcome", Text),
+    Column("tiktok_video_id", Text),
+    # What was told last: reason for people, event for the sweep.
+    Column("reason", JSONB),
+    Column("last_event", JSONB),
+    Column("created_at", _moment, nullable=False, server_default=func.now()),
+    Column("started_at", _moment),
+    Column("finished_at", _moment),
+    Column("updated_at", _moment, nullable=False, server_default=func.now()),
+    UniqueConstraint("post_id", "attempt"),
+    Index("ix_publish_jobs_due", "lane", "run_at", postgresql_where=text("run_at IS NOT NULL")),
+    Index("ix_publish_jobs_publish_id", "publish_id", postgresql_where=text("publish_id IS NOT NULL")),
+    Index("ix_publish_jobs_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
+)
+
+creator_infos = Table(
+    "creator_infos",
+    metadata,
+    Column("account_id", Uuid, primary_key=True),
+    Column("info", JSONB, nullable=False),
+    Column("fetched_at", _moment, nullable=False),
+)
+
+tiktok_quotas = Table(
+    "tiktok_quotas",
+    metadata,
+    Column("open_id", Text, nullable=False),
+    Column("endpoint", Text, nullable=False),
+    Column("calls", ARRAY(_moment), nullable=False),
+    Column("taken_by", Uuid, nullable=False),
+    PrimaryKeyConstraint("open_id", "endpoint"),
+)

@@ -1,0 +1,34 @@
+"""Cancelling an attempt: decided here and nowhere else, since only the publisher knows what has gone out."""
+
+from enum import StrEnum
+from uuid import UUID
+
+from common.database import Transaction
+from common.messaging.outbox import Outbox
+from publisher.runner import events
+from publisher.storage import cancellation, jobs
+
+
+class CancelOutcome(StrEnum):
+    """The answer: nothing of the attempt was published and nothing will be, or that cannot be promised any more."""
+
+    CANCELLED = "cancelled"
+    TOO_LATE = "too_late"
+
+
+async def cancel_job(tx: Transaction, post_id: UUID, attempt: int, *, outbox: Outbox, replica: str) -> CancelOutcome:
+    """Cancel the attempt unless a byte (or a pull) may be out; one not heard of yet is voided for when it comes.
+
+    Repeating the request gives the same answer.
+    """
+    if await cancellation.bury(tx.connection, post_id, attempt):
+        return CancelOutcome.CANCELLED
+    job = await cancellation.cancel(tx.connection, post_id, attempt)
+    if job is None:
+        already = await cancellation.is_cancelled(tx.connection, post_id, attempt)
+        return CancelOutcome.CANCELLED if already else CancelOutcome.TOO_LATE
+    event = events.cancelled(job, replica)
+    await cancellation.remember_event(tx.connection, job.id, events.stored(event))
+    await outbox.emit(tx, event, subject=str(post_id), context=job.context, sequence=job.sequence)
+    await jobs.wake_later_attempts(tx.connection, post_id, attempt)
+    return CancelOutcome.CANCELLED

@@ -1,0 +1,110 @@
+"""Claiming due jobs: the lease, the gate between attempts, and the start."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from common.contracts.message import Event
+from common.database import Transaction
+from common.messaging.outbox import Outbox
+from publisher.domain.attempts import SUPERSEDED, Gate, gate
+from publisher.domain.job import Lane, State, Step
+from publisher.domain.outcomes import Defer, Fail, Reason
+from publisher.domain.takeover import DEADLINE_PASSED
+from publisher.runner import events
+from publisher.storage import jobs
+from publisher.storage.job import Job
+
+WAIT_SECONDS = 30.0
+WAITS_FOR_EARLIER = Reason(
+    "earlier_attempt_open",
+    "An earlier attempt of this post may still be published.",
+    "Nothing to do; it goes on once that is known.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """Jobs to run now, with the database's time of the claim (None when there are none)."""
+
+    jobs: Sequence[Job]
+    at: datetime | None
+
+
+async def claim_jobs(tx: Transaction, lane: Lane, *, owner: str, lease: timedelta, limit: int, outbox: Outbox) -> Claimed:
+    """Take up to `limit` due jobs of the lane and start those that have not been started.
+
+    A job whose earlier attempt may still publish waits; one that came too late ends. The states of the other attempts are read
+    after the claim: a later attempt either sees an earlier one or is seen by it.
+    """
+    claimed, at = await jobs.claim(tx.connection, lane, owner=owner, lease=lease, limit=limit)
+    if at is None:
+        return Claimed((), None)
+    fresh = [job for job in claimed if job.checkpoint.state is State.QUEUED]
+    if not fresh:
+        return Claimed(claimed, at)
+    states = await jobs.states_of_posts(tx.connection, [job.post_id for job in fresh])
+    ready = [job for job in claimed if job.checkpoint.state is not State.QUEUED]
+    for job in fresh:
+        started = await _open(tx, job, states[job.post_id], at, owner, outbox)
+        if started is not None:
+            ready.append(started)
+    return Claimed(ready, at)
+
+
+async def _open(tx: Transaction, job: Job, states: dict[int, State], at: datetime, replica: str, outbox: Outbox) -> Job | None:
+    earlier = [state for attempt, state in states.items() if attempt < job.attempt]
+    match gate(earlier, later_exists=max(states) > job.attempt):
+        case Gate.START:
+            changes = {"state": State.RUNNING.value, "step": Step.TOKEN.value, "started_at": at}
+            return await _store(tx, job, changes, events.started(job, replica, at), outbox)
+        case Gate.WAIT if at <= job.checkpoint.publish_before:
+            await _wait(tx, job, at, replica, outbox)
+        case Gate.STOP:
+            cancelled = {"state": State.CANCELLED.value}
+            await _store(tx, job, cancelled, events.cancelled(job, replica), outbox, ended=True)
+        case Gate.SUPERSEDED:
+            await _fail(tx, job, SUPERSEDED, replica, outbox)
+        case _:
+            await _fail(tx, job, DEADLINE_PASSED, replica, outbox)
+    return None
+
+
+async def _wait(tx: Transaction, job: Job, at: datetime, replica: str, outbox: Outbox) -> None:
+    left = (job.checkpoint.publish_before - at).total_seconds() + 0.01
+    defer = Defer(min(WAIT_SECONDS, left), WAITS_FOR_EARLIER)
+    changes = {"deferrals": job.checkpoint.deferrals + 1, "reason": asdict(WAITS_FOR_EARLIER)}
+    first = job.checkpoint.deferrals == 0
+    event = events.deferred(job, replica, defer, at + timedelta(seconds=defer.seconds)) if first else None
+    await _store(tx, job, changes, event, outbox, release_in=defer.seconds)
+
+
+async def _fail(tx: Transaction, job: Job, end: Fail, replica: str, outbox: Outbox) -> None:
+    changes = {"state": State.FAILED.value, "reason": asdict(end.reason)}
+    await _store(tx, job, changes, events.failed(job, replica, end), outbox, ended=True)
+    await jobs.wake_later_attempts(tx.connection, job.post_id, job.attempt)
+
+
+async def _store(
+    tx: Transaction,
+    job: Job,
+    changes: dict[str, Any],
+    event: Event | None,
+    outbox: Outbox,
+    *,
+    release_in: float | None = None,
+    ended: bool = False,
+) -> Job:
+    stored = await jobs.save(
+        tx.connection,
+        job.id,
+        job.lease_token,
+        changes,
+        event=None if event is None else events.stored(event),
+        release_in=release_in,
+        ended=ended,
+    )
+    if event is not None:
+        await outbox.emit(tx, event, subject=str(job.post_id), context=job.context, sequence=stored.sequence)
+    return stored
