@@ -1,0 +1,1 @@
+"""Internal HTTP of the scheduler: what the gateway passes on to users."""

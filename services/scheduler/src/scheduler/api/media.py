@@ -1,0 +1,48 @@
+"""`/internal/media`: the library of its owner."""
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Response
+
+from common.auth.claims import UserClaims
+from common.database.database import Database
+from common.http.identity import require_scope
+from common.http.json_response import json_response
+from common.http.paging import decode_cursor, page_cursor, page_limit, page_of
+from scheduler.encoding import media_json
+from scheduler.storage.lists import list_media
+from scheduler.storage.media import get_media
+from scheduler.usecases.problems import media_not_found
+
+Reader = Annotated[UserClaims, Depends(require_scope("posts:read"))]
+
+
+def media_router(database: Database) -> APIRouter:
+    """Return the routes."""
+    router = APIRouter(prefix="/internal/media", tags=["media"])
+
+    @router.get("")
+    async def get_list(
+        user: Reader,
+        limit: Annotated[int, page_limit(50, 100)] = 50,
+        cursor: Annotated[str | None, page_cursor()] = None,
+    ) -> Response:
+        """A page of the caller's files, newest first."""
+        scope = f"media:{user.user_id}"
+        before = None if cursor is None else decode_cursor(cursor, [UUID], scope=scope)[0]
+        async with database.read() as connection:
+            rows, total = await list_media(connection, user.user_id, before=before, limit=limit + 1)
+        page = page_of(rows, limit=limit, total=total, item=media_json, key=lambda file: [file.id], scope=scope)
+        return json_response(page.model_dump())
+
+    @router.get("/{media_id}")
+    async def get_one(media_id: UUID, user: Reader) -> Response:
+        """One file."""
+        async with database.read() as connection:
+            media = await get_media(connection, media_id, user.user_id)
+        if media is None:
+            raise media_not_found()
+        return json_response(media_json(media))
+
+    return router

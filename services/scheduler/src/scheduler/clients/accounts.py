@@ -1,0 +1,72 @@
+"""What the scheduler asks of the accounts service."""
+
+from collections.abc import Sequence
+from typing import Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from common.errors import Problem, Transient
+from common.http.client import ServiceClient
+from scheduler.domain.account_copy import AccountCopy
+
+PATIENCE_S = 2.0
+
+
+class AccountsAway(Exception):
+    """The accounts service did not answer, or not in a way that can be understood."""
+
+
+class _Account(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    id: UUID
+    username: str = ""
+    status: Literal["active", "inactive", "expired"]
+    version: int = 0
+
+
+class _Accounts(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    items: list[_Account]
+
+
+class AccountsClient:
+    """Looks up the accounts of a user; at most 2 s of patience per call."""
+
+    def __init__(self, client: ServiceClient) -> None:
+        self._client = client
+
+    async def accounts_of(self, user_id: UUID) -> Sequence[AccountCopy]:
+        """Return the connected accounts of a user; raises AccountsAway."""
+        body = await self._get(f"/internal/users/{user_id}/accounts")
+        try:
+            found = _Accounts.model_validate(body)
+        except ValidationError as error:
+            raise AccountsAway("the list of accounts cannot be understood") from error
+        return [_copy(account, user_id) for account in found.items]
+
+    async def account(self, user_id: UUID, account_id: UUID) -> AccountCopy | None:
+        """Return one account of a user, None when that user has no such account; raises AccountsAway."""
+        body = await self._get(f"/internal/users/{user_id}/accounts/{account_id}")
+        if body is None:
+            return None
+        try:
+            return _copy(_Account.model_validate(body), user_id)
+        except ValidationError as error:
+            raise AccountsAway("the account cannot be understood") from error
+
+    async def _get(self, path: str) -> object:
+        try:
+            return await self._client.get(path, timeout=PATIENCE_S)
+        except Problem as problem:
+            if problem.status == 404:
+                return None
+            raise AccountsAway(f"accounts refused: {problem.status} {problem.code}") from problem
+        except Transient as error:
+            raise AccountsAway(str(error)) from error
+
+
+def _copy(account: _Account, user_id: UUID) -> AccountCopy:
+    return AccountCopy(
+        id=account.id, user_id=user_id, username=account.username, status=account.status, version=account.version
+    )

@@ -1,0 +1,74 @@
+"""What the scheduler asks of the publisher."""
+
+from datetime import datetime
+from typing import Literal
+from uuid import UUID
+
+import structlog
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from common.errors import Problem, Transient
+from common.http.client import ServiceClient
+
+PROGRESS_PATIENCE_S = 1.0
+CANCEL_PATIENCE_S = 2.0
+
+_log = structlog.get_logger(__name__)
+
+
+class PublisherAway(Exception):
+    """The publisher did not answer, or not in a way that can be understood: nothing was decided."""
+
+
+class Upload(BaseModel):
+    """How many bytes TikTok has."""
+
+    model_config = ConfigDict(extra="ignore")
+    sent_bytes: int
+    total_bytes: int
+
+
+class Progress(BaseModel):
+    """Where the publisher is with an attempt."""
+
+    model_config = ConfigDict(extra="ignore")
+    attempt: int
+    upload: Upload | None = None
+    publish_id: str | None = None
+    tiktok_status: str | None = None
+    next_step: str | None = None
+    next_step_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
+class _Decision(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    outcome: Literal["cancelled", "too_late"]
+
+
+class PublisherClient:
+    """Asks the publisher for progress, and for its decision on a cancellation."""
+
+    def __init__(self, client: ServiceClient) -> None:
+        self._client = client
+
+    async def progress(self, post_id: UUID) -> Progress | None:
+        """Return the newest attempt's progress, None when it cannot be had within a second."""
+        try:
+            body = await self._client.get(f"/internal/posts/{post_id}/progress", timeout=PROGRESS_PATIENCE_S)
+            return None if body is None else Progress.model_validate(body)
+        except (Problem, Transient, ValidationError) as error:
+            _log.info("progress_unknown", post_id=str(post_id), reason=type(error).__name__)
+            return None
+
+    async def cancel(self, post_id: UUID, attempt: int) -> bool:
+        """Ask to stop an attempt: True when it will send nothing, False when it is too late; raises PublisherAway.
+
+        May be repeated: the publisher's decision stays.
+        """
+        path = f"/internal/posts/{post_id}/cancel"
+        try:
+            body = await self._client.post(path, json={"attempt": attempt}, timeout=CANCEL_PATIENCE_S)
+            return _Decision.model_validate(body).outcome == "cancelled"
+        except (Problem, Transient, ValidationError) as error:
+            raise PublisherAway(type(error).__name__) from error

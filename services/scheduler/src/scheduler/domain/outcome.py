@@ -1,0 +1,162 @@
+"""What an event of the publisher changes in a post: state and details, as a pure function."""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from scheduler.domain.post import Post
+from scheduler.domain.post_states import Happening, Kind, PostState, transition
+from scheduler.domain.retry import Failure, GiveUp, RetryAt, RetryPolicy, decide_retry
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """How long a post may stay in a moving state before the publisher is asked about it."""
+
+    due: timedelta = timedelta(minutes=2)
+    publishing: timedelta = timedelta(minutes=10)
+    processing: timedelta = timedelta(minutes=30)
+    deferred: timedelta = timedelta(minutes=2)
+    """Beyond the forecast time of the wait."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a post failed, waits or is unconfirmed: code, sentence for people, hint what to do."""
+
+    code: str
+    message: str
+    hint: str | None = None
+
+    def columns(self) -> dict[str, Any]:
+        """Return the columns of the post that hold it."""
+        return {"error_code": self.code, "error_message": self.message, "error_hint": self.hint}
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What the publisher told of an attempt; which fields are set depends on `kind`."""
+
+    kind: Kind
+    attempt: int
+    sequence: int
+    at: datetime
+    reason: Reason | None = None
+    until: datetime | None = None
+    failure: Failure | None = None
+    publish_id: str | None = None
+    tiktok_video_id: str | None = None
+    video_url: str | None = None
+
+    def happening(self, kind: Kind | None = None) -> Happening:
+        """Return it as the state machine takes it."""
+        return Happening(kind or self.kind, self.attempt, self.sequence)
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What becomes of the post: the columns to write; `columns` is empty when nothing changes."""
+
+    state: PostState | None = None
+    columns: dict[str, Any] = field(default_factory=dict)
+
+
+_NO_ERROR: dict[str, Any] = {"error_code": None, "error_message": None, "error_hint": None}
+_ENDED: dict[str, Any] = {"sweep_at": None, "cancel_at": None, "forecast_at": None, "next_attempt_at": None}
+_DEADLINE_HINT = "Publish it again with a later deadline."
+
+
+def judge(post: Post, report: Report, *, policy: RetryPolicy, patience: Patience, now: datetime, jitter: float) -> Change:
+    """Return what `report` changes in `post`.
+
+    `now` is the wall clock (it times retries and sweeps), `jitter` a number from [0, 1). Late, repeated and reordered reports
+    give an empty change; evidence of publication always counts.
+    """
+    if report.failure is not None:
+        return _failed(post, report, report.failure, policy=policy, now=now, jitter=jitter)
+    state = transition(post.standing, report.happening())
+    if state is None:
+        return _identified(post, report)
+    return Change(state, _stamp(post, report, {"status": state.value, **_details(state, report, patience, now)}))
+
+
+def _details(state: PostState, report: Report, patience: Patience, now: datetime) -> dict[str, Any]:
+    match state:
+        case PostState.PUBLISHING:
+            return {**_NO_ERROR, "started_at": report.at, "forecast_at": None, "sweep_at": now + patience.publishing}
+        case PostState.DEFERRED:
+            until = report.until or now
+            return {**_reason(report), "forecast_at": until, "sweep_at": max(until, now) + patience.deferred}
+        case PostState.PROCESSING:
+            submitted = {"submitted_at": report.at, "forecast_at": None, "cancel_at": None}
+            return {**_NO_ERROR, **_ids(report), **submitted, "sweep_at": now + patience.processing}
+        case PostState.PUBLISHED | PostState.SENT_TO_INBOX:
+            released = {"held": False, "held_reason": None}
+            return {**_NO_ERROR, **_ENDED, **_ids(report), **released, "published_at": report.at, "ended_at": report.at}
+        case _:
+            return {**_reason(report), **_ENDED, **_ids(report), "ended_at": report.at}
+
+
+def _failed(post: Post, report: Report, failure: Failure, *, policy: RetryPolicy, now: datetime, jitter: float) -> Change:
+    """A proof of failure: another attempt by the retry rules, or the end."""
+    decision = decide_retry(
+        policy,
+        failure,
+        tries=post.retry_count + 1,
+        now=now,
+        publish_before=post.publish_before or now,
+        jitter=jitter,
+    )
+    kind = Kind.FAILED_RETRY if isinstance(decision, RetryAt) else Kind.FAILED_FINAL
+    state = transition(post.standing, report.happening(kind))
+    if state is None:
+        return Change()
+    columns: dict[str, Any] = {"status": state.value, **_ENDED, **_reason(report)}
+    if isinstance(decision, RetryAt) and state is PostState.RETRY_SCHEDULED:
+        columns |= {"next_attempt_at": decision.at, "retry_count": post.retry_count + 1, "publish_id": None}
+    else:
+        columns |= {"ended_at": report.at, **_ids(report)}
+        if isinstance(decision, GiveUp):
+            columns |= _last_word(decision, report, post.retry_count + 1)
+    return Change(state, _stamp(post, report, columns))
+
+
+def _last_word(decision: GiveUp, report: Report, tries: int) -> dict[str, Any]:
+    """Return the columns that say why there is no further attempt, where the publisher's own reason does not."""
+    reason = report.reason or Reason("unknown", "The attempt failed.")
+    if decision.deadline_passed:
+        message = f"The next attempt would come after publish_before. The last one failed: {reason.message}"
+        return Reason("deadline_passed", message, _DEADLINE_HINT).columns()
+    if decision.exhausted:
+        return Reason(
+            reason.code, f"Given up after {tries} attempts. The last one failed: {reason.message}", reason.hint
+        ).columns()
+    return {}
+
+
+def _identified(post: Post, report: Report) -> Change:
+    """Fill in the video's id where a published post has none yet."""
+    if post.state is not PostState.PUBLISHED or report.tiktok_video_id is None or post.tiktok_video_id is not None:
+        return Change()
+    return Change(PostState.PUBLISHED, _ids(report))
+
+
+def _stamp(post: Post, report: Report, columns: dict[str, Any]) -> dict[str, Any]:
+    """Remember the publisher's sequence, of the current attempt only: others count by themselves."""
+    if report.attempt == post.attempt:
+        columns["publisher_sequence"] = max(report.sequence, post.publisher_sequence)
+    return columns
+
+
+def _reason(report: Report) -> dict[str, Any]:
+    return report.reason.columns() if report.reason is not None else dict(_NO_ERROR)
+
+
+def _ids(report: Report) -> dict[str, Any]:
+    """Return the ids that the report brings; what it does not know stays as it is."""
+    found = {
+        "publish_id": report.publish_id,
+        "tiktok_video_id": report.tiktok_video_id,
+        "video_url": report.video_url,
+    }
+    return {name: value for name, value in found.items() if value is not None}

@@ -1,0 +1,81 @@
+"""A post as the scheduler knows it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from scheduler.domain.post_states import PostState, Standing
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """One post with all its columns; times are aware UTC.
+
+    `held` takes a waiting post out of the due index while its account cannot publish; `attempt` grows over the post's whole life,
+    `retry_count` counts automatic retries since a person last started it; `publisher_sequence` is the highest sequence seen of
+    the current attempt; `due_at` is the due time of the current attempt, `forecast_at` the end of a wait that the publisher
+    told; `sweep_at` is when a moving post is asked about again, `cancel_at` when the publisher is asked to stop it.
+    """
+
+    id: UUID
+    user_id: UUID
+    account_id: UUID | None
+    status: str
+    held: bool
+    held_reason: str | None
+    attempt: int
+    retry_count: int
+    version: int
+    caption: str
+    hashtags: list[str]
+    mentions: list[str]
+    title: str
+    privacy_level: str | None
+    media_id: UUID | None
+    media_sha256: str | None
+    source_url: str | None
+    photo_urls: list[str]
+    mode: str
+    transfer: str
+    disable_comment: bool
+    disable_duet: bool
+    disable_stitch: bool
+    brand_content_toggle: bool
+    brand_organic_toggle: bool
+    is_aigc: bool
+    cover_timestamp_ms: int | None
+    scheduled_time: datetime | None
+    timezone: str | None
+    publish_before: datetime | None
+    next_attempt_at: datetime | None
+    due_at: datetime | None
+    forecast_at: datetime | None
+    started_at: datetime | None
+    submitted_at: datetime | None
+    published_at: datetime | None
+    ended_at: datetime | None
+    publish_id: str | None
+    tiktok_video_id: str | None
+    video_url: str | None
+    error_code: str | None
+    error_message: str | None
+    error_hint: str | None
+    warnings: list[dict[str, Any]]
+    publisher_sequence: int
+    sweep_at: datetime | None
+    cancel_at: datetime | None
+    correlation_id: str | None
+    created_at: datetime
+    updated_at: datetime
+    deleted_at: datetime | None
+
+    @property
+    def state(self) -> PostState:
+        """The state as the state machine names it."""
+        return PostState(self.status)
+
+    @property
+    def standing(self) -> Standing:
+        """Where the post stands, for `transition`."""
+        return Standing(self.state, self.attempt, self.publisher_sequence)

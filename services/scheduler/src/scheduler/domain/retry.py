@@ -1,0 +1,58 @@
+"""Whether and when a failed attempt is followed by another one: a pure decision."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+DEFAULT_DELAYS = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60))
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """Waits before the 2nd, 3rd, ... attempt (the last one repeats), attempts in all, and the share of the wait that
+    jitter may add.
+    """
+
+    delays: tuple[timedelta, ...] = DEFAULT_DELAYS
+    max_attempts: int = 5
+    jitter: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A proof that an attempt published nothing. `retry_after` (seconds) is what TikTok asked for."""
+
+    retryable: bool
+    retry_after: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RetryAt:
+    """Try again at `at`."""
+
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """Do not try again. `deadline_passed` tells that only the deadline forbids it, `exhausted` that the tries are used up."""
+
+    deadline_passed: bool = False
+    exhausted: bool = False
+
+
+def decide_retry(
+    policy: RetryPolicy, failure: Failure, *, tries: int, now: datetime, publish_before: datetime, jitter: float
+) -> RetryAt | GiveUp:
+    """Decide what follows a failure.
+
+    `tries` counts the attempts made since a person last started the post (at least 1); `jitter` is drawn by the caller from
+    [0, 1). Nothing is ever planned after `publish_before`; `retry_after` is a lower bound of the wait.
+    """
+    if not failure.retryable:
+        return GiveUp()
+    if tries >= policy.max_attempts:
+        return GiveUp(exhausted=True)
+    backoff = policy.delays[min(tries, len(policy.delays)) - 1]
+    wait = max(backoff, timedelta(seconds=failure.retry_after or 0.0))
+    at = now + wait * (1 + policy.jitter * jitter)
+    return RetryAt(at) if at <= publish_before else GiveUp(deadline_passed=True)

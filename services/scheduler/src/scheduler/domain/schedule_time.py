@@ -1,0 +1,80 @@
+"""When a post is to go out: an instant, from a time with an offset or from a local time and its zone."""
+
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from zoneinfo import ZoneInfo, available_timezones
+
+from scheduler.domain.finding import Finding
+
+TOLERANCE = timedelta(minutes=1)
+HORIZON = timedelta(days=3660)
+DEFAULT_DEADLINE = timedelta(hours=24)
+_FIELD = "scheduled_time"
+
+
+@cache
+def _known_zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def resolve_scheduled_time(scheduled: datetime, timezone: str | None, *, now: datetime) -> datetime | Finding:
+    """Return the instant (UTC) that `scheduled` means, or what is wrong with it.
+
+    `now` is the time of the command, so that a command that runs late is judged as it was meant. A time with an offset
+    stands for itself and `timezone` is only kept; one without needs an IANA `timezone`. Up to a minute in the past is
+    accepted (clocks differ), ten years ahead are.
+    """
+    if timezone is not None and timezone not in _known_zones():
+        return Finding(
+            "timezone", "unknown_timezone", "This time zone is not in the IANA database.", "Use e.g. Europe/Berlin."
+        )
+    if (outside := _outside_horizon(scheduled.replace(tzinfo=UTC), now, slack=timedelta(days=2))) is not None:
+        return outside
+    if scheduled.tzinfo is not None:
+        instant: datetime | Finding = scheduled.astimezone(UTC)
+    elif timezone is None:
+        return Finding(
+            _FIELD, "timezone_required", "The time has no offset and no time zone.", "Add an offset such as Z, or `timezone`."
+        )
+    else:
+        instant = _from_local(scheduled, ZoneInfo(timezone))
+    if isinstance(instant, Finding):
+        return instant
+    return _outside_horizon(instant, now) or instant
+
+
+def check_publish_before(publish_before: datetime, *, now: datetime) -> Finding | None:
+    """Return what is wrong with a deadline by itself: it lies in the past or beyond the horizon."""
+    if now < publish_before <= now + HORIZON + DEFAULT_DEADLINE:
+        return None
+    return Finding(
+        "publish_before",
+        "publish_before_out_of_range",
+        "The deadline lies in the past or too far ahead.",
+        "Leave it out: then it is 24 hours after the scheduled time.",
+    )
+
+
+def _outside_horizon(instant: datetime, now: datetime, *, slack: timedelta = timedelta(0)) -> Finding | None:
+    if instant < now - TOLERANCE - slack:
+        return Finding(_FIELD, "scheduled_in_past", "The time lies in the past.", "Choose a later time, or publish now.")
+    if instant > now + HORIZON + slack:
+        return Finding(_FIELD, "scheduled_too_far", "The time lies more than ten years ahead.", "Choose an earlier time.")
+    return None
+
+
+def _from_local(local: datetime, zone: ZoneInfo) -> datetime | Finding:
+    """Return the instant of a wall clock time, unless the clock skips it or shows it twice."""
+    first, second = (local.replace(tzinfo=zone, fold=fold) for fold in (0, 1))
+    if first.utcoffset() == second.utcoffset():
+        return first.astimezone(UTC)
+    instants = sorted(moment.astimezone(UTC) for moment in (first, second))
+    alternatives = tuple(instant.astimezone(zone).isoformat() for instant in instants)
+    exists = instants[0].astimezone(zone).replace(tzinfo=None) == local.replace(fold=0)
+    code = "ambiguous_local_time" if exists else "nonexistent_local_time"
+    message = (
+        f"The clocks of {zone.key} show {local.isoformat()} twice."
+        if exists
+        else f"The clocks of {zone.key} skip {local.isoformat()}."
+    )
+    return Finding(_FIELD, code, message, "Send one of the alternatives.", alternatives)

@@ -1,0 +1,77 @@
+"""Posts and media as clients see them: exactly the design's fields."""
+
+from datetime import datetime
+from typing import Any
+
+from common.clock import rfc3339
+from scheduler.domain.media import Media
+from scheduler.domain.post import Post
+
+
+def moment(value: datetime | None) -> str | None:
+    """Format a time as RFC 3339 in UTC, None stays None."""
+    return None if value is None else rfc3339(value)
+
+
+def post_json(post: Post) -> dict[str, Any]:
+    """Return the public JSON object of a post."""
+    return {
+        "id": str(post.id),
+        "tiktok_account_id": None if post.account_id is None else str(post.account_id),
+        "status": post.status,
+        "caption": post.caption,
+        "hashtags": post.hashtags,
+        "mentions": post.mentions,
+        "privacy_level": post.privacy_level,
+        "media_id": None if post.media_id is None else str(post.media_id),
+        "source_url": post.source_url,
+        "photo_urls": post.photo_urls,
+        "mode": post.mode,
+        "transfer": post.transfer,
+        "disable_comment": post.disable_comment,
+        "disable_duet": post.disable_duet,
+        "disable_stitch": post.disable_stitch,
+        "brand_content_toggle": post.brand_content_toggle,
+        "brand_organic_toggle": post.brand_organic_toggle,
+        "is_aigc": post.is_aigc,
+        "cover_timestamp_ms": post.cover_timestamp_ms,
+        "scheduled_time": moment(post.scheduled_time),
+        "timezone": post.timezone,
+        "publish_before": moment(post.publish_before),
+        "next_attempt_at": moment(post.next_attempt_at),
+        "published_at": moment(post.published_at),
+        "publish_id": post.publish_id,
+        "tiktok_video_id": post.tiktok_video_id,
+        "video_url": post.video_url,
+        "error_code": post.error_code,
+        "error_message": post.error_message,
+        "error_hint": post.error_hint,
+        "warnings": post.warnings,
+        "retry_count": post.retry_count,
+        "version": post.version,
+        "created_at": moment(post.created_at),
+        "updated_at": moment(post.updated_at),
+    }
+
+
+def media_json(media: Media) -> dict[str, Any]:
+    """Return the public JSON object of a media file."""
+    return {
+        "id": str(media.id),
+        "status": media.status,
+        "filename": media.filename,
+        "content_type": media.content_type,
+        "size_bytes": media.size_bytes,
+        "sha256": media.sha256,
+        "duration_ms": media.duration_ms,
+        "width": media.width,
+        "height": media.height,
+        "fps": media.fps,
+        "video_codec": media.video_codec,
+        "created_at": moment(media.created_at),
+    }
+
+
+def etag(post: Post) -> str:
+    """Return the entity tag of a post: its version in quotes."""
+    return f'"{post.version}"'

@@ -1,0 +1,1 @@
+"""Commands and events that come in over RabbitMQ."""

@@ -1,0 +1,9 @@
+"""The scheduler's queues and what they receive."""
+
+from common.contracts.scheduler import CancelPost, CreatePost, PublishPostNow, RegisterMedia
+from common.messaging.topology import commands_queue, events_queue
+
+COMMANDS = commands_queue("scheduler.commands", CreatePost.KEY, PublishPostNow.KEY, CancelPost.KEY, prefetch=20)
+MEDIA = commands_queue("scheduler.media", RegisterMedia.KEY, prefetch=4)
+PUBLISH_RESULTS = events_queue("scheduler.publish_results", "publisher.publish.*.v1", prefetch=50)
+ACCOUNTS = events_queue("scheduler.accounts", "accounts.account.*.v1", prefetch=10)

@@ -1,0 +1,1 @@
+"""What the scheduler does by itself when its time has come."""

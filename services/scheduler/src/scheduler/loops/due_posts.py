@@ -1,0 +1,49 @@
+"""The due loop: posts leave when their time has come."""
+
+import asyncio
+
+from common.database.database import Database
+from common.due_loop import DueLoop, StepResult
+from common.messaging.outbox import Outbox
+from scheduler.loops.backlog import Backlog
+from scheduler.storage.claim import ClaimLimits, seconds_to_next_due
+from scheduler.usecases.claim_due_posts import claim_due_posts
+
+LOOK_PAST_EVERY_S = 0.2
+"""How often a batch is filled up from behind one user's backlog: passing over thousands of rows is not free."""
+CONTENDED_S = 0.02
+"""Wait when the only due rows are in another replica's hands."""
+PAUSED_S = 0.05
+"""Wait while too many due posts are on their way to the publisher."""
+
+
+class DuePosts:
+    """Claims due posts; any number of replicas may run it."""
+
+    def __init__(self, database: Database, outbox: Outbox, limits: ClaimLimits, backlog: Backlog) -> None:
+        self._database = database
+        self._outbox = outbox
+        self._limits = limits
+        self._backlog = backlog
+        self._looked_past_at = float("-inf")
+        self.loop = DueLoop("due_posts", self.step)
+
+    async def step(self) -> StepResult:
+        """Claim one batch; tells whether more are due, else the seconds until the next one is."""
+        if await self._backlog.is_full():
+            return StepResult(next_in=PAUSED_S)
+        now = asyncio.get_running_loop().time()
+        look_past = now - self._looked_past_at >= LOOK_PAST_EVERY_S
+        async with self._database.transaction() as tx:
+            claimed = await claim_due_posts(tx, self._outbox, self._limits, look_past=look_past)
+        if claimed.crowded and look_past:
+            self._looked_past_at = now
+        if claimed.posts >= self._limits.batch:
+            return StepResult(done=claimed.posts, more=True)
+        async with self._database.read() as connection:
+            next_in = await seconds_to_next_due(connection)
+        if next_in is None or next_in > 0:
+            return StepResult(done=claimed.posts, next_in=next_in)
+        if claimed.posts:
+            return StepResult(done=claimed.posts, more=True)
+        return StepResult(next_in=CONTENDED_S)

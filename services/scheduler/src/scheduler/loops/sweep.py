@@ -1,0 +1,45 @@
+"""The sweep: posts that stay in a moving state, held posts past their deadline, and posts to be stopped."""
+
+from common.database.database import Database
+from common.due_loop import DueLoop, StepResult
+from common.messaging.outbox import Outbox
+from scheduler.clients.publisher import PublisherClient
+from scheduler.storage.sweep import SweepLimits, seconds_to_next_sweep
+from scheduler.usecases.stop_unwanted import stop_unwanted
+from scheduler.usecases.sweep_posts import expire_held_posts, sweep_posts
+
+STOP_BATCH = 20
+
+
+class Sweep:
+    """Makes sure that no post waits silently; any number of replicas may run it."""
+
+    def __init__(self, database: Database, outbox: Outbox, publisher: PublisherClient, limits: SweepLimits) -> None:
+        self._database = database
+        self._outbox = outbox
+        self._publisher = publisher
+        self._limits = limits
+        self.moving_loop = DueLoop("sweep_moving", self.sweep_moving, max_sleep=5.0)
+        self.held_loop = DueLoop("sweep_held", self.sweep_held, max_sleep=5.0)
+        self.unwanted_loop = DueLoop("stop_unwanted", self.stop_unwanted, max_sleep=1.0)
+
+    async def sweep_moving(self) -> StepResult:
+        """Ask about one batch of moving posts past their deadline."""
+        async with self._database.transaction() as tx:
+            asked = await sweep_posts(tx, self._outbox, self._limits)
+        if asked >= self._limits.batch:
+            return StepResult(done=asked, more=True)
+        async with self._database.read() as connection:
+            next_in = await seconds_to_next_sweep(connection)
+        return StepResult(done=asked, next_in=None if next_in is None else max(next_in, 0.1))
+
+    async def sweep_held(self) -> StepResult:
+        """Fail one batch of held posts past their deadline."""
+        async with self._database.transaction() as tx:
+            failed = await expire_held_posts(tx, self._outbox, limit=self._limits.batch)
+        return StepResult(done=failed, more=failed >= self._limits.batch)
+
+    async def stop_unwanted(self) -> StepResult:
+        """Ask the publisher to stop one batch of unwanted posts."""
+        asked = await stop_unwanted(self._database, self._outbox, self._publisher, limit=STOP_BATCH)
+        return StepResult(done=asked, more=asked >= STOP_BATCH)

@@ -1,0 +1,1 @@
+"""Looking into uploaded files: in a child process, because decoders of foreign data are not to be trusted."""

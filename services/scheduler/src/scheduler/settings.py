@@ -1,0 +1,74 @@
+"""Settings of the scheduler, read from the environment here and nowhere else."""
+
+from datetime import timedelta
+from typing import ClassVar
+
+from pydantic import Field
+
+from common.settings import DatabaseSettings, ServiceSettings
+from scheduler.domain.outcome import Patience
+from scheduler.domain.retry import RetryPolicy
+from scheduler.probe.limits import ProbeLimits
+from scheduler.storage.claim import ClaimLimits
+from scheduler.storage.sweep import SweepLimits
+
+
+class Settings(DatabaseSettings, ServiceSettings):
+    """What the scheduler needs; durations are in seconds."""
+
+    SERVICE: ClassVar[str] = "scheduler"
+
+    http_port: int = Field(default=8402, ge=0, le=65535)
+    storage_url: str = Field(pattern=r"^(file:///|s3://).+", description="file:///abs/path or s3://bucket/prefix")
+
+    retry_delays_seconds: list[float] = Field(default=[60.0, 300.0, 900.0, 3600.0], min_length=1, max_length=20)
+    retry_max_attempts: int = Field(default=5, ge=1, le=100)
+    retry_jitter: float = Field(default=0.1, ge=0, le=1)
+
+    claim_batch: int = Field(default=500, ge=1, le=5_000)
+    claim_per_user: int = Field(default=50, ge=1, le=5_000)
+    claim_backlog_limit: int = Field(default=1_000, ge=1)
+
+    sweep_due_seconds: float = Field(default=120.0, gt=0)
+    sweep_publishing_seconds: float = Field(default=600.0, gt=0)
+    sweep_processing_seconds: float = Field(default=1800.0, gt=0)
+
+    reply_retention_days: int = Field(default=7, ge=1, le=365)
+    source_url_allowed_hosts: list[str] = Field(default=[], max_length=100)
+
+    probe_seconds: float = Field(default=20.0, gt=0, le=600)
+    probe_memory_bytes: int = Field(default=1024 * 1024 * 1024, ge=256 * 1024 * 1024)
+    probe_parallel: int = Field(default=2, ge=1, le=32)
+
+    @property
+    def retry_policy(self) -> RetryPolicy:
+        """How failed attempts are retried."""
+        delays = tuple(timedelta(seconds=seconds) for seconds in self.retry_delays_seconds)
+        return RetryPolicy(delays=delays, max_attempts=self.retry_max_attempts, jitter=self.retry_jitter)
+
+    @property
+    def patience(self) -> Patience:
+        """How long moving posts are left alone."""
+        return Patience(
+            due=timedelta(seconds=self.sweep_due_seconds),
+            publishing=timedelta(seconds=self.sweep_publishing_seconds),
+            processing=timedelta(seconds=self.sweep_processing_seconds),
+            deferred=timedelta(seconds=self.sweep_due_seconds),
+        )
+
+    @property
+    def claim_limits(self) -> ClaimLimits:
+        """How much one claim takes."""
+        return ClaimLimits(
+            batch=self.claim_batch, per_user=self.claim_per_user, sweep_after=timedelta(seconds=self.sweep_due_seconds)
+        )
+
+    @property
+    def sweep_limits(self) -> SweepLimits:
+        """How much one sweep takes."""
+        return SweepLimits(again_after=timedelta(seconds=self.sweep_due_seconds))
+
+    @property
+    def probe_limits(self) -> ProbeLimits:
+        """What the media probe may use."""
+        return ProbeLimits(seconds=self.probe_seconds, memory_bytes=self.probe_memory_bytes)

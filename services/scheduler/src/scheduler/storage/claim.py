@@ -1,0 +1,141 @@
+"""Claiming due posts: exclusive, by the database's clock, fair between users."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+_CLAIM = """
+WITH head AS MATERIALIZED (
+  SELECT id, user_id, media_id, next_attempt_at FROM posts
+  WHERE status IN ('scheduled', 'retry_scheduled') AND NOT held AND next_attempt_at <= statement_timestamp() {others}
+  ORDER BY next_attempt_at LIMIT :batch
+  FOR UPDATE SKIP LOCKED
+), ranked AS (
+  SELECT id, media_id, row_number() OVER (PARTITION BY user_id ORDER BY next_attempt_at) AS place FROM head
+), chosen AS (
+  SELECT ranked.id, media.id AS file_id, storage_key, content_type, size_bytes, sha256, duration_ms,
+    statement_timestamp() AS now
+  FROM ranked LEFT JOIN media ON media.id = ranked.media_id
+  WHERE place <= :per_user
+)
+UPDATE posts SET
+  version = version + 1,
+  updated_at = now,
+  status = CASE WHEN publish_before <= now THEN 'failed' ELSE 'due' END,
+  attempt = attempt + CASE WHEN publish_before <= now THEN 0 ELSE 1 END,
+  due_at = next_attempt_at,
+  next_attempt_at = NULL,
+  forecast_at = NULL,
+  started_at = NULL,
+  submitted_at = NULL,
+  publisher_sequence = 0,
+  ended_at = CASE WHEN publish_before <= now THEN now END,
+  sweep_at = CASE WHEN publish_before <= now THEN NULL ELSE now + :sweep_after END,
+  error_code = CASE WHEN publish_before <= now THEN :deadline_code END,
+  error_message = CASE WHEN publish_before <= now THEN :deadline_message END,
+  error_hint = CASE WHEN publish_before <= now THEN :deadline_hint END
+FROM chosen WHERE posts.id = chosen.id
+RETURNING posts.id, posts.user_id, posts.account_id, posts.status, posts.attempt, posts.version, posts.scheduled_time,
+  posts.due_at, posts.publish_before, posts.mode, posts.transfer, posts.title, posts.privacy_level, posts.disable_comment,
+  posts.disable_duet, posts.disable_stitch, posts.brand_content_toggle, posts.brand_organic_toggle, posts.is_aigc,
+  posts.cover_timestamp_ms, posts.media_id, posts.source_url, posts.photo_urls, posts.correlation_id,
+  file_id, storage_key, content_type, size_bytes, sha256, duration_ms
+"""
+_FIRST = text(_CLAIM.format(others=""))
+_OTHERS = text(_CLAIM.format(others="AND user_id <> ALL(:crowded)"))
+
+_NEXT_DUE = text("""
+SELECT extract(epoch FROM next_attempt_at - clock_timestamp())::float8 FROM posts
+WHERE status IN ('scheduled', 'retry_scheduled') AND NOT held AND next_attempt_at IS NOT NULL
+ORDER BY next_attempt_at LIMIT 1
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimLimits:
+    """How much one claim takes: rows in all, rows of one user, and after how long an unanswered post is asked about."""
+
+    batch: int = 500
+    per_user: int = 50
+    sweep_after: timedelta = timedelta(minutes=2)
+
+
+@dataclass(frozen=True, slots=True)
+class DeadlineText:
+    """What a post says that is past its deadline."""
+
+    code: str
+    message: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
+class DuePost:
+    """A claimed post: `status` is `due`, or `failed` when its deadline has passed; `file_id` and what follows describe its
+    media file, if it has one.
+    """
+
+    id: UUID
+    user_id: UUID
+    account_id: UUID
+    status: str
+    attempt: int
+    version: int
+    scheduled_time: datetime | None
+    due_at: datetime
+    publish_before: datetime
+    mode: Any
+    transfer: Any
+    title: str
+    privacy_level: Any
+    disable_comment: bool
+    disable_duet: bool
+    disable_stitch: bool
+    brand_content_toggle: bool
+    brand_organic_toggle: bool
+    is_aigc: bool
+    cover_timestamp_ms: int | None
+    media_id: UUID | None
+    source_url: str | None
+    photo_urls: list[str]
+    correlation_id: str | None
+    file_id: UUID | None
+    storage_key: str | None
+    content_type: str | None
+    size_bytes: int | None
+    sha256: str | None
+    duration_ms: int | None
+
+
+async def claim_due(
+    connection: AsyncConnection, limits: ClaimLimits, deadline: DeadlineText, *, crowded: Collection[UUID] = ()
+) -> Sequence[DuePost]:
+    """Mark posts whose time has come as `due` (attempt + 1, version + 1) and return them; none early, none twice.
+
+    One statement: rows locked by another replica are skipped, at most `per_user` of one user are taken. Users in `crowded` are
+    passed over, so that a later post of another user is reached behind their backlog. Posts past `publish_before` become
+    `failed` instead.
+    """
+    parameters: dict[str, Any] = {
+        "batch": limits.batch,
+        "per_user": limits.per_user,
+        "sweep_after": limits.sweep_after,
+        "deadline_code": deadline.code,
+        "deadline_message": deadline.message,
+        "deadline_hint": deadline.hint,
+    }
+    if crowded:
+        parameters["crowded"] = list(crowded)
+    rows = await connection.execute(_OTHERS if crowded else _FIRST, parameters)
+    return [DuePost(*row) for row in rows]
+
+
+async def seconds_to_next_due(connection: AsyncConnection) -> float | None:
+    """Return the seconds until the earliest waiting post is due (negative: overdue), None when none waits."""
+    seconds = await connection.scalar(_NEXT_DUE)
+    return None if seconds is None else float(seconds)

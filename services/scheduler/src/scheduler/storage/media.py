@@ -1,0 +1,78 @@
+"""Reading and writing the media library."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import func, select, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from scheduler.domain.media import Media
+from scheduler.storage.tables import media
+
+
+@dataclass(frozen=True, slots=True)
+class NewMedia:
+    """A file that has arrived in object storage and was not probed yet."""
+
+    id: UUID
+    user_id: UUID
+    filename: str
+    content_type: str
+    size_bytes: int
+    sha256: str
+    storage_key: str
+
+
+def to_media(row: Any) -> Media:
+    """Return the file of a full row of the table."""
+    return Media(*row)
+
+
+async def add_media(connection: AsyncConnection, new: NewMedia) -> None:
+    """Store a file as `processing`; one that is known already stays as it is."""
+    values = {
+        "id": new.id,
+        "user_id": new.user_id,
+        "status": "processing",
+        "filename": new.filename,
+        "content_type": new.content_type,
+        "size_bytes": new.size_bytes,
+        "sha256": new.sha256,
+        "storage_key": new.storage_key,
+    }
+    await connection.execute(insert(media).values(values).on_conflict_do_nothing(index_elements=["id"]))
+
+
+async def get_media(connection: AsyncConnection, media_id: UUID, user_id: UUID) -> Media | None:
+    """Return a user's file, None when there is none."""
+    row = (await connection.execute(_of_user(media_id, user_id))).one_or_none()
+    return None if row is None else to_media(row)
+
+
+async def lock_media(connection: AsyncConnection, media_id: UUID, user_id: UUID) -> Media | None:
+    """Return a user's file, locked until the transaction ends."""
+    row = (await connection.execute(_of_user(media_id, user_id).with_for_update())).one_or_none()
+    return None if row is None else to_media(row)
+
+
+async def share_media(connection: AsyncConnection, media_id: UUID, user_id: UUID) -> Media | None:
+    """Return a user's file, kept from being deleted until the transaction ends."""
+    row = (await connection.execute(_of_user(media_id, user_id).with_for_update(read=True))).one_or_none()
+    return None if row is None else to_media(row)
+
+
+async def change_media(connection: AsyncConnection, file: Media, changes: dict[str, Any]) -> Media:
+    """Write `changes` into a file that this transaction has locked; its version grows by one."""
+    statement = (
+        update(media)
+        .where(media.c.id == file.id)
+        .values(version=file.version + 1, updated_at=func.now(), **changes)
+        .returning(*media.c)
+    )
+    return to_media((await connection.execute(statement)).one())
+
+
+def _of_user(media_id: UUID, user_id: UUID) -> Any:
+    return select(media).where(media.c.id == media_id, media.c.user_id == user_id, media.c.deleted_at.is_(None))

@@ -1,0 +1,55 @@
+"""Posts that have stayed in a moving state past their deadline."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from scheduler.storage.claim import DuePost
+
+_SWEEP = text("""
+WITH head AS MATERIALIZED (
+  SELECT id, media_id FROM posts
+  WHERE status IN ('due', 'publishing', 'deferred', 'processing') AND sweep_at <= statement_timestamp()
+  ORDER BY sweep_at LIMIT :batch
+  FOR UPDATE SKIP LOCKED
+), chosen AS (
+  SELECT head.id, media.id AS file_id, storage_key, content_type, size_bytes, sha256, duration_ms
+  FROM head LEFT JOIN media ON media.id = head.media_id
+)
+UPDATE posts SET sweep_at = statement_timestamp() + :again_after
+FROM chosen WHERE posts.id = chosen.id
+RETURNING posts.id, posts.user_id, posts.account_id, posts.status, posts.attempt, posts.version, posts.scheduled_time,
+  posts.due_at, posts.publish_before, posts.mode, posts.transfer, posts.title, posts.privacy_level, posts.disable_comment,
+  posts.disable_duet, posts.disable_stitch, posts.brand_content_toggle, posts.brand_organic_toggle, posts.is_aigc,
+  posts.cover_timestamp_ms, posts.media_id, posts.source_url, posts.photo_urls, posts.correlation_id,
+  file_id, storage_key, content_type, size_bytes, sha256, duration_ms
+""")
+
+_NEXT_SWEEP = text("""
+SELECT extract(epoch FROM sweep_at - clock_timestamp())::float8 FROM posts
+WHERE status IN ('due', 'publishing', 'deferred', 'processing') AND sweep_at IS NOT NULL
+ORDER BY sweep_at LIMIT 1
+""")
+
+
+@dataclass(frozen=True, slots=True)
+class SweepLimits:
+    """How many posts one sweep takes, and when an unanswered one is asked about again."""
+
+    batch: int = 200
+    again_after: timedelta = timedelta(minutes=2)
+
+
+async def take_overdue(connection: AsyncConnection, limits: SweepLimits) -> Sequence[DuePost]:
+    """Return moving posts past their deadline and give them a new one; their state and version stay as they are."""
+    rows = await connection.execute(_SWEEP, {"batch": limits.batch, "again_after": limits.again_after})
+    return [DuePost(*row) for row in rows]
+
+
+async def seconds_to_next_sweep(connection: AsyncConnection) -> float | None:
+    """Return the seconds until the earliest deadline of a moving post (negative: passed), None when nothing moves."""
+    seconds = await connection.scalar(_NEXT_SWEEP)
+    return None if seconds is None else float(seconds)

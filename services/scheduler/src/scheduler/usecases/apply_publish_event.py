@@ -1,0 +1,128 @@
+"""Apply what the publisher tells of an attempt to its post."""
+
+import random
+from dataclasses import dataclass
+
+import structlog
+
+from common.clock import utc_now
+from common.contracts import publisher as contract
+from common.contracts.envelope import Envelope
+from common.contracts.scheduler import PostUpdated
+from common.database.database import Transaction
+from common.messaging.outbox import Outbox
+from scheduler.domain.outcome import Change, Patience, Reason, Report, judge
+from scheduler.domain.post import Post
+from scheduler.domain.post_states import Kind, PostState
+from scheduler.domain.retry import Failure, RetryPolicy
+from scheduler.storage.accounts import lock_account
+from scheduler.storage.posts import change_post, lock_post, note_sequence
+from scheduler.usecases.post_events import state_event, wrap_event
+from scheduler.usecases.waker import Waker
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class PublishRules:
+    """How failures are retried and how long moving posts are left alone."""
+
+    policy: RetryPolicy
+    patience: Patience
+
+
+async def apply_publish_event(
+    tx: Transaction, outbox: Outbox, waker: Waker, rules: PublishRules, event: contract.PublishEvent, envelope: Envelope
+) -> None:
+    """Change the post as the state machine says and emit the event of its new state.
+
+    Harmless for repeated, late and reordered events. An event of a post that is not here is logged and dropped: it can only come
+    from another database's past.
+    """
+    post = await lock_post(tx.connection, event.post_id)
+    if post is None:
+        _log.warning("publish_event_of_unknown_post", post_id=str(event.post_id), kind=event.KEY)
+        return
+    report = report_of(event, envelope)
+    change = judge(post, report, policy=rules.policy, patience=rules.patience, now=utc_now(), jitter=random.random())  # noqa: S311
+    if not change.columns:
+        if report.attempt == post.attempt:
+            await note_sequence(tx.connection, post, report.sequence)
+        return
+    columns = change.columns
+    if change.state is PostState.RETRY_SCHEDULED:
+        columns |= await _hold_if_account_away(tx, post)
+    changed = await change_post(tx.connection, post, columns)
+    await _emit(tx, outbox, post, changed, change, envelope)
+    waker.wake_for(tx, changed)
+
+
+async def _hold_if_account_away(tx: Transaction, post: Post) -> dict[str, object]:
+    account = await lock_account(tx.connection, post.account_id) if post.account_id is not None else None
+    reason = account.hold_reason if account is not None else None
+    return {"held": reason is not None, "held_reason": reason}
+
+
+async def _emit(tx: Transaction, outbox: Outbox, old: Post, new: Post, change: Change, envelope: Envelope) -> None:
+    if change.state is old.state and old.state is PostState.PUBLISHED:
+        event = PostUpdated(
+            post_id=new.id,
+            account_id=new.account_id,
+            status=new.status,
+            attempt=new.attempt,
+            scheduled_time=new.scheduled_time,
+            changes={"tiktok_video_id": [old.tiktok_video_id, new.tiktok_video_id]},
+        )
+        await outbox.emit_all(tx, [wrap_event(outbox, new, event, envelope.context)])
+        return
+    told = state_event(new, reason="cancelled_by_user")
+    if told is not None:
+        await outbox.emit_all(tx, [wrap_event(outbox, new, told, envelope.context)])
+
+
+def report_of(event: contract.PublishEvent, envelope: Envelope) -> Report:
+    """Return the domain's view of a publisher event; raises TypeError for a class it does not know."""
+    attempt, sequence, at = event.attempt, envelope.sequence_number, envelope.time
+    match event:
+        case contract.PublishStarted():
+            return Report(Kind.STARTED, attempt, sequence, event.started_at)
+        case contract.PublishDeferred():
+            return Report(Kind.WAIT, attempt, sequence, at, reason=_reason(event), until=event.until)
+        case contract.PublishSubmitted():
+            return Report(Kind.SUBMITTED, attempt, sequence, at, publish_id=event.publish_id)
+        case contract.PublishSucceeded():
+            kind = Kind.PUBLISHED if event.outcome == "published" else Kind.DELIVERED
+            return Report(
+                kind,
+                attempt,
+                sequence,
+                event.published_at,
+                publish_id=event.publish_id,
+                tiktok_video_id=event.tiktok_video_id,
+                video_url=event.video_url,
+            )
+        case contract.PublishIdentified():
+            return Report(
+                Kind.PUBLISHED,
+                attempt,
+                sequence,
+                at,
+                publish_id=event.publish_id,
+                tiktok_video_id=event.tiktok_video_id,
+                video_url=event.video_url,
+            )
+        case contract.PublishFailed():
+            failure = Failure(event.retryable, event.retry_after)
+            return Report(
+                Kind.FAILED_FINAL, attempt, sequence, at, reason=_reason(event), failure=failure, publish_id=event.publish_id
+            )
+        case contract.PublishUnconfirmed():
+            return Report(Kind.LOST, attempt, sequence, at, reason=_reason(event), publish_id=event.publish_id)
+        case contract.PublishCancelled():
+            return Report(Kind.CANCEL_CONFIRMED, attempt, sequence, at)
+        case _:
+            raise TypeError(f"no report for {type(event).__name__}")
+
+
+def _reason(event: contract.PublishDeferred | contract.PublishFailed | contract.PublishUnconfirmed) -> Reason:
+    return Reason(event.code, event.message, event.hint)

@@ -1,0 +1,82 @@
+"""Cancel a post: by the scheduler's own word while it waits, by the publisher's once it is due."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from common.clock import utc_now
+from common.contracts.context import Context
+from common.database.database import Transaction
+from common.messaging.outbox import Outbox
+from scheduler.clients.publisher import PublisherAway, PublisherClient
+from scheduler.domain.post import Post
+from scheduler.domain.post_states import MOVING, Happening, Kind, PostState, transition
+from scheduler.storage.posts import change_post, lock_post
+from scheduler.usecases.post_events import state_event, wrap_event
+from scheduler.usecases.problems import cancel_undecided, post_not_found, too_late_to_cancel
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """The publisher's decision on one attempt of a post."""
+
+    attempt: int
+    cancelled: bool
+
+
+async def ask_publisher(publisher: PublisherClient, post: Post | None) -> Word | None:
+    """Get the publisher's word on a post it has in hand, None for any other; raises Problem 503 `cancel_undecided`."""
+    if post is None or post.state not in MOVING or post.state is PostState.PROCESSING:
+        return None
+    try:
+        return Word(post.attempt, await publisher.cancel(post.id, post.attempt))
+    except PublisherAway:
+        raise cancel_undecided() from None
+
+
+async def cancel_post(
+    tx: Transaction, outbox: Outbox, post_id: UUID, user_id: UUID, word: Word | None, *, context: Context
+) -> Post:
+    """Cancel a waiting post; take a draft or a finished one off the lists.
+
+    `word` was asked for before this transaction. Raises Problem 404, 409 `too_late_to_cancel`, and 503 `cancel_undecided` when the
+    post became due only after the publisher would have been asked: nothing was changed and the client may try again.
+    """
+    post = await lock_post(tx.connection, post_id, user_id)
+    if post is None:
+        raise post_not_found()
+    if post.state in MOVING:
+        return await _stop(tx, outbox, post, word, context)
+    if post.state in {PostState.SCHEDULED, PostState.RETRY_SCHEDULED}:
+        return await _cancelled(tx, outbox, post, Happening(Kind.CANCEL), context)
+    return await change_post(tx.connection, post, {"deleted_at": utc_now()})
+
+
+async def _stop(tx: Transaction, outbox: Outbox, post: Post, word: Word | None, context: Context) -> Post:
+    if post.state is PostState.PROCESSING:
+        raise too_late_to_cancel(post.status)
+    if word is None or word.attempt != post.attempt:
+        raise cancel_undecided()
+    if not word.cancelled:
+        raise too_late_to_cancel(post.status)
+    return await _cancelled(tx, outbox, post, Happening(Kind.CANCEL_CONFIRMED, word.attempt), context)
+
+
+async def _cancelled(tx: Transaction, outbox: Outbox, post: Post, happening: Happening, context: Context) -> Post:
+    state = transition(post.standing, happening)
+    if state is None:
+        raise too_late_to_cancel(post.status)
+    columns = {
+        "status": state.value,
+        "held": False,
+        "held_reason": None,
+        "next_attempt_at": None,
+        "forecast_at": None,
+        "sweep_at": None,
+        "cancel_at": None,
+        "ended_at": utc_now(),
+    }
+    changed = await change_post(tx.connection, post, columns)
+    event = state_event(changed, reason="cancelled_by_user")
+    if event is not None:
+        await outbox.emit_all(tx, [wrap_event(outbox, changed, event, context)])
+    return changed

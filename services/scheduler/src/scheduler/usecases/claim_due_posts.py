@@ -1,0 +1,39 @@
+"""Claim posts whose time has come and hand them to the publisher."""
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass
+from uuid import UUID
+
+from common.database.database import Transaction
+from common.messaging.outbox import Outbox
+from scheduler.storage.claim import ClaimLimits, DuePost, claim_due
+from scheduler.usecases.post_due_event import DEADLINE_PASSED, due_envelope
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """How many posts were taken, and the users whose share of the batch was used up."""
+
+    posts: int
+    crowded: frozenset[UUID]
+
+
+async def claim_due_posts(tx: Transaction, outbox: Outbox, limits: ClaimLimits, *, look_past: bool = True) -> Claimed:
+    """Mark due posts and write their events, in one transaction: both exist or neither.
+
+    With `look_past`, the batch is filled up from behind the backlog of users who have used up their share.
+    """
+    taken = list(await claim_due(tx.connection, limits, DEADLINE_PASSED))
+    crowded = _crowded(taken, limits)
+    room = limits.batch - len(taken)
+    if look_past and crowded and room > 0:
+        rest = ClaimLimits(batch=room, per_user=limits.per_user, sweep_after=limits.sweep_after)
+        taken += await claim_due(tx.connection, rest, DEADLINE_PASSED, crowded=crowded)
+    await outbox.emit_all(tx, [due_envelope(outbox, post) for post in taken])
+    return Claimed(len(taken), crowded)
+
+
+def _crowded(taken: Collection[DuePost], limits: ClaimLimits) -> frozenset[UUID]:
+    shares = Counter(post.user_id for post in taken)
+    return frozenset(user_id for user_id, share in shares.items() if share >= limits.per_user)

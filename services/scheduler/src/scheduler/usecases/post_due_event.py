@@ -1,0 +1,77 @@
+"""`PostDue`: all the publisher needs, made from a claimed row."""
+
+from common.contracts.context import Context
+from common.contracts.envelope import Envelope
+from common.contracts.scheduler import MediaFile, PostContent, PostDue, PostFailed
+from common.messaging.outbox import Outbox
+from scheduler.storage.claim import DeadlineText, DuePost
+from scheduler.usecases.post_events import SERVICE
+
+DEADLINE_PASSED = DeadlineText(
+    code="deadline_passed",
+    message="The post could not start before its publish_before time.",
+    hint="Publish it again with a later deadline.",
+)
+
+
+def due_envelope(outbox: Outbox, post: DuePost) -> Envelope:
+    """Return the envelope of a claimed post: `PostDue`, or `PostFailed` when its deadline had passed."""
+    context = Context.of_service(SERVICE, user_id=post.user_id, correlation_id=post.correlation_id)
+    event = _due(post) if post.status != "failed" else _failed(post)
+    return outbox.envelope(event, subject=str(post.id), context=context, sequence=post.version)
+
+
+def _due(post: DuePost) -> PostDue:
+    # model_construct: the values come from our own columns, and validation would cost more than all else in a large batch.
+    return PostDue.model_construct(
+        post_id=post.id,
+        account_id=post.account_id,
+        status=post.status,
+        attempt=post.attempt,
+        scheduled_time=post.scheduled_time,
+        user_id=post.user_id,
+        due_at=post.due_at,
+        publish_before=post.publish_before,
+        mode=post.mode,
+        transfer=post.transfer,
+        content=PostContent.model_construct(
+            title=post.title,
+            privacy_level=post.privacy_level,
+            disable_comment=post.disable_comment,
+            disable_duet=post.disable_duet,
+            disable_stitch=post.disable_stitch,
+            brand_content_toggle=post.brand_content_toggle,
+            brand_organic_toggle=post.brand_organic_toggle,
+            is_aigc=post.is_aigc,
+            cover_timestamp_ms=post.cover_timestamp_ms,
+        ),
+        media=_file(post),
+        source_url=post.source_url,
+        photo_urls=post.photo_urls,
+    )
+
+
+def _file(post: DuePost) -> MediaFile | None:
+    if post.file_id is None:
+        return None
+    return MediaFile.model_construct(
+        media_id=post.file_id,
+        storage_key=post.storage_key,
+        content_type=post.content_type,
+        size_bytes=post.size_bytes,
+        sha256=post.sha256,
+        duration_ms=post.duration_ms,
+    )
+
+
+def _failed(post: DuePost) -> PostFailed:
+    return PostFailed(
+        post_id=post.id,
+        account_id=post.account_id,
+        status=post.status,
+        attempt=post.attempt,
+        scheduled_time=post.scheduled_time,
+        code=DEADLINE_PASSED.code,
+        message=DEADLINE_PASSED.message,
+        hint=DEADLINE_PASSED.hint,
+    )

@@ -1,0 +1,69 @@
+"""Where a post is right now, from the own row and what the publisher knows."""
+
+from datetime import datetime
+from typing import Any
+
+from scheduler.clients.publisher import Progress
+from scheduler.domain.post import Post
+from scheduler.domain.post_states import MOVING, PostState
+from scheduler.encoding import moment
+
+HOLD_REASONS = {
+    "account_inactive": ("The TikTok account is paused.", "Set its status to active; the post then goes on."),
+    "account_expired": (
+        "TikTok's permission for this account has ended.",
+        "Connect the account again; the post then goes on.",
+    ),
+}
+_NEXT_STEPS: dict[PostState, str | None] = {
+    PostState.DRAFT: "schedule",
+    PostState.SCHEDULED: "publish",
+    PostState.RETRY_SCHEDULED: "retry",
+    PostState.DUE: "start",
+    PostState.PUBLISHING: "upload",
+    PostState.DEFERRED: "resume",
+    PostState.PROCESSING: "wait_for_tiktok",
+    PostState.SENT_TO_INBOX: "creator_posts_it",
+    PostState.UNCONFIRMED: "confirm_or_retry",
+}
+
+
+def post_status(post: Post, progress: Progress | None) -> dict[str, Any]:
+    """Return the body of GET `/posts/{id}/status`; progress counts while its attempt is the post's current one."""
+    told = progress if progress is not None and progress.attempt == post.attempt else None
+    next_step, next_step_at = _next(post, told)
+    return {
+        "post_id": str(post.id),
+        "status": post.status,
+        "attempt": post.attempt,
+        "upload": told.upload.model_dump() if told is not None and told.upload is not None else None,
+        "publish_id": post.publish_id or (told.publish_id if told is not None else None),
+        "tiktok_status": told.tiktok_status if told is not None else None,
+        "next_step": next_step,
+        "next_step_at": moment(next_step_at),
+        "reason": _reason(post),
+        "updated_at": moment(_newest(post.updated_at, told)),
+    }
+
+
+def _next(post: Post, told: Progress | None) -> tuple[str | None, datetime | None]:
+    if post.held:
+        return "wait_for_account", None
+    if told is not None and post.state in MOVING and told.next_step is not None:
+        return told.next_step, told.next_step_at
+    return _NEXT_STEPS.get(post.state), post.next_attempt_at or post.forecast_at
+
+
+def _reason(post: Post) -> dict[str, str | None] | None:
+    if post.held and post.held_reason is not None:
+        message, hint = HOLD_REASONS.get(post.held_reason, ("The post waits for its account.", None))
+        return {"code": post.held_reason, "message": message, "hint": hint}
+    if post.error_code is None:
+        return None
+    return {"code": post.error_code, "message": post.error_message, "hint": post.error_hint}
+
+
+def _newest(updated_at: datetime, told: Progress | None) -> datetime:
+    if told is None or told.updated_at is None or told.updated_at.tzinfo is None:
+        return updated_at
+    return max(updated_at, told.updated_at)

@@ -1,0 +1,81 @@
+"""Refusals that clients are told about."""
+
+from collections.abc import Sequence
+
+from common.errors import FieldError, Problem
+from scheduler.domain.finding import Finding
+
+
+def problem_of(findings: Sequence[Finding]) -> Problem:
+    """Return the 422 of broken rules: the code of the rule when one is broken, `invalid_post` when several are."""
+    first = findings[0]
+    errors = [FieldError(item.field, item.code, item.message, item.hint) for item in findings]
+    alternatives = next((list(item.alternatives) for item in findings if item.alternatives), None)
+    extra = {"alternatives": alternatives} if alternatives else None
+    if len(findings) == 1:
+        return Problem(422, first.code, first.message, hint=first.hint, errors=errors, extra=extra)
+    return Problem(422, "invalid_post", f"The post breaks {len(findings)} rules.", errors=errors, extra=extra)
+
+
+def post_not_found() -> Problem:
+    """Return the 404 of a post that does not exist or is another user's."""
+    return Problem(404, "post_not_found", "There is no such post.")
+
+
+def media_not_found() -> Problem:
+    """Return the 404 of a file that does not exist or is another user's."""
+    return Problem(404, "media_not_found", "There is no such media file.")
+
+
+def account_not_found() -> Problem:
+    """Return the 404 of an account that does not exist, was disconnected or is another user's."""
+    return Problem(
+        404,
+        "account_not_found",
+        "There is no such TikTok account.",
+        hint="GET /accounts lists the connected accounts.",
+    )
+
+
+def account_required(active: int) -> Problem:
+    """Return the 422 of an account left out although there is not exactly one active account."""
+    message = f"tiktok_account_id may be left out only with exactly one active account; there are {active}."
+    return Problem(
+        422,
+        "account_required",
+        message,
+        hint="Give tiktok_account_id." if active else "Connect a TikTok account first.",
+        errors=[FieldError("tiktok_account_id", "account_required", message)],
+    )
+
+
+def accounts_unavailable() -> Problem:
+    """Return the 503 while the accounts service cannot be asked for something that must be known."""
+    return Problem(
+        503,
+        "accounts_unavailable",
+        "The accounts cannot be looked up at the moment.",
+        hint="Try again in a moment.",
+        headers={"Retry-After": "1"},
+    )
+
+
+def cancel_undecided() -> Problem:
+    """Return the 503 while the publisher, who decides about a due post, cannot be asked."""
+    return Problem(
+        503,
+        "cancel_undecided",
+        "Whether the post can still be stopped cannot be found out at the moment; nothing was changed.",
+        hint="Try again in a moment.",
+        headers={"Retry-After": "1"},
+    )
+
+
+def too_late_to_cancel(status: str) -> Problem:
+    """Return the 409 of a post on its way."""
+    return Problem(
+        409,
+        "too_late_to_cancel",
+        f"The post is {status}: its video is already on the way to TikTok.",
+        hint="Delete it in the TikTok app once it is published.",
+    )

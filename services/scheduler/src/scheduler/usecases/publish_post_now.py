@@ -1,0 +1,66 @@
+"""Make a waiting post due at once."""
+
+from datetime import datetime
+from uuid import UUID
+
+from common.contracts.context import Context
+from common.contracts.scheduler import PostUpdated
+from common.database.database import Transaction
+from common.errors import Problem
+from common.messaging.outbox import Outbox
+from scheduler.domain.post import Post
+from scheduler.domain.post_states import WAITING
+from scheduler.domain.schedule_time import DEFAULT_DEADLINE
+from scheduler.encoding import moment
+from scheduler.storage.posts import change_post, lock_post
+from scheduler.usecases.post_events import wrap_event
+from scheduler.usecases.problems import post_not_found
+from scheduler.usecases.waker import Waker
+
+
+async def publish_post_now(
+    tx: Transaction, outbox: Outbox, waker: Waker, post_id: UUID, user_id: UUID, *, now: datetime, context: Context
+) -> Post:
+    """Set the time of a scheduled or retrying post to `now` and its deadline to 24 hours from then.
+
+    Raises Problem 404; 409 `account_not_active` while the account is paused or expired, `post_not_waiting` in every other state.
+    """
+    post = await lock_post(tx.connection, post_id, user_id)
+    if post is None:
+        raise post_not_found()
+    if post.state not in WAITING:
+        raise _not_waiting(post)
+    if post.held:
+        raise Problem(
+            409,
+            "account_not_active",
+            "The TikTok account is paused or must be connected again; the post goes on by itself when it is back.",
+            hint="Resume the account, or connect it again.",
+        )
+    columns = {"next_attempt_at": now, "publish_before": now + DEFAULT_DEADLINE}
+    changed = await change_post(tx.connection, post, columns)
+    event = PostUpdated(
+        post_id=changed.id,
+        account_id=changed.account_id,
+        status=changed.status,
+        attempt=changed.attempt,
+        scheduled_time=changed.scheduled_time,
+        changes={"next_attempt_at": [moment(post.next_attempt_at), moment(now)]},
+    )
+    await outbox.emit_all(tx, [wrap_event(outbox, changed, event, context)])
+    waker.wake_for(tx, changed)
+    return changed
+
+
+def _not_waiting(post: Post) -> Problem:
+    hints = {
+        "draft": "Give it a time first: PATCH with scheduled_time and draft: false.",
+        "failed": "Use POST /posts/{id}/retry.",
+        "unconfirmed": "Look at TikTok first, then confirm or retry it.",
+    }
+    return Problem(
+        409,
+        "post_not_waiting",
+        f"The post is {post.status}; only a waiting post can be published now.",
+        hint=hints.get(post.status),
+    )

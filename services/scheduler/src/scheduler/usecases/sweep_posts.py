@@ -1,0 +1,30 @@
+"""Ask about posts that have stayed in a moving state for too long."""
+
+from common.database.database import Transaction
+from common.messaging.outbox import Outbox
+from scheduler.storage.held import expire_held
+from scheduler.storage.sweep import SweepLimits, take_overdue
+from scheduler.usecases.post_due_event import DEADLINE_PASSED, due_envelope
+from scheduler.usecases.post_events import own_context, state_event, wrap_event
+
+
+async def sweep_posts(tx: Transaction, outbox: Outbox, limits: SweepLimits) -> int:
+    """Emit `PostDue` again, with the same attempt, for moving posts past their deadline; returns how many.
+
+    The publisher answers an attempt it knows with that job's latest event; without its answer nothing changes.
+    """
+    overdue = await take_overdue(tx.connection, limits)
+    await outbox.emit_all(tx, [due_envelope(outbox, post) for post in overdue])
+    return len(overdue)
+
+
+async def expire_held_posts(tx: Transaction, outbox: Outbox, *, limit: int) -> int:
+    """Fail held posts whose deadline has passed, so that none waits silently for an account that stays away."""
+    expired = await expire_held(tx.connection, DEADLINE_PASSED, limit=limit)
+    envelopes = []
+    for post in expired:
+        event = state_event(post)
+        if event is not None:
+            envelopes.append(wrap_event(outbox, post, event, own_context(post)))
+    await outbox.emit_all(tx, envelopes)
+    return len(expired)
