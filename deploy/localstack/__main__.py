@@ -92,8 +92,14 @@ def _reset(_options: argparse.Namespace) -> int:
 
 
 def _ps(_options: argparse.Namespace) -> int:
-    found = rows(Stack.saved(CHECKOUT))
-    _say(table(found) if found else "Cuepost is down; start it with: make up")
+    stack = Stack.saved(CHECKOUT)
+    found, orphans = rows(stack), stack.orphans()
+    if found:
+        _say(table(found))
+    elif orphans:
+        _say(f"The process manager is gone; still running without it: {', '.join(orphans)}. Heal with: make up")
+    else:
+        _say("Cuepost is down; start it with: make up")
     return 0
 
 

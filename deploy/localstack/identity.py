@@ -23,6 +23,8 @@ class Record:
     pid: int
     birth: str
     started_at: float
+    short_lives: int = 0
+    """How many lives before this one ended soon after their start, without a longer one in between."""
 
     def write(self, folder: Path) -> None:
         """Store the record as `<name>.json` in `folder`."""

@@ -18,8 +18,10 @@ from pathlib import Path
 from localstack.identity import Record, birth, end, read_record
 from localstack.paths import write_private
 
-MIN_LIFE = 1.0
-"""Seconds between two starts of a program that keeps ending; the first restart is immediate."""
+SHORT_LIFE = 5.0
+"""Seconds; a program that ends sooner is started again after a pause that grows. The first restart is immediate."""
+
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
 
 
 @dataclass(frozen=True)
@@ -52,18 +54,30 @@ def main(path: str) -> None:
     spec = read_spec(Path(path))
     records = Path(spec.records)
     previous = read_record(records, spec.name)
+    short_lives = 0
     if previous is not None and previous.pid != os.getpid():
         end([previous], signal.SIGKILL, 0)
-        time.sleep(max(0.0, min(MIN_LIFE, previous.started_at + MIN_LIFE - time.time())))
+        short_lives = short_lives_after(previous, time.time())
+        time.sleep(pause_after(short_lives))
     if spec.postmaster_pid is not None:
         drop_stale_postmaster_pid(Path(spec.postmaster_pid))
-    Record(spec.name, os.getpid(), birth(os.getpid()) or "", time.time()).write(records)
+    Record(spec.name, os.getpid(), birth(os.getpid()) or "", time.time(), short_lives).write(records)
     os.chdir(spec.cwd)
     if spec.uid is not None and spec.gid is not None:
         os.setgroups([])
         os.setgid(spec.gid)
         os.setuid(spec.uid)
     os.execve(spec.argv[0], spec.argv, spec.env)  # noqa: S606 - becoming the program is the point
+
+
+def short_lives_after(previous: Record, now: float) -> int:
+    """Return how many short lives in a row there were, counting the one that ended just now."""
+    return previous.short_lives + 1 if 0 <= now - previous.started_at < SHORT_LIFE else 0
+
+
+def pause_after(short_lives: int) -> float:
+    """Return the seconds to wait before the next start."""
+    return min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(short_lives - 2, 10)) if short_lives > 1 else 0.0
 
 
 def drop_stale_postmaster_pid(path: Path) -> None:

@@ -186,6 +186,10 @@ class Stack:
             for name in wanted.processes(service):
                 startup.start_and_wait(name)
 
+    def orphans(self) -> list[str]:
+        """Return the programs that still run although supervisord is gone; `up` ends and restarts them."""
+        return [record.name for record in read_records(self.paths.run) if record.group()]
+
     def states(self) -> dict[str, ProcessState]:
         """Return every program by name; empty when the stack is down."""
         return self.supervisor.states() if self.supervisor.alive() else {}
@@ -224,7 +228,11 @@ class Stack:
     def _locked(self) -> Iterator[None]:
         descriptor = os.open(self.paths.lock, os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._say("  waiting for another command on this stack to end")
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
             os.close(descriptor)

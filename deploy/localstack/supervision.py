@@ -1,5 +1,8 @@
 """The process manager: supervisor, with one program per process, steered over its private unix socket.
 
+Supervisor (not honcho, which neither restarts nor scales, nor circus, which needs a message bus of its own): it restarts
+what dies, adds and removes single programs while the others run, and is steered by plain calls.
+
 Every program is a group of its own, so that adding or removing a replica never touches another one. Programs start by
 our word only (`autostart=false`): the order is ours. Once started they are restarted whenever they end, without limit.
 """
@@ -16,7 +19,7 @@ import sys
 import time
 import xmlrpc.client
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -155,12 +158,18 @@ class Supervisor:
         }
 
     def start_program(self, name: str) -> None:
-        """Start a program; one that runs already is left alone."""
+        """Start a program; one that runs already is left alone. Its earlier failures are forgotten."""
+        self._forget_failures(name)
         try:
             self._rpc.startProcess(name, False)
         except xmlrpc.client.Fault as fault:
             if "ALREADY_STARTED" not in fault.faultString:
                 raise StackError(f"{name} could not be started: {fault.faultString}") from fault
+
+    def _forget_failures(self, name: str) -> None:
+        record = read_record(self._paths.run, name)
+        if record is not None and record.short_lives:
+            replace(record, short_lives=0).write(self._paths.run)
 
     def stop(self, names: Iterable[str]) -> None:
         """Stop programs together and wait until they have ended; those not running are fine."""

@@ -62,7 +62,7 @@ def _program_section(paths: Paths, spec: Spec) -> str:
         f'environment=LOCALSTACK_SPEC="{digest}"',
         "autostart=false",
         "autorestart=true",
-        # An end is never "too quick to try again"; the launcher keeps a second between two starts.
+        # An end is never "too quick to try again"; the launcher pauses between starts that keep failing.
         "startsecs=0",
         "startretries=1000000",
         f"stopsignal={STOP_SIGNALS.get(spec.name, signal.SIGTERM).name.removeprefix('SIG')}",
