@@ -14,6 +14,7 @@ from tiktok_simulator.state import Simulator
 
 _OAUTH_PREFIX = "/v2/oauth/"
 _FORM_LIMIT = 100_000
+_MIDDLE_BYTES = 1_000_000
 _PATHS = frozenset(API_PATHS)
 Continue = Callable[[Receive, Send], Awaitable[None]]
 
@@ -57,7 +58,7 @@ class FaultGate:
             await fault.wait()
         if fault.drop:
             if fault.delay_place == "body":
-                await _read_half(scope, receive)
+                await _read_to_middle(scope, receive)
                 await fault.wait()
             await abort(scope, receive)
             return
@@ -136,9 +137,18 @@ def _content_length(scope: Scope) -> int:
     return int(length) if length.isdigit() else 0
 
 
-async def _read_half(scope: Scope, receive: Receive) -> None:
-    half, seen = _content_length(scope) // 2, 0
-    while seen <= half:
+def _middle(scope: Scope) -> int:
+    """Return how much of the body counts as its middle: half of it, but not more than a megabyte.
+
+    What the peer sends beyond stays in the network's buffers; the less is read, the surer it is that the rest of a
+    large body has not left the peer.
+    """
+    return min(_content_length(scope) // 2, _MIDDLE_BYTES)
+
+
+async def _read_to_middle(scope: Scope, receive: Receive) -> None:
+    middle, seen = _middle(scope), 0
+    while seen <= middle:
         message = await receive()
         if message["type"] != "http.request" or not message.get("more_body", False):
             return
@@ -146,16 +156,16 @@ async def _read_half(scope: Scope, receive: Receive) -> None:
 
 
 def _slow(fault: Fault, scope: Scope, receive: Receive) -> Receive:
-    """Return a receive that waits once, when more than half of the body has been passed on."""
-    half, seen, waited = _content_length(scope) // 2, 0, False
+    """Return a receive that waits once, in the middle of the body."""
+    middle, seen, waited = _middle(scope), 0, False
 
     async def slow() -> Message:
         nonlocal seen, waited
-        if seen > half and not waited:
-            waited = True
-            await fault.wait()
         message = await receive()
         seen += len(message.get("body", b""))
+        if not waited and (seen > middle or not message.get("more_body", False)):
+            waited = True
+            await fault.wait()
         return message
 
     return slow

@@ -28,9 +28,9 @@ class Fault(BaseModel):
 
     ``code`` and ``status``: refuse, without effect. ``drop``: close the connection before any effect.
     ``lost_answer``: let it have its effect, then close the connection. ``delay`` in seconds, at the place
-    ``delay_at``: ``request`` (before anything), ``body`` (half of the body has been read), ``answer`` (after the
-    effect). It is ``body`` for uploads and ``answer`` for all else unless given. ``drop`` with ``delay_at: body``
-    cuts in the middle of the body.
+    ``delay_at``: ``request`` (before anything), ``body`` (when half of the body, at most 1 MB, has been read),
+    ``answer`` (after the effect). It is ``body`` for uploads and ``answer`` for all else unless given. ``drop`` with
+    ``delay_at: body`` cuts in the middle of the body.
     """
 
     model_config = ConfigDict(extra="forbid")

@@ -14,13 +14,13 @@ class Journal:
     """One SQLite file (or nothing but memory). A write is with the operating system when ``put`` returns.
 
     It survives a killed process; not necessarily a power cut. Writes take tens of microseconds and are made on the
-    event loop. Raises sqlite3.OperationalError when another process has the file.
+    event loop. Raises sqlite3.OperationalError when another process keeps the file longer than ``patience`` seconds.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path | None, patience: float = 5.0) -> None:
         if path is not None:
             path.parent.mkdir(parents=True, exist_ok=True)
-        self._database = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=5)
+        self._database = sqlite3.connect(path or ":memory:", isolation_level=None, timeout=patience)
         self._database.execute("PRAGMA locking_mode = EXCLUSIVE")
         self._database.execute("PRAGMA journal_mode = WAL")
         self._database.execute("PRAGMA synchronous = NORMAL")

@@ -1,6 +1,7 @@
 """uvicorn, set up so that connections can be broken on purpose."""
 
 import contextlib
+import socket
 from collections.abc import Iterator
 
 import uvicorn
@@ -11,6 +12,8 @@ from tiktok_simulator.settings import Settings
 
 _KEEP_ALIVE_SECONDS = 75
 _STOP_SECONDS = 3
+_BACKLOG = 2048
+_RECEIVE_BUFFER = 256 * 1024
 
 
 def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
@@ -28,6 +31,17 @@ def server_config(app: FastAPI, settings: Settings) -> uvicorn.Config:
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=_STOP_SECONDS,
     )
+
+
+def listen(settings: Settings) -> socket.socket:
+    """Return the listening socket; port 0 takes a free one.
+
+    Its receive buffer is kept small, so that a body that is not being read stops its sender soon.
+    """
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    listener = socket.create_server((settings.host, settings.port), family=family, backlog=_BACKLOG)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
+    return listener
 
 
 class EmbeddedServer(uvicorn.Server):

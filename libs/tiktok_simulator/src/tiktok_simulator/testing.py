@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fastapi import FastAPI
 
 from tiktok_simulator.app import create_app
-from tiktok_simulator.server import EmbeddedServer, server_config
+from tiktok_simulator.server import EmbeddedServer, listen, server_config
 from tiktok_simulator.settings import Settings
 from tiktok_simulator.state import Simulator
 
@@ -33,9 +33,9 @@ async def running_simulator(settings: Settings | None = None) -> AsyncIterator[R
     """
     chosen = settings if settings is not None else Settings(port=0)
     app = create_app(chosen)
-    listener = socket.create_server((chosen.host, chosen.port))
+    listener = listen(chosen)
     server = EmbeddedServer(server_config(app, chosen))
-    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    serving = asyncio.create_task(_serve(server, listener))
     try:
         await _started(server, serving)
         host, port = listener.getsockname()[:2]
@@ -46,9 +46,16 @@ async def running_simulator(settings: Settings | None = None) -> AsyncIterator[R
         listener.close()
 
 
+async def _serve(server: EmbeddedServer, listener: socket.socket) -> None:
+    try:
+        await server.serve(sockets=[listener])
+    except SystemExit as stop:
+        raise RuntimeError("the simulator did not start") from stop
+
+
 async def _started(server: EmbeddedServer, serving: asyncio.Task[None]) -> None:
     async with asyncio.timeout(_START_SECONDS):
         while not server.started:
             if serving.done():
-                raise RuntimeError("the simulator did not start")
+                serving.result()
             await asyncio.sleep(0.01)

@@ -1,0 +1,37 @@
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tiktok_simulator.driver import Driver
+from tiktok_simulator.sample_video import make_video
+from tiktok_simulator.settings import Settings
+from tiktok_simulator.testing import RunningSimulator, running_simulator
+
+
+@pytest.fixture(scope="session")
+async def shared() -> AsyncIterator[RunningSimulator]:
+    settings = Settings(port=0, processing_seconds=0.0, init_per_minute=1000)
+    async with running_simulator(settings) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(timeout=20) as client:
+        yield client
+
+
+@pytest.fixture
+async def driver(shared: RunningSimulator, http: httpx.AsyncClient) -> Driver:
+    """Return a driver of a simulator that has just been reset."""
+    await shared.state.reset()
+    return Driver(http, shared.base_url)
+
+
+@pytest.fixture(scope="session")
+def video(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Return a valid mp4 of a few kilobytes."""
+    path: Path = tmp_path_factory.mktemp("video") / "video.mp4"
+    return make_video(path, seconds=1).read_bytes()
