@@ -15,7 +15,15 @@ from localstack.paths import Paths
 REQUEST_SECONDS = 10
 EMAIL = "demo@example.com"
 KEY_NAME = "local stack"
-SCOPES: tuple[str, ...] = ()
+SCOPES = (
+    "posts:read",
+    "posts:write",
+    "media:write",
+    "accounts:read",
+    "accounts:write",
+    "analytics:read",
+    "audit:read",
+)
 
 
 def working_key(gateway: str, paths: Paths, password: str) -> str:
@@ -24,9 +32,7 @@ def working_key(gateway: str, paths: Paths, password: str) -> str:
     if stored and _call(gateway, "GET", "/api/v1/auth/me", token=stored)[0] == http.client.OK:
         return stored
     token = _access_token(gateway, password)
-    body: dict[str, Any] = {"name": KEY_NAME}
-    if SCOPES:
-        body["scopes"] = list(SCOPES)
+    body = {"name": KEY_NAME, "scopes": list(SCOPES)}
     status, answer = _call(gateway, "POST", "/api/v1/auth/api-keys", body, token)
     if status != http.client.CREATED:
         raise StackError(f"the API refused to make the demo key: {status} {answer}")
