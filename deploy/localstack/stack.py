@@ -182,9 +182,7 @@ class Stack:
             servers = [self.supervisor.known_spec(name) for name in SERVERS]
             self._ensure_supervisor([*servers, *specs])
             wanted.save(self.paths)
-            startup = self._startup()
-            for name in wanted.processes(service):
-                startup.start_and_wait(name)
+            self._startup().start_all(wanted.processes(service))
 
     def orphans(self) -> list[str]:
         """Return the programs that still run although supervisord is gone; `up` ends and restarts them."""

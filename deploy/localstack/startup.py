@@ -76,16 +76,20 @@ class Startup:
         ready = health_check(self._blueprint, name)
         wait_for(self._supervisor, name, ready, self._timeout, self._paths.log / f"{name}.log")
 
+    def start_all(self, names: Sequence[str]) -> None:
+        """Start programs side by side and wait until all of them are healthy."""
+        for name in names:
+            self._supervisor.start_program(name)
+        for name in names:
+            self.start_and_wait(name)
+
     def _service(self, service: str, steps: Steps) -> None:
         self._programs(self._blueprint.processes(service), service, "ready", steps)
 
     def _programs(self, names: Sequence[str], what: str, done: str, steps: Steps) -> None:
         title = f"{what} ({len(names)})" if len(names) > 1 else what
         with steps.step(title, done):
-            for name in names:
-                self._supervisor.start_program(name)
-            for name in names:
-                self.start_and_wait(name)
+            self.start_all(names)
 
     def _postgres(self, place: Place, steps: Steps) -> None:
         with steps.step("PostgreSQL", "accepts connections"):
