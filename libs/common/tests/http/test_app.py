@@ -17,6 +17,7 @@ from common.errors import FieldError, Problem, Transient
 from common.http.app import create_app
 from common.http.health import Check
 from common.http.request_id import request_id_of
+from common.telemetry.metrics import HTTP_SECONDS
 
 PROBLEM = "application/problem+json"
 
@@ -318,6 +319,7 @@ NESTED_TAGS = b'{"name": "x", "tags": ' + b'{"a":' * 63 + b"1" + b"}" * 63 + b"}
         (b'{"name": "x", "count": 123456789012345678901234567890}', 422, "invalid_request"),
         (b'{"name": "x", "count": ' + b"9" * 5000 + b"}", 422, "invalid_request"),
         (b'{"name": "x", "count": 1e400}', 422, "invalid_request"),
+        (b'{"name": "x", "tags": {"a": 1e400}}', 422, "invalid_request"),
         (b'{"name": "x", "tags": {"a": NaN}}', 422, "invalid_request"),
         (b'{"name": "x", "tags": {"a": -Infinity}}', 422, "invalid_request"),
         (b'{"name": "x", "tags": ' + b'{"a":' * 64 + b"1" + b"}" * 64 + b"}", 422, "invalid_request"),
@@ -343,6 +345,7 @@ async def test_bad_bodies(client: httpx.AsyncClient, body: bytes, status: int, c
         b'{"name": "NaN Infinity"}',
         b'{"name": "1234567890123456789"}',
         b'{"name": "x", "count": 9223372036854775807}',
+        b'{"name": "x", "tags": {"a": 1e200, "b": 12345678901234567890.5}}',
         NESTED_TAGS,
     ],
 )
@@ -416,6 +419,15 @@ async def test_an_answer_that_breaks_is_cut_not_completed() -> None:
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
             with pytest.raises(RuntimeError, match="in the middle"):
                 await client.get("/broken-stream")
+
+
+async def test_requests_are_measured_by_route(client: httpx.AsyncClient) -> None:
+    await client.get("/items/0190b8e5-0000-7000-8000-000000000001")
+    await client.request("CANARY", "/items")
+    labels = {tuple(sample.labels.values())[:3] for metric in HTTP_SECONDS.collect() for sample in metric.samples}
+    assert ("GET", "/items/{item_id}", "200") in labels
+    assert ("other", "/items", "405") in labels
+    assert not any("CANARY" in label for label in labels)
 
 
 async def test_docs_where_wanted() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from common.auth.keys import b64url_decode, b64url_encode
 from common.errors import Problem
 from common.http.app import create_app
-from common.http.paging import Page, decode_cursor, encode_cursor, page_cursor, page_limit, page_of
+from common.http.paging import CursorValue, Page, decode_cursor, encode_cursor, page_cursor, page_limit, page_of
 from common.ids import uuid7
 
 NOW = datetime(2026, 3, 1, 12, 30, 15, 123456, tzinfo=UTC)
@@ -24,7 +24,7 @@ def assert_invalid(text: str, types: list[Any], scope: str = "") -> None:
 
 
 def test_a_cursor_round_trips() -> None:
-    values = [NOW, uuid7(), 5, "é😀"]
+    values: list[CursorValue] = [NOW, uuid7(), 5, "é😀"]
     assert decode_cursor(encode_cursor(values, scope="posts"), [datetime, UUID, int, str], scope="posts") == values
 
 

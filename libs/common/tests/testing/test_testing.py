@@ -1,5 +1,8 @@
 import asyncio
+import sys
 from pathlib import Path
+from types import ModuleType
+from typing import cast
 
 import aio_pika
 import asyncpg
@@ -128,7 +131,7 @@ def test_without_docker_the_local_stack_starts_both_once(monkeypatch: pytest.Mon
     for name in ("TEST_POSTGRES_URL", "TEST_RABBITMQ_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(servers, "docker_answers", lambda: False)
-    monkeypatch.setattr(servers.importlib, "import_module", lambda name: Module)
+    monkeypatch.setitem(sys.modules, "localstack.servers", cast("ModuleType", Module))
     found = TestServers()
     assert (found.rabbitmq_url, found.postgres_url) == ("amqp://local", "postgresql://local")
     found.stop()

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import math
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -17,7 +18,7 @@ BODY_TIMEOUT_SECONDS = 30.0
 MAX_DEPTH = 64
 MAX_INTEGER = 2**63 - 1
 
-_LOOK_CLOSER = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])|NaN|Infinity|[0-9]{19}")
+_LOOK_CLOSER = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])|NaN|Infinity|[0-9]{19}|[0-9][eE]\+?[0-9]{3}")
 
 
 def _invalid(code: str, message: str, field: str = "body") -> Problem:
@@ -27,8 +28,8 @@ def _invalid(code: str, message: str, field: str = "body") -> Problem:
 def check_json(body: bytes) -> Problem | None:
     """Return the problem of a JSON body no handler should see, None when it is fine or not JSON at all.
 
-    Refused are NUL characters, lone surrogates, NaN and Infinity, integers beyond 64 bits and more than 64 levels. Malformed
-    JSON passes: the router tells about it.
+    Refused are NUL characters, lone surrogates, NaN and Infinity, integers beyond 64 bits, floats too large to be finite, and
+    more than 64 levels. Malformed JSON passes: the router tells about it.
     """
     if b"\x00" in body or not (body.isascii() or _is_utf8(body)):
         return _invalid("json_invalid", "The body must be JSON in UTF-8.")
@@ -89,6 +90,8 @@ def _check_scalar(value: Any) -> Problem | None:
             return _invalid("lone_surrogate", "Text must be valid Unicode.")
     elif isinstance(value, int) and not -MAX_INTEGER <= value <= MAX_INTEGER:
         return _invalid("integer_too_large", "Integers must fit into 64 bits.")
+    elif isinstance(value, float) and math.isinf(value):
+        return _invalid("number_too_large", "The number is too large.")
     return None
 
 

@@ -10,6 +10,8 @@ from common.http.request_id import RAW_HEADER, SCOPE_KEY, choose_request_id
 from common.telemetry.metrics import HTTP_SECONDS
 
 QUIET_PATHS = frozenset({"/healthz", "/readyz"})
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
+"""Methods that are labels of their own; a client must not be able to make new ones."""
 
 log = structlog.get_logger(__name__)
 
@@ -67,6 +69,7 @@ class RequestMiddleware:
     def _record(scope: Scope, status: int, seconds: float) -> None:
         path = scope["path"]
         route = getattr(scope.get("route"), "path", "none")
-        HTTP_SECONDS.labels(scope["method"], route, status).observe(seconds)
+        method = scope["method"] if scope["method"] in METHODS else "other"
+        HTTP_SECONDS.labels(method, route, status).observe(seconds)
         write = log.debug if path in QUIET_PATHS else log.info
         write("request", method=scope["method"], path=path, status=status, ms=round(seconds * 1000, 2))

@@ -3,16 +3,20 @@
 import asyncio
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar, overload
 
 T = TypeVar("T")
 
 
-async def eventually(
-    predicate: Callable[[], Awaitable[T]] | Callable[[], T],
-    timeout: float = 10.0,
-    interval: float = 0.02,
-) -> T:
+@overload
+async def eventually(predicate: Callable[[], Awaitable[T]], timeout: float = 10.0, interval: float = 0.02) -> T: ...
+
+
+@overload
+async def eventually(predicate: Callable[[], T], timeout: float = 10.0, interval: float = 0.02) -> T: ...
+
+
+async def eventually(predicate: Callable[[], Any], timeout: float = 10.0, interval: float = 0.02) -> Any:
     """Call `predicate` (plain or async) until it returns something true, and return that.
 
     An AssertionError inside it counts as not yet. After `timeout` seconds an AssertionError shows the last value or failure;
@@ -22,14 +26,14 @@ async def eventually(
     deadline = loop.time() + timeout
     while True:
         failure: AssertionError | None = None
-        value: object = None
+        value: Any = None
         try:
             result = predicate()
             value = await result if inspect.isawaitable(result) else result
         except AssertionError as error:
             failure = error
         if failure is None and value:
-            return value  # type: ignore[return-value]
+            return value
         if loop.time() >= deadline:
             seen = f"last failure: {failure}" if failure is not None else f"last value: {value!r}"
             raise AssertionError(f"not within {timeout:g} s; {seen}") from failure
