@@ -230,6 +230,15 @@ async def test_bad_key_sets_never_replace_good_ones(answer: httpx.Response) -> N
         assert source.healthy() is None
 
 
+async def test_a_closed_client_does_not_end_the_refresh() -> None:
+    client = internal_client()
+    await client.aclose()
+    source = RemoteKeys("http://127.0.0.1:9", client)
+    await source.start()
+    await eventually(lambda: "RuntimeError" in str(source.healthy()))
+    await source.stop()
+
+
 async def test_a_component_that_was_never_started_stops(client: httpx.AsyncClient) -> None:
     source = RemoteKeys("http://127.0.0.1:9", client)
     await source.stop()

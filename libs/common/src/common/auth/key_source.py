@@ -123,7 +123,7 @@ class RemoteKeys:
             async with asyncio.timeout(FETCH_TIMEOUT_SECONDS):
                 response = await self._client.get(self._url)
             keys = _keys_in(response)
-        except (httpx.HTTPError, TimeoutError, ValueError, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the keys at hand stay and the next fetch may succeed
             self._last_failure = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
             log.warning("jwks_fetch_failed", url=self._url, reason=self._last_failure)
             return
