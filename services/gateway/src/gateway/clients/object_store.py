@@ -37,7 +37,7 @@ class ObjectStore:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._backend: Backend = from_url(url)
         else:
-            self._backend = from_url(url, client_options={"timeout": "60s", "connect_timeout": "5s"})
+            self._backend = from_url(url, client_options={"timeout": "60s", "connect_timeout": "5s", "allow_http": True})
 
     async def write(self, key: str, blocks: AsyncIterator[bytes]) -> None:
         """Write an object from `blocks`; it appears whole or not at all.
