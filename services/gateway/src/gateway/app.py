@@ -13,6 +13,7 @@ from common.http.health import Check
 from common.messaging.command_client import CommandClient
 from common.settings import load
 from gateway.api.documents import install_openapi
+from gateway.api.drain import DrainRefusedBody
 from gateway.api.routes import accounts, audit, auth, jwks, media, operations, posts, tiktok
 from gateway.clients.accounts_client import AccountsClient
 from gateway.clients.object_store import ObjectStore
@@ -91,6 +92,8 @@ def build_app(settings: Settings) -> FastAPI:
         upload_max_bytes=settings.upload_max_bytes,
         upload_stall_seconds=settings.upload_stall_seconds,
     )
+    app.state.feed = feed
     app.add_middleware(RateLimitHeaders)
+    app.add_middleware(DrainRefusedBody)
     install_openapi(app, public_url=settings.public_url, models=[*auth.BODIES, *posts.BODIES])
     return app

@@ -1,11 +1,9 @@
-"""The body of an upload as it arrives: bounded in time and size, drained a little when it is refused."""
+"""The body of an upload as it arrives: bounded in time and size."""
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import suppress
 
 from fastapi import Request
-from starlette.requests import ClientDisconnect
 
 from common.errors import Problem
 from gateway.api.multipart import FilePart, MultipartFile, boundary_of
@@ -13,8 +11,6 @@ from gateway.usecases.store_upload import check_declared, too_large
 
 FORM_OVERHEAD_BYTES = 64 * 1024
 """What boundaries and part headers may add to the file."""
-DRAIN_BYTES = 8 * 1024 * 1024
-DRAIN_SECONDS = 2.0
 
 
 class IncomingFile:
@@ -40,16 +36,6 @@ class IncomingFile:
         part = await file.open()
         check_declared(part.content_type)
         return part, file.blocks()
-
-    async def drain(self) -> None:
-        """Read on for a moment after a refusal: a client that is still sending may not look for the answer otherwise."""
-        left = DRAIN_BYTES
-        with suppress(TimeoutError, ClientDisconnect, RuntimeError):
-            async with asyncio.timeout(DRAIN_SECONDS):
-                async for chunk in self._stream:
-                    left -= len(chunk)
-                    if left < 0:
-                        return
 
     async def _chunks(self) -> AsyncIterator[bytes]:
         while True:

@@ -32,6 +32,7 @@ READ_EVERY_LIVE_S = 15.0
 """While they do: a relay that cannot send must not hide a revocation for long."""
 RECONNECT_FIRST_S = 0.1
 RECONNECT_MAX_S = 1.0
+START_PATIENCE_S = 2.0
 _CLOSE_TIMEOUT_S = 2.0
 
 Reader = Callable[[], Awaitable[list[Revocation]]]
@@ -64,21 +65,21 @@ class RevocationFeed:
         self._name = f"gateway.revocations.{instance}"
         self._revoked = revoked
         self._read = read
+        self._connection: AbstractConnection | None = None
         self._connection_number = 0
-        self._connected = False
         self._live = False
         self._wake = asyncio.Event()
         self._first_read = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
-        """Start listening and reading in the background; waits up to 5 s for the first read."""
+        """Start listening and reading in the background; waits up to 2 s for the first read."""
         self._tasks = [
             asyncio.create_task(self._stay_connected(), name="revocations-listen"),
             asyncio.create_task(self._keep_reading(), name="revocations-read"),
         ]
         with suppress(TimeoutError):
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+            async with asyncio.timeout(START_PATIENCE_S):
                 await self._first_read.wait()
 
     async def stop(self) -> None:
@@ -113,11 +114,11 @@ class RevocationFeed:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 lost = await self._bind(connection)
             self._connection_number += 1
-            self._connected = True
+            self._connection = connection
             self._wake.set()
             await lost.wait()
         finally:
-            self._connected = False
+            self._connection = None
             self._set_live(False)
             self._wake.set()
             with suppress(Exception):
@@ -149,7 +150,7 @@ class RevocationFeed:
 
     async def _keep_reading(self) -> None:
         while True:
-            number = self._connection_number if self._connected else None
+            number = self._connection_number if self._connection is not None else None
             try:
                 self._revoked.add(await self._read())
             except Exception as error:  # noqa: BLE001 - supervised: logged, shown by healthy(), tried again
@@ -157,7 +158,7 @@ class RevocationFeed:
             else:
                 self._revoked.mark_read()
                 self._first_read.set()
-                if number is not None and number == self._connection_number and self._connected:
+                if number is not None and number == self._connection_number and self._connection is not None:
                     self._set_live(True)
             with suppress(TimeoutError):
                 async with asyncio.timeout(READ_EVERY_LIVE_S if self._live else READ_EVERY_S):

@@ -32,14 +32,14 @@ class RevokedSet:
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._forget_at: dict[UUID, datetime] = {}
+        self._forget_at: dict[str, datetime] = {}
         self._clock = clock
         self._live = False
         self._read_at: float | None = None
         self._listeners: list[Callable[[Revocation], None]] = []
         self._added = 0
 
-    def __contains__(self, revoked_id: object) -> bool:
+    def __contains__(self, revoked_id: str | None) -> bool:
         return revoked_id in self._forget_at
 
     def __len__(self) -> int:
@@ -59,7 +59,7 @@ class RevokedSet:
     def add(self, revocations: Iterable[Revocation]) -> None:
         """Remember revocations; the same one again is no error."""
         for revocation in revocations:
-            self._forget_at[revocation.id] = revocation.forget_at
+            self._forget_at[str(revocation.id)] = revocation.forget_at
             for listener in self._listeners:
                 listener(revocation)
             self._added += 1

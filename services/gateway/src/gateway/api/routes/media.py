@@ -63,9 +63,6 @@ async def upload(request: Request, caller: Writer) -> Response:
         )
     except ClientDisconnect:
         raise Problem(400, "upload_aborted", "The client went away before the body was complete.") from None
-    except Problem:
-        await incoming.drain()
-        raise
     return answered(request, answer)
 
 
