@@ -59,7 +59,7 @@ def wire(settings: Settings) -> FastAPI:
     inbox = Inbox(inbox_rows)
     clients = HttpClients(internal=internal_client(), tiktok=tiktok_http_client())
     heartbeat = Heartbeat(heartbeat_database, lease=timedelta(seconds=settings.lease_seconds))
-    send, follow = _runners(settings, _tools(settings, database, outbox, clients), heartbeat)
+    send, follow = lanes_of(settings, tools_of(settings, database, outbox, clients), heartbeat)
     batches = post_due_batches(database, inbox, outbox, replica=name, wake=send.wake)
     consumer = Consumer(
         settings.amqp_url,
@@ -87,7 +87,8 @@ def wire(settings: Settings) -> FastAPI:
     )
 
 
-def _tools(settings: Settings, database: Database, outbox: Outbox, clients: HttpClients) -> Tools:
+def tools_of(settings: Settings, database: Database, outbox: Outbox, clients: HttpClients) -> Tools:
+    """Return what job runs use."""
     signer = ServiceTokenSigner(settings.service, settings.service_private_key.get_secret_value())
     accounts = AccountsClient(ServiceClient(clients.internal, settings.accounts_url, audience="accounts", signer=signer))
     return Tools(
@@ -102,9 +103,11 @@ def _tools(settings: Settings, database: Database, outbox: Outbox, clients: Http
     )
 
 
-def _runners(settings: Settings, tools: Tools, heartbeat: Heartbeat) -> tuple[LaneRunner, LaneRunner]:
-    def lane(lane: Lane, places: int) -> LaneRunner:
+def lanes_of(settings: Settings, tools: Tools, heartbeat: Heartbeat) -> tuple[LaneRunner, LaneRunner]:
+    """Return the runners of jobs to send and of jobs to follow."""
+
+    def runner(lane: Lane, places: int) -> LaneRunner:
         lease = timedelta(seconds=settings.lease_seconds)
         return LaneRunner(tools, heartbeat, LaneOptions(lane, places, lease, settings.drain_seconds / 2))
 
-    return lane(Lane.SEND, settings.upload_concurrency), lane(Lane.FOLLOW, settings.max_jobs_in_flight)
+    return runner(Lane.SEND, settings.upload_concurrency), runner(Lane.FOLLOW, settings.max_jobs_in_flight)

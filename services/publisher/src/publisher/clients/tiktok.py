@@ -89,7 +89,7 @@ async def _repeating(
     async for attempt in AsyncRetrying(
         retry=retry_if_exception(may_repeat),
         stop=stop_after_attempt(TRIES),
-        wait=wait_exponential_jitter(initial=FIRST_WAIT_SECONDS, max=MAX_WAIT_SECONDS, jitter=FIRST_WAIT_SECONDS),
+        wait=wait_exponential_jitter(multiplier=FIRST_WAIT_SECONDS, max=MAX_WAIT_SECONDS, jitter=FIRST_WAIT_SECONDS),
         reraise=True,
     ):
         with attempt:

@@ -31,6 +31,7 @@ class Heartbeat:
         self._held: dict[Lease, Callable[[], None]] = {}
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._failure: str | None = None
 
     def hold(self, lease: Lease, on_lost: Callable[[], None]) -> None:
         """Renew this lease from now on; `on_lost` is called once when it is gone."""
@@ -58,7 +59,7 @@ class Heartbeat:
 
     def healthy(self) -> str | None:
         """Return None, or why leases are not renewed."""
-        return "not running" if self._task is None or self._task.done() else None
+        return "not running" if self._task is None or self._task.done() else self._failure
 
     async def beat(self) -> None:
         """Renew all leases once and revoke those that are lost."""
@@ -86,9 +87,9 @@ class Heartbeat:
         while not self._stopping.is_set():
             try:
                 await self.beat()
-            except Exception as error:
-                if not is_database_away(error):
-                    raise
-                _log.warning("leases_not_renewed", error=type(error).__name__)
+                self._failure = None
+            except Exception as error:  # noqa: BLE001 - told by healthy(); unrenewed leases end by themselves
+                self._failure = f"leases not renewed: {type(error).__name__}"
+                _log.warning("leases_not_renewed", exc_info=None if is_database_away(error) else error)
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), self._interval)

@@ -50,7 +50,7 @@ class JobRun:
         """
         async for attempt in AsyncRetrying(
             retry=retry_if_exception(is_database_away),
-            wait=wait_exponential_jitter(initial=0.05, max=1.0, jitter=0.05),
+            wait=wait_exponential_jitter(multiplier=0.05, max=1.0, jitter=0.05),
             stop=lambda _: not self.lease.valid,
             reraise=True,
         ):

@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, func, select, tuple_, update
+from sqlalchemy import BigInteger, Uuid, and_, cast, column, func, select, tuple_, update
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from publisher.domain.job import Lane, State
@@ -98,9 +99,14 @@ async def renew(connection: AsyncConnection, leases: Sequence[tuple[UUID, int, i
     """
     if not leases:
         return set()
-    held = func.unnest(
-        [job_id for job_id, _, _ in leases], [token for _, token, _ in leases], [sent for _, _, sent in leases]
-    ).table_valued("job_id", "token", "streamed", name="held")
+    unnested = func.unnest(
+        cast([job_id for job_id, _, _ in leases], ARRAY(Uuid)),
+        cast([token for _, token, _ in leases], ARRAY(BigInteger)),
+        cast([streamed for _, _, streamed in leases], ARRAY(BigInteger)),
+    )
+    held = unnested.table_valued(
+        column("job_id", Uuid), column("token", BigInteger), column("streamed", BigInteger)
+    ).render_derived(name="held")
     statement = (
         update(_jobs)
         .where(

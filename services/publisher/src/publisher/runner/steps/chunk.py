@@ -39,7 +39,7 @@ async def send_chunk(run: JobRun, chunk: ChunkRange) -> ChunkResult:
     repeating = AsyncRetrying(
         retry=retry_if_result(_is_unavailable) | retry_if_exception(_not_sent),
         stop=stop_after_attempt(TRIES),
-        wait=wait_exponential_jitter(initial=0.2, max=2.0, jitter=0.2),
+        wait=wait_exponential_jitter(multiplier=0.2, max=2.0, jitter=0.2),
         retry_error_callback=_last_answer,
     )
     result: ChunkResult = await repeating(_put, run, chunk)

@@ -1,0 +1,238 @@
+"""A world for the publisher: the real simulator, a small accounts service, a real database, files, and replicas at will."""
+
+import hashlib
+import json
+import os
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import httpx
+import pytest
+import pytest_asyncio
+from fastapi import FastAPI
+from fastapi.responses import JSONResponse
+from sqlalchemy import func, select
+
+from common.clock import utc_now
+from common.contracts.context import Context
+from common.contracts.envelope import Envelope
+from common.contracts.scheduler import MediaFile, PostContent, PostDue
+from common.database import Database
+from common.errors import Problem
+from common.http.problems import install_problem_handlers
+from common.ids import uuid7
+from common.messaging.outbox import Outbox
+from common.testing.eventually import eventually
+from common.testing.http_server import serving
+from common.testing.keys import ServiceKeys
+from publisher.app import lanes_of, tools_of
+from publisher.clients.http import HttpClients, tiktok_http_client
+from publisher.domain.job import State
+from publisher.loops.heartbeat import Heartbeat
+from publisher.loops.lane_runner import LaneRunner
+from publisher.runner.tools import Tools
+from publisher.settings import Settings
+from publisher.storage import jobs
+from publisher.storage.intake import Order
+from publisher.storage.job import Job
+from publisher.storage.tables import outbox as outbox_rows
+from publisher.usecases.accept_due import accept_due
+from tiktok_simulator.driver import Driver
+from tiktok_simulator.settings import Settings as SimulatorSettings
+from tiktok_simulator.testing import running_simulator
+
+
+@dataclass
+class FakeAccounts:
+    """Hands out the tokens the simulator gave; can be told to refuse."""
+
+    tokens: dict[UUID, dict[str, Any]] = field(default_factory=dict)
+    problem: Problem | None = None
+    status: str = "active"
+    refused: list[str] = field(default_factory=list)
+    renewed: dict[UUID, dict[str, Any]] = field(default_factory=dict)
+    asked: int = 0
+
+    def app(self) -> FastAPI:
+        app = FastAPI()
+        install_problem_handlers(app)
+
+        @app.post("/internal/accounts/{account_id}/access-token")
+        async def access_token(account_id: UUID, body: dict[str, Any]) -> JSONResponse:
+            self.asked += 1
+            if self.problem is not None:
+                raise self.problem
+            if body.get("force_refresh"):
+                self.refused.append(body["force_refresh"])
+                self.tokens |= self.renewed
+            token = self.tokens[account_id]
+            expires_at = (utc_now() + timedelta(hours=1)).isoformat()
+            return JSONResponse({**token, "expires_at": expires_at, "scopes": [], "status": self.status})
+
+        return app
+
+
+@dataclass
+class Replica:
+    """A publisher without its broker: lanes, heartbeat, and the tools they use."""
+
+    tools: Tools
+    heartbeat: Heartbeat
+    lanes: tuple[LaneRunner, ...]
+
+
+class World:
+    """Everything a job needs, and what the tests look at."""
+
+    def __init__(
+        self, driver: Driver, simulator: Any, accounts: FakeAccounts, accounts_url: str, database: Database, url: str,
+        folder: Path, keys: ServiceKeys, amqp_url: str,
+    ) -> None:  # fmt: skip
+        self.driver = driver
+        self.simulator = simulator
+        self.accounts = accounts
+        self.accounts_url = accounts_url
+        self.database = database
+        self.database_url = url
+        self.folder = folder
+        self.keys = keys
+        self.amqp_url = amqp_url
+        self.outbox = Outbox(outbox_rows, service="publisher", wake=lambda: None)
+
+    async def account(self, username: str = "demo_public") -> UUID:
+        account_id = uuid7()
+        tokens = await self.driver.connect(username)
+        self.accounts.tokens[account_id] = {
+            "access_token": tokens["access_token"], "open_id": tokens["open_id"], "username": username,
+        }  # fmt: skip
+        return account_id
+
+    def media(self, size: int = 1_000_000) -> MediaFile:
+        media_id = uuid7()
+        data = random.Random(str(media_id)).randbytes(size)
+        (self.folder / f"{media_id}.mp4").write_bytes(data)
+        return MediaFile(
+            media_id=media_id, storage_key=f"{media_id}.mp4", content_type="video/mp4", size_bytes=size,
+            sha256=hashlib.sha256(data).hexdigest(), duration_ms=10_000,
+        )  # fmt: skip
+
+    def post(self, account_id: UUID, media: MediaFile | None, **changes: Any) -> PostDue:
+        now = datetime.now(UTC)
+        content = {"title": f"a title {uuid7()}", "privacy_level": "PUBLIC_TO_EVERYONE"} | changes.pop("content", {})
+        fields: dict[str, Any] = {
+            "post_id": uuid7(), "account_id": account_id, "status": "due", "attempt": 1, "user_id": uuid7(), "due_at": now,
+            "publish_before": now + timedelta(hours=24), "mode": "direct", "transfer": "upload", "media": media,
+        }  # fmt: skip
+        return PostDue(**(fields | changes), content=PostContent(**content))
+
+    def settings(self, **changes: Any) -> Settings:
+        fields: dict[str, Any] = {
+            "amqp_url": self.amqp_url, "database_url": self.database_url, "accounts_url": self.accounts_url,
+            "tiktok_api_url": self.driver.base_url, "storage_url": f"file://{self.folder}", "service_instance": "publisher-1",
+            "service_private_key": self.keys.private_text("publisher"), "service_public_keys": self.keys.public_texts(),
+            "lease_seconds": 2.0, "upload_settle_seconds": 0.2, "drain_seconds": 1.0, "http_port": 0,
+        }  # fmt: skip
+        return Settings(**(fields | changes))
+
+    def environment(self, **changes: Any) -> dict[str, str]:
+        settings = self.settings(**changes).model_dump()
+        plain = {
+            name.upper(): json.dumps(value) if isinstance(value, dict) else _plain(value) for name, value in settings.items()
+        }
+        return {"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1"} | plain
+
+    async def accept(self, *posts: PostDue) -> int:
+        async with self.database.transaction() as tx:
+            orders = [Order(post, Context(user_id=post.user_id, correlation_id="corr")) for post in posts]
+            return await accept_due(tx, orders, outbox=self.outbox, replica="test", wake=lambda: None)
+
+    @asynccontextmanager
+    async def replica(self, **changes: Any) -> AsyncIterator[Replica]:
+        settings = self.settings(**changes)
+        clients = HttpClients(internal=httpx.AsyncClient(), tiktok=tiktok_http_client())
+        tools = tools_of(settings, self.database, self.outbox, clients)
+        heartbeat = Heartbeat(self.database, lease=timedelta(seconds=settings.lease_seconds))
+        lanes = lanes_of(settings, tools, heartbeat)
+        for part in (heartbeat, *lanes):
+            await part.start()
+        try:
+            yield Replica(tools, heartbeat, lanes)
+        finally:
+            for lane in lanes:
+                await lane.stop()
+            await heartbeat.stop()
+            await clients.stop()
+
+    async def job(self, post: PostDue) -> Job:
+        async with self.database.read() as connection:
+            job = await jobs.latest_of_post(connection, post.post_id)
+        assert job is not None
+        return job
+
+    async def state(self, post: PostDue, *wanted: State, timeout: float = 20.0) -> Job:
+        async def reached() -> Job | None:
+            job = await self.job(post)
+            return job if job.checkpoint.state in wanted else None
+
+        job = await eventually(reached, timeout)
+        assert job is not None
+        return job
+
+    async def events(self, post: PostDue) -> list[Envelope]:
+        async with self.database.read() as connection:
+            rows = await connection.execute(select(outbox_rows.c.body).order_by(outbox_rows.c.id))
+        envelopes = [Envelope.model_validate_json(row.body) for row in rows]
+        return [envelope for envelope in envelopes if envelope.subject == str(post.post_id)]
+
+    async def told(self, post: PostDue) -> list[str]:
+        return [envelope.key.removeprefix("publisher.publish.").removesuffix(".v1") for envelope in await self.events(post)]
+
+    async def event(self, post: PostDue, name: str) -> dict[str, Any]:
+        (found,) = [event for event in await self.events(post) if event.key == f"publisher.publish.{name}.v1"]
+        return found.data
+
+    async def database_now(self) -> datetime:
+        async with self.database.read() as connection:
+            return await connection.scalar(select(func.clock_timestamp()))
+
+    async def publications(self, post: PostDue) -> list[dict[str, Any]]:
+        items = await self.driver.ledger(title=post.content.title)
+        return [item for item in items if item["sha256"] is not None]
+
+    async def inits(self, post: PostDue) -> list[dict[str, Any]]:
+        return await self.driver.ledger(title=post.content.title)
+
+
+def _plain(value: Any) -> str:
+    return str(value.get_secret_value()) if hasattr(value, "get_secret_value") else str(value)
+
+
+@pytest.fixture
+def simulator_changes() -> dict[str, Any]:
+    """Return settings of the simulator; `@pytest.mark.parametrize("simulator_changes", [{...}])` gives others."""
+    return {}
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def world(
+    clean_database: Callable[[str], Awaitable[str]],
+    tmp_path: Path,
+    service_keys: ServiceKeys,
+    simulator_changes: dict[str, Any],
+) -> AsyncIterator[World]:
+    """Give a world."""
+    amqp = os.environ.get("TEST_RABBITMQ_URL", "amqp://unused")
+    url = await clean_database("publisher")
+    accounts = FakeAccounts()
+    database = Database(url, application_name="publisher-test", pool_size=10)
+    settings = SimulatorSettings(**({"port": 0, "processing_seconds": 0.1, "check_media": False} | simulator_changes))
+    async with running_simulator(settings) as simulator, httpx.AsyncClient() as http, serving(accounts.app()) as accounts_url:
+        driver = Driver(http, simulator.base_url)
+        yield World(driver, simulator, accounts, accounts_url, database, url, tmp_path, service_keys, amqp)
+    await database.stop()

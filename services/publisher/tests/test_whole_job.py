@@ -1,0 +1,204 @@
+"""A whole job against the real simulator: what is told, what the ledger has, and how faults are survived."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from publisher.domain.job import State, Step
+
+INIT = "/v2/post/publish/video/init/"
+STATUS = "/v2/post/publish/status/fetch/"
+CREATOR_INFO = "/v2/post/publish/creator_info/query/"
+
+
+async def test_a_post_goes_out_once_and_is_told(world: Any) -> None:
+    account = await world.account()
+    post = world.post(account, world.media())
+    async with world.replica():
+        await world.accept(post)
+        await world.state(post, State.SUCCEEDED)
+    (item,) = await world.publications(post)
+    assert item["sha256"] == post.media.sha256
+    assert await world.told(post) == ["started", "submitted", "succeeded"]
+    events = await world.events(post)
+    assert [event.sequence_number for event in events] == sorted(event.sequence_number for event in events)
+    assert all(event.correlationid == "corr" and event.userid == post.user_id for event in events)
+    started = await world.event(post, "started")
+    assert 0 <= started["lateness_ms"] < 2_000
+    succeeded = await world.event(post, "succeeded")
+    assert succeeded["outcome"] == "published"
+    assert succeeded["video_url"] == f"https://www.tiktok.com/@demo_public/video/{succeeded['tiktok_video_id']}"
+
+
+@pytest.mark.parametrize("size", [66_000_001, 153_000_007])
+async def test_many_chunks_arrive_whole(world: Any, size: int) -> None:
+    account = await world.account()
+    post = world.post(account, world.media(size))
+    async with world.replica():
+        await world.accept(post)
+        await world.state(post, State.SUCCEEDED)
+    (item,) = await world.publications(post)
+    assert (item["sha256"], item["bytes"]) == (post.media.sha256, size)
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "fault"),
+    [
+        (INIT, {"lost_answer": True}),
+        (INIT, {"drop": True}),
+        (INIT, {"status": 500}),
+        (INIT, {"delay": 0.5}),
+        (INIT, {"status": 401, "code": "access_token_invalid"}),
+        (CREATOR_INFO, {"status": 500, "times": 2}),
+        (CREATOR_INFO, {"lost_answer": True}),
+        ("upload", {"lost_answer": True}),
+        ("upload", {"lost_answer": True, "skip": 6}),
+        ("upload", {"drop": True, "skip": 3}),
+        ("upload", {"status": 503, "times": 2, "skip": 2}),
+        ("upload", {"status": 416, "skip": 2}),
+        ("upload", {"lost_answer": True, "times": 7}),
+        (STATUS, {"status": 500, "times": 2}),
+        (STATUS, {"lost_answer": True}),
+    ],
+)
+async def test_a_fault_changes_nothing_but_the_time(world: Any, endpoint: str, fault: dict[str, Any]) -> None:
+    account = await world.account()
+    world.accounts.renewed = world.accounts.tokens
+    post = world.post(account, world.media(71_000_000))
+    await world.driver.fault(endpoint, **fault)
+    async with world.replica():
+        await world.accept(post)
+        await world.state(post, State.SUCCEEDED)
+    (item,) = await world.publications(post)
+    assert item["sha256"] == post.media.sha256
+    assert not await world.driver.faults()
+    assert (await world.told(post))[-1] == "succeeded"
+
+
+async def test_a_failed_status_is_proof_and_says_why(world: Any) -> None:
+    account = await world.account()
+    post = world.post(account, world.media())
+    await world.driver.fault("processing", fail_reason="frame_rate_check_failed")
+    async with world.replica():
+        await world.accept(post)
+        await world.state(post, State.FAILED)
+    failed = await world.event(post, "failed")
+    assert failed["code"] == "tiktok_frame_rate_check_failed"
+    assert failed["retryable"] is False
+    assert failed["hint"]
+
+
+async def test_a_refused_init_names_the_code(world: Any) -> None:
+    account = await world.account()
+    post = world.post(account, world.media())
+    await world.driver.fault(INIT, status=403, code="spam_risk_user_banned_from_posting")
+    async with world.replica():
+        await world.accept(post)
+        await world.state(post, State.FAILED)
+    failed = await world.event(post, "failed")
+    assert failed["code"] == "tiktok_spam_risk_user_banned_from_posting"
+    assert not await world.publications(post)
+
+
+async def test_a_daily_cap_defers_and_costs_no_attempt(world: Any) -> None:
+    account = await world.account()
+    post = world.post(account, world.media())
+    await world.driver.fault(INIT, status=403, code="spam_risk_too_many_posts")
+    async with world.replica():
+        await world.accept(post)
+        await _told(world, post, "deferred")
+    deferred = await world.event(post, "deferred")
+    assert deferred["code"] == "tiktok_spam_risk_too_many_posts"
+    job = await world.job(post)
+    assert job.checkpoint.state is State.RUNNING
+    assert job.run_at - job.updated_at > timedelta(minutes=50)
+
+
+async def test_privacy_that_is_not_offered_fails_before_init(world: Any) -> None:
+    account = await world.account("demo_private")
+    post = world.post(account, world.media())
+    async with world.replica():
+        await world.accept(post)
+        await world.state(post, State.FAILED)
+    assert (await world.event(post, "failed"))["code"] == "tiktok_privacy_level_option_mismatch"
+    assert not await world.inits(post)
+
+
+async def test_sandbox_mode_posts_privately(world: Any) -> None:
+    account = await world.account()
+    post = world.post(account, world.media())
+    async with world.replica(tiktok_sandbox_mode=True):
+        await world.accept(post)
+        await world.state(post, State.SUCCEEDED)
+    (item,) = await world.publications(post)
+    assert item["privacy_level"] == "SELF_ONLY"
+
+
+async def test_past_its_deadline_nothing_starts(world: Any) -> None:
+    account = await world.account()
+    due_at = (await world.database_now()) - timedelta(hours=2)
+    post = world.post(account, world.media(), due_at=due_at, publish_before=due_at + timedelta(hours=1))
+    async with world.replica():
+        await world.accept(post)
+        await world.state(post, State.FAILED)
+    failed = await world.event(post, "failed")
+    assert (failed["code"], failed["retryable"]) == ("deadline_passed", False)
+    assert not await world.inits(post)
+
+
+async def test_a_missing_file_fails_before_init(world: Any) -> None:
+    account = await world.account()
+    media = world.media()
+    (world.folder / media.storage_key).unlink()
+    post = world.post(account, media)
+    async with world.replica():
+        await world.accept(post)
+        await world.state(post, State.FAILED)
+    assert (await world.event(post, "failed"))["code"] == "media_missing"
+    assert not await world.inits(post)
+
+
+@pytest.mark.parametrize("simulator_changes", [{"upload_url_seconds": 0.2}])
+async def test_an_ended_upload_address_is_proof(world: Any) -> None:
+    account = await world.account()
+    post = world.post(account, world.media(71_000_000))
+    await world.driver.fault("upload", skip=1, delay=0.5)
+    async with world.replica():
+        await world.accept(post)
+        await world.state(post, State.FAILED)
+    failed = await world.event(post, "failed")
+    assert (failed["code"], failed["retryable"]) == ("upload_expired", True)
+    assert not await world.publications(post)
+
+
+async def test_a_video_id_that_comes_late_is_told(world: Any) -> None:
+    account = await world.account()
+    post = world.post(account, world.media())
+    await world.driver.fault("processing", hide_post_id=True)
+    async with world.replica():
+        await world.accept(post)
+        await world.state(post, State.SUCCEEDED)
+        assert (await world.event(post, "succeeded"))["tiktok_video_id"] is None
+        job = await world.job(post)
+        assert job.run_at is not None
+        assert job.checkpoint.step is Step.UPLOADED or job.checkpoint.step is Step.POLLING
+
+
+async def test_without_an_end_it_is_unconfirmed(world: Any) -> None:
+    account = await world.account()
+    post = world.post(account, world.media())
+    await world.driver.fault("processing", stuck=True)
+    async with world.replica(unconfirmed_after_seconds=1.5):
+        await world.accept(post)
+        await world.state(post, State.UNCONFIRMED)
+    assert (await world.event(post, "unconfirmed"))["code"] == "status_never_ended"
+
+
+async def _told(world: Any, post: Any, name: str) -> None:
+    from common.testing.eventually import eventually
+
+    async def told() -> bool:
+        return name in await world.told(post)
+
+    await eventually(told, 20)
