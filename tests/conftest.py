@@ -41,7 +41,6 @@ def stack() -> Iterator[Stack]:
 def operator(stack: Stack) -> Iterator[Operator]:
     """Whoever runs and watches the system; after each test everything runs again and no fault is left."""
     operator = Operator(stack)
-    operator.restore()
     yield operator
     operator.restore()
     operator.close()

@@ -11,11 +11,11 @@ import aio_pika
 import asyncpg
 import httpx
 import orjson
-from dotenv import dotenv_values
 
 from common.ids import uuid7
 from demo.api import Creator, Cuepost
 from localstack.rabbitmq import broker_url
+from localstack.service_environment import public_url
 from localstack.stack import Stack
 from system.events import EventRecorder
 from system.waiting import wait_for
@@ -28,12 +28,12 @@ class Operator:
 
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
-        values = dotenv_values(stack.paths.local / "stack.env")
-        self.urls = {name: value or "" for name, value in values.items()}
-        self.user = Cuepost(self.urls["GATEWAY_URL"], self.urls["SIMULATOR_URL"])
+        simulator = f"http://127.0.0.1:{stack.ports.simulator}"
+        self.user = Cuepost(public_url(stack.blueprint), simulator)
+        self._simulator = httpx.Client(base_url=simulator, timeout=10, trust_env=False)
+        self.restore()
         self.user.register()
-        self.events = EventRecorder(self.urls["AMQP_URL"]).start()
-        self._simulator = httpx.Client(base_url=self.urls["SIMULATOR_URL"], timeout=10, trust_env=False)
+        self.events = EventRecorder(broker_url(stack.secrets, stack.ports, "audit")).start()
 
     def close(self) -> None:
         """Stop watching."""
@@ -42,8 +42,8 @@ class Operator:
 
     def restore(self) -> None:
         """Make everything run and healthy again, without faults."""
-        self._simulator.delete("/_simulator/faults")
         self.stack.up()
+        self._simulator.delete("/_simulator/faults").raise_for_status()
 
     def account(self) -> tuple[str, Creator]:
         """Connect a fresh creator and return (account id, creator)."""
