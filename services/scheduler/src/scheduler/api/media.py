@@ -25,10 +25,10 @@ def media_router(database: Database) -> APIRouter:
     @router.get("")
     async def get_list(
         user: Reader,
-        limit: Annotated[int, page_limit(50, 100)] = 50,
-        cursor: Annotated[str | None, page_cursor()] = None,
+        limit: int = page_limit(50, 100),
+        cursor: str | None = page_cursor(),
     ) -> Response:
-        """A page of the caller's files, newest first."""
+        """Give a page of the caller's files, newest first."""
         scope = f"media:{user.user_id}"
         before = None if cursor is None else decode_cursor(cursor, [UUID], scope=scope)[0]
         async with database.read() as connection:
@@ -38,7 +38,7 @@ def media_router(database: Database) -> APIRouter:
 
     @router.get("/{media_id}")
     async def get_one(media_id: UUID, user: Reader) -> Response:
-        """One file."""
+        """Give one file."""
         async with database.read() as connection:
             media = await get_media(connection, media_id, user.user_id)
         if media is None:

@@ -18,7 +18,7 @@ def operations_router(database: Database) -> APIRouter:
 
     @router.get("/{command_id}")
     async def get_operation(command_id: UUID, user: CurrentUser) -> Response:
-        """The reply `{status, body, headers}`; 404 `operation_pending` while there is none (or it is another user's)."""
+        """Give the reply `{status, body, headers}`; 404 `operation_pending` while there is none (or it is another user's)."""
         async with database.read() as connection:
             reply = await stored_reply(connection, inbox, command_id, user.user_id)
         if reply is None:

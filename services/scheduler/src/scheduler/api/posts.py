@@ -35,14 +35,14 @@ def posts_router(database: Database, publisher: PublisherClient, timeline: Timel
     @router.get("")
     async def get_posts(
         user: Reader,
-        limit: Annotated[int, page_limit(50, 100)] = 50,
-        cursor: Annotated[str | None, page_cursor()] = None,
+        limit: int = page_limit(50, 100),
+        cursor: str | None = page_cursor(),
         status: PostState | None = None,
         account_id: UUID | None = None,
         since: Annotated[AwareDatetime | None, Query(alias="from")] = None,
         until: Annotated[AwareDatetime | None, Query(alias="to")] = None,
     ) -> Response:
-        """A page of the caller's posts, newest first; `from` and `to` bound the scheduled time."""
+        """Give a page of the caller's posts, newest first; `from` and `to` bound the scheduled time."""
         chosen = PostFilter(None if status is None else status.value, account_id, since, until)
         scope = _scope(user, chosen)
         before = None if cursor is None else decode_cursor(cursor, [UUID], scope=scope)[0]
@@ -53,20 +53,20 @@ def posts_router(database: Database, publisher: PublisherClient, timeline: Timel
 
     @router.get("/{post_id}")
     async def get_one(post_id: UUID, user: Reader) -> Response:
-        """One post; `ETag` is its version."""
+        """Give one post; `ETag` is its version."""
         post = await _load(database, post_id, user)
         return json_response(post_json(post), headers={"ETag": etag(post)})
 
     @router.get("/{post_id}/status")
     async def get_status(post_id: UUID, user: Reader) -> Response:
-        """Where the post is right now."""
+        """Tell where the post is right now."""
         post = await _load(database, post_id, user)
         progress = await publisher.progress(post.id) if post.state in MOVING else None
         return json_response(post_status(post, progress))
 
     @router.get("/{post_id}/detail")
     async def get_detail(post_id: UUID, user: Reader) -> Response:
-        """The post with its plan, its timeline and its media."""
+        """Give the post with its plan, its timeline and its media."""
         post = await _load(database, post_id, user)
         items, attached = await asyncio.gather(timeline.of_post(post.id, user.user_id), _attached(database, post))
         body = {

@@ -36,9 +36,9 @@ class AccountsClient:
     def __init__(self, client: ServiceClient) -> None:
         self._client = client
 
-    async def accounts_of(self, user_id: UUID) -> Sequence[AccountCopy]:
-        """Return the connected accounts of a user; raises AccountsAway."""
-        body = await self._get(f"/internal/users/{user_id}/accounts")
+    async def active_accounts(self, user_id: UUID) -> Sequence[AccountCopy]:
+        """Return the active accounts of a user, at most 50; raises AccountsAway."""
+        body = await self._get(f"/internal/users/{user_id}/accounts", {"status": "active"})
         try:
             found = _Accounts.model_validate(body)
         except ValidationError as error:
@@ -55,9 +55,9 @@ class AccountsClient:
         except ValidationError as error:
             raise AccountsAway("the account cannot be understood") from error
 
-    async def _get(self, path: str) -> object:
+    async def _get(self, path: str, params: dict[str, str] | None = None) -> object:
         try:
-            return await self._client.get(path, timeout=PATIENCE_S)
+            return await self._client.get(path, params=params, timeout=PATIENCE_S)
         except Problem as problem:
             if problem.status == 404:
                 return None

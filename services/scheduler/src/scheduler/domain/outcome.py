@@ -98,7 +98,7 @@ def _details(state: PostState, report: Report, patience: Patience, now: datetime
 
 
 def _failed(post: Post, report: Report, failure: Failure, *, policy: RetryPolicy, now: datetime, jitter: float) -> Change:
-    """A proof of failure: another attempt by the retry rules, or the end."""
+    """Answer a proof of failure: another attempt by the retry rules, or the end."""
     decision = decide_retry(
         policy,
         failure,

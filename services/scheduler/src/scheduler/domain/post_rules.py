@@ -20,8 +20,7 @@ def check_post(post: PostInput, *, allowed_hosts: AbstractSet[str] = frozenset()
     Drafts may lack time, source and privacy; what they have is checked all the same. Nothing here depends on another
     object (account, media): those checks are the use case's.
     """
-    findings = [*_text(post), *_privacy(post), *_source(post, allowed_hosts), *_transfer(post), *_times(post)]
-    return findings
+    return [*_text(post), *_privacy(post), *_source(post, allowed_hosts), *_transfer(post), *_times(post)]
 
 
 def check_media_options(*, cover_timestamp_ms: int | None, duration_ms: int | None) -> list[Finding]:

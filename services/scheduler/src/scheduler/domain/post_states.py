@@ -68,8 +68,10 @@ EVIDENCE = frozenset({Kind.DELIVERED, Kind.PUBLISHED})
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where a post stands: its state, the number of its current attempt (0 before the first) and the highest sequence
-    number seen from the publisher for that attempt.
+    """Where a post stands.
+
+    `attempt` is the number of its current attempt (0 before the first), `sequence` the highest one seen from the publisher for
+    that attempt.
     """
 
     state: PostState

@@ -8,8 +8,10 @@ DEFAULT_DELAYS = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60))
 
 @dataclass(frozen=True, slots=True)
 class RetryPolicy:
-    """Waits before the 2nd, 3rd, ... attempt (the last one repeats), attempts in all, and the share of the wait that
-    jitter may add.
+    """How failures are followed up.
+
+    `delays` are the waits before the 2nd, 3rd, ... attempt (the last one repeats), `max_attempts` counts all attempts since a
+    person started the post, `jitter` is the share of the wait that chance may add.
     """
 
     delays: tuple[timedelta, ...] = DEFAULT_DELAYS

@@ -76,8 +76,9 @@ class DeadlineText:
 
 @dataclass(frozen=True, slots=True)
 class DuePost:
-    """A claimed post: `status` is `due`, or `failed` when its deadline has passed; `file_id` and what follows describe its
-    media file, if it has one.
+    """A claimed post: `status` is `due`, or `failed` when its deadline has passed.
+
+    `file_id` and what follows describe its media file and are None together when it has none.
     """
 
     id: UUID
@@ -105,10 +106,10 @@ class DuePost:
     photo_urls: list[str]
     correlation_id: str | None
     file_id: UUID | None
-    storage_key: str | None
-    content_type: str | None
-    size_bytes: int | None
-    sha256: str | None
+    storage_key: Any
+    content_type: Any
+    size_bytes: Any
+    sha256: Any
     duration_ms: int | None
 
 

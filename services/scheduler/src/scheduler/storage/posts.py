@@ -66,8 +66,9 @@ async def serialise_duplicates(connection: AsyncConnection, account_id: UUID, sh
 
 
 async def find_duplicate(connection: AsyncConnection, account_id: UUID, sha256: str) -> UUID | None:
-    """Return a post of the last 24 hours with the same video for the same account; drafts, cancelled and failed ones do
-    not count.
+    """Return a post of the last 24 hours with the same video for the same account.
+
+    Drafts, cancelled and failed ones do not count.
     """
     statement = (
         select(posts.c.id)

@@ -39,7 +39,7 @@ async def _ask_for(database: Database, accounts: AccountsClient, user_id: UUID, 
 
 async def _only_active(database: Database, accounts: AccountsClient, user_id: UUID) -> AccountCopy:
     try:
-        active = [account for account in await accounts.accounts_of(user_id) if account.status == "active"]
+        active = await accounts.active_accounts(user_id)
     except AccountsAway:
         raise accounts_unavailable() from None
     if len(active) != 1:

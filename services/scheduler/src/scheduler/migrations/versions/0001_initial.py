@@ -15,27 +15,27 @@ UNFINISHED = "status IN ('draft', 'scheduled', 'retry_scheduled', 'due', 'publis
 QUEUE_LIKE = {"fillfactor": "80", "autovacuum_vacuum_scale_factor": "0.02", "autovacuum_analyze_scale_factor": "0.02"}
 
 
-def moment(name: str) -> sa.Column:
+def moment(name: str) -> sa.Column[object]:
     return sa.Column(name, sa.DateTime(timezone=True))
 
 
-def now(name: str) -> sa.Column:
+def now(name: str) -> sa.Column[object]:
     return sa.Column(name, sa.DateTime(timezone=True), nullable=False, server_default=sa.func.now())
 
 
-def flag(name: str) -> sa.Column:
+def flag(name: str) -> sa.Column[object]:
     return sa.Column(name, sa.Boolean, nullable=False, server_default=sa.text("false"))
 
 
-def number(name: str, default: str) -> sa.Column:
+def number(name: str, default: str) -> sa.Column[object]:
     return sa.Column(name, sa.Integer, nullable=False, server_default=default)
 
 
-def string(name: str, default: str) -> sa.Column:
+def string(name: str, default: str) -> sa.Column[object]:
     return sa.Column(name, sa.Text, nullable=False, server_default=default)
 
 
-def array(name: str) -> sa.Column:
+def array(name: str) -> sa.Column[object]:
     return sa.Column(name, JSONB, nullable=False, server_default="[]")
 
 

@@ -1,0 +1,140 @@
+"""Fixtures of the scheduler's tests: a migrated database, an outbox, posts on demand."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+import pytest_asyncio
+from sqlalchemy import func, select, text
+
+from common.clock import utc_now
+from common.contracts.envelope import Envelope
+from common.database.database import Database
+from common.ids import uuid7
+from common.messaging.outbox import Outbox
+from scheduler.domain.account_copy import AccountCopy
+from scheduler.domain.post import Post
+from scheduler.storage.accounts import save_account
+from scheduler.storage.posts import insert_post, lock_post
+from scheduler.storage.tables import media, posts
+from scheduler.storage.tables import outbox as outbox_rows
+from scheduler.usecases.waker import Waker
+
+CleanDatabase = Callable[[str], Awaitable[str]]
+
+
+@dataclass
+class World:
+    """The scheduler's database with helpers to fill it and to look into it."""
+
+    database: Database
+    url: str
+    woken: list[datetime] = field(default_factory=list)
+
+    @property
+    def outbox(self) -> Outbox:
+        """The outbox; nothing relays what it holds."""
+        return Outbox(outbox_rows, service="scheduler", wake=lambda: None)
+
+    @property
+    def waker(self) -> Waker:
+        """A waker that notes its calls."""
+        return Waker(lambda: self.woken.append(utc_now()))
+
+    async def account(self, user_id: UUID | None = None, **fields: Any) -> AccountCopy:
+        """Store an account copy."""
+        values = {"username": "ann", "status": "active", "version": 1, **fields}
+        copy = AccountCopy(id=uuid7(), user_id=user_id or uuid7(), **values)
+        async with self.database.transaction() as tx:
+            await save_account(tx.connection, copy)
+        return copy
+
+    async def media(self, user_id: UUID, **fields: Any) -> UUID:
+        """Store a ready file and return its id."""
+        values = {
+            "id": uuid7(),
+            "user_id": user_id,
+            "status": "ready",
+            "filename": "a.mp4",
+            "content_type": "video/mp4",
+            "size_bytes": 1000,
+            "sha256": "ab" * 32,
+            "storage_key": "media/a.mp4",
+            "duration_ms": 15_000,
+            **fields,
+        }
+        async with self.database.transaction() as tx:
+            await tx.connection.execute(media.insert().values(values))
+        return UUID(str(values["id"]))
+
+    async def post(self, **fields: Any) -> Post:
+        """Store a post; by default scheduled, due a minute ago, with a day until its deadline."""
+        async with self.database.transaction() as tx:
+            return await insert_post(tx.connection, post_values(**fields))
+
+    async def many(self, rows: list[dict[str, Any]]) -> None:
+        """Store many posts at once."""
+        async with self.database.transaction() as tx:
+            await tx.connection.execute(posts.insert(), rows)
+
+    async def reload(self, post: Post) -> Post:
+        """Return the post as it is now."""
+        async with self.database.transaction() as tx:
+            found = await lock_post(tx.connection, post.id)
+        assert found is not None
+        return found
+
+    async def told(self) -> list[Envelope]:
+        """Return the outbox's envelopes in the order they were written."""
+        async with self.database.read() as connection:
+            rows = await connection.execute(select(outbox_rows.c.body).order_by(outbox_rows.c.id))
+            return [Envelope.model_validate_json(row.body) for row in rows]
+
+    async def counts(self) -> dict[str, int]:
+        """Return how many posts are in each state."""
+        async with self.database.read() as connection:
+            rows = await connection.execute(select(posts.c.status, func.count()).group_by(posts.c.status))
+            return {row[0]: row[1] for row in rows}
+
+    async def execute(self, sql: str, **parameters: Any) -> None:
+        """Run a statement."""
+        async with self.database.transaction() as tx:
+            await tx.connection.execute(text(sql), parameters)
+
+
+def post_values(**fields: Any) -> dict[str, Any]:
+    """Return the columns of a post as `create_post` would write them."""
+    due = fields.get("next_attempt_at", utc_now() - timedelta(minutes=1))
+    return {
+        "id": uuid7(),
+        "user_id": uuid7(),
+        "account_id": uuid7(),
+        "status": "scheduled",
+        "caption": "hello",
+        "title": "hello",
+        "privacy_level": "PUBLIC_TO_EVERYONE",
+        "mode": "direct",
+        "transfer": "upload",
+        "scheduled_time": due,
+        "next_attempt_at": due,
+        "publish_before": utc_now() + timedelta(days=1),
+        **fields,
+    }
+
+
+@pytest.fixture
+def values() -> Callable[..., dict[str, Any]]:
+    """Return the maker of post columns."""
+    return post_values
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def world(clean_database: CleanDatabase) -> AsyncIterator[World]:
+    """Give the scheduler's emptied database."""
+    url = await clean_database("scheduler")
+    database = Database(url, application_name="test", pool_size=20)
+    yield World(database, url)
+    await database.stop()

@@ -1,0 +1,51 @@
+"""Retry decisions at their limits."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from scheduler.domain.retry import Failure, GiveUp, RetryAt, RetryPolicy, decide_retry
+
+NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+FAR = NOW + timedelta(days=1)
+POLICY = RetryPolicy()
+
+
+def decide(
+    failure: Failure, tries: int = 1, before: datetime = FAR, jitter: float = 0.0, policy: RetryPolicy = POLICY
+) -> RetryAt | GiveUp:
+    return decide_retry(policy, failure, tries=tries, now=NOW, publish_before=before, jitter=jitter)
+
+
+@pytest.mark.parametrize(("tries", "minutes"), [(1, 1), (2, 5), (3, 15), (4, 60)])
+def test_waits_grow(tries: int, minutes: int) -> None:
+    assert decide(Failure(retryable=True), tries) == RetryAt(NOW + timedelta(minutes=minutes))
+
+
+def test_the_last_wait_repeats_when_more_attempts_are_allowed() -> None:
+    policy = RetryPolicy(max_attempts=9)
+    assert decide(Failure(retryable=True), 7, policy=policy) == RetryAt(NOW + timedelta(minutes=60))
+
+
+def test_the_fifth_failure_is_the_last() -> None:
+    assert decide(Failure(retryable=True), 5) == GiveUp(exhausted=True)
+
+
+def test_final_failures_are_never_retried() -> None:
+    assert decide(Failure(retryable=False, retry_after=5)) == GiveUp()
+
+
+def test_jitter_adds_its_share() -> None:
+    assert decide(Failure(retryable=True), jitter=0.5) == RetryAt(NOW + timedelta(seconds=63))
+
+
+def test_retry_after_is_a_lower_bound() -> None:
+    assert decide(Failure(retryable=True, retry_after=600)) == RetryAt(NOW + timedelta(minutes=10))
+    assert decide(Failure(retryable=True, retry_after=2)) == RetryAt(NOW + timedelta(minutes=1))
+
+
+def test_nothing_is_planned_after_the_deadline() -> None:
+    exactly = NOW + timedelta(minutes=1)
+    assert decide(Failure(retryable=True), before=exactly) == RetryAt(exactly)
+    assert decide(Failure(retryable=True), before=exactly - timedelta(microseconds=1)) == GiveUp(deadline_passed=True)
+    assert decide(Failure(retryable=True, retry_after=90_000)) == GiveUp(deadline_passed=True)

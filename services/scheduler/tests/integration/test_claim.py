@@ -1,0 +1,246 @@
+"""Claiming on real PostgreSQL: none early, none twice, fair, complete with its outbox or not at all."""
+
+import asyncio
+from collections import Counter
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+from sqlalchemy import text
+
+from common.clock import utc_now
+from common.contracts.registry import parse
+from common.contracts.scheduler import PostDue, PostFailed
+from common.ids import uuid7
+from common.testing.eventually import eventually
+from scheduler.loops.backlog import NoBacklog
+from scheduler.loops.due_posts import DuePosts
+from scheduler.storage.claim import ClaimLimits, seconds_to_next_due
+from scheduler.storage.posts import to_post
+from scheduler.storage.tables import posts
+from scheduler.usecases.claim_due_posts import Claimed, claim_due_posts
+
+pytestmark = pytest.mark.integration
+LIMITS = ClaimLimits()
+
+
+async def _claimed_one(world: Any) -> bool:
+    return (await claim(world)).posts == 1
+
+
+async def claim(world: Any, limits: ClaimLimits = LIMITS, **arguments: Any) -> Claimed:
+    async with world.database.transaction() as tx:
+        return await claim_due_posts(tx, world.outbox, limits, **arguments)
+
+
+async def test_a_claimed_post_carries_all_the_publisher_needs(world: Any) -> None:
+    user_id = uuid7()
+    media_id = await world.media(user_id, duration_ms=900)
+    post = await world.post(
+        user_id=user_id, media_id=media_id, correlation_id="c-1", is_aigc=True, cover_timestamp_ms=5, photo_urls=[], version=4
+    )
+    assert (await claim(world)).posts == 1
+    now = await world.reload(post)
+    assert (now.status, now.attempt, now.version, now.next_attempt_at) == ("due", 1, 5, None)
+    assert now.due_at == post.next_attempt_at
+    assert now.sweep_at is not None
+    assert now.sweep_at > utc_now()
+    (envelope,) = await world.told()
+    due = parse(envelope, PostDue)
+    assert (envelope.subject, envelope.sequence_number, envelope.userid) == (str(post.id), 5, user_id)
+    assert (envelope.correlationid, envelope.actor) == ("c-1", "service:scheduler")
+    assert (due.post_id, due.user_id, due.account_id, due.attempt) == (post.id, user_id, post.account_id, 1)
+    assert (due.due_at, due.publish_before) == (post.next_attempt_at, post.publish_before)
+    assert due.content.model_dump() == {
+        "title": "hello",
+        "privacy_level": "PUBLIC_TO_EVERYONE",
+        "disable_comment": False,
+        "disable_duet": False,
+        "disable_stitch": False,
+        "brand_content_toggle": False,
+        "brand_organic_toggle": False,
+        "is_aigc": True,
+        "cover_timestamp_ms": 5,
+    }
+    assert due.media is not None
+    assert (due.media.media_id, due.media.storage_key, due.media.duration_ms) == (media_id, "media/a.mp4", 900)
+
+
+async def test_none_early_by_the_databases_clock(world: Any) -> None:
+    post = await world.post(next_attempt_at=utc_now() + timedelta(seconds=0.3))
+    async with world.database.read() as connection:
+        seconds = await seconds_to_next_due(connection)
+    assert seconds is not None
+    assert 0 < seconds <= 0.3
+    await eventually(lambda: _claimed_one(world), interval=0.005)
+    async with world.database.read() as connection:
+        row = await connection.execute(text("SELECT updated_at >= due_at FROM posts WHERE id = :id"), {"id": post.id})
+        assert row.scalar_one() is True
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"held": True},
+        {"status": "draft"},
+        {"status": "due"},
+        {"status": "cancelled"},
+        {"status": "published"},
+        {"next_attempt_at": None},
+    ],
+)
+async def test_what_does_not_wait_is_not_claimed(world: Any, fields: dict[str, Any]) -> None:
+    post = await world.post(**fields)
+    assert (await claim(world)).posts == 0
+    assert await world.reload(post) == post
+
+
+async def test_a_retry_is_claimed_as_the_next_attempt(world: Any) -> None:
+    post = await world.post(status="retry_scheduled", attempt=2, publisher_sequence=9, started_at=utc_now())
+    await claim(world)
+    now = await world.reload(post)
+    assert (now.status, now.attempt, now.publisher_sequence, now.started_at) == ("due", 3, 0, None)
+
+
+async def test_past_its_deadline_it_fails_instead(world: Any) -> None:
+    post = await world.post(publish_before=utc_now() - timedelta(seconds=1), attempt=1)
+    assert (await claim(world)).posts == 1
+    now = await world.reload(post)
+    assert (now.status, now.attempt, now.error_code, now.sweep_at) == ("failed", 1, "deadline_passed", None)
+    assert now.ended_at is not None
+    (envelope,) = await world.told()
+    assert parse(envelope, PostFailed).code == "deadline_passed"
+
+
+async def test_concurrent_claimers_double_nothing_and_leave_nothing(world: Any, values: Any) -> None:
+    users = [uuid7() for _ in range(60)]
+    await world.many([values(user_id=users[number % 60]) for number in range(1_500)])
+
+    async def claimer() -> int:
+        total = 0
+        for _ in range(40):
+            total += (await claim(world, ClaimLimits(batch=100))).posts
+        return total
+
+    taken = await asyncio.gather(*(claimer() for _ in range(4)))
+    assert sum(taken) == 1_500
+    told = await world.told()
+    assert len({envelope.subject for envelope in told}) == len(told) == 1_500
+    assert await world.counts() == {"due": 1_500}
+
+
+async def test_one_users_backlog_does_not_hold_up_another(world: Any, values: Any) -> None:
+    crowd, lonely = uuid7(), uuid7()
+    early = utc_now() - timedelta(hours=1)
+    await world.many([values(user_id=crowd, next_attempt_at=early) for _ in range(2_000)])
+    single = await world.post(user_id=lonely)
+    claimed = await claim(world)
+    assert claimed.crowded == {crowd}
+    assert (await world.reload(single)).status == "due"
+    shares = Counter(envelope.userid for envelope in await world.told())
+    assert shares == {crowd: LIMITS.per_user, lonely: 1}
+
+
+async def test_without_looking_past_only_the_head_is_taken(world: Any, values: Any) -> None:
+    crowd = uuid7()
+    await world.many([values(user_id=crowd, next_attempt_at=utc_now() - timedelta(hours=1)) for _ in range(600)])
+    single = await world.post()
+    assert (await claim(world, look_past=False)).posts == LIMITS.per_user
+    assert (await world.reload(single)).status == "scheduled"
+
+
+async def test_the_due_loop_serves_the_single_post_within_a_second(world: Any, values: Any) -> None:
+    crowd = uuid7()
+    early = utc_now() - timedelta(hours=1)
+    await world.many([values(user_id=crowd, next_attempt_at=early) for _ in range(10_000)])
+    due = DuePosts(world.database, world.outbox, LIMITS, NoBacklog())
+    for _ in range(3):
+        await due.step()
+    single = await world.post(next_attempt_at=utc_now())
+    began = asyncio.get_running_loop().time()
+    while (await world.reload(single)).status != "due":
+        await due.step()
+    assert asyncio.get_running_loop().time() - began < 1.0
+
+
+async def _claim_and_hang(world: Any, claimed: asyncio.Event) -> None:
+    async with world.database.transaction() as tx:
+        await claim_due_posts(tx, world.outbox, LIMITS)
+        claimed.set()
+        await asyncio.Event().wait()
+
+
+async def test_killed_before_the_commit_nothing_has_happened(world: Any) -> None:
+    post = await world.post()
+    claiming = asyncio.create_task(_claim_and_hang(world, claimed := asyncio.Event()))
+    await claimed.wait()
+    claiming.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await claiming
+    assert await world.reload(post) == post
+    assert await world.told() == []
+
+
+async def test_killed_between_claim_and_relay_the_event_waits_in_the_outbox(world: Any) -> None:
+    """The claim commits state and event together; a relay of the next process finds it."""
+    post = await world.post()
+    await claim(world)
+    assert (await world.reload(post)).status == "due"
+    assert [envelope.subject for envelope in await world.told()] == [str(post.id)]
+    assert (await claim(world)).posts == 0
+
+
+async def test_step_tells_when_to_look_again(world: Any, values: Any) -> None:
+    due = DuePosts(world.database, world.outbox, ClaimLimits(batch=10), NoBacklog())
+    assert (await due.step()).next_in is None
+    await world.many([values() for _ in range(15)])
+    await world.post(next_attempt_at=utc_now() + timedelta(seconds=30))
+    first, second = await due.step(), await due.step()
+    assert (first.done, first.more) == (10, True)
+    assert (second.done, second.more) == (5, False)
+    assert second.next_in is not None
+    assert 28 < second.next_in <= 30
+
+
+async def test_rows_in_another_replicas_hands_are_waited_for_briefly(world: Any) -> None:
+    await world.post()
+    due = DuePosts(world.database, world.outbox, LIMITS, NoBacklog())
+    async with world.database.transaction() as tx:
+        await claim_due_posts(tx, world.outbox, LIMITS)
+        result = await due.step()
+        assert (result.done, result.more) == (0, False)
+        assert result.next_in is not None
+        assert result.next_in <= 0.05
+
+
+async def test_only_due_rows_are_touched_among_many_waiting(world: Any) -> None:
+    """The plan is an index scan of the due index that stops at the time; later posts cost nothing."""
+    await world.execute(
+        """
+        INSERT INTO posts (id, user_id, account_id, status, mode, transfer, scheduled_time, next_attempt_at, publish_before)
+        SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'scheduled', 'direct', 'upload', t, t, t + interval '1 day'
+        FROM generate_series(1, 20000) AS n, LATERAL (SELECT now() + interval '1 hour' + n * interval '1 second') AS at(t)
+        """
+    )
+    await world.execute("ANALYZE posts")
+    plan = """
+        EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) SELECT id, user_id FROM posts
+        WHERE status IN ('scheduled', 'retry_scheduled') AND NOT held AND next_attempt_at <= statement_timestamp()
+        ORDER BY next_attempt_at LIMIT 500 FOR UPDATE SKIP LOCKED
+    """
+    async with world.database.transaction() as tx:
+        explained = str(await tx.connection.scalar(text(plan)))
+    assert "ix_posts_due" in explained
+    assert "Seq Scan" not in explained
+    assert "'Shared Hit Blocks': " in explained
+    assert int(explained.split("'Shared Hit Blocks': ")[1].split(",", maxsplit=1)[0]) < 20
+
+
+async def test_rows_of_the_table_and_the_dataclass_agree(world: Any) -> None:
+    post = await world.post()
+    async with world.database.read() as connection:
+        row = (await connection.execute(posts.select().where(posts.c.id == post.id))).one()
+    assert to_post(row) == post
+    assert [column.name for column in posts.c] == list(type(post).__slots__)
+    assert isinstance(post.id, UUID)
