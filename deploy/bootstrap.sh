@@ -7,7 +7,8 @@ root=$PWD
 stamp=.local/bootstrap.stamp
 
 fail() {
-  printf 'error: %s\n' "$@" >&2
+  printf 'error: %s\n' "$1" >&2
+  if [ $# -gt 1 ]; then printf '  %s\n' "${@:2}" >&2; fi
   exit 1
 }
 
@@ -60,7 +61,7 @@ ensure_venv_module() { # Debian packs venv and ensurepip apart
   package=python3.$(version_of "$python")-venv
   command -v apt-get >/dev/null || fail "$python has no ensurepip and venv modules; install them or name another one: PYTHON=... make up"
   if [ "$(id -u)" -ne 0 ]; then
-    sudo -n true 2>/dev/null || fail "$python cannot make virtual environments yet; run once:" "  sudo apt-get install $package"
+    sudo -n true 2>/dev/null || fail "$python cannot make virtual environments yet; run once:" "sudo apt-get install $package"
     as_root=(sudo -n)
   fi
   echo "Installing $package" >&2

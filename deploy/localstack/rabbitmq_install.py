@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -35,14 +35,18 @@ def find_server() -> Path | None:
     return next((path for path in candidates if os.access(path, os.X_OK)), None)
 
 
-def require_server() -> Path:
-    """Return the server, installed now if need be; raises StackError with the command to run where we may not."""
+def require_server(say: Callable[[str], None]) -> Path:
+    """Return the server, installed now if need be; raises StackError with the command to run where we may not.
+
+    `say` is told before anything is installed.
+    """
     server = find_server()
     if server is not None:
         return server
     if shutil.which("apt-get"):
-        _install_with_apt()
+        _install_with_apt(say)
     elif shutil.which("brew"):
+        say("  installing RabbitMQ with brew (once)")
         subprocess.run(["brew", "install", "rabbitmq"], check=False, timeout=INSTALL_SECONDS)
     server = find_server()
     if server is None:
@@ -55,10 +59,11 @@ def require_server() -> Path:
     return server
 
 
-def _install_with_apt() -> None:
+def _install_with_apt(say: Callable[[str], None]) -> None:
     prefix = as_root()
     if prefix is None:
         return
+    say("  installing RabbitMQ with apt-get (once); the system's own service is neither started nor enabled")
     enabled = _enabled_units()
     environment = ["env", "DEBIAN_FRONTEND=noninteractive"]
     install = [*prefix, *environment, "apt-get", "install", "-y", "-q", "--no-install-recommends", "rabbitmq-server"]
@@ -69,8 +74,9 @@ def _install_with_apt() -> None:
             done = _run(install)
     if done.returncode != 0:
         raise StackError(f"installing rabbitmq-server with apt-get failed:\n{done.stderr.strip()[-2000:]}")
-    for unit in _enabled_units() - enabled:
-        _run([*prefix, "systemctl", "disable", "--quiet", unit])
+    helper = shutil.which("systemctl") or shutil.which("deb-systemd-helper")
+    for unit in sorted(_enabled_units() - enabled) if helper else ():
+        _run([*prefix, str(helper), "disable", unit])
 
 
 def as_root() -> list[str] | None:

@@ -89,7 +89,7 @@ class Stack:
             self._up(Steps(self._say))
 
     def _up(self, steps: Steps) -> None:
-        server, epmd = require_server(), rabbitmq.find_epmd()
+        server, epmd = require_server(self._say), rabbitmq.find_epmd()
         place, secrets = find_place(self.paths), self.secrets
         rabbitmq.write_configuration(self.paths, self.ports, secrets)
         specs = [

@@ -10,6 +10,7 @@ from localstack.errors import StackError
 from localstack.identity import Record
 from localstack.launch import LONGEST_PAUSE, SHORT_LIFE, pause_after, short_lives_after
 from localstack.rabbitmq_install import GUARD, find_server, no_service_starts, require_server
+from localstack.steps import silent
 
 
 @pytest.fixture
@@ -45,7 +46,7 @@ def test_a_named_server_is_used_first(tmp_path: Path, monkeypatch: pytest.Monkey
     script.write_text("#!/bin/sh\n", encoding="utf-8")
     script.chmod(0o755)
     monkeypatch.setenv("RABBITMQ_SERVER", str(script))
-    assert find_server() == script == require_server()
+    assert find_server() == script == require_server(silent)
 
 
 def test_the_wrapper_that_insists_on_the_systems_folders_is_never_used() -> None:
@@ -56,7 +57,7 @@ def test_without_a_package_manager_the_message_says_what_to_run(monkeypatch: pyt
     monkeypatch.setattr(rabbitmq_install, "find_server", lambda: None)
     monkeypatch.setenv("PATH", "")
     with pytest.raises(StackError, match="apt-get install --no-install-recommends rabbitmq-server"):
-        require_server()
+        require_server(silent)
 
 
 def test_without_rights_the_message_says_what_to_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -67,7 +68,7 @@ def test_without_rights_the_message_says_what_to_run(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(StackError, match="brew install rabbitmq"):
-        require_server()
+        require_server(silent)
 
 
 def test_missing_erlang_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
