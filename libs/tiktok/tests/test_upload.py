@@ -82,13 +82,28 @@ async def test_the_signature_of_the_address_is_not_logged(caplog: pytest.LogCapt
     assert "canary" not in caplog.text
 
 
-async def test_other_errors_of_the_source_come_through() -> None:
+@pytest.mark.parametrize("error", [RuntimeError("storage"), FileNotFoundError("storage")])
+async def test_errors_of_the_source_are_not_taken_for_tiktoks(error: Exception) -> None:
     async def broken() -> AsyncIterator[bytes]:
         yield b"x"
-        raise RuntimeError("storage")
+        raise error
 
-    with pytest.raises(RuntimeError, match="storage"):
+    with pytest.raises(type(error), match="storage"):
         await put_chunk(http_of(206), URL, 0, 5, 6, broken(), "video/mp4")
+
+
+async def test_a_transport_that_repeats_the_request_by_itself() -> None:
+    class Repeating(httpx.AsyncBaseTransport):
+        async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+            assert isinstance(request.stream, httpx.AsyncByteStream)
+            async for _ in request.stream:
+                break
+            return httpx.Response(206, content=[piece async for piece in request.stream])
+
+    async with httpx.AsyncClient(transport=Repeating()) as http:
+        with pytest.raises(TikTokUnavailable) as caught:
+            await put_chunk(http, URL, 0, 5, 6, pieces(b"abc", b"def"), "video/mp4")
+    assert caught.value.sent
 
 
 async def test_no_answer() -> None:

@@ -1,4 +1,5 @@
 import asyncio
+import ssl
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -19,7 +20,7 @@ TOKEN = "/v2/oauth/token/"
 async def any_driver(request: pytest.FixtureRequest, shared: RunningSimulator) -> AsyncIterator[Driver]:
     await shared.state.reset()
     kind = httpx.AsyncClient if request.param == "httpcore" else HttpxAiohttpClient
-    async with kind(timeout=20) as http:
+    async with kind(timeout=20, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)) as http:
         yield Driver(http, shared.base_url)
 
 

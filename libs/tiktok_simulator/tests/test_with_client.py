@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import ssl
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
@@ -62,7 +63,7 @@ async def pieces(data: bytes, size: int = 300_000) -> AsyncIterator[bytes]:
 async def app(request: pytest.FixtureRequest, shared: RunningSimulator) -> AsyncIterator[App]:
     await shared.state.reset()
     kind = httpx.AsyncClient if request.param == "httpcore" else HttpxAiohttpClient
-    async with kind() as http:
+    async with kind(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)) as http:
         oauth = OAuthClient(http, shared.base_url, "simulator-client-key", SecretStr("simulator-client-secret"))
         yield App(
             Driver(http, shared.base_url),
@@ -166,4 +167,32 @@ async def test_a_source_that_gives_too_little_stores_nothing(app: App) -> None:
     for data in (bytes(500), bytes(1500)):
         with pytest.raises(BodyLengthMismatch):
             await put_chunk(app.driver.http, init.upload_url, 0, 999, 1000, pieces(data, 400), "video/mp4")
+    assert (await app.posting.status(grant.access_token, init.publish_id)).uploaded_bytes == 0
+
+
+async def test_a_kept_connection_that_breaks_is_no_fault_of_the_source(app: App) -> None:
+    grant = await app.connect()
+    plan = plan_chunks(SIZE)
+    data = bytes(SIZE)
+    init = await app.posting.init_video(grant.access_token, PostInfo(privacy_level="SELF_ONLY"), FileSource(plan))
+    for order in ({"drop": True}, {"drop": True, "delay_at": "body"}):
+        await app.posting.creator_info(grant.access_token)
+        await app.driver.fault("upload", **order)
+        with pytest.raises(TikTokUnavailable) as caught:
+            await app.put(init.upload_url, plan.chunk(0), data)
+        assert caught.value.sent
+    status = await app.posting.status(grant.access_token, init.publish_id)
+    assert status.uploaded_bytes == 0
+    assert (await app.put(init.upload_url, plan.chunk(0), data)).outcome is ChunkOutcome.STORED
+
+
+async def test_a_source_that_fails_is_no_fault_of_tiktoks(app: App) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield bytes(500)
+        raise FileNotFoundError("media")
+
+    grant = await app.connect()
+    init = await app.posting.init_video(grant.access_token, PostInfo(privacy_level="SELF_ONLY"), FileSource(plan_chunks(1000)))
+    with pytest.raises(FileNotFoundError, match="media"):
+        await put_chunk(app.driver.http, init.upload_url, 0, 999, 1000, broken(), "video/mp4")
     assert (await app.posting.status(grant.access_token, init.publish_id)).uploaded_bytes == 0

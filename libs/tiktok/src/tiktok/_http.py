@@ -46,18 +46,13 @@ async def send(
     all_headers = dict(headers or {})
     if token is not None:
         all_headers["Authorization"] = f"Bearer {token.get_secret_value()}"
+    payload: bytes | AsyncIterable[bytes] | None = content
     if body is not None:
         all_headers["Content-Type"] = "application/json; charset=UTF-8"
-        raw = json.dumps(body, ensure_ascii=False).encode()
+        payload = json.dumps(body).encode()
     try:
         request = http.build_request(
-            method,
-            url,
-            headers=all_headers,
-            params=params,
-            data=form,
-            content=raw if body is not None else content,
-            timeout=phases,
+            method, url, headers=all_headers, params=params, data=form, content=payload, timeout=phases
         )
         async with asyncio.timeout(seconds):
             return await http.send(request, auth=None, follow_redirects=False)

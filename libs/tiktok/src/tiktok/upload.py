@@ -93,8 +93,9 @@ async def put_chunk(
 ) -> ChunkResult:
     """Send bytes ``first`` to ``last`` of ``total`` and return what TikTok made of them.
 
-    ``body`` is streamed and has to give exactly that many bytes, else BodyLengthMismatch. Raises TikTokUnavailable
-    without an answer; with ``sent`` true the chunk may have been stored. The address is used as it is, never logged.
+    ``body`` is streamed and has to give exactly that many bytes, else BodyLengthMismatch; what it raises itself comes
+    through as it is. Raises TikTokUnavailable without an answer; with ``sent`` true the chunk may have been stored.
+    The address is used as it is and logged without its query.
     """
     if not 0 <= first <= last < total:
         raise ValueError(f"range {first}-{last} of {total}")
@@ -116,33 +117,45 @@ async def put_chunk(
             content=source,
         )
     except Exception:
-        if source.mismatch is not None:
-            raise source.mismatch from None
+        if source.failure is not None:
+            raise source.failure from None
         raise
     return _result(response)
 
 
 class _Counted:
-    """Passes on a body and stops the request when its length is not the announced one."""
+    """Passes on a body once and stops the request when its length is not the announced one.
+
+    ``failure`` is what went wrong at the source, which transports wrap in errors of their own.
+    """
 
     def __init__(self, body: AsyncIterable[bytes], length: int) -> None:
         self._body = body
         self._length = length
-        self.mismatch: BodyLengthMismatch | None = None
+        self._started = False
+        self.failure: Exception | None = None
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._started:
+            # A transport that repeats a PUT by itself on a stale connection: the first bytes are gone.
+            raise ConnectionError("the connection broke while the chunk was being sent")
+        try:
+            async for piece in self._exactly():
+                self._started = True
+                yield piece
+        except Exception as error:
+            self.failure = error
+            raise
+
+    async def _exactly(self) -> AsyncIterator[bytes]:
         sent = 0
         async for piece in self._body:
             sent += len(piece)
             if sent > self._length:
-                raise self._wrong(sent)
+                break
             yield piece
-        if sent < self._length:
-            raise self._wrong(sent)
-
-    def _wrong(self, sent: int) -> BodyLengthMismatch:
-        self.mismatch = BodyLengthMismatch(f"{sent} bytes given, {self._length} announced")
-        return self.mismatch
+        if sent != self._length:
+            raise BodyLengthMismatch(f"{sent} bytes or more given, {self._length} announced")
 
 
 def _result(response: httpx.Response) -> ChunkResult:

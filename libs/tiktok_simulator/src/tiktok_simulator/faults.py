@@ -7,7 +7,6 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 UPLOAD_FAULT = "upload"
 PROCESSING = "processing"
-WEBHOOK = "webhook"
 
 API_PATHS = (
     "/v2/auth/authorize/",
@@ -20,7 +19,6 @@ API_PATHS = (
 )
 _OF_CALLS = ("code", "status", "delay", "delay_at", "drop", "lost_answer")
 _OF_PROCESSING = ("fail_reason", "stuck", "hide_post_id")
-_OF_WEBHOOKS = ("duplicate", "reorder", "drop", "delay")
 
 
 class Fault(BaseModel):
@@ -48,8 +46,6 @@ class Fault(BaseModel):
     fail_reason: str | None = Field(None, pattern=r"^[a-z_]{1,80}$")
     stuck: bool | None = None
     hide_post_id: bool | None = None
-    duplicate: bool | None = None
-    reorder: bool | None = None
 
     _released: asyncio.Event = PrivateAttr(default_factory=asyncio.Event)
 
@@ -57,12 +53,10 @@ class Fault(BaseModel):
     def _fits_its_endpoint(self) -> Self:
         if self.endpoint == PROCESSING:
             allowed: tuple[str, ...] = _OF_PROCESSING
-        elif self.endpoint == WEBHOOK:
-            allowed = _OF_WEBHOOKS
         elif self.endpoint == UPLOAD_FAULT or self.endpoint in API_PATHS:
             allowed = _OF_CALLS
         else:
-            names = ", ".join((*API_PATHS, UPLOAD_FAULT, PROCESSING, WEBHOOK))
+            names = ", ".join((*API_PATHS, UPLOAD_FAULT, PROCESSING))
             raise ValueError(f"endpoint must be one of {names}")
         given = self.model_dump(exclude_none=True, exclude={"endpoint", "times", "skip", "open_id"})
         wrong = sorted(set(given) - set(allowed))

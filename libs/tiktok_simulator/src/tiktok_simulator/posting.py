@@ -51,14 +51,7 @@ async def video_init(request: Request, simulator: State) -> JSONResponse:
     body = await json_object(request)
     post_info, source_info = _object(body, "post_info"), _object(body, "source_info")
     title, options = check_title(post_info), check_options(post_info)
-    source = source_info.get("source")
-    if source not in {"FILE_UPLOAD", "PULL_FROM_URL"}:
-        raise ApiError("invalid_params", "The source must be FILE_UPLOAD or PULL_FROM_URL.")
-    if source == "PULL_FROM_URL":
-        raise ApiError(
-            "url_ownership_unverified",
-            "The URL is not under a verified property; this simulator has none.",
-        )
+    _refuse_other_sources(source_info)
     size, chunk_size, chunk_count = check_chunks(source_info, simulator.settings.megabyte_bytes)
     _refuse_capped(simulator, creator)
     privacy_level = check_privacy(post_info, _privacy_options(simulator, creator))
@@ -123,6 +116,14 @@ def _object(body: dict[str, Any], name: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ApiError("invalid_params", f"The {name} is required and must be an object.")
     return value
+
+
+def _refuse_other_sources(source_info: dict[str, Any]) -> None:
+    source = source_info.get("source")
+    if source == "PULL_FROM_URL":
+        raise ApiError("url_ownership_unverified", "The URL is not under a verified property; this simulator has none.")
+    if source != "FILE_UPLOAD":
+        raise ApiError("invalid_params", "The source must be FILE_UPLOAD or PULL_FROM_URL.")
 
 
 def _privacy_options(simulator: Simulator, creator: Creator) -> tuple[str, ...]:

@@ -196,6 +196,7 @@ def _folder(settings: Settings) -> Path:
 
 def _open_at(path: Path, offset: int) -> int:
     """Open the file and cut it at ``offset``. Raises UploadGone when it is shorter."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     if os.fstat(file).st_size < offset:
         os.close(file)
