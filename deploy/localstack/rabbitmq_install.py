@@ -77,6 +77,8 @@ def _install_with_apt(say: Callable[[str], None]) -> None:
     helper = shutil.which("systemctl") or shutil.which("deb-systemd-helper")
     for unit in sorted(_enabled_units() - enabled) if helper else ():
         _run([*prefix, str(helper), "disable", unit])
+    if not shutil.which("systemctl") and shutil.which("update-rc.d"):
+        _run([*prefix, "update-rc.d", "rabbitmq-server", "disable"])
 
 
 def as_root() -> list[str] | None:
