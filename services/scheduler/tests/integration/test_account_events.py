@@ -1,0 +1,132 @@
+"""An account's life and its posts: held, released, cancelled."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from common.clock import utc_now
+from common.contracts import accounts as contract
+from common.contracts.context import Context
+from common.contracts.envelope import wrap
+from common.contracts.registry import parse
+from common.contracts.scheduler import PostCancelled, PostHeld
+from common.ids import uuid7
+from scheduler.domain.post import Post
+from scheduler.storage.accounts import get_account
+from scheduler.storage.claim import ClaimLimits
+from scheduler.usecases.apply_account_event import apply_account_event
+from scheduler.usecases.claim_due_posts import claim_due_posts
+from scheduler.usecases.sweep_posts import expire_held_posts
+
+pytestmark = pytest.mark.integration
+
+
+async def tell(
+    world: Any, account_id: UUID, user_id: UUID, kind: type[contract.AccountEvent], version: int, status: str = "active"
+) -> None:
+    extra = {"reconnected": False, "synced_at": utc_now(), "reason": "gone"}
+    event = kind.model_validate(
+        {
+            "account_id": account_id,
+            "user_id": user_id,
+            "tiktok_user_id": "t",
+            "username": "ann",
+            "display_name": "Ann",
+            "status": status,
+            "scopes": [],
+            **{name: value for name, value in extra.items() if name in kind.model_fields},
+        }
+    )
+    envelope = wrap(event, service="accounts", subject=str(account_id), context=Context(user_id=user_id), sequence=version)
+    async with world.database.transaction() as tx:
+        await apply_account_event(tx, world.outbox, world.waker, event, envelope)
+
+
+async def claimed(world: Any) -> int:
+    async with world.database.transaction() as tx:
+        return (await claim_due_posts(tx, world.outbox, ClaimLimits())).posts
+
+
+@pytest.fixture
+async def post(world: Any) -> Post:
+    account = await world.account()
+    made: Post = await world.post(account_id=account.id, user_id=account.user_id)
+    return made
+
+
+async def test_paused_posts_leave_the_due_index_and_come_back(world: Any, post: Post) -> None:
+    assert post.account_id is not None
+    await tell(world, post.account_id, post.user_id, contract.AccountUpdated, 2, "inactive")
+    held = await world.reload(post)
+    assert (held.status, held.held, held.held_reason, held.version) == ("scheduled", True, "account_inactive", 2)
+    assert await claimed(world) == 0
+    await tell(world, post.account_id, post.user_id, contract.AccountExpired, 3, "expired")
+    assert (await world.reload(post)).held_reason == "account_expired"
+    await tell(world, post.account_id, post.user_id, contract.AccountConnected, 4)
+    back = await world.reload(post)
+    assert (back.held, back.held_reason, back.next_attempt_at) == (False, None, post.next_attempt_at)
+    assert world.woken
+    told = [parse(envelope, PostHeld) for envelope in await world.told()]
+    assert [(event.held, event.reason) for event in told] == [(True, "account_inactive"), (False, "account_active")]
+    assert await claimed(world) == 1
+
+
+async def test_older_news_change_nothing(world: Any, post: Post) -> None:
+    assert post.account_id is not None
+    await tell(world, post.account_id, post.user_id, contract.AccountSynced, 7)
+    await tell(world, post.account_id, post.user_id, contract.AccountUpdated, 6, "inactive")
+    assert not (await world.reload(post)).held
+    async with world.database.read() as connection:
+        copy = await get_account(connection, post.account_id, post.user_id)
+    assert copy is not None
+    assert (copy.version, copy.status) == (7, "active")
+
+
+async def test_disconnecting_cancels_what_waits_and_asks_for_the_rest(world: Any, post: Post) -> None:
+    assert post.account_id is not None
+    common = {"account_id": post.account_id, "user_id": post.user_id}
+    retry = await world.post(**common, status="retry_scheduled", attempt=1)
+    moving = await world.post(**common, status="publishing", attempt=1, next_attempt_at=None, scheduled_time=utc_now())
+    done = await world.post(**common, status="published", next_attempt_at=None, scheduled_time=utc_now())
+    draft = await world.post(**common, status="draft", next_attempt_at=None, scheduled_time=None)
+    await tell(world, post.account_id, post.user_id, contract.AccountDisconnected, 2)
+    for waiting in (post, retry):
+        now = await world.reload(waiting)
+        assert (now.status, now.next_attempt_at) == ("cancelled", None)
+    assert (await world.reload(moving)).cancel_at is not None
+    assert (await world.reload(done)).status == "published"
+    assert (await world.reload(draft)).status == "draft"
+    told = [parse(envelope, PostCancelled) for envelope in await world.told()]
+    assert [event.reason for event in told] == ["account_disconnected"] * 2
+
+
+async def test_thousands_of_posts_are_held(world: Any, values: Any) -> None:
+    account = await world.account()
+    await world.many([values(account_id=account.id, user_id=account.user_id) for _ in range(2_300)])
+    await tell(world, account.id, account.user_id, contract.AccountUpdated, 2, "inactive")
+    assert await claimed(world) == 0
+    assert len(await world.told()) == 2_300
+
+
+async def test_a_held_post_past_its_deadline_fails(world: Any) -> None:
+    late = await world.post(held=True, held_reason="account_expired", publish_before=utc_now() - timedelta(seconds=1))
+    kept = await world.post(held=True, held_reason="account_expired")
+    async with world.database.transaction() as tx:
+        assert await expire_held_posts(tx, world.outbox, limit=10) == 1
+    failed = await world.reload(late)
+    assert (failed.status, failed.held, failed.error_code) == ("failed", False, "deadline_passed")
+    assert await world.reload(kept) == kept
+    (envelope,) = await world.told()
+    assert envelope.key == "scheduler.post.failed.v1"
+
+
+async def test_an_unknown_accounts_copy_is_made(world: Any) -> None:
+    account_id, user_id = uuid7(), uuid7()
+    await tell(world, account_id, user_id, contract.AccountConnected, 1)
+    async with world.database.read() as connection:
+        assert await get_account(connection, account_id, uuid7()) is None
+        copy = await get_account(connection, account_id, user_id)
+    assert copy is not None
+    assert not copy.deleted
