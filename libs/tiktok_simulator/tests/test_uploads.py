@@ -1,6 +1,7 @@
 import asyncio
 import hashlib
 import os
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -164,6 +165,33 @@ async def test_the_newer_request_for_a_chunk_wins(driver: Driver) -> None:
         await driver.put(url, first, size, rest[: end - first])
     (item,) = await driver.ledger()
     assert item["sha256"] == hashlib.sha256(b"b" * size).hexdigest()
+
+
+async def test_a_sender_killed_in_the_middle_of_a_chunk(driver: Driver) -> None:
+    size = 66 * MB
+    token, publish_id, url = await start(driver, size)
+    await driver.fault("upload", delay=60)
+    program = (
+        "import http.client, sys; host, _, path = sys.argv[1].partition('//')[2].partition('/');"
+        "http.client.HTTPConnection(host).request('PUT', '/' + path, bytes(10_000_000), {'Content-Type': 'video/mp4',"
+        "'Content-Range': 'bytes 0-9999999/66000000'}); input()"
+    )
+    sender = await asyncio.create_subprocess_exec(sys.executable, "-c", program, url, stdin=asyncio.subprocess.PIPE)
+
+    async def arriving() -> bool:
+        return bool((await driver.ledger())[0]["receiving"])
+
+    await eventually(arriving)
+    sender.kill()
+    await sender.wait()
+    await driver.http.delete(f"{driver.base_url}/_simulator/faults")
+
+    async def gone() -> bool:
+        return not (await driver.stats())["uploads"]
+
+    await eventually(gone)
+    assert await uploaded(driver, token, publish_id) == 0
+    assert (await driver.put(url, 0, size, bytes(10 * MB))).status_code == 206
 
 
 async def test_bytes_are_dropped_after_processing_unless_kept(http: httpx.AsyncClient, video: bytes) -> None:
