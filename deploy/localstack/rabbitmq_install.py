@@ -74,10 +74,10 @@ def _install_with_apt(say: Callable[[str], None]) -> None:
             done = _run(install)
     if done.returncode != 0:
         raise StackError(f"installing rabbitmq-server with apt-get failed:\n{done.stderr.strip()[-2000:]}")
-    helper = shutil.which("systemctl") or shutil.which("deb-systemd-helper")
-    for unit in sorted(_enabled_units() - enabled) if helper else ():
-        _run([*prefix, str(helper), "disable", unit])
-    if not shutil.which("systemctl") and shutil.which("update-rc.d"):
+    if shutil.which("systemctl"):
+        for unit in sorted(_enabled_units() - enabled):
+            _run([*prefix, "systemctl", "disable", "--quiet", unit])
+    elif shutil.which("update-rc.d"):
         _run([*prefix, "update-rc.d", "rabbitmq-server", "disable"])
 
 
