@@ -1,5 +1,7 @@
 """PostgreSQL: sessions with the commit at the edge, shared tables, migrations."""
 
+from sqlalchemy.ext.asyncio import AsyncConnection as Connection
+
 from common.database.database import Database, Transaction
 
-__all__ = ["Database", "Transaction"]
+__all__ = ["Connection", "Database", "Transaction"]

@@ -3,16 +3,15 @@
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from analytics.storage import audit
 from analytics.storage.audit import AuditQuery, AuditRecord
+from common.database import Connection
 
 COUNT_LIMIT = 10_001
 
 
 async def list_audit(
-    connection: AsyncConnection, query: AuditQuery, *, before: tuple[datetime, UUID] | None, limit: int
+    connection: Connection, query: AuditQuery, *, before: tuple[datetime, UUID] | None, limit: int
 ) -> tuple[list[AuditRecord], int]:
     """Return up to `limit` records older than `before`, newest first, and how many match in all, counted up to 10,001.
 

@@ -2,15 +2,14 @@
 
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from analytics.domain.timeline import TimelineItem, timeline
 from analytics.storage import events as storage
+from common.database import Connection
 
 MAX_ITEMS = 1_000
 
 
-async def read_timeline(connection: AsyncConnection, *, post_id: UUID, user_id: UUID) -> list[TimelineItem]:
+async def read_timeline(connection: Connection, *, post_id: UUID, user_id: UUID) -> list[TimelineItem]:
     """Return what happened to a post of this user, oldest first; the newest 1,000 things when there are more.
 
     An event that names no user belongs to the post's owner; a post of which no event names this user gives nothing.
