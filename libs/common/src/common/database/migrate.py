@@ -11,18 +11,18 @@ from pathlib import Path
 from alembic import command
 from alembic.config import Config
 from pydantic import Field, SecretStr
-from pydantic_settings import BaseSettings
 from sqlalchemy import Connection, text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from common.database.database import CONNECT_TIMEOUT_S, async_url
+from common.settings import EnvironmentSettings, load
 
 LOCK_KEY = 0x63756570
 
 
-class MigrationSettings(BaseSettings):
-    """Where to migrate."""
+class MigrationSettings(EnvironmentSettings):
+    """Where to migrate: DATABASE_URL, or DATABASE_URL_FILE."""
 
     database_url: SecretStr = Field(description="postgresql://user:password@host:port/database")
 
@@ -57,7 +57,7 @@ def main() -> None:
     """Run from the command line with the service's name."""
     if len(sys.argv) != 2:
         sys.exit("usage: python -m common.database.migrate SERVICE")
-    asyncio.run(upgrade(sys.argv[1], MigrationSettings().database_url))
+    asyncio.run(upgrade(sys.argv[1], load(MigrationSettings).database_url))
 
 
 if __name__ == "__main__":
