@@ -1,0 +1,122 @@
+"""The whole stack as its operator sees it: start, kill anything, scale, start again; nothing disturbs what runs."""
+
+import signal
+import stat
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from localstack.demo_access import read_stack_env, working_key
+from localstack.errors import StackError
+from localstack.ports import SERVICES, Ports
+from localstack.process_table import rows
+from localstack.ready import make_ready, ready_block
+from localstack.service_environment import public_url
+from localstack.stack import Stack
+
+pytestmark = [pytest.mark.system, pytest.mark.integration]
+
+
+def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "did not happen in time"
+        time.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def lines() -> list[str]:
+    return []
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, lines: list[str]) -> Iterator[Stack]:
+    whole = Stack(tmp_path_factory.mktemp("whole"), Ports.free(), say=lines.append)
+    try:
+        whole.up()
+        yield whole
+    finally:
+        whole.reset()
+
+
+def pids(stack: Stack) -> dict[str, int]:
+    return {name: state.pid for name, state in stack.states().items()}
+
+
+def test_each_step_is_told_with_its_seconds(stack: Stack, lines: list[str]) -> None:
+    assert stack.healthy("gateway-1")
+    text = "\n".join(lines)
+    for name in ("PostgreSQL", "RabbitMQ", "TikTok simulator", "migrations of scheduler", *SERVICES):
+        assert name in text
+    assert text.index("PostgreSQL") < text.index("migrations of accounts") < text.index("gateway ")
+
+
+def test_the_ready_block_works_as_printed(stack: Stack) -> None:
+    key = make_ready(stack)
+    said = read_stack_env(stack.paths)
+    assert said["DEMO_API_KEY"] == key
+    assert said["GATEWAY_URL"] == public_url(stack.blueprint)
+    assert said["AMQP_URL"].startswith("amqp://audit:")
+    assert stat.S_IMODE(stack.paths.stack_env.stat().st_mode) == 0o600
+    assert make_ready(stack) == key, "a key that works is kept"
+    curls = [line.split() for line in ready_block(stack, key, 1.0).splitlines() if "curl" in line]
+    assert len(curls) == 3
+    for curl in curls:
+        request = urllib.request.Request(curl[-1].strip('"'), headers={"Authorization": f"Bearer {key}"})
+        with urllib.request.urlopen(request, timeout=10) as response:
+            assert response.status == 200
+
+
+def test_a_key_that_stopped_working_is_replaced(stack: Stack) -> None:
+    old = make_ready(stack)
+    text = stack.paths.stack_env.read_text(encoding="utf-8")
+    stack.paths.stack_env.write_text(text.replace(old, "cpk_revoked"), encoding="utf-8")
+    assert make_ready(stack) not in {old, "cpk_revoked"}
+    assert working_key(public_url(stack.blueprint), stack.paths, "the password was lost") == make_ready(stack)
+    stack.paths.stack_env.unlink()
+    assert working_key(public_url(stack.blueprint), stack.paths, "the password was lost")
+
+
+@pytest.mark.parametrize("name", ["simulator", *(f"{service}-1" for service in SERVICES)])
+def test_a_killed_process_comes_back_by_itself(stack: Stack, name: str) -> None:
+    killed = stack.kill(name, signal.SIGKILL)
+    until(lambda: stack.states()[name].pid not in {0, killed} and stack.healthy(name))
+
+
+def test_scaling_touches_only_what_comes_and_goes(stack: Stack) -> None:
+    before = pids(stack)
+    stack.scale("publisher", 3)
+    scaled = pids(stack)
+    assert {name: scaled[name] for name in before} == before
+    assert set(scaled) - set(before) == {"publisher-2", "publisher-3"}
+    assert all(stack.healthy(f"publisher-{number}") for number in (1, 2, 3))
+    assert Stack.saved(stack.root).blueprint.count("publisher") == 3
+    stack.scale("publisher", 1)
+    assert pids(stack) == before
+    with pytest.raises(StackError):
+        stack.scale("publisher", 0)
+
+
+def test_up_again_is_quick_and_restarts_nothing(stack: Stack) -> None:
+    before = pids(stack)
+    began = time.monotonic()
+    Stack.saved(stack.root).up()
+    assert time.monotonic() - began < 10
+    assert pids(stack) == before
+
+
+def test_a_changed_setting_restarts_those_who_read_it_and_no_others(stack: Stack) -> None:
+    before = pids(stack)
+    changed = Stack(stack.root, stack.ports, environment={"COMMAND_TIMEOUT_SECONDS": "6"})
+    changed.up()
+    assert {name for name, pid in pids(stack).items() if before[name] != pid} == {"gateway-1"}
+    assert changed.env("gateway")["COMMAND_TIMEOUT_SECONDS"] == "6"
+    stack.up()
+
+
+def test_every_process_is_measured_and_the_sum_stays_below_the_goal(stack: Stack) -> None:
+    found = rows(stack)
+    assert {row.name for row in found} == {*stack.blueprint.programs(), "supervisord"}
+    assert 0 < sum(row.memory for row in found) < 900 * 1024 * 1024
