@@ -1,9 +1,11 @@
 """A world for the publisher: the real simulator, a small accounts service, a real database, files, and replicas at will."""
 
+import asyncio
 import hashlib
 import json
 import os
 import random
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -12,6 +14,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import aio_pika
 import httpx
 import pytest
 import pytest_asyncio
@@ -28,12 +31,14 @@ from common.errors import Problem
 from common.http.problems import install_problem_handlers
 from common.ids import uuid7
 from common.messaging.outbox import Outbox
+from common.messaging.topology import EVENTS, dead_letter_name
 from common.testing.eventually import eventually
 from common.testing.http_server import serving
 from common.testing.keys import ServiceKeys
 from publisher.app import lanes_of, tools_of
 from publisher.clients.http import HttpClients, tiktok_http_client
 from publisher.domain.job import State
+from publisher.handlers.post_due import QUEUE
 from publisher.loops.heartbeat import Heartbeat
 from publisher.loops.lane_runner import LaneRunner
 from publisher.runner.tools import Tools
@@ -103,6 +108,7 @@ class World:
         self.folder = folder
         self.keys = keys
         self.amqp_url = amqp_url
+        self.heard: list[Envelope] = []
         self.outbox = Outbox(outbox_rows, service="publisher", wake=lambda: None)
 
     async def account(self, username: str = "demo_public") -> UUID:
@@ -169,6 +175,20 @@ class World:
             await heartbeat.stop()
             await clients.stop()
 
+    @asynccontextmanager
+    async def process(self, **changes: Any) -> AsyncIterator[asyncio.subprocess.Process]:
+        """Run `python -m publisher`; killed when the block ends."""
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "publisher", env=self.environment(**changes),
+            stdout=asyncio.subprocess.DEVNULL if not os.environ.get("SHOW_PROCESS") else None,
+        )  # fmt: skip
+        try:
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
     async def job(self, post: PostDue) -> Job:
         async with self.database.read() as connection:
             job = await jobs.latest_of_post(connection, post.post_id)
@@ -187,8 +207,9 @@ class World:
     async def events(self, post: PostDue) -> list[Envelope]:
         async with self.database.read() as connection:
             rows = await connection.execute(select(outbox_rows.c.body).order_by(outbox_rows.c.id))
-        envelopes = [Envelope.model_validate_json(row.body) for row in rows]
-        return [envelope for envelope in envelopes if envelope.subject == str(post.post_id)]
+        envelopes = {envelope.id: envelope for envelope in self.heard}
+        envelopes |= {found.id: found for row in rows if (found := Envelope.model_validate_json(row.body))}
+        return [envelope for _, envelope in sorted(envelopes.items()) if envelope.subject == str(post.post_id)]
 
     async def told(self, post: PostDue) -> list[str]:
         return [envelope.key.removeprefix("publisher.publish.").removesuffix(".v1") for envelope in await self.events(post)]
@@ -227,12 +248,31 @@ async def world(
     simulator_changes: dict[str, Any],
 ) -> AsyncIterator[World]:
     """Give a world."""
-    amqp = os.environ.get("TEST_RABBITMQ_URL", "amqp://unused")
     url = await clean_database("publisher")
     accounts = FakeAccounts()
     database = Database(url, application_name="publisher-test", pool_size=10)
     settings = SimulatorSettings(**({"port": 0, "processing_seconds": 0.1, "check_media": False} | simulator_changes))
     async with running_simulator(settings) as simulator, httpx.AsyncClient() as http, serving(accounts.app()) as accounts_url:
         driver = Driver(http, simulator.base_url)
-        yield World(driver, simulator, accounts, accounts_url, database, url, tmp_path, service_keys, amqp)
+        yield World(driver, simulator, accounts, accounts_url, database, url, tmp_path, service_keys, "amqp://unused")
     await database.stop()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def processes(world: World, rabbitmq_url: str) -> AsyncIterator[World]:
+    """Give a world whose processes have a broker, and hear what they tell; their queues are deleted after the test."""
+    world.amqp_url = rabbitmq_url
+    connection = await aio_pika.connect(rabbitmq_url, timeout=5)
+    async with connection:
+        channel = await connection.channel(publisher_confirms=False)
+        exchange = await channel.declare_exchange(EVENTS.name, aio_pika.ExchangeType.TOPIC, durable=True)
+        queue = await channel.declare_queue(exclusive=True)
+        await queue.bind(exchange, "publisher.#")
+
+        async def hear(message: aio_pika.abc.AbstractIncomingMessage) -> None:
+            world.heard.append(Envelope.model_validate_json(message.body))
+
+        await queue.consume(hear, no_ack=True)
+        yield world
+        for name in (QUEUE.name, dead_letter_name(QUEUE.name)):
+            await channel.queue_delete(name)

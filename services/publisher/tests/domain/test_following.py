@@ -1,0 +1,128 @@
+"""What TikTok's status means while polling and while getting back in step."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from publisher.domain.following import STATUS_NEVER_ENDED, Seen, after_poll, after_resync, resume_offset, verdict
+from publisher.domain.job import Checkpoint, State, Step, Transfer
+from publisher.domain.outcomes import Fail, Look, Reason, Resume, Submitted, Succeed, Unconfirm
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+DAY = timedelta(days=1)
+SETTLE = timedelta(seconds=60)
+TOTAL = 75
+STARTS = (0, 10, 20, 30, 40, 50, 60)
+PROCESSING = "PROCESSING_UPLOAD"
+REFUSED = Fail(Reason("tiktok_internal", "x"), retryable=True)
+
+
+def job(**changes: object) -> Checkpoint:
+    fields: dict[str, object] = {
+        "state": State.RUNNING,
+        "step": Step.UPLOADING,
+        "transfer": Transfer.FILE,
+        "publish_before": NOW,
+        "total_bytes": TOTAL,
+        "sent_bytes": 20,
+        "irrevocable_since": NOW,
+        "upload_expires_at": NOW + timedelta(hours=1),
+    }
+    return Checkpoint(**(fields | changes))  # type: ignore[arg-type]
+
+
+def resync(checkpoint: Checkpoint, seen: Seen, *, now: datetime = NOW, stuck: int = 0) -> object:
+    return after_resync(checkpoint, seen, STARTS, now, stuck=stuck, settle=SETTLE, give_up=DAY)
+
+
+def uploaded(count: int | None) -> Seen:
+    return Seen(PROCESSING, uploaded_bytes=count)
+
+
+def test_verdicts() -> None:
+    assert verdict(Seen("PUBLISH_COMPLETE", ("7",))) == Succeed("published", ("7",))
+    assert verdict(Seen("SEND_TO_USER_INBOX")) == Succeed("sent_to_inbox")
+    assert verdict(Seen("FAILED", failure=REFUSED)) is REFUSED
+    unexplained = verdict(Seen("FAILED"))
+    assert isinstance(unexplained, Fail)
+    assert not unexplained.retryable
+    assert verdict(Seen(PROCESSING)) is None
+    assert verdict(Seen("SOMETHING_NEW")) is None
+
+
+def test_polling_until_the_end_or_a_day() -> None:
+    polling = job(step=Step.POLLING, submitted_at=NOW)
+    assert after_poll(polling, Seen("PUBLISH_COMPLETE"), NOW, give_up=DAY) == Succeed("published")
+    assert after_poll(polling, Seen(PROCESSING), NOW, give_up=DAY) == Look(1.0)
+    assert after_poll(job(submitted_at=NOW, polls=4), Seen(PROCESSING), NOW, give_up=DAY) == Look(5.0)
+    assert after_poll(job(submitted_at=NOW, polls=99), Seen(PROCESSING), NOW, give_up=DAY) == Look(60.0)
+    assert after_poll(polling, Seen(PROCESSING), NOW + DAY, give_up=DAY) == Unconfirm(STATUS_NEVER_ENDED)
+    assert after_poll(polling, Seen("PUBLISH_COMPLETE"), NOW + DAY, give_up=DAY) == Succeed("published")
+    assert after_poll(job(), Seen(PROCESSING), NOW, give_up=DAY) == Look(1.0)
+
+
+@pytest.mark.parametrize(
+    ("told", "exact", "offset"),
+    [
+        (0, False, 0),
+        (10, False, 10),
+        (9, False, 10),
+        (29, False, 30),
+        (13, False, 10),
+        (13, True, 13),
+        (62, False, 60),
+        (74, False, 75),
+        (75, False, 75),
+        (80, False, 75),
+        (80, True, 75),
+        (None, False, 20),
+        (None, True, 20),
+    ],
+)
+def test_where_to_go_on(told: int | None, exact: bool, offset: int) -> None:
+    assert resume_offset(told, job(), STARTS, exact=exact) == offset
+
+
+def test_back_in_step() -> None:
+    assert resync(job(), uploaded(30)) == Resume(30)
+    assert resync(job(), uploaded(None)) == Resume(20)
+    assert resync(job(), uploaded(75)) == Submitted()
+    assert resync(job(), uploaded(13), stuck=1) == Resume(13)
+    assert resync(job(), uploaded(13), stuck=2) == Look(8.0)
+    assert resync(job(), Seen("PUBLISH_COMPLETE")) == Succeed("published")
+    assert resync(job(), Seen("FAILED", failure=REFUSED)) is REFUSED
+
+
+@pytest.mark.parametrize(
+    ("code", "retryable"), [("upload_expired", True), ("upload_unknown", True), ("upload_rejected", False), (None, True)]
+)
+def test_an_ended_address_without_the_last_chunk_is_proof(code: str | None, retryable: bool) -> None:
+    end = resync(job(upload_ended_at=NOW, upload_ended_code=code), uploaded(30))
+    assert isinstance(end, Fail)
+    assert (end.reason.code, end.retryable) == (code or "upload_expired", retryable)
+    assert isinstance(resync(job(upload_ended_at=NOW), uploaded(None)), Fail)
+
+
+def test_an_ended_address_with_all_bytes_there_is_no_failure() -> None:
+    assert resync(job(upload_ended_at=NOW, last_chunk_intended=True), uploaded(75)) == Submitted()
+
+
+def test_an_ended_address_after_the_last_chunk_is_proof_only_when_it_stays_so() -> None:
+    ended = job(upload_ended_at=NOW, last_chunk_intended=True)
+    assert resync(ended, uploaded(60), now=NOW + SETTLE / 2) == Look(1.0)
+    assert isinstance(resync(ended, uploaded(60), now=NOW + SETTLE), Fail)
+
+
+def test_an_ended_address_without_any_number_is_never_proof() -> None:
+    ended = job(upload_ended_at=NOW, last_chunk_intended=True)
+    assert resync(ended, uploaded(None), now=NOW + SETTLE) == Look(1.0)
+    assert resync(ended, uploaded(None), now=NOW + DAY) == Unconfirm(STATUS_NEVER_ENDED)
+    without_start = job(upload_ended_at=NOW, last_chunk_intended=True, irrevocable_since=None)
+    assert resync(without_start, uploaded(None), now=NOW + DAY) == Look(1.0)
+
+
+def test_an_hour_that_has_passed_ends_the_address_too() -> None:
+    end = NOW + timedelta(hours=1)
+    assert resync(job(), uploaded(30), now=end) == Resume(30)
+    assert isinstance(resync(job(), uploaded(30), now=end + SETTLE), Fail)
+    assert resync(job(upload_expires_at=None), uploaded(30), now=end + SETTLE) == Resume(30)

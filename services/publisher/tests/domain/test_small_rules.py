@@ -1,0 +1,46 @@
+"""Preflight, waits and progress."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from publisher.domain.backoff import identify_wait, poll_wait
+from publisher.domain.job import Checkpoint, State, Step, Transfer
+from publisher.domain.preflight import check
+from publisher.domain.progress import next_step, shows_upload
+
+OPTIONS = ("PUBLIC_TO_EVERYONE", "SELF_ONLY")
+
+
+@pytest.mark.parametrize(
+    ("privacy", "duration_ms", "code"),
+    [
+        ("SELF_ONLY", 60_000, None),
+        ("SELF_ONLY", None, None),
+        ("SELF_ONLY", 60_001, "tiktok_duration_check_failed"),
+        ("FOLLOWER_OF_CREATOR", 1, "tiktok_privacy_level_option_mismatch"),
+        (None, 1, "tiktok_privacy_level_option_mismatch"),
+    ],
+)
+def test_preflight(privacy: str | None, duration_ms: int | None, code: str | None) -> None:
+    end = check(privacy_level=privacy, privacy_options=OPTIONS, duration_ms=duration_ms, max_duration_seconds=60)
+    assert (end.reason.code if end is not None else None) == code
+
+
+def test_polls_grow_to_a_minute_and_looks_for_the_id_end() -> None:
+    waits = [poll_wait(polls) for polls in range(20)]
+    assert waits == sorted(waits)
+    assert waits[-1] == 60.0
+    assert identify_wait(0) == 5.0
+    assert identify_wait(7) is None
+
+
+@pytest.mark.parametrize("step", list(Step))
+def test_progress(step: Step) -> None:
+    running = Checkpoint(State.RUNNING, step, Transfer.FILE, datetime.now(UTC))
+    ended = Checkpoint(State.FAILED, step, Transfer.FILE, datetime.now(UTC))
+    pull = Checkpoint(State.RUNNING, step, Transfer.PULL, datetime.now(UTC))
+    assert next_step(running)
+    assert next_step(ended) is None
+    assert not shows_upload(pull)
+    assert shows_upload(running) == (step in {Step.INIT_DONE, Step.UPLOADING, Step.UPLOADED, Step.POLLING})

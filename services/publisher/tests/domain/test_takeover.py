@@ -1,0 +1,68 @@
+"""What follows each checkpoint: every step, every transfer, before and after the deadline."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from publisher.domain.job import Checkpoint, State, Step, Transfer
+from publisher.domain.takeover import DEADLINE_PASSED, INIT_UNKNOWN, Action, next_action
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+LATE = NOW - timedelta(seconds=1)
+LATER = NOW + timedelta(hours=1)
+
+
+def checkpoint(step: Step, **changes: object) -> Checkpoint:
+    fields: dict[str, object] = {"state": State.RUNNING, "step": step, "transfer": Transfer.FILE, "publish_before": LATER}
+    return Checkpoint(**(fields | changes))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("transfer", list(Transfer))
+@pytest.mark.parametrize("step", [Step.QUEUED, Step.TOKEN, Step.CREATOR_INFO])
+def test_before_an_init_only_the_deadline_forbids(step: Step, transfer: Transfer) -> None:
+    assert next_action(checkpoint(step, transfer=transfer), NOW) is Action.PREPARE
+    assert next_action(checkpoint(step, transfer=transfer, publish_before=NOW), NOW) is Action.PREPARE
+    assert next_action(checkpoint(step, transfer=transfer, publish_before=LATE), NOW) is DEADLINE_PASSED
+
+
+def test_an_intended_init_of_a_file_is_made_again() -> None:
+    assert next_action(checkpoint(Step.INIT_INTENDED), NOW) is Action.PREPARE
+    assert next_action(checkpoint(Step.INIT_INTENDED, publish_before=LATE), NOW) is DEADLINE_PASSED
+
+
+@pytest.mark.parametrize("transfer", [Transfer.PULL, Transfer.PHOTO])
+@pytest.mark.parametrize("publish_before", [LATE, LATER])
+def test_an_intended_init_that_publishes_by_itself_is_never_repeated(transfer: Transfer, publish_before: datetime) -> None:
+    job = checkpoint(Step.INIT_INTENDED, transfer=transfer, publish_before=publish_before)
+    assert next_action(job, NOW) is INIT_UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("expires_at", "action"), [(LATER, Action.SEND), (NOW, Action.PREPARE), (LATE, Action.PREPARE), (None, Action.PREPARE)]
+)
+def test_a_stored_init_without_bytes(expires_at: datetime | None, action: Action) -> None:
+    assert next_action(checkpoint(Step.INIT_DONE, upload_expires_at=expires_at), NOW) is action
+    late = checkpoint(Step.INIT_DONE, upload_expires_at=expires_at, publish_before=LATE)
+    assert next_action(late, NOW) is DEADLINE_PASSED
+
+
+@pytest.mark.parametrize("publish_before", [LATE, LATER])
+def test_once_a_byte_may_be_out_there_is_no_init_and_no_deadline(publish_before: datetime) -> None:
+    assert next_action(checkpoint(Step.UPLOADING, publish_before=publish_before), NOW) is Action.RESYNC
+    assert next_action(checkpoint(Step.UPLOADED, publish_before=publish_before), NOW) is Action.POLL
+    assert next_action(checkpoint(Step.POLLING, publish_before=publish_before), NOW) is Action.POLL
+
+
+@pytest.mark.parametrize("step", list(Step))
+def test_a_published_job_only_looks_for_its_id(step: Step) -> None:
+    assert next_action(checkpoint(step, state=State.SUCCEEDED), NOW) is Action.IDENTIFY
+
+
+def test_ends() -> None:
+    assert {state for state in State if state.is_end} == {
+        State.SUCCEEDED,
+        State.FAILED,
+        State.UNCONFIRMED,
+        State.CANCELLED,
+    }
+    assert {state for state in State if state.proves_nothing_published} == {State.FAILED, State.CANCELLED}

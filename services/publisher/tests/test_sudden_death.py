@@ -1,0 +1,101 @@
+"""The process dies at the named point (SIGKILL) and another one finishes: exactly one publication, whatever the point."""
+
+import asyncio
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from common.testing.eventually import eventually
+from publisher.domain.job import State, Step
+
+pytestmark = pytest.mark.integration
+
+BIG = 73_000_000
+
+
+@pytest.mark.parametrize(
+    ("point", "abandoned"),
+    [
+        ("after_init_intent", 0),
+        ("after_init_answer", 1),
+        ("before_chunk:0", 0),
+        ("mid_chunk:0", 0),
+        ("before_chunk:3", 0),
+        ("mid_chunk:3", 0),
+        ("before_chunk:6", 0),
+        ("mid_chunk:6", 0),
+        ("after_last_chunk", 0),
+        ("while_polling", 0),
+    ],
+)
+async def test_killed_at(processes: Any, point: str, abandoned: int) -> None:
+    world = processes
+    account = await world.account()
+    post = world.post(account, world.media(BIG))
+    await world.accept(post)
+    async with world.process(service_instance="first", crash_points_enabled=True, crash_point=point) as first:
+        async with asyncio.timeout(30):
+            assert await first.wait() == -signal.SIGKILL
+        assert not (await world.job(post)).checkpoint.state.is_end
+        async with world.process(service_instance="second"):
+            job = await world.state(post, State.SUCCEEDED, timeout=40)
+    assert job.last_owner == "second"
+    (publication,) = await world.publications(post)
+    assert publication["sha256"] == post.media.sha256
+    without_bytes = [item for item in await world.inits(post) if item["sha256"] is None]
+    assert [item["bytes"] for item in without_bytes] == [0] * abandoned
+
+
+async def test_paused_beyond_its_lease_it_sends_nothing_more(processes: Any) -> None:
+    world = processes
+    account = await world.account()
+    post = world.post(account, world.media(BIG))
+    await world.driver.fault("upload", skip=2, delay=3)
+    await world.accept(post)
+    async with world.process(service_instance="paused") as paused:
+        await eventually(lambda: _uploading(world, post), 20)
+        os.kill(paused.pid, signal.SIGSTOP)
+        stopped_at = (await world.job(post)).checkpoint.sent_bytes
+        async with world.process(service_instance="other"):
+            job = await world.state(post, State.SUCCEEDED, timeout=40)
+            os.kill(paused.pid, signal.SIGCONT)
+            paused.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(15):
+                assert await paused.wait() == 0
+    assert stopped_at < BIG
+    assert job.last_owner == "other"
+    (publication,) = await world.publications(post)
+    assert publication["sha256"] == post.media.sha256
+    assert len(await world.inits(post)) == 1
+    assert (await world.job(post)).lease_token == job.lease_token
+    await eventually(lambda: _told_all(world, post))
+
+
+async def test_asked_to_end_it_hands_back_at_once(processes: Any) -> None:
+    world = processes
+    account = await world.account()
+    post = world.post(account, world.media(BIG))
+    await world.driver.fault("upload", skip=2, delay=3)
+    await world.accept(post)
+    async with world.process(service_instance="ending", lease_seconds=60.0) as ending:
+        await eventually(lambda: _uploading(world, post), 20)
+        ending.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(15):
+            assert await ending.wait() == 0
+        assert (await world.job(post)).lease_owner is None
+        async with world.process(service_instance="next"):
+            await world.state(post, State.SUCCEEDED, timeout=40)
+    (publication,) = await world.publications(post)
+    assert publication["sha256"] == post.media.sha256
+    assert len(await world.inits(post)) == 1
+
+
+async def _uploading(world: Any, post: Any) -> bool:
+    checkpoint = (await world.job(post)).checkpoint
+    return checkpoint.step is Step.UPLOADING and checkpoint.sent_bytes >= 20_000_000
+
+
+async def _told_all(world: Any, post: Any) -> bool:
+    return bool(await world.told(post) == ["started", "submitted", "succeeded"])
