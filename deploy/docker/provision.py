@@ -1,0 +1,88 @@
+"""Makes the passwords and keys of a container installation, once, and puts each where only its container sees it.
+
+`provision.py FOLDER` fills `FOLDER/<container>/`, each a volume of its own mounted into that container alone: file names are
+setting names, so services read them as `NAME_FILE`. The originals stay in `FOLDER/vault`; running it again changes nothing.
+`provision.py FOLDER audit` prints the audit user's AMQP address with its password, for consumers on this machine.
+"""
+
+import json
+import secrets
+import sys
+from pathlib import Path
+from typing import Any
+
+from localstack.definitions import definitions
+from localstack.paths import Paths
+from localstack.vault import DATABASE_SERVICES, SERVICES, load_secrets
+
+READABLE = 0o444
+OWNER_ONLY = 0o400
+RPC_SECRET_BYTES = 32
+
+
+def provision(folder: Path) -> None:
+    """Write every file that is missing or out of date."""
+    vault = _vault(folder)
+    for service in SERVICES:
+        for name, value in service_files(vault, service).items():
+            _write(folder / service / name, value)
+    for role, password in vault["postgres"].items():
+        _write(folder / "postgres" / role, password)
+    _write(folder / "rabbitmq" / "definitions.json", json.dumps(definitions(vault["rabbitmq"]), indent=1))
+    rpc_secret = folder / "storage" / "rpc_secret"
+    if not rpc_secret.exists():
+        # The store refuses a secret that others may read; its process is root in its container.
+        _write(rpc_secret, secrets.token_hex(RPC_SECRET_BYTES), mode=OWNER_ONLY)
+
+
+def service_files(vault: dict[str, Any], service: str) -> dict[str, str]:
+    """Return the secret settings of a service by name."""
+    files = {
+        "AMQP_URL": f"amqp://{service}:{vault['rabbitmq'][service]}@rabbitmq:5672/",
+        "SERVICE_PRIVATE_KEY": vault["service_keys"][service]["private"],
+        "SERVICE_PUBLIC_KEYS": json.dumps({name: vault["service_keys"][name]["public"] for name in SERVICES}),
+    }
+    if service in DATABASE_SERVICES:
+        files["DATABASE_URL"] = f"postgresql://{service}:{vault['postgres'][service]}@postgres:5432/{service}"
+    if service == "accounts":
+        files["ENCRYPTION_KEY"] = vault["encryption_key"]
+    if service == "gateway":
+        files["OPERATION_KEY"] = vault["operation_key"]
+    return files
+
+
+def audit_url(folder: Path, port: int) -> str:
+    """Return the address by which the audit user reaches the broker from this machine."""
+    password = _vault(folder)["rabbitmq"]["audit"]
+    return f"amqp://audit:{password}@127.0.0.1:{port}/"
+
+
+def _vault(folder: Path) -> dict[str, Any]:
+    paths = Paths(folder / "vault")
+    paths.local.mkdir(parents=True, exist_ok=True)
+    return load_secrets(paths)
+
+
+def _write(path: Path, text: str, *, mode: int = READABLE) -> None:
+    """Replace the file whole, so that no container ever reads half of it."""
+    if path.exists() and path.read_text(encoding="utf-8") == text:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.new")
+    new.unlink(missing_ok=True)
+    new.touch(mode=0o600)
+    new.write_text(text, encoding="utf-8")
+    new.chmod(mode)
+    new.replace(path)
+
+
+def main() -> None:
+    """Run from the command line."""
+    folder = Path(sys.argv[1])
+    provision(folder)
+    if sys.argv[2:3] == ["audit"]:
+        sys.stdout.write(audit_url(folder, int(sys.argv[3]) if len(sys.argv) > 3 else 5690) + "\n")
+
+
+if __name__ == "__main__":
+    main()

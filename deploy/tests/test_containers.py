@@ -1,0 +1,241 @@
+"""The container files hang together: with each other, with the services' settings and with the workspace."""
+
+import importlib.util
+import json
+import re
+import subprocess
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+
+from accounts.settings import Settings as AccountsSettings
+from analytics.settings import Settings as AnalyticsSettings
+from gateway.settings import Settings as GatewaySettings
+from localstack.definitions import definitions
+from localstack.setting_names import declared
+from publisher.settings import Settings as PublisherSettings
+from scheduler.settings import Settings as SchedulerSettings
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+DOCKER = CHECKOUT / "deploy/docker"
+
+
+def script(name: str) -> ModuleType:
+    """Load a file of deploy/docker, which is no package: the name belongs to another one."""
+    spec = importlib.util.spec_from_file_location(f"container_{name}", DOCKER / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+healthcheck, members, provision = script("healthcheck"), script("members"), script("provision")
+COMPOSE: dict[str, Any] = yaml.safe_load((CHECKOUT / "docker-compose.yml").read_text(encoding="utf-8"))
+CONTAINERS: dict[str, dict[str, Any]] = COMPOSE["services"]
+SETTINGS: dict[str, Any] = {
+    "accounts": AccountsSettings,
+    "analytics": AnalyticsSettings,
+    "gateway": GatewaySettings,
+    "publisher": PublisherSettings,
+    "scheduler": SchedulerSettings,
+}
+PROGRAMS = (*SETTINGS, "simulator")
+DATABASES = tuple(sorted(set(SETTINGS) - {"gateway"}))
+
+
+def default_of(text: str) -> str:
+    """Return a value as compose gives it when `.env` says nothing."""
+    return re.sub(r"\$\{[A-Z0-9_]+:-([^}]*)\}", r"\1", str(text))
+
+
+def environment(container: str) -> dict[str, str]:
+    return {name: default_of(value) for name, value in CONTAINERS[container].get("environment", {}).items()}
+
+
+@pytest.fixture(scope="module")
+def secrets_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("secrets")
+    provision.provision(folder)
+    return folder
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_setting_given_exists_and_every_image_is_the_right_one(program: str) -> None:
+    container = CONTAINERS[program]
+    assert container["build"]["args"]["SERVICE"] == program
+    assert (CHECKOUT / container["build"]["dockerfile"]).exists()
+    assert (CHECKOUT / f"requirements/{program}.txt").exists()
+    for name in environment(program):
+        assert name.startswith("AWS_") or {name, name.removesuffix("_FILE")} & declared(program), name
+
+
+@pytest.mark.parametrize("service", sorted(SETTINGS))
+def test_a_service_starts_with_what_compose_and_provision_give(
+    service: str, secrets_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in declared(service):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment(service).items():
+        monkeypatch.setenv(name, value.replace("/run/cuepost", str(secrets_folder / service)))
+    settings = SETTINGS[service]()
+    assert settings.amqp_url.get_secret_value().startswith(f"amqp://{service}:")
+    if service in DATABASES:
+        assert settings.database_url.get_secret_value().endswith(f"@postgres:5432/{service}")
+    assert settings.shutdown_grace_seconds < seconds(CONTAINERS[service]["stop_grace_period"])
+
+
+def seconds(text: str) -> int:
+    assert text.endswith("s")
+    return int(text[:-1])
+
+
+def test_a_container_sees_its_own_secrets_only() -> None:
+    for name, container in CONTAINERS.items():
+        seen = {str(volume).split(":")[0] for volume in container.get("volumes", []) if "secrets-" in str(volume)}
+        owner = name.removeprefix("migrate-")
+        if name == "provision":
+            assert seen == {volume for volume in COMPOSE["volumes"] if volume.startswith("secrets-")}
+        else:
+            assert seen <= {f"secrets-{owner}"}
+    assert [name for name, c in CONTAINERS.items() if "vault:/secrets/vault" in c.get("volumes", [])] == ["provision"]
+
+
+def test_every_secret_that_is_read_is_made(secrets_folder: Path) -> None:
+    for name, container in CONTAINERS.items():
+        folder = secrets_folder / name.removeprefix("migrate-")
+        for value in container.get("environment", {}).values():
+            if str(value).startswith("/run/cuepost/"):
+                assert (folder / str(value).removeprefix("/run/cuepost/")).exists(), (name, value)
+    roles = re.search(r"for service in ([a-z ]+);", (DOCKER / "postgres/10-cuepost.sh").read_text(encoding="utf-8"))
+    assert roles is not None
+    assert tuple(sorted(roles[1].split())) == DATABASES
+    assert all((secrets_folder / "postgres" / role).read_text(encoding="utf-8") for role in DATABASES)
+
+
+def test_secrets_are_made_once_and_fit_together(secrets_folder: Path) -> None:
+    before = {path: path.read_bytes() for path in secrets_folder.rglob("*") if path.is_file()}
+    provision.provision(secrets_folder)
+    assert {path: path.read_bytes() for path in secrets_folder.rglob("*") if path.is_file()} == before
+    vault = json.loads((secrets_folder / "vault/.local/secrets.json").read_text(encoding="utf-8"))
+    stored = json.loads((secrets_folder / "rabbitmq/definitions.json").read_text(encoding="utf-8"))
+    assert stored == definitions(vault["rabbitmq"])
+    assert (secrets_folder / "storage/rpc_secret").stat().st_mode & 0o777 == 0o400
+    assert vault["rabbitmq"]["audit"] in provision.audit_url(secrets_folder, 5690)
+
+
+def test_nothing_is_published_beyond_this_machine_and_publishers_can_be_many() -> None:
+    for name, container in CONTAINERS.items():
+        assert "container_name" not in container, name
+        for port in container.get("ports", []):
+            assert default_of(port).startswith("127.0.0.1:"), name
+    assert {name for name, container in CONTAINERS.items() if "ports" in container} == {"gateway", "simulator", "rabbitmq"}
+    assert "ports" not in CONTAINERS["publisher"]
+    assert "SERVICE_INSTANCE" not in environment("publisher")
+
+
+def test_nothing_starts_before_what_it_needs() -> None:
+    for service in SETTINGS:
+        needs = {name: need["condition"] for name, need in CONTAINERS[service]["depends_on"].items()}
+        assert needs["rabbitmq"] == "service_healthy"
+        if service in DATABASES:
+            assert needs[f"migrate-{service}"] == "service_completed_successfully"
+            assert CONTAINERS[f"migrate-{service}"]["command"] == ["python", "-m", "common.database.migrate", service]
+        if "STORAGE_URL" in environment(service):
+            assert needs["storage"] == "service_healthy"
+    for name, container in CONTAINERS.items():
+        for need, how in container.get("depends_on", {}).items():
+            one_shot = CONTAINERS[need].get("restart") == "no"
+            assert how["condition"] == ("service_completed_successfully" if one_shot else "service_healthy"), (name, need)
+            if not one_shot and "image" in CONTAINERS[need]:
+                assert CONTAINERS[need]["healthcheck"]["test"], need
+
+
+def test_only_those_who_need_a_network_are_on_it() -> None:
+    def on(network: str) -> set[str]:
+        return {name for name, container in CONTAINERS.items() if network in container.get("networks", ["default"])}
+
+    assert on("database") == {"postgres", *DATABASES, *(f"migrate-{service}" for service in DATABASES)}
+    assert on("storage") == {"storage", "gateway", "scheduler", "publisher"}
+    assert COMPOSE["networks"]["database"]["internal"]
+    assert COMPOSE["networks"]["storage"]["internal"]
+
+
+def test_what_is_mounted_from_the_checkout_exists_and_goes_nowhere_else() -> None:
+    for container in CONTAINERS.values():
+        for volume in container.get("volumes", []):
+            source, _, rest = str(volume).partition(":")
+            if source.startswith("./"):
+                assert (CHECKOUT / source).exists(), source
+                assert rest.endswith(":ro"), source
+            elif rest:
+                assert source in COMPOSE["volumes"], source
+
+
+@pytest.mark.parametrize(
+    ("program", "expected"),
+    [
+        ("gateway", ["libs/common", "services/gateway"]),
+        ("accounts", ["libs/common", "libs/tiktok", "services/accounts"]),
+        ("publisher", ["libs/common", "libs/tiktok", "services/publisher"]),
+        ("analytics", ["libs/common", "services/analytics"]),
+        ("simulator", ["libs/tiktok_simulator"]),
+    ],
+)
+def test_an_image_holds_the_members_its_program_needs(program: str, expected: list[str]) -> None:
+    assert [str(path.relative_to(CHECKOUT)) for path in members.members_of(CHECKOUT, program)] == expected
+
+
+def test_an_unknown_program_is_refused() -> None:
+    with pytest.raises(LookupError, match="nothing"):
+        members.members_of(CHECKOUT, "nothing")
+    with pytest.raises(LookupError):
+        members.members_of(CHECKOUT, "")
+
+
+def test_the_launcher_becomes_the_service(tmp_path: Path) -> None:
+    assert members.launcher("simulator").endswith('exec python -m tiktok_simulator "$@"\n')
+    (tmp_path / "python").write_text('#!/bin/sh\necho "$$ $@"\n', encoding="utf-8")
+    (tmp_path / "python").chmod(0o755)
+    (tmp_path / "launch").write_text(members.launcher("analytics"), encoding="utf-8")
+    started = subprocess.Popen(
+        ["/bin/sh", str(tmp_path / "launch"), "x"], env={"PATH": str(tmp_path)}, stdout=subprocess.PIPE, text=True
+    )
+    output, _ = started.communicate(timeout=10)
+    assert output.split() == [str(started.pid), "-m", "analytics", "x"]
+
+
+def test_the_image_is_checked_by_asking_the_service() -> None:
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200 if self.path == "/readyz" else 503)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        assert healthcheck.answers(server.server_port, "/readyz")
+        assert not healthcheck.answers(server.server_port, "/other")
+        server.shutdown()
+    assert not healthcheck.answers(server.server_port, "/readyz")
+
+
+def test_the_builder_gets_what_the_image_is_made_of() -> None:
+    ignored = (CHECKOUT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    allowed = [line[1:] for line in ignored if line.startswith("!")]
+    recipe = (DOCKER / "Dockerfile").read_text(encoding="utf-8")
+    copied = re.findall(r"^COPY (?!--from)(\S+) ", recipe, flags=re.MULTILINE)
+    assert "*" in ignored
+    assert copied
+    for source in copied:
+        assert any(source == path or source.startswith(f"{path}/") for path in allowed), source
+    assert re.search(r"^ARG UV_VERSION=\d+\.\d+\.\d+$", recipe, flags=re.MULTILINE)
+    assert "--require-hashes" in recipe
+    assert re.search(r"^USER 10001:10001$", recipe, flags=re.MULTILINE)
