@@ -70,21 +70,26 @@ async def signed_in(request: Request) -> Caller:
     return caller
 
 
-def allowed(*scopes: str) -> Callable[..., Awaitable[Caller]]:
-    """Return a dependency that lets in whoever has one of `scopes`; 403 `insufficient_scope` otherwise."""
+def allowed(scope: str) -> Callable[..., Awaitable[Caller]]:
+    """Return a dependency that lets in whoever has the right `scope`; 403 `insufficient_scope` otherwise."""
 
     async def with_scope(caller: Annotated[Caller, Depends(signed_in)]) -> Caller:
-        if not any(caller.claims.allows(scope) for scope in scopes):
-            check_scope(caller.claims, scopes[0])
+        check_scope(caller.claims, scope)
         return caller
 
     return with_scope
 
 
 async def person(caller: Annotated[Caller, Depends(signed_in)]) -> Caller:
-    """Let in a person's session only: an API key must not make itself more rights. 403 `session_required` for a key."""
-    if caller.claims.api_key_id is not None:
-        raise Problem(403, "session_required", "This needs a login; an API key may not do it.")
+    """Let in a person's session only: an API key must not make itself more rights. 403 `insufficient_scope` for a key."""
+    if caller.claims.session_id is None:
+        raise Problem(
+            403,
+            "insufficient_scope",
+            "API keys cannot do this.",
+            hint="Log in with email and password.",
+            headers={"WWW-Authenticate": 'Bearer error="insufficient_scope"'},
+        )
     return caller
 
 

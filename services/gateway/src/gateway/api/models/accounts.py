@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel
 
 
 class Account(BaseModel):
@@ -36,8 +36,7 @@ class AccountDetail(Account):
 class CreatorInfo(BaseModel):
     """What the creator may post now, as TikTok says it."""
 
-    model_config = ConfigDict(extra="allow")
-
+    account_id: UUID
     creator_username: str
     creator_nickname: str
     creator_avatar_url: str | None = None
@@ -46,3 +45,4 @@ class CreatorInfo(BaseModel):
     duet_disabled: bool
     stitch_disabled: bool
     max_video_post_duration_sec: int
+    fetched_at: datetime

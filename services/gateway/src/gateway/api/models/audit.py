@@ -22,7 +22,7 @@ class AuditItem(BaseModel):
     actor: Actor
     action: str
     object_type: str
-    object_id: str
+    object_id: str | None = None
     result: str
     reason: str | None = None
     ip: str | None = None

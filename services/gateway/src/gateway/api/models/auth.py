@@ -75,6 +75,7 @@ class ApiKey(BaseModel):
     scopes: list[Scope]
     created_at: datetime
     expires_at: datetime | None = None
+    last_used_at: datetime | None = None
 
 
 class CreatedApiKey(ApiKey):

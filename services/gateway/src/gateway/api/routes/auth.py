@@ -5,8 +5,9 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 
+from common.http.paging import Page
 from gateway.api.callers import Person, SignedIn, limited_by_address
-from gateway.api.documents import NO_AUTHENTICATION, body, problems
+from gateway.api.documents import NO_AUTHENTICATION, body, paging, parameters, problems
 from gateway.api.forwarding import forward
 from gateway.api.models.auth import ApiKey, CreatedApiKey, Login, NewApiKey, Refresh, Registration, Tokens, User
 
@@ -59,7 +60,7 @@ async def create_api_key(request: Request, caller: Person) -> Response:
     return await forward(request, "accounts", "/internal/auth/api-keys", caller=caller)
 
 
-@router.get("/api-keys", response_model=list[ApiKey], responses=problems(401, 403))
+@router.get("/api-keys", response_model=Page[ApiKey], responses=problems(401, 403), openapi_extra=parameters(*paging(20, 50)))
 async def list_api_keys(request: Request, caller: Person) -> Response:
     """List the user's API keys."""
     return await forward(request, "accounts", "/internal/auth/api-keys", caller=caller)

@@ -26,7 +26,7 @@ from gateway.usecases.store_upload import StoredUpload
 from gateway.usecases.upload_media import Upload, upload_media
 
 router = APIRouter(prefix="/api/v1/media", tags=["media"])
-Reader = Annotated[Caller, Depends(allowed("posts:read", "media:write"))]
+Reader = Annotated[Caller, Depends(allowed("posts:read"))]
 Writer = Annotated[Caller, Depends(allowed("media:write"))]
 
 UPLOAD_PATH = "/api/v1/media/upload"

@@ -33,7 +33,7 @@ async def authorization_url(request: Request, caller: Annotated[Caller, Depends(
         query("code", "From TikTok."),
         query("state", "From `/tiktok/auth/url`."),
         query("error", "Why TikTok gave no code."),
-        query("error_description", "The same for people."),
+        query("error_type", "The kind of that error."),
         query("scopes", "What the creator allowed."),
     )
     | NO_AUTHENTICATION,

@@ -1,0 +1,240 @@
+"""Parts of the gateway by themselves: revocations, API keys, rate limits, storage, settings."""
+
+import asyncio
+import os
+import time
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from limits.errors import StorageError
+from pydantic import SecretStr, ValidationError
+
+from common.clock import utc_now
+from common.contracts.accounts import UserRegistered
+from common.contracts.context import Context
+from common.contracts.envelope import wrap
+from common.errors import Permanent, Problem
+from common.testing.eventually import eventually
+from gateway.clients.object_store import ObjectStore
+from gateway.handlers.revocation_feed import revocation_of
+from gateway.loops import stale_uploads_loop
+from gateway.security.api_keys import ApiKeyTokens, ExchangedKey
+from gateway.security.rate_limits import RateLimits
+from gateway.security.revocations import Revocation, RevokedSet
+from gateway.settings import Settings
+
+KEY = "cpk_abcdefgh12345678"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_the_revoked_set_is_trusted_while_events_flow_and_five_seconds_more() -> None:
+    clock = Clock()
+    revoked = RevokedSet(clock=clock)
+    assert not revoked.fresh
+    revoked.mark_live(False)
+    assert not revoked.fresh
+    revoked.mark_read()
+    clock.now += 4.9
+    assert revoked.fresh
+    clock.now += 0.2
+    assert not revoked.fresh
+    revoked.mark_read()
+    revoked.mark_live(True)
+    clock.now += 3600
+    assert revoked.fresh
+    revoked.mark_live(False)
+    clock.now += 4.9
+    revoked.mark_live(False)
+    assert revoked.fresh
+    clock.now += 0.2
+    assert not revoked.fresh
+
+
+def test_the_revoked_set_forgets_what_has_expired() -> None:
+    revoked = RevokedSet()
+    past, future = utc_now() - timedelta(seconds=1), utc_now() + timedelta(hours=1)
+    kept = uuid4()
+    revoked.add([Revocation("session", kept, future)])
+    revoked.add([Revocation("session", uuid4(), past) for _ in range(3000)])
+    assert len(revoked) < 1100
+    assert str(kept) in revoked
+    assert None not in revoked
+
+
+def test_other_events_revoke_nothing() -> None:
+    event = UserRegistered(user_id=uuid4(), username="ada", timezone="UTC")
+    with pytest.raises(Permanent):
+        revocation_of(wrap(event, service="accounts", subject="x", context=Context()))
+
+
+def tokens(clock: Clock, calls: list[str], *, key_id: UUID | None = None, life: float = 300, **more: Any) -> ApiKeyTokens:
+    async def exchange(key: str, _: Mapping[str, str]) -> ExchangedKey:
+        calls.append(key)
+        await asyncio.sleep(0)
+        return ExchangedKey(f"token-{len(calls)}", life, key_id or uuid4())
+
+    return ApiKeyTokens(exchange, clock=clock, **more)
+
+
+async def test_an_exchanged_key_is_renewed_shortly_before_it_expires() -> None:
+    clock, calls = Clock(), list[str]()
+    keys = tokens(clock, calls)
+    assert await keys.token_of(KEY, {}) == "token-1"
+    clock.now += 279
+    assert await keys.token_of(KEY, {}) == "token-1"
+    clock.now += 2
+    assert await keys.token_of(KEY, {}) == "token-2"
+
+
+async def test_the_cache_of_keys_is_bounded_and_forgets_revoked_ones() -> None:
+    clock, calls, key_id = Clock(), list[str](), uuid4()
+    keys = tokens(clock, calls, key_id=key_id, max_cached=2)
+    for letter in "abc":
+        await keys.token_of(f"cpk_{letter * 10}", {})
+    await keys.token_of("cpk_cccccccccc", {})
+    assert len(calls) == 3
+    await keys.token_of("cpk_aaaaaaaaaa", {})
+    assert len(calls) == 4
+    keys.forget(Revocation("session", key_id, utc_now()))
+    await keys.token_of("cpk_aaaaaaaaaa", {})
+    assert len(calls) == 4
+    keys.forget(Revocation("api_key", key_id, utc_now()))
+    await keys.token_of("cpk_aaaaaaaaaa", {})
+    assert len(calls) == 5
+
+
+async def test_one_exchange_serves_all_who_wait_and_its_failure_is_not_kept() -> None:
+    release = asyncio.Event()
+    calls = 0
+
+    async def exchange(_: str, __: Mapping[str, str]) -> ExchangedKey:
+        nonlocal calls
+        calls += 1
+        await release.wait()
+        if calls == 1:
+            raise Problem(401, "invalid_api_key", "x")
+        return ExchangedKey("token", 300, uuid4())
+
+    keys = ApiKeyTokens(exchange)
+    waiting = [asyncio.create_task(keys.token_of(KEY, {})) for _ in range(5)]
+    await asyncio.sleep(0)
+    waiting[0].cancel()
+    release.set()
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+    assert isinstance(results[0], asyncio.CancelledError)
+    assert all(isinstance(result, Problem) for result in results[1:])
+    assert calls == 1
+    assert await keys.token_of(KEY, {}) == "token"
+
+
+async def test_a_cancelled_exchange_is_no_unhandled_failure() -> None:
+    async def exchange(_: str, __: Mapping[str, str]) -> ExchangedKey:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        await ApiKeyTokens(exchange).token_of(KEY, {})
+
+
+async def test_the_tightest_of_several_limits_counts() -> None:
+    limits = RateLimits(per_user="5/minute;2/hour", per_address="1/second", storage=SecretStr("async+memory://"))
+    user_id = uuid4()
+    seen = [await limits.hit_user(user_id) for _ in range(3)]
+    assert [(one.limit, one.remaining, one.allowed) for one in seen if one] == [(2, 1, True), (2, 0, True), (2, 0, False)]
+
+
+async def test_a_limit_storage_that_fails_lets_requests_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = RateLimits(per_user="1/hour", per_address="1/hour", storage=SecretStr("memory://"))
+
+    async def fail(*_: Any, **__: Any) -> bool:
+        raise StorageError(ConnectionError("away"))
+
+    monkeypatch.setattr(limits._strategy, "hit", fail)
+    assert await limits.hit_user(uuid4()) is None
+
+
+async def blocks(*parts: bytes) -> Any:
+    for part in parts:
+        yield part
+
+
+async def test_stale_uploads_are_swept_and_young_ones_kept(tmp_path: Path) -> None:
+    store = ObjectStore(f"file://{tmp_path}")
+    for name in ("old", "young"):
+        await store.write(f"uploads/tmp/{name}", blocks(b"x"))
+    unfinished = tmp_path / "uploads" / "tmp" / "killed#1"
+    make_old(tmp_path / "uploads" / "tmp" / "old", unfinished)
+    loop = stale_uploads_loop(store)
+    await loop.start()
+    await eventually(lambda: names(tmp_path / "uploads" / "tmp") == ["young"])
+    await loop.stop()
+
+
+def make_old(*paths: Path) -> None:
+    for path in paths:
+        path.touch()
+        os.utime(path, (time.time() - 90_000,) * 2)
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+async def test_storage_calls(tmp_path: Path) -> None:
+    store = ObjectStore(f"file://{tmp_path}/new%20folder")
+    await store.write("a/b", blocks(b"hello ", b"world"))
+    await store.move("a/b", "c/d")
+    assert await store.size("a/b") is None
+    assert await store.size("c/d") == 11
+    assert b"".join([piece async for piece in store.read("c/d", 3, 8)]) == b"lo wo"
+    await store.delete("c/d")
+    await store.delete("c/d")
+    with pytest.raises(Problem) as refused:
+        await store.move("a/b", "c/d")
+    assert refused.value.code == "storage_unavailable"
+
+
+async def test_a_bucket_that_is_away_is_503(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {
+        "AWS_ENDPOINT": "http://127.0.0.1:1",
+        "AWS_ACCESS_KEY_ID": "x",
+        "AWS_SECRET_ACCESS_KEY": "x",
+        "AWS_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr("gateway.clients.object_store._CALL_TIMEOUT_S", 0.3)
+    store = ObjectStore("s3://bucket/prefix")
+    for call in (store.size("a"), store.delete("a"), store.move("a", "b")):
+        with pytest.raises(Problem) as refused:
+            await call
+        assert refused.value.status == 503
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("storage_url", "ftp://x"),
+        ("storage_url", "/srv"),
+        ("operation_key", "c2hvcnQ"),
+        ("operation_key", "!"),
+        ("rate_limit_per_user", "often"),
+        ("trusted_proxies", "proxy"),
+        ("public_url", "gateway"),
+        ("upload_max_bytes", 0),
+    ],
+)
+def test_malformed_settings_are_named(make_settings: Callable[..., Settings], name: str, value: Any) -> None:
+    with pytest.raises(ValidationError) as refused:
+        make_settings(**{name: value})
+    assert refused.value.errors()[0]["loc"] == (name,)
+    assert "c2hvcnQ" not in str(refused.value)
