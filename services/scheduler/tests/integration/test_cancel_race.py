@@ -1,0 +1,37 @@
+"""Cancelling a post that moves on between the publisher's word and the transaction."""
+
+from typing import Any
+
+import pytest
+
+from common.clock import utc_now
+from common.contracts.context import Context
+from common.errors import Problem
+from scheduler.domain.post import Post
+from scheduler.usecases.cancel_post import Word, cancel_post
+
+pytestmark = pytest.mark.integration
+
+
+async def refused(world: Any, post: Post, word: Word | None) -> str:
+    with pytest.raises(Problem) as caught:
+        async with world.database.transaction() as tx:
+            await cancel_post(tx, world.outbox, post.id, post.user_id, word, context=Context())
+    assert await world.reload(post) == post
+    return caught.value.code
+
+
+@pytest.mark.parametrize("word", [None, Word(attempt=1, cancelled=True)])
+async def test_a_word_on_nothing_or_on_an_earlier_attempt_decides_nothing(world: Any, word: Word | None) -> None:
+    post = await world.post(status="due", attempt=2, next_attempt_at=None, scheduled_time=utc_now())
+    assert await refused(world, post, word) == "cancel_undecided"
+
+
+async def test_a_retry_that_waits_again_is_cancelled_without_the_word(world: Any) -> None:
+    post = await world.post(status="retry_scheduled", attempt=1)
+    async with world.database.transaction() as tx:
+        word = Word(attempt=1, cancelled=False)
+        after = await cancel_post(tx, world.outbox, post.id, post.user_id, word, context=Context())
+    assert after.status == "cancelled"
+    (envelope,) = await world.told()
+    assert (envelope.userid, envelope.actor) == (post.user_id, "service:scheduler")

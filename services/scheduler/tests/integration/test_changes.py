@@ -1,0 +1,116 @@
+"""Publishing now and cancelling, by command over real RabbitMQ."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from common.clock import utc_now
+from common.contracts.scheduler import CancelPost, PublishPostNow
+from common.ids import uuid7
+from common.testing.eventually import eventually
+from scheduler.domain.post import Post
+
+pytestmark = pytest.mark.integration
+
+
+async def later(world: Any, **fields: Any) -> Post:
+    post: Post = await world.post(**{"next_attempt_at": utc_now() + timedelta(hours=1), **fields})
+    return post
+
+
+async def moving(world: Any, status: str = "due") -> Post:
+    post: Post = await world.post(status=status, attempt=2, next_attempt_at=None, scheduled_time=utc_now())
+    return post
+
+
+@pytest.mark.parametrize("status", ["scheduled", "retry_scheduled"])
+async def test_publish_now(world: Any, scheduler: Any, status: str) -> None:
+    post = await later(world, status=status, publish_before=utc_now() + timedelta(minutes=1))
+    reply = await scheduler.command(PublishPostNow(post_id=post.id), post.user_id)
+    assert (reply.status, reply.body["status"], reply.headers["ETag"]) == (202, status, '"2"')
+
+    async def is_due() -> bool:
+        return (await world.reload(post)).status == "due"
+
+    await eventually(is_due, timeout=3)
+    now = await world.reload(post)
+    assert now.publish_before is not None
+    assert now.publish_before > utc_now() + timedelta(hours=23)
+
+
+@pytest.mark.parametrize("status", ["draft", "due", "published", "failed", "unconfirmed", "cancelled"])
+async def test_publish_now_only_what_waits(world: Any, scheduler: Any, status: str) -> None:
+    post = await world.post(status=status, next_attempt_at=None, scheduled_time=None)
+    reply = await scheduler.command(PublishPostNow(post_id=post.id), post.user_id)
+    assert (reply.status, reply.body["code"]) == (409, "post_not_waiting")
+    assert await world.reload(post) == post
+
+
+async def test_publish_now_while_the_account_is_away(world: Any, scheduler: Any) -> None:
+    post = await later(world, held=True, held_reason="account_expired")
+    reply = await scheduler.command(PublishPostNow(post_id=post.id), post.user_id)
+    assert (reply.status, reply.body["code"]) == (409, "account_not_active")
+
+
+@pytest.mark.parametrize("kind", [PublishPostNow, CancelPost])
+async def test_another_users_post_is_not_found(world: Any, scheduler: Any, kind: Any) -> None:
+    post = await later(world)
+    for message, user in ((kind(post_id=post.id), uuid7()), (kind(post_id=uuid7()), post.user_id)):
+        reply = await scheduler.command(message, user)
+        assert (reply.status, reply.body["code"]) == (404, "post_not_found")
+    assert await world.reload(post) == post
+
+
+@pytest.mark.parametrize("status", ["scheduled", "retry_scheduled"])
+async def test_cancel_what_waits(world: Any, scheduler: Any, status: str) -> None:
+    post = await later(world, status=status)
+    reply = await scheduler.command(CancelPost(post_id=post.id), post.user_id)
+    assert (reply.status, reply.body) == (204, None)
+    now = await world.reload(post)
+    assert (now.status, now.next_attempt_at, now.deleted_at) == ("cancelled", None, None)
+    assert scheduler.neighbours.asked == []
+
+
+@pytest.mark.parametrize("status", ["draft", "published", "failed", "cancelled", "unconfirmed", "sent_to_inbox"])
+async def test_cancel_takes_the_rest_off_the_lists(world: Any, scheduler: Any, status: str) -> None:
+    post = await later(world, status=status, next_attempt_at=None, scheduled_time=None)
+    assert (await scheduler.command(CancelPost(post_id=post.id), post.user_id)).status == 204
+    now = await world.reload(post)
+    assert now.status == status
+    assert now.deleted_at is not None
+    assert (await scheduler.get(f"/internal/posts/{post.id}", post.user_id)).status_code == 404
+    assert (await scheduler.command(CancelPost(post_id=post.id), post.user_id)).status == 404
+
+
+@pytest.mark.parametrize("status", ["due", "publishing", "deferred"])
+@pytest.mark.parametrize(
+    ("answer", "expected", "after"),
+    [
+        ((200, {"outcome": "cancelled"}), (204, None), "cancelled"),
+        ((200, {"outcome": "too_late"}), (409, "too_late_to_cancel"), None),
+        ((500, {}), (503, "cancel_undecided"), None),
+        ((200, {"outcome": "perhaps"}), (503, "cancel_undecided"), None),
+        (None, (503, "cancel_undecided"), None),
+    ],
+)
+async def test_once_due_the_publisher_decides(
+    world: Any, scheduler: Any, status: str, answer: Any, expected: tuple[int, str | None], after: str | None
+) -> None:
+    post = await moving(world, status)
+    path = f"POST publisher /internal/posts/{post.id}/cancel"
+    if answer is not None:
+        scheduler.neighbours.answers[path] = answer
+    reply = await scheduler.command(CancelPost(post_id=post.id), post.user_id)
+    assert (reply.status, reply.body and reply.body["code"]) == expected
+    assert scheduler.neighbours.asked == [path]
+    now = await world.reload(post)
+    assert now.status == (after or status)
+    assert after is not None or now == post
+
+
+async def test_too_late_while_tiktok_processes(world: Any, scheduler: Any) -> None:
+    post = await moving(world, "processing")
+    reply = await scheduler.command(CancelPost(post_id=post.id), post.user_id)
+    assert (reply.status, reply.body["code"]) == (409, "too_late_to_cancel")
+    assert scheduler.neighbours.asked == []

@@ -1,0 +1,222 @@
+"""Registering media over real RabbitMQ with real videos; the probe against hostile ones."""
+
+import asyncio
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import av
+import psutil
+import pytest
+
+from common.contracts.scheduler import RegisterMedia
+from common.ids import uuid7
+from common.messaging.reply import Reply
+from common.testing.eventually import eventually
+from scheduler.clients.object_storage import ObjectMissing, ObjectStorage
+from scheduler.domain.media_rules import MediaProblem, VideoFacts
+from scheduler.probe.limits import ProbeLimits
+from scheduler.probe.prober import Prober
+
+pytestmark = pytest.mark.integration
+
+
+def _store(path: Path, target: Path) -> None:
+    target.parent.mkdir(exist_ok=True)
+    shutil.copy(path, target)
+
+
+async def register(scheduler: Any, user_id: UUID, path: Path | None, media_id: UUID | None = None, **fields: Any) -> Reply:
+    key = f"{user_id}/{path.name if path is not None else 'nothing'}"
+    if path is not None:
+        _store(path, scheduler.storage / key)
+    message = RegisterMedia(
+        media_id=media_id or uuid7(),
+        storage_key=fields.pop("storage_key", key),
+        filename=path.name if path is not None else "nothing",
+        content_type="video/mp4",
+        size_bytes=os.stat(path).st_size if path is not None else 1,  # noqa: PTH116 - a blocking stat is fine here
+        sha256="cd" * 32,
+    )
+    reply: Reply = await scheduler.command(message, user_id, **fields)
+    return reply
+
+
+async def test_a_good_video_is_ready(world: Any, scheduler: Any, make_video: Any) -> None:
+    user_id, path = uuid7(), make_video()
+    reply = await register(scheduler, user_id, path)
+    assert reply.status == 201, reply.body
+    assert reply.body is not None
+    media_id = reply.body.pop("id")
+    assert reply.headers == {"Location": f"/api/v1/media/{media_id}"}
+    created_at = reply.body.pop("created_at")
+    assert reply.body == {
+        "status": "ready",
+        "filename": "good.mp4",
+        "content_type": "video/mp4",
+        "size_bytes": path.stat().st_size,
+        "sha256": "cd" * 32,
+        "duration_ms": 1000,
+        "width": 360,
+        "height": 640,
+        "fps": 30.0,
+        "video_codec": "h264",
+    }
+    shown = await scheduler.get(f"/internal/media/{media_id}", user_id)
+    assert shown.json() == {"id": media_id, **reply.body, "created_at": created_at}
+    assert (await scheduler.get(f"/internal/media/{media_id}", uuid7())).status_code == 404
+
+
+async def test_broken_rules_are_all_named(scheduler: Any, make_video: Any) -> None:
+    user_id = uuid7()
+    reply = await register(scheduler, user_id, make_video("bad.mp4", width=320, height=240, fps=15))
+    assert reply.body is not None
+    assert (reply.status, reply.body["code"]) == (422, "media_rejected")
+    assert [(item["code"], item["found"], item["allowed"]) for item in reply.body["errors"]] == [
+        ("picture_too_small", "320 px", "360-4096 px"),
+        ("picture_too_small", "240 px", "360-4096 px"),
+        ("frame_rate_not_allowed", "15 fps", "23-60 fps"),
+    ]
+    shown = (await scheduler.get(f"/internal/media/{reply.body['media_id']}", user_id)).json()
+    assert (shown["status"], shown["fps"]) == ("rejected", 15.0)
+
+
+async def test_the_same_upload_twice_is_one_file(world: Any, scheduler: Any, make_video: Any) -> None:
+    user_id, path, media_id, command_id = uuid7(), make_video(), uuid7(), uuid7()
+    first = await register(scheduler, user_id, path, media_id, command_id=command_id)
+    again = await register(scheduler, user_id, path, media_id, command_id=command_id)
+    anew = await register(scheduler, user_id, path, media_id)
+    assert first == again == anew
+    page = (await scheduler.get("/internal/media", user_id)).json()
+    assert ([item["id"] for item in page["items"]], page["total"]) == ([str(media_id)], 1)
+
+
+async def test_another_users_id_is_not_found(scheduler: Any, make_video: Any) -> None:
+    path, media_id = make_video(), uuid7()
+    assert (await register(scheduler, uuid7(), path, media_id)).status == 201
+    assert (await register(scheduler, uuid7(), path, media_id)).status == 404
+
+
+@pytest.mark.parametrize("key", ["nothing/here", "../../etc/passwd", "/etc/passwd", ""])
+async def test_a_file_that_is_not_there(scheduler: Any, key: str) -> None:
+    reply = await register(scheduler, uuid7(), None, storage_key=key)
+    assert reply.body is not None
+    assert (reply.status, [item["code"] for item in reply.body["errors"]]) == (422, ["file_missing"])
+
+
+async def probe(path: Path, **limits: Any) -> VideoFacts | MediaProblem:
+    return await Prober(ProbeLimits(**limits)).probe(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "container", "found"),
+    [
+        ("a.mp4", "libx264", "mp4", "h264"),
+        ("a.mov", "libx264", "mov", "h264"),
+        ("a.webm", "libvpx", "webm", "vp8"),
+        ("a.mkv", "libx264", "matroska", "h264"),
+        ("a.mp4", "mpeg4", "mp4", "mpeg4"),
+    ],
+)
+async def test_formats(make_video: Any, name: str, codec: str, container: str, found: str) -> None:
+    facts = await probe(make_video(name, codec=codec))
+    assert isinstance(facts, VideoFacts)
+    assert (facts.container, facts.video_codec, facts.whole) == (container, found, True)
+    assert abs(facts.duration_ms - 1000) <= 40
+
+
+async def code(path: Path, **limits: Any) -> str:
+    found = await probe(path, **limits)
+    assert isinstance(found, MediaProblem), found
+    return found.code
+
+
+async def test_garbage(tmp_path: Path) -> None:
+    path = tmp_path / "garbage.mp4"
+    for content in (b"", b"\x00" * 100_000, b"not a video" * 1000, b"\x00\x00\x00\x18ftypmp42" + b"\xff" * 5000):
+        path.write_bytes(content)
+        assert await code(path) == "file_unreadable"
+
+
+async def test_playlists_that_would_open_other_files_are_no_videos(tmp_path: Path, make_video: Any) -> None:
+    other = make_video()
+    for name, content in (
+        ("list.m3u8", f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{other}\n#EXT-X-ENDLIST\n"),
+        ("list.ffconcat", f"ffconcat version 1.0\nfile '{other}'\n"),
+    ):
+        path = tmp_path / name
+        path.write_text(content)
+        assert await code(path) == "file_unreadable"
+
+
+async def test_truncated(make_video: Any) -> None:
+    whole = make_video(frames=120)
+    whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    assert await code(whole) == "file_unreadable"
+    streamable = make_video("fast.mp4", frames=120, options={"movflags": "faststart"})
+    streamable.write_bytes(streamable.read_bytes()[: streamable.stat().st_size * 2 // 3])
+    facts = await probe(streamable)
+    assert isinstance(facts, VideoFacts)
+    assert not facts.whole
+
+
+async def test_sound_alone_is_no_video(tmp_path: Path) -> None:
+    path = tmp_path / "sound.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=44100, layout="mono")
+        frame = av.AudioFrame(format="fltp", layout="mono", samples=1024)
+        frame.sample_rate = 44100
+        for number in range(20):
+            for plane in frame.planes:
+                plane.update(bytes(plane.buffer_size))
+            frame.pts = number * 1024
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    assert await code(path) == "no_video_stream"
+
+
+async def test_a_bomb_is_stopped_in_time(tmp_path: Path) -> None:
+    """A file that never ends (a pipe nobody writes to) takes no more than its time, and its process is gone."""
+    path = tmp_path / "endless.mp4"
+    os.mkfifo(path)
+    began = time.monotonic()
+    assert await code(path, seconds=0.2) == "probe_timeout"
+    assert time.monotonic() - began < 3
+
+
+async def test_a_memory_bomb_is_stopped(make_video: Any) -> None:
+    path = make_video("big.mp4", width=4096, height=4096, frames=3)
+    assert isinstance(await probe(path), VideoFacts)
+    assert await code(path, memory_bytes=200 * 1024 * 1024) in {"file_unreadable", "probe_timeout"}
+
+
+async def test_probes_run_a_few_at_a_time(make_video: Any) -> None:
+    prober, path = Prober(ProbeLimits(), parallel=2), make_video()
+    found = await asyncio.gather(*(prober.probe(path) for _ in range(5)))
+    assert all(isinstance(facts, VideoFacts) for facts in found)
+
+
+async def test_a_probe_given_up_leaves_no_process(tmp_path: Path) -> None:
+    path = tmp_path / "endless.mp4"
+    os.mkfifo(path)
+    probing = asyncio.create_task(probe(path, seconds=30))
+    children = await eventually(lambda: [child for child in psutil.Process().children() if str(path) in child.cmdline()])
+    probing.cancel()
+    await asyncio.wait([probing])
+    assert not children[0].is_running()
+
+
+async def test_storage_outside_the_root_is_missing(tmp_path: Path) -> None:
+    storage = ObjectStorage(f"file://{tmp_path}/with%20space")
+    (tmp_path / "with space").mkdir()
+    (tmp_path / "with space" / "a").write_text("x")
+    (tmp_path / "secret").write_text("x")
+    async with storage.local_file("a") as path:
+        assert path.read_text() == "x"
+    (tmp_path / "with space" / "link").symlink_to(tmp_path / "secret")
+    for key in ("../secret", "link", "."):
+        with pytest.raises(ObjectMissing):
+            await storage.local_file(key).__aenter__()
