@@ -11,7 +11,7 @@ from pathlib import Path
 
 from localstack.blueprint import Blueprint
 from localstack.errors import StackError
-from localstack.paths import CHECKOUT, Paths
+from localstack.paths import CHECKOUT
 from localstack.process_table import rows, table
 from localstack.ready import make_ready, ready_block
 from localstack.servers import servers_of, start_servers
@@ -70,8 +70,10 @@ def _say(line: str) -> None:
 
 def _up(_options: argparse.Namespace) -> int:
     began = time.monotonic()
-    before = Blueprint.load(Paths(CHECKOUT))
-    stack = Stack(CHECKOUT, blueprint=Blueprint.from_environment(os.environ, before), say=_say)
+    before = Stack.saved(CHECKOUT)
+    running = bool(before.states() or before.orphans())
+    blueprint = Blueprint.from_environment(os.environ, before.blueprint, running=running)
+    stack = Stack(CHECKOUT, blueprint=blueprint, say=_say)
     _say("Starting Cuepost")
     stack.up()
     key = make_ready(stack)

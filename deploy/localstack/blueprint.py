@@ -95,13 +95,38 @@ class Blueprint:
         return cls(**{**state, "ports": Ports(**state["ports"])})
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str], before: Self | None) -> Self:
-        """Return the stack that an environment describes; numbers of replicas stay as they were."""
+    def from_environment(cls, environment: Mapping[str, str], before: Self | None, *, running: bool) -> Self:
+        """Return the stack that an environment describes; numbers of replicas stay as they were `before`.
+
+        A stack that runs also keeps the addresses and settings it was started with, unless the environment names them.
+        """
+        kept = before if running else None
         return cls(
-            ports=Ports.from_environment(environment),
+            ports=Ports.from_environment(environment, kept.ports if kept else Ports()),
             replicas=dict(before.replicas) if before else {},
-            environment=overrides(environment),
+            environment={**(kept.environment if kept else {}), **overrides(environment)},
         )
+
+
+def listening_ports(blueprint: Blueprint) -> dict[str, dict[str, tuple[int, str]]]:
+    """Return, by program, what it listens on: description -> (port, field of `Ports` the port comes from)."""
+    ports = blueprint.ports
+    listening = {
+        "postgres": {"PostgreSQL": (ports.postgres, "postgres")},
+        "rabbitmq": {
+            "RabbitMQ": (ports.amqp, "amqp"),
+            "RabbitMQ's Erlang distribution": (ports.distribution, "distribution"),
+        },
+        "epmd": {"Erlang's port mapper": (ports.epmd, "epmd")},
+        "simulator": {"TikTok simulator": (ports.simulator, "simulator")},
+    }
+    for service in SERVICES:
+        for replica, name in enumerate(blueprint.processes(service), start=1):
+            field_name = "gateway" if name == "gateway-1" else "internal"
+            listening[name] = {name: (ports.http(service, replica), field_name)}
+            if ports.metrics:
+                listening[name][f"metrics of {name}"] = (ports.metrics_port(service, replica), field_name)
+    return {name: listening[name] for name in blueprint.programs()}
 
 
 def overrides(environment: Mapping[str, str]) -> dict[str, str]:

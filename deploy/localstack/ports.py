@@ -6,8 +6,8 @@ import secrets
 import socket
 from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass, fields
-from typing import Self
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
 
 from localstack.errors import StackError
 
@@ -44,9 +44,9 @@ class Ports:
     metrics: bool = True
 
     @classmethod
-    def from_environment(cls, environment: Mapping[str, str]) -> Self:
-        """Read the settings in `ADDRESS_SETTINGS`; raises StackError on one that is not an address."""
-        values: dict[str, int | str] = {}
+    def from_environment(cls, environment: Mapping[str, str], default: Ports) -> Ports:
+        """Read the settings in `ADDRESS_SETTINGS`, else the default; raises StackError on one that is no address."""
+        values: dict[str, Any] = {}
         for field, name in ADDRESS_SETTINGS.items():
             text = environment.get(name, "").strip()
             if not text:
@@ -59,7 +59,7 @@ class Ports:
                 values["host"] = host
             elif host not in {"", "127.0.0.1", "localhost"}:
                 raise StackError(f"{name}={text}: only the gateway may listen beyond 127.0.0.1")
-        return cls(**values)  # type: ignore[arg-type]
+        return replace(default, **values)
 
     @classmethod
     def free(cls) -> Self:
@@ -111,15 +111,19 @@ def is_busy(port: int, host: str = "127.0.0.1") -> bool:
         return False
 
 
-def require_free(needed: Mapping[str, tuple[int, str]], host: str = "127.0.0.1") -> None:
-    """Check ports before anything starts: `needed` maps what listens to (port, setting to change).
+def require_free(needed: Mapping[str, tuple[int, str]], ports: Ports) -> None:
+    """Check ports before anything starts: `needed` maps what listens to (port, field of `ports` that it comes from).
 
-    Raises StackError naming every port that is taken and the setting that moves it.
+    Raises StackError naming every port that is taken, and the settings that move them.
     """
-    taken = [
-        f"port {port} ({what}) is in use by another program; choose another one: {setting}={port + 100} make up"
-        for what, (port, setting) in needed.items()
-        if is_busy(port, host if what == "gateway" else "127.0.0.1")
-    ]
-    if taken:
-        raise StackError("\n".join(taken))
+    taken = {
+        what: (port, field)
+        for what, (port, field) in needed.items()
+        if is_busy(port, ports.host if field == "gateway" else "127.0.0.1")
+    }
+    if not taken:
+        return
+    lines = [f"port {port} ({what}) is in use by another program" for what, (port, _) in taken.items()]
+    fields_taken = dict.fromkeys(field for _, field in taken.values())
+    changes = [f"{ADDRESS_SETTINGS[field]}={getattr(ports, field) + 100}" for field in fields_taken]
+    raise StackError("\n".join([*lines, f"choose other ones, for example:\n  {' '.join(changes)} make up"]))

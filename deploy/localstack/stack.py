@@ -12,12 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from localstack import postgres, rabbitmq
-from localstack.blueprint import SERVERS, Blueprint
+from localstack.blueprint import SERVERS, Blueprint, listening_ports
 from localstack.errors import StackError
 from localstack.identity import end, read_records, send
 from localstack.launch import Spec
 from localstack.paths import DATA_NAMES, Paths
-from localstack.ports import ADDRESS_SETTINGS, SERVICES, Ports, require_free
+from localstack.ports import Ports, require_free
 from localstack.postgres_place import find_place, remove_outside
 from localstack.rabbitmq_install import require_server
 from localstack.service_environment import program_environment, program_specs
@@ -105,29 +105,21 @@ class Stack:
         return Startup(self.blueprint, self.paths, self.supervisor, self.secrets, self.timeout)
 
     def _ensure_supervisor(self, specs: list[Spec]) -> None:
+        """Make supervisord run and know these programs; raises StackError, with nothing changed, on a port in use."""
         if self.supervisor.alive():
+            running = [name for name, state in self.states().items() if state.running]
+            before = listening_ports(Blueprint.load(self.paths) or self.blueprint)
+            self._check_ports({port for name in running for port, _ in before.get(name, {}).values()})
             self.supervisor.update(specs)
-            self._check_ports({name for name, state in self.states().items() if state.running})
             return
         self._end_orphans()
         self._check_ports(set())
         self.supervisor.start(specs)
 
-    def _check_ports(self, running: set[str]) -> None:
-        ports, setting = self.ports, ADDRESS_SETTINGS
-        needed = {
-            "postgres": (ports.postgres, setting["postgres"]),
-            "rabbitmq": (ports.amqp, setting["amqp"]),
-            "epmd": (ports.epmd, setting["epmd"]),
-            "simulator": (ports.simulator, setting["simulator"]),
-        }
-        for service in SERVICES:
-            name = setting["gateway" if service == "gateway" else "internal"]
-            needed |= {p: (ports.http(service, i), name) for i, p in enumerate(self.blueprint.processes(service), 1)}
-        wanted = {name: needed[name] for name in self.blueprint.programs() if name not in running}
-        if "rabbitmq" in wanted:
-            wanted["rabbitmq (Erlang distribution)"] = (ports.distribution, setting["distribution"])
-        require_free(wanted, ports.host)
+    def _check_ports(self, own: set[int]) -> None:
+        """Check every port but those that running programs of this stack hold now."""
+        wanted = {what: entry for entries in listening_ports(self.blueprint).values() for what, entry in entries.items()}
+        require_free({what: entry for what, entry in wanted.items() if entry[0] not in own}, self.ports)
 
     def down(self) -> None:
         """Stop everything, services first; data stays. Harmless when nothing runs."""

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from localstack.blueprint import Blueprint, overrides
+from localstack.blueprint import Blueprint, listening_ports, overrides
 from localstack.errors import StackError
 from localstack.launch import Spec, drop_stale_postmaster_pid, read_spec
 from localstack.paths import Paths
@@ -49,14 +49,14 @@ def test_no_two_processes_share_a_port(ports: Ports) -> None:
 
 
 def test_addresses_come_from_the_environment() -> None:
-    ports = Ports.from_environment({"GATEWAY_ADDRESS": "0.0.0.0:9000", "AMQP_ADDRESS": "5691", "HOME": "/x"})
+    ports = Ports.from_environment({"GATEWAY_ADDRESS": "0.0.0.0:9000", "AMQP_ADDRESS": "5691", "HOME": "/x"}, Ports())
     assert (ports.host, ports.gateway, ports.amqp, ports.gateway_host) == ("0.0.0.0", 9000, 5691, "127.0.0.1")
 
 
 @pytest.mark.parametrize("text", ["nonsense", "127.0.0.1:", "70000", "10.0.0.1:5690"])
 def test_an_address_that_is_none_names_the_setting(text: str) -> None:
     with pytest.raises(StackError, match="AMQP_ADDRESS"):
-        Ports.from_environment({"AMQP_ADDRESS": text})
+        Ports.from_environment({"AMQP_ADDRESS": text}, Ports())
 
 
 def test_a_busy_port_is_named_with_the_setting_that_moves_it() -> None:
@@ -65,8 +65,8 @@ def test_a_busy_port_is_named_with_the_setting_that_moves_it() -> None:
         taken.listen()
         port = taken.getsockname()[1]
         assert is_busy(port)
-        with pytest.raises(StackError, match=rf"port {port} \(postgres\).*POSTGRES_ADDRESS="):
-            require_free({"postgres": (port, "POSTGRES_ADDRESS")})
+        with pytest.raises(StackError, match=rf"(?s)port {port} \(PostgreSQL\).*POSTGRES_ADDRESS=5590 make up"):
+            require_free({"PostgreSQL": (port, "postgres"), "RabbitMQ": (Ports.free().amqp, "amqp")}, Ports())
 
 
 def test_names_of_settings_are_read_from_the_sources() -> None:
@@ -142,9 +142,24 @@ def test_the_blueprint_survives_the_state_file_privately(paths: Paths) -> None:
     blueprint.save(paths)
     assert Blueprint.load(paths) == blueprint
     assert stat.S_IMODE(paths.state.stat().st_mode) == 0o600
-    again = Blueprint.from_environment({}, Blueprint.load(paths))
-    assert again.replicas == {"publisher": 2}
-    assert again.environment == {}
+
+
+def test_a_running_stack_keeps_its_settings_and_a_stopped_one_only_its_replicas() -> None:
+    before = Blueprint(ports=Ports.free(), environment={"LOG_LEVEL": "DEBUG"}).scaled("publisher", 2)
+    stopped = Blueprint.from_environment({}, before, running=False)
+    assert (stopped.replicas, stopped.environment, stopped.ports) == ({"publisher": 2}, {}, Ports())
+    assert Blueprint.from_environment({}, before, running=True) == before
+    changed = Blueprint.from_environment({"LOG_LEVEL": "INFO", "AMQP_ADDRESS": "5777"}, before, running=True)
+    assert changed.environment == {"LOG_LEVEL": "INFO"}
+    assert (changed.ports.amqp, changed.ports.gateway) == (5777, before.ports.gateway)
+
+
+def test_every_program_says_where_it_listens() -> None:
+    blueprint = Blueprint().scaled("publisher", 2)
+    listening = listening_ports(blueprint)
+    assert list(listening) == blueprint.programs()
+    ports = [port for entries in listening.values() for port, _ in entries.values()]
+    assert len(ports) == len(set(ports))
 
 
 def test_secrets_are_made_once_and_private(paths: Paths) -> None:

@@ -1,10 +1,12 @@
 """The whole stack as its operator sees it: start, kill anything, scale, start again; nothing disturbs what runs."""
 
 import signal
+import socket
 import stat
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -114,6 +116,18 @@ def test_a_changed_setting_restarts_those_who_read_it_and_no_others(stack: Stack
     assert {name for name, pid in pids(stack).items() if before[name] != pid} == {"gateway-1"}
     assert changed.env("gateway")["COMMAND_TIMEOUT_SECONDS"] == "6"
     stack.up()
+
+
+def test_a_port_in_use_is_told_before_anything_is_touched(stack: Stack) -> None:
+    before = pids(stack)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(StackError, match=rf"(?s){port}.*GATEWAY_ADDRESS="):
+            Stack(stack.root, replace(stack.ports, gateway=port)).up()
+    assert pids(stack) == before
+    assert Stack.saved(stack.root).ports == stack.ports
 
 
 def test_every_process_is_measured_and_the_sum_stays_below_the_goal(stack: Stack) -> None:
