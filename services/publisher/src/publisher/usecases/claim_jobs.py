@@ -46,44 +46,45 @@ async def claim_jobs(tx: Transaction, lane: Lane, *, owner: str, lease: timedelt
         return Claimed(claimed, at)
     states = await jobs.states_of_posts(tx.connection, [job.post_id for job in fresh])
     ready = [job for job in claimed if job.checkpoint.state is not State.QUEUED]
-    for job in fresh:
-        started = await _open(tx, job, states[job.post_id], at, owner, outbox)
-        if started is not None:
-            ready.append(started)
+    for job in sorted(fresh, key=lambda job: job.attempt):
+        opened = await _open(tx, job, states[job.post_id], at, owner, outbox)
+        states[job.post_id][job.attempt] = opened.checkpoint.state
+        if opened.checkpoint.state is State.RUNNING:
+            ready.append(opened)
     return Claimed(ready, at)
 
 
-async def _open(tx: Transaction, job: Job, states: dict[int, State], at: datetime, replica: str, outbox: Outbox) -> Job | None:
+async def _open(tx: Transaction, job: Job, states: dict[int, State], at: datetime, replica: str, outbox: Outbox) -> Job:
     earlier = [state for attempt, state in states.items() if attempt < job.attempt]
     match gate(earlier, later_exists=max(states) > job.attempt):
         case Gate.START:
             changes = {"state": State.RUNNING.value, "step": Step.TOKEN.value, "started_at": at}
             return await _store(tx, job, changes, events.started(job, replica, at), outbox)
         case Gate.WAIT if at <= job.checkpoint.publish_before:
-            await _wait(tx, job, at, replica, outbox)
+            return await _wait(tx, job, at, replica, outbox)
         case Gate.STOP:
             cancelled = {"state": State.CANCELLED.value}
-            await _store(tx, job, cancelled, events.cancelled(job, replica), outbox, ended=True)
+            return await _store(tx, job, cancelled, events.cancelled(job, replica), outbox, ended=True)
         case Gate.SUPERSEDED:
-            await _fail(tx, job, SUPERSEDED, replica, outbox)
+            return await _fail(tx, job, SUPERSEDED, replica, outbox)
         case _:
-            await _fail(tx, job, DEADLINE_PASSED, replica, outbox)
-    return None
+            return await _fail(tx, job, DEADLINE_PASSED, replica, outbox)
 
 
-async def _wait(tx: Transaction, job: Job, at: datetime, replica: str, outbox: Outbox) -> None:
+async def _wait(tx: Transaction, job: Job, at: datetime, replica: str, outbox: Outbox) -> Job:
     left = (job.checkpoint.publish_before - at).total_seconds() + 0.01
     defer = Defer(min(WAIT_SECONDS, left), WAITS_FOR_EARLIER)
     changes = {"deferrals": job.checkpoint.deferrals + 1, "reason": asdict(WAITS_FOR_EARLIER)}
     first = job.checkpoint.deferrals == 0
     event = events.deferred(job, replica, defer, at + timedelta(seconds=defer.seconds)) if first else None
-    await _store(tx, job, changes, event, outbox, release_in=defer.seconds)
+    return await _store(tx, job, changes, event, outbox, release_in=defer.seconds)
 
 
-async def _fail(tx: Transaction, job: Job, end: Fail, replica: str, outbox: Outbox) -> None:
+async def _fail(tx: Transaction, job: Job, end: Fail, replica: str, outbox: Outbox) -> Job:
     changes = {"state": State.FAILED.value, "reason": asdict(end.reason)}
-    await _store(tx, job, changes, events.failed(job, replica, end), outbox, ended=True)
+    failed = await _store(tx, job, changes, events.failed(job, replica, end), outbox, ended=True)
     await jobs.wake_later_attempts(tx.connection, job.post_id, job.attempt)
+    return failed
 
 
 async def _store(

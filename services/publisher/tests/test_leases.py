@@ -1,0 +1,127 @@
+"""Claims, leases and fencing on a real database."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from common.ids import uuid7
+from publisher.domain.job import Lane
+from publisher.errors import LeaseLost
+from publisher.loops.heartbeat import Heartbeat
+from publisher.runner.lease import Lease
+from publisher.storage import jobs
+from publisher.storage.job import Job, StoredEvent
+
+LEASE = timedelta(seconds=30)
+SHORT = timedelta(seconds=0.05)
+
+
+async def claim(world: Any, owner: str = "one", *, lease: timedelta = LEASE, limit: int = 100) -> list[Job]:
+    async with world.database.transaction() as tx:
+        claimed, _ = await jobs.claim(tx.connection, Lane.SEND, owner=owner, lease=lease, limit=limit)
+    return list(claimed)
+
+
+async def save(world: Any, job: Job, **arguments: Any) -> Job:
+    async with world.database.transaction() as tx:
+        return await jobs.save(tx.connection, job.id, job.lease_token, {"deferrals": 7}, **arguments)
+
+
+async def posts(world: Any, count: int) -> None:
+    await world.accept(*(world.post(uuid7(), None) for _ in range(count)))
+
+
+async def test_claimers_at_once_share_the_jobs_and_none_twice(world: Any) -> None:
+    await posts(world, 200)
+    claims = await asyncio.gather(*(claim(world, f"replica-{number}", limit=30) for number in range(8)))
+    taken = [job.id for claimed in claims for job in claimed]
+    assert len(taken) == len(set(taken)) == 200
+    assert not await claim(world)
+
+
+async def test_a_job_is_due_again_when_its_lease_ends_and_the_first_holder_is_fenced_out(world: Any) -> None:
+    await posts(world, 1)
+    (first,) = await claim(world, lease=SHORT)
+    second = await _claimed_again(world)
+    assert second.lease_token > first.lease_token
+    with pytest.raises(LeaseLost):
+        await save(world, first)
+    stored = await save(world, second, event=StoredEvent("key", {"a": 1}))
+    assert (stored.checkpoint.deferrals, stored.sequence) == (7, first.sequence + 1)
+    assert stored.last_event == StoredEvent("key", {"a": 1})
+
+
+async def test_nothing_is_stored_after_the_lease_was_given_up(world: Any) -> None:
+    await posts(world, 2)
+    one, other = await claim(world)
+    released = await save(world, one, release_in=60.0)
+    assert (released.lease_owner, released.last_owner) == (None, "one")
+    await save(world, other, ended=True)
+    for job in (one, other):
+        with pytest.raises(LeaseLost):
+            await save(world, job)
+    assert not await claim(world)
+    async with world.database.read() as connection:
+        assert 55 < (await jobs.seconds_until_due(connection, Lane.SEND) or 0) <= 60
+        assert await jobs.seconds_until_due(connection, Lane.FOLLOW) is None
+
+
+async def test_only_unexpired_leases_are_renewed(world: Any) -> None:
+    await posts(world, 3)
+    (expired,) = await claim(world, lease=SHORT, limit=1)
+    held, stolen = await claim(world, limit=2)
+    await asyncio.sleep(SHORT.total_seconds() * 2)
+    leases = [(expired.id, expired.lease_token, 0), (held.id, held.lease_token, 42), (stolen.id, stolen.lease_token - 1, 0)]
+    async with world.database.transaction() as tx:
+        assert await jobs.renew(tx.connection, leases, lease=LEASE) == {held.id}
+        assert await jobs.renew(tx.connection, [], lease=LEASE) == set()
+    assert (await save(world, held)).streamed_bytes == 42
+
+
+async def test_handing_back_makes_jobs_due_at_once(world: Any) -> None:
+    await posts(world, 2)
+    one, other = await claim(world)
+    async with world.database.transaction() as tx:
+        assert await jobs.hand_back(tx.connection, []) == 0
+        assert await jobs.hand_back(tx.connection, [(one.id, one.lease_token), (other.id, other.lease_token - 1)]) == 1
+    assert [job.id for job in await claim(world, "two")] == [one.id]
+
+
+async def test_the_heartbeat_keeps_what_is_ours_and_tells_what_is_not(world: Any) -> None:
+    await posts(world, 2)
+    kept, gone = await claim(world)
+    heartbeat = Heartbeat(world.database, lease=LEASE)
+    assert heartbeat.healthy() == "not running"
+    told: list[str] = []
+    leases = [Lease(job.id, token, valid_until=0.0) for job, token in ((kept, kept.lease_token), (gone, 0))]
+    for lease in leases:
+        heartbeat.hold(lease, lambda lease=lease: told.append(str(lease.job_id)))
+    await heartbeat.beat()
+    assert told == [str(gone.id)]
+    assert (leases[0].valid, leases[1].valid) == (True, False)
+    assert heartbeat.held == [leases[0]]
+    heartbeat.let_go(leases[0])
+    await heartbeat.beat()
+
+
+def test_a_lease_once_lost_stays_lost() -> None:
+    now = 100.0
+    lease = Lease(uuid7(), 1, valid_until=110.0, clock=lambda: now)
+    lease.check()
+    now = 110.0
+    with pytest.raises(LeaseLost):
+        lease.check()
+    lease.extend(200.0)
+    assert lease.revoked
+    with pytest.raises(LeaseLost):
+        lease.check()
+
+
+async def _claimed_again(world: Any) -> Job:
+    async with asyncio.timeout(5):
+        while True:
+            claimed = await claim(world, "two")
+            if claimed:
+                return claimed[0]

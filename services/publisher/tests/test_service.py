@@ -1,0 +1,168 @@
+"""The whole service: messages in, events out, internal HTTP, readiness."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+import pytest_asyncio
+
+from common.contracts.context import Context
+from common.contracts.envelope import Envelope, wrap
+from common.ids import uuid7
+from common.messaging.publisher import MessagePublisher, Outgoing
+from common.messaging.topology import EVENTS
+from common.testing.eventually import eventually
+from common.testing.http_server import serving
+from publisher.app import build, wire
+from publisher.domain.job import State
+
+pytestmark = pytest.mark.integration
+
+INIT = "/v2/post/publish/video/init/"
+
+
+class Service:
+    def __init__(self, world: Any, http: httpx.AsyncClient, publisher: MessagePublisher) -> None:
+        self.world = world
+        self.http = http
+        self.publisher = publisher
+
+    def due(self, post: Any) -> Envelope:
+        return wrap(post, service="scheduler", subject=str(post.post_id), context=Context(user_id=post.user_id))
+
+    async def tell(self, *envelopes: Envelope) -> None:
+        await asyncio.gather(
+            *(self.publisher.publish(Outgoing(envelope.to_bytes(), envelope.key, exchange=EVENTS)) for envelope in envelopes)
+        )
+
+    async def cancel(self, post: Any, attempt: int = 1, caller: str = "scheduler") -> httpx.Response:
+        headers = self.world.keys.authorization(caller, "publisher")
+        path = f"/internal/posts/{post.post_id}/cancel"
+        return await self.http.post(path, json={"attempt": attempt}, headers=headers)
+
+    async def progress(self, post: Any) -> httpx.Response:
+        headers = self.world.keys.authorization("scheduler", "publisher")
+        return await self.http.get(f"/internal/posts/{post.post_id}/progress", headers=headers)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def service(processes: Any) -> AsyncIterator[Service]:
+    app = wire(processes.settings())
+    publisher = MessagePublisher(processes.settings().amqp_url, service="scheduler")
+    await publisher.start()
+    async with serving(app) as url, httpx.AsyncClient(base_url=url) as http:
+        yield Service(processes, http, publisher)
+    await publisher.stop()
+
+
+async def test_a_message_becomes_one_publication_and_its_events(service: Service) -> None:
+    world = service.world
+    post = world.post(await world.account(), world.media())
+    envelope = service.due(post)
+    await service.tell(envelope, envelope, service.due(post))
+    await world.state(post, State.SUCCEEDED)
+    await eventually(lambda: _told(world, post, "succeeded"))
+    assert len(await world.publications(post)) == 1
+    started = next(event for event in await world.events(post) if event.key.endswith("started.v1"))
+    assert started.data["lateness_ms"] < 1_000
+    assert started.causationid
+    async with world.database.read() as connection:
+        assert (await connection.exec_driver_sql("SELECT count(*) FROM outbox_messages")).scalar() == 0
+
+
+async def test_a_burst_is_taken_in_batches(service: Service) -> None:
+    world = service.world
+    world.accounts.problem = None
+    posts = [world.post(uuid7(), None) for _ in range(300)]
+    await service.tell(*(service.due(post) for post in posts))
+    await eventually(lambda: _count(world, 300), 20)
+
+
+async def test_progress_and_cancel(service: Service) -> None:
+    world = service.world
+    post = world.post(await world.account(), world.media())
+    assert (await service.progress(post)).status_code == 404
+    assert (await service.cancel(post, caller="gateway")).status_code == 403
+    assert (await service.cancel(post, attempt=0)).status_code == 422
+    await world.driver.fault(INIT, status=429, times=5)
+    await service.tell(service.due(post))
+    await eventually(lambda: _told(world, post, "deferred"), 20)
+    shown = (await service.progress(post)).json()
+    assert (shown["attempt"], shown["state"], shown["step"]) == (1, "running", "init_intended")
+    assert (shown["next_step"], shown["reason"]["code"]) == ("init", "tiktok_rate_limit_exceeded")
+    assert shown["next_step_at"]
+    assert shown["upload"] is None
+    assert shown["replica"] == "publisher-1"
+    assert (await service.cancel(post)).json() == {"outcome": "cancelled"}
+    assert (await service.progress(post)).json()["state"] == "cancelled"
+    await eventually(lambda: _told(world, post, "cancelled"))
+    assert not await world.publications(post)
+
+
+async def test_progress_of_an_upload_and_too_late_to_cancel(service: Service) -> None:
+    world = service.world
+    post = world.post(await world.account(), world.media(71_000_000))
+    await world.driver.fault("upload", skip=3, delay=2)
+    await service.tell(service.due(post))
+
+    async def halfway() -> bool:
+        answer = await service.progress(post)
+        upload = answer.json().get("upload") if answer.status_code == 200 else None
+        return bool(upload and upload["sent_bytes"] >= 30_000_000)
+
+    await eventually(halfway, 20)
+    shown = (await service.progress(post)).json()
+    assert shown["upload"]["total_bytes"] == 71_000_000
+    assert (shown["step"], shown["next_step"], shown["next_step_at"]) == ("uploading", "upload", None)
+    assert "upload_url" not in shown
+    assert (await service.cancel(post)).json() == {"outcome": "too_late"}
+    await world.state(post, State.SUCCEEDED)
+    shown = (await service.progress(post)).json()
+    assert (shown["state"], shown["next_step"]) == ("succeeded", None)
+
+
+async def test_what_is_no_post_due_ends_as_a_dead_letter(service: Service) -> None:
+    world = service.world
+    good = service.due(world.post(uuid7(), None))
+    bad = good.model_copy(update={"id": uuid7(), "data": {"post_id": "none"}})
+    await service.tell(bad, good)
+    await eventually(lambda: _count(world, 1))
+
+
+async def test_readiness(service: Service) -> None:
+    answer = await service.http.get("/readyz")
+    assert answer.status_code == 200, answer.text
+    checks = answer.json()["checks"]
+    assert {"database", "broker", "consumer", "heartbeat", "runner-send", "runner-follow"} <= {*checks}
+
+
+async def test_paused_it_stores_jobs_and_starts_none(processes: Any) -> None:
+    world = processes
+    app = wire(world.settings(publish_paused=True))
+    publisher = MessagePublisher(world.settings().amqp_url, service="scheduler")
+    await publisher.start()
+    async with serving(app), httpx.AsyncClient() as http:
+        post = world.post(uuid7(), None)
+        await Service(world, http, publisher).tell(Service(world, http, publisher).due(post))
+        await eventually(lambda: _count(world, 1))
+        assert (await world.job(post)).checkpoint.state is State.QUEUED
+    await publisher.stop()
+
+
+async def test_settings_come_from_the_environment(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in world.environment().items():
+        monkeypatch.setenv(name, value)
+    app, settings = build()
+    assert (app.title, settings.service, settings.instance) == ("Cuepost publisher", "publisher", "publisher-1")
+
+
+async def _told(world: Any, post: Any, name: str) -> bool:
+    return name in await world.told(post)
+
+
+async def _count(world: Any, wanted: int) -> bool:
+    async with world.database.read() as connection:
+        count = (await connection.exec_driver_sql("SELECT count(*) FROM publish_jobs")).scalar()
+    return bool(count == wanted)
