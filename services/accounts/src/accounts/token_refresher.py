@@ -136,7 +136,7 @@ class TokenRefresher:
         sealed = seal_grant(self._vault, grant, asked_at=asked_at, ahead=self._ahead)
         async for attempt in AsyncRetrying(
             retry=retry_if_exception(is_database_away),
-            wait=wait_exponential_jitter(multiplier=0.05, max=2.0),
+            wait=wait_exponential_jitter(multiplier=0.05, max=2.0, jitter=0.05),
             stop=stop_after_delay(STORE_PATIENCE_SECONDS),
             reraise=True,
         ):

@@ -98,7 +98,7 @@ class CreatorInfos:
     async def _repeated(self, token: SecretStr) -> CreatorInfo:
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(TikTokUnavailable),
-            wait=wait_exponential_jitter(multiplier=self._first_wait, max=1.0),
+            wait=wait_exponential_jitter(multiplier=self._first_wait, max=1.0, jitter=self._first_wait),
             stop=stop_after_attempt(TRIES),
             reraise=True,
         ):

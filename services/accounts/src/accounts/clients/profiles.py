@@ -28,7 +28,7 @@ class ProfileReader:
         """
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(TikTokUnavailable),
-            wait=wait_exponential_jitter(multiplier=self._first_wait, max=2.0),
+            wait=wait_exponential_jitter(multiplier=self._first_wait, max=2.0, jitter=self._first_wait),
             stop=stop_after_attempt(TRIES),
             reraise=True,
         ):

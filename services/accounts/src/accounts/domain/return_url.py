@@ -1,7 +1,7 @@
 """Where a browser may be sent after connecting: only to addresses the operator allows (no open redirect)."""
 
 from collections.abc import Iterable
-from urllib.parse import SplitResult, urlsplit
+from urllib.parse import SplitResult, unquote, urlsplit
 
 RETURN_URL_MAX = 2048
 _DEFAULT_PORTS = {"http": 80, "https": 443}
@@ -12,7 +12,7 @@ def is_allowed(return_url: str, allowed: Iterable[str]) -> bool:
     if len(return_url) > RETURN_URL_MAX or any(ord(character) <= 0x20 or character == "\\" for character in return_url):
         return False
     target = _split(return_url)
-    if target is None or target.username is not None or target.password is not None or ".." in target.path:
+    if target is None or target.username is not None or target.password is not None or ".." in unquote(target.path):
         return False
     return any(_covers(base, target) for text in allowed if (base := _split(text)) is not None)
 
