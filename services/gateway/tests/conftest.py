@@ -1,6 +1,7 @@
 """A running gateway on real RabbitMQ, with real HTTP servers in place of the services behind it."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -49,6 +50,13 @@ class Services:
             return json_response(body, status=status, headers=headers, media_type=kind)
 
         self.answers[method, path] = respond
+
+    def reset(self) -> None:
+        """Forget calls and answers."""
+        self.calls.clear()
+        self.answers.clear()
+        self.revocations.clear()
+        self.revocations_fail = False
 
     def calls_of(self, path: str) -> list[dict[str, Any]]:
         return [call for call in self.calls if call["path"] == path]
@@ -106,20 +114,26 @@ class Responder:
         await self._channel.default_exchange.publish(answer, routing_key=message.reply_to)
 
 
-@pytest.fixture
-def services(user_keys: UserKeys) -> Services:
+@pytest.fixture(scope="session")
+def session_services(user_keys: UserKeys) -> Services:
     return Services(user_keys)
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def services_url(services: Services) -> AsyncIterator[str]:
-    async with serving(services.app) as url:
+@pytest.fixture
+def services(session_services: Services) -> Services:
+    session_services.reset()
+    return session_services
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def services_url(session_services: Services) -> AsyncIterator[str]:
+    async with serving(session_services.app) as url:
         yield url
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def broker_channel(broker_url: str) -> AsyncIterator[Any]:
-    connection = await aio_pika.connect(broker_url)
+async def broker_channel(rabbitmq_url: str) -> AsyncIterator[Any]:
+    connection = await aio_pika.connect(rabbitmq_url)
     async with connection:
         yield await connection.channel()
 
@@ -129,24 +143,32 @@ def responder(broker_channel: Any) -> Responder:
     return Responder(broker_channel)
 
 
-@pytest.fixture
-def storage_folder(tmp_path: Path) -> Path:
-    return tmp_path / "storage"
+@pytest.fixture(scope="session")
+def session_storage(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("gateway") / "storage"
 
 
 @pytest.fixture
+def storage_folder(session_storage: Path) -> Path:
+    """Return the storage's folder, empty."""
+    for path in session_storage.glob("*"):
+        shutil.rmtree(path)
+    return session_storage
+
+
+@pytest.fixture(scope="session")
 def make_settings(
-    broker_url: str, services_url: str, service_keys: ServiceKeys, storage_folder: Path
+    rabbitmq_url: str, services_url: str, service_keys: ServiceKeys, session_storage: Path
 ) -> Callable[..., Settings]:
     def make(**changes: Any) -> Settings:
         values: dict[str, Any] = {
-            "amqp_url": SecretStr(broker_url),
+            "amqp_url": SecretStr(rabbitmq_url),
             "accounts_url": services_url,
             "scheduler_url": services_url,
             "analytics_url": services_url,
             "service_private_key": SecretStr(service_keys.private_text("gateway")),
             "service_public_keys": service_keys.public_texts(),
-            "storage_url": f"file://{storage_folder}",
+            "storage_url": f"file://{session_storage}",
             "operation_key": SecretStr(b64url_encode(bytes(range(32)))),
             "command_timeout_seconds": 2.0,
             "rate_limit_per_user": "10000/minute",
@@ -158,15 +180,19 @@ def make_settings(
     return make
 
 
-@pytest.fixture
-def run_gateway(
-    make_settings: Callable[..., Settings], monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]:
-    """Return a context manager that runs a gateway and gives a client for it.
+@pytest.fixture(scope="session")
+def distrusted_addresses() -> Iterator[None]:
+    """Keep the test server from believing forwarded addresses by itself; the production server does not either."""
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setenv("FORWARDED_ALLOW_IPS", "192.0.2.1")
+        yield
 
-    Its server trusts no forwarded address, as in production.
-    """
-    monkeypatch.setenv("FORWARDED_ALLOW_IPS", "192.0.2.1")
+
+@pytest.fixture(scope="session")
+def run_gateway(
+    make_settings: Callable[..., Settings], distrusted_addresses: None
+) -> Callable[..., AbstractAsyncContextManager[httpx.AsyncClient]]:
+    """Return a context manager that runs a gateway and gives a client for it."""
 
     @asynccontextmanager
     async def run(*, ready: bool = True, **changes: Any) -> AsyncIterator[httpx.AsyncClient]:
@@ -186,11 +212,17 @@ def run_gateway(
     return run
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def gateway(run_gateway: Any) -> AsyncIterator[httpx.AsyncClient]:
-    """Give a client of a running gateway whose limits get in nobody's way."""
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def session_gateway(run_gateway: Any) -> AsyncIterator[httpx.AsyncClient]:
     async with run_gateway() as client:
         yield client
+
+
+@pytest.fixture
+def gateway(session_gateway: httpx.AsyncClient, services: Services, storage_folder: Path) -> httpx.AsyncClient:
+    """Return a client of a running gateway whose limits get in nobody's way; one gateway serves all tests."""
+    del services, storage_folder
+    return session_gateway
 
 
 @pytest.fixture

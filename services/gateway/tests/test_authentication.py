@@ -17,7 +17,6 @@ from common.testing.keys import UserKeys
 pytestmark = pytest.mark.integration
 
 ME = "/api/v1/auth/me"
-KEY = "cpk_abcdefgh12345678"
 
 
 @pytest.fixture
@@ -28,6 +27,12 @@ def me(services: Any) -> None:
 async def status_of(client: Any, headers: dict[str, str], path: str = ME) -> int:
     status: int = (await client.get(path, headers=headers)).status_code
     return status
+
+
+@pytest.fixture
+def key() -> str:
+    """Return an API key that no gateway has seen."""
+    return f"cpk_{uuid4().hex}"
 
 
 def session_revoked(session_id: UUID) -> SessionRevoked:
@@ -145,15 +150,15 @@ def exchange(services: Any, user_keys: UserKeys, user_id: UUID, key_id: UUID, sc
 
 @pytest.mark.usefixtures("me")
 async def test_an_api_key_is_exchanged_once_and_cached_until_revoked(
-    gateway: Any, services: Any, user_keys: UserKeys, user_id: UUID, emit: Any, service_keys: Any
+    gateway: Any, key: str, services: Any, user_keys: UserKeys, user_id: UUID, emit: Any, service_keys: Any
 ) -> None:
     key_id = uuid4()
     exchange(services, user_keys, user_id, key_id, ["posts:read"])
-    headers = {"Authorization": f"Bearer {KEY}"}
+    headers = {"Authorization": f"Bearer {key}"}
     statuses = await asyncio.gather(*(status_of(gateway, headers) for _ in range(20)))
     assert set(statuses) == {200}
     (call,) = services.calls_of("/internal/api-keys/exchange")
-    assert call["body"] == b'{"key":"%s"}' % KEY.encode()
+    assert call["body"] == b'{"key":"%s"}' % key.encode()
     service_keys.verifier("accounts").verify(call["headers"]["authorization"].removeprefix("Bearer "), allowed={"gateway"})
     passed_on = services.calls_of("/internal/auth/me")[0]["headers"]["authorization"].removeprefix("Bearer ")
     claims = await user_keys.verifier().verify(passed_on)
@@ -167,9 +172,9 @@ async def test_an_api_key_is_exchanged_once_and_cached_until_revoked(
     await eventually(refused, timeout=1.0)
 
 
-async def test_scopes_of_api_keys(gateway: Any, services: Any, user_keys: UserKeys, user_id: UUID) -> None:
+async def test_scopes_of_api_keys(gateway: Any, key: str, services: Any, user_keys: UserKeys, user_id: UUID) -> None:
     exchange(services, user_keys, user_id, uuid4(), ["accounts:read"])
-    headers = {"Authorization": f"Bearer {KEY}"}
+    headers = {"Authorization": f"Bearer {key}"}
     services.answer("GET", "/internal/accounts", {"items": []})
     assert await status_of(gateway, headers, "/api/v1/accounts") == 200
     for method, path in (
@@ -190,12 +195,12 @@ async def test_scopes_of_api_keys(gateway: Any, services: Any, user_keys: UserKe
         assert (answer.status_code, answer.json()["code"]) == (403, "insufficient_scope"), path
 
 
-async def test_an_api_key_while_accounts_is_away_is_503(gateway: Any, services: Any) -> None:
+async def test_an_api_key_while_accounts_is_away_is_503(gateway: Any, key: str, services: Any) -> None:
     services.answer("POST", "/internal/api-keys/exchange", {}, status=500)
-    answer = await gateway.get(ME, headers={"Authorization": f"Bearer {KEY}"})
+    answer = await gateway.get(ME, headers={"Authorization": f"Bearer {key}"})
     assert (answer.status_code, answer.json()["code"]) == (503, "service_unavailable")
     services.answer("POST", "/internal/api-keys/exchange", {"access_token": "x"})
-    answer = await gateway.get(ME, headers={"Authorization": f"Bearer {KEY}"})
+    answer = await gateway.get(ME, headers={"Authorization": f"Bearer {key}"})
     assert answer.status_code == 503
 
 

@@ -145,28 +145,26 @@ REFUSED: dict[str, tuple[dict[str, Any], str | None, int, str]] = {
     "no disposition": (form(b"--B\r\nX: y\r\n\r\nx\r\n"), None, 400, "malformed_multipart"),
     "a huge header": (form(b"--B\r\nX: " + b"y" * 9000 + b"\r\n\r\nx\r\n"), None, 400, "malformed_multipart"),
     "many headers": (form(b"--B\r\n" + b"X: y\r\n" * 9 + b"\r\nx\r\n"), None, 400, "malformed_multipart"),
-    "a long epilogue": ({"content": form(part(MP4))["content"] + b"x" * 200_000}, None, 400, "malformed_multipart"),
+    "a long epilogue": ({"content": form(part(MP4))["content"] + b"x" * 2_000_000}, None, 400, "malformed_multipart"),
     "empty file": (form(part(b"")), None, 422, "media_rejected"),
     "a document": (form(part(b"%PDF-1.7", content_type="application/pdf")), None, 415, "unsupported_media_type"),
     "an odd type": (form(part(MP4, content_type="video")), None, 415, "unsupported_media_type"),
     "text called video": (form(part(b"hello" * 1000)), None, 422, "media_rejected"),
     "unknown bytes": (form(part(b"hello", content_type="application/octet-stream")), None, 415, "unsupported_media_type"),
     "photo called video": (form(part(JPEG)), None, 422, "media_rejected"),
-    "too large": (form(part(MP4 * 30)), None, 413, "file_too_large"),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
-async def test_refused_uploads_leave_nothing(run_gateway: Any, responder: Any, auth: Any, files: Any, name: str) -> None:
+async def test_refused_uploads_leave_nothing(gateway: Any, responder: Any, auth: Any, files: Any, name: str) -> None:
     await responder.bind(RegisterMedia.KEY)
     body, content_type, status, code = REFUSED[name]
     headers = multipart(auth) | ({"Content-Type": content_type} if content_type else {})
-    async with run_gateway(upload_max_bytes=200_000) as client:
-        answer = await client.post(UPLOAD, **body, headers=headers)
-        assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
-        assert answer.headers["content-type"] == "application/problem+json"
-        assert files() == []
-        assert responder.received == []
+    answer = await gateway.post(UPLOAD, **body, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert files() == []
+    assert responder.received == []
 
 
 async def test_the_size_limit_is_exact_and_holds_while_streaming(
