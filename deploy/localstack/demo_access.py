@@ -40,17 +40,14 @@ def working_key(gateway: str, paths: Paths, password: str) -> str:
 
 
 def _access_token(gateway: str, password: str) -> str:
-    """Sign in as the demo user, making it where needed; one whose password is lost is left and replaced."""
-    status, answer = _call(gateway, "POST", "/api/v1/auth/login", {"email": EMAIL, "password": password})
-    email = EMAIL
-    for _ in range(2):
-        if status == http.client.OK:
-            return str(answer["access_token"])
+    """Make the demo user, or sign in as it; one whose password is lost is left and replaced by another."""
+    for email in (EMAIL, f"demo-{random.token_hex(4)}@example.com"):
         body = {"email": email, "username": "demo", "password": password}
         status, answer = _call(gateway, "POST", "/api/v1/auth/register", body)
-        if status == http.client.CREATED:
+        if status == http.client.CONFLICT:
+            status, answer = _call(gateway, "POST", "/api/v1/auth/login", {"email": email, "password": password})
+        if status in {http.client.OK, http.client.CREATED}:
             return str(answer["access_token"])
-        email = f"demo-{random.token_hex(4)}@example.com"
     raise StackError(f"the API refused to make the demo user: {status} {answer}")
 
 
