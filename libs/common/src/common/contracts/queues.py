@@ -1,0 +1,10 @@
+"""The work queues of all services, for operators: each has a dead-letter queue `<queue>.dead` beside it."""
+
+WORK_QUEUES = (
+    "analytics.all_events",
+    "publisher.post_due",
+    "scheduler.accounts",
+    "scheduler.commands",
+    "scheduler.media",
+    "scheduler.publish_results",
+)

@@ -1,0 +1,159 @@
+"""Dead letters for operators: count, show, replay, drop. Nothing is lost when this is interrupted at any point.
+
+A dead letter is looked at by rotating its queue: a copy is published and confirmed before the original is acknowledged. Handing it
+back instead would raise its delivery count, and RabbitMQ 4 drops what was delivered too often. An interruption leaves one
+message twice at worst, which consumers recognise by the envelope's id.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from uuid import UUID
+
+import aio_pika
+from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aio_pika.exceptions import ChannelNotFoundEntity
+from pydantic import SecretStr, ValidationError
+
+from common.contracts.context import Context
+from common.contracts.envelope import Envelope, wrap
+from common.contracts.operations import OperatorAction
+from common.messaging.connection import CONNECT_TIMEOUT_S
+from common.messaging.incoming import ATTEMPT_HEADER
+from common.messaging.publisher import CONFIRM_TIMEOUT_S, Outgoing
+from common.messaging.topology import EVENTS, dead_letter_name
+
+LIMIT = 1_000
+"""How many messages one call handles at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that could not be handled, with why. `envelope` is None when the body is none."""
+
+    reason: str
+    error: str
+    attempts: int
+    died_at: str
+    envelope: Envelope | None
+    body: bytes
+
+    @property
+    def id(self) -> UUID | None:
+        """The envelope's id, by which one message is chosen."""
+        return self.envelope.id if self.envelope is not None else None
+
+
+Wanted = Callable[[DeadLetter], bool]
+Otherwise = Callable[[DeadLetter, AbstractIncomingMessage], Awaitable[None]]
+
+
+class DeadLetterBox:
+    """The dead-letter queues of one broker, over a connection of its own with an operator's rights."""
+
+    def __init__(self, channel: AbstractChannel, *, operator: str) -> None:
+        self._channel = channel
+        self._operator = operator
+
+    async def count(self, queue: str) -> int:
+        """Return how many dead letters a work queue has; 0 when it was never declared."""
+        try:
+            declared = await self._channel.declare_queue(dead_letter_name(queue), passive=True, timeout=CONFIRM_TIMEOUT_S)
+        except ChannelNotFoundEntity:
+            await self._channel.reopen()
+            return 0
+        return int(declared.declaration_result.message_count or 0)
+
+    async def show(self, queue: str) -> list[DeadLetter]:
+        """Return up to `LIMIT` dead letters of a work queue, oldest first; they stay."""
+        return await self._each(queue, keep=lambda _: True)
+
+    async def replay(self, queue: str, wanted: Wanted) -> list[DeadLetter]:
+        """Put the wanted dead letters back into their work queue with a fresh count of attempts; returns them."""
+        chosen: list[DeadLetter] = []
+
+        async def send_back(letter: DeadLetter, message: AbstractIncomingMessage) -> None:
+            await self._publish(message, queue, attempts=0)
+            chosen.append(letter)
+
+        await self._each(queue, keep=lambda letter: not wanted(letter), otherwise=send_back)
+        await self._tell("replayed", queue, chosen)
+        return chosen
+
+    async def drop(self, queue: str, wanted: Wanted) -> list[DeadLetter]:
+        """Remove the wanted dead letters for good; returns them."""
+        chosen: list[DeadLetter] = []
+
+        async def forget(letter: DeadLetter, _: AbstractIncomingMessage) -> None:
+            chosen.append(letter)
+
+        await self._each(queue, keep=lambda letter: not wanted(letter), otherwise=forget)
+        await self._tell("dropped", queue, chosen)
+        return chosen
+
+    async def _each(self, queue: str, *, keep: Wanted, otherwise: Otherwise | None = None) -> list[DeadLetter]:
+        dead = dead_letter_name(queue)
+        letters: list[DeadLetter] = []
+        for _ in range(min(await self.count(queue), LIMIT)):
+            declared = await self._channel.get_queue(dead, ensure=False)
+            message = await declared.get(fail=False, timeout=CONFIRM_TIMEOUT_S)
+            if message is None:
+                break
+            letter = _letter(message)
+            if keep(letter):
+                await self._publish(message, dead, attempts=letter.attempts)
+            elif otherwise is not None:
+                await otherwise(letter, message)
+            await message.ack()
+            letters.append(letter)
+        return letters
+
+    async def _publish(self, message: AbstractIncomingMessage, queue: str, *, attempts: int) -> None:
+        headers = {name: value for name, value in message.headers.items() if name.startswith("x-cuepost-")}
+        copy = aio_pika.Message(
+            message.body,
+            content_type=message.content_type,
+            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+            type=message.type,
+            headers={**headers, ATTEMPT_HEADER: attempts} if attempts else None,
+        )
+        await self._channel.default_exchange.publish(copy, routing_key=queue, mandatory=True, timeout=CONFIRM_TIMEOUT_S)
+
+    async def _tell(self, action: str, queue: str, letters: list[DeadLetter]) -> None:
+        """Tell the audit trail what an operator did."""
+        if not letters:
+            return
+        ids = [str(letter.id) for letter in letters if letter.id is not None]
+        event = OperatorAction(action=f"dead_letters_{action}", details={"queue": queue, "count": len(letters), "ids": ids})
+        context = Context(actor=f"operator:{self._operator}")
+        envelope = wrap(event, service="operator", subject=queue, context=context)
+        outgoing = Outgoing(body=envelope.to_bytes(), routing_key=envelope.key, message_type=envelope.type)
+        exchange = await self._channel.get_exchange(EVENTS.name, ensure=False)
+        await exchange.publish(outgoing.to_message(), routing_key=envelope.key, mandatory=False, timeout=CONFIRM_TIMEOUT_S)
+
+
+def _letter(message: AbstractIncomingMessage) -> DeadLetter:
+    try:
+        envelope = Envelope.model_validate_json(message.body)
+    except ValidationError:
+        envelope = None
+    headers = message.headers
+    attempts = headers.get(ATTEMPT_HEADER, 0)
+    return DeadLetter(
+        # What RabbitMQ itself dead-lettered (delivered too often) carries no header of ours.
+        reason=str(headers.get("x-cuepost-reason", "delivered too often: its consumer died again and again")),
+        error=str(headers.get("x-cuepost-error", "DeliveryLimit")),
+        attempts=attempts if isinstance(attempts, int) else 0,
+        died_at=str(headers.get("x-cuepost-died-at", "")),
+        envelope=envelope,
+        body=message.body,
+    )
+
+
+@asynccontextmanager
+async def dead_letter_box(url: SecretStr, *, operator: str) -> AsyncIterator[DeadLetterBox]:
+    """Open a connection with an operator's rights."""
+    connection = await aio_pika.connect(url.get_secret_value(), timeout=CONNECT_TIMEOUT_S)
+    async with connection:
+        channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
+        yield DeadLetterBox(channel, operator=operator)
