@@ -8,8 +8,8 @@ from fastapi import FastAPI
 
 from accounts.access_tokens import AccessTokens
 from accounts.api import accounts, api_keys, auth, creator_info, keys, service_accounts, tiktok
-from accounts.clients.creator_infos import CreatorInfos
 from accounts.clients.profiles import ProfileReader
+from accounts.creator_infos import CreatorInfos
 from accounts.domain.throttle import ThrottleRule
 from accounts.loops.retention import Retention
 from accounts.parts import Parts

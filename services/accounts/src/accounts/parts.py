@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from accounts.access_tokens import AccessTokens
-from accounts.clients.creator_infos import CreatorInfos
 from accounts.clients.profiles import ProfileReader
+from accounts.creator_infos import CreatorInfos
 from accounts.security.key_store import KeyStore
 from accounts.security.passwords import Passwords
 from accounts.security.user_jwts import UserJwts

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Query
 from accounts.access_tokens import account_not_found
 from accounts.api.answers import AccountAnswer, AccountDetailAnswer
 from accounts.api.identity import WiredParts, live_user_with
-from accounts.clients.creator_infos import SeenCreatorInfo
+from accounts.creator_infos import SeenCreatorInfo
 from accounts.domain.account import Account, AccountStatus
 from accounts.parts import Parts
 from accounts.storage.account_reads import AccountFilter, count_accounts, find_account, list_accounts
