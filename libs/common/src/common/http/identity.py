@@ -119,4 +119,3 @@ def request_context(request: Request, *, user_id: UUID | None = None) -> Context
 
 
 CurrentUser = Annotated[UserClaims, Depends(current_user)]
-RequestContext = Annotated[Context, Depends(request_context)]
