@@ -26,6 +26,7 @@ from scheduler.api.operations import operations_router
 from scheduler.api.posts import posts_router
 from scheduler.clients.accounts import AccountsClient
 from scheduler.clients.creator_options import CreatorOptions
+from scheduler.clients.intake_queue import PublisherIntake
 from scheduler.clients.object_storage import ObjectStorage
 from scheduler.clients.publisher import PublisherClient
 from scheduler.clients.timeline import TimelineClient
@@ -33,7 +34,7 @@ from scheduler.handlers import queues
 from scheduler.handlers.events import EventHandlers
 from scheduler.handlers.media_commands import MediaCommands
 from scheduler.handlers.post_commands import PostCommands
-from scheduler.loops.backlog import NoBacklog
+from scheduler.loops.backlog import Backlog
 from scheduler.loops.due_posts import DuePosts
 from scheduler.loops.prune import Prune
 from scheduler.loops.sweep import Sweep
@@ -72,7 +73,9 @@ def wire(settings: Settings, http: httpx.AsyncClient | None = None, user_tokens:
     relay = Relay(database, tables.outbox, publisher)
     outbox = Outbox(tables.outbox, service=settings.service, wake=relay.wake)
     inbox = Inbox(tables.inbox)
-    due = DuePosts(database, outbox, settings.claim_limits, NoBacklog())
+    intake = PublisherIntake(settings.amqp_url)
+    backlog = Backlog(database, intake, limit=settings.claim_backlog_limit)
+    due = DuePosts(database, outbox, settings.claim_limits, backlog)
     sweep = Sweep(database, outbox, clients.publisher, settings.sweep_limits)
     waker = Waker(due.loop.wake)
     commands = PostCommands(
@@ -108,6 +111,7 @@ def wire(settings: Settings, http: httpx.AsyncClient | None = None, user_tokens:
             database,
             publisher,
             relay,
+            intake,
             Prune(database, inbox, timedelta(days=settings.reply_retention_days)).loop,
             due.loop,
             sweep.moving_loop,

@@ -22,7 +22,8 @@ from common.ids import uuid7
 from common.messaging.command_client import CommandClient
 from common.messaging.publisher import MessagePublisher, Outgoing
 from common.messaging.reply import Reply
-from common.messaging.topology import EVENTS
+from common.messaging.topology import EVENTS, work_queue
+from common.testing.amqp import broker_channel
 from common.testing.broker_queues import QueueRecorder
 from common.testing.http_server import serving
 from common.testing.keys import ServiceKeys, UserKeys
@@ -147,6 +148,11 @@ async def running_scheduler(settings: Settings, user_keys: UserKeys, queue_recor
     """Start a scheduler for the tests of a file; its queues are deleted after them."""
     neighbours = Neighbours()
     async with AsyncExitStack() as stack:
+        channel = await stack.enter_async_context(broker_channel(settings.amqp_url.get_secret_value()))
+        intake = work_queue("publisher.post_due")
+        await channel.declare_queue(
+            intake.name, durable=True, arguments={**(intake.arguments or {}), "x-queue-type": intake.queue_type.value}
+        )
         http = await stack.enter_async_context(httpx.AsyncClient(transport=httpx.MockTransport(neighbours)))
         url = await stack.enter_async_context(serving(wire(settings, http, user_keys.verifier())))
         publisher = MessagePublisher(settings.amqp_url, service="test")

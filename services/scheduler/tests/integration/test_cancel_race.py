@@ -27,6 +27,21 @@ async def test_a_word_on_nothing_or_on_an_earlier_attempt_decides_nothing(world:
     assert await refused(world, post, word) == "cancel_undecided"
 
 
+async def test_cancelled_by_the_event_meanwhile_stays_on_the_lists(world: Any) -> None:
+    post = await world.post(status="cancelled", attempt=2, next_attempt_at=None, scheduled_time=utc_now())
+    async with world.database.transaction() as tx:
+        word = Word(attempt=2, cancelled=True)
+        after = await cancel_post(tx, world.outbox, post.id, post.user_id, word, context=Context())
+    assert after == post
+    assert await world.told() == []
+
+
+@pytest.mark.parametrize("status", ["published", "failed", "processing"])
+async def test_ended_meanwhile_it_is_too_late(world: Any, status: str) -> None:
+    post = await world.post(status=status, attempt=2, next_attempt_at=None, scheduled_time=utc_now())
+    assert await refused(world, post, Word(attempt=2, cancelled=False)) == "too_late_to_cancel"
+
+
 async def test_a_retry_that_waits_again_is_cancelled_without_the_word(world: Any) -> None:
     post = await world.post(status="retry_scheduled", attempt=1)
     async with world.database.transaction() as tx:

@@ -72,7 +72,14 @@ async def test_cancel_what_waits(world: Any, scheduler: Any, status: str) -> Non
     assert scheduler.neighbours.asked == []
 
 
-@pytest.mark.parametrize("status", ["draft", "published", "failed", "cancelled", "unconfirmed", "sent_to_inbox"])
+async def test_cancel_a_draft_takes_it_off_the_lists(world: Any, scheduler: Any) -> None:
+    post = await later(world, status="draft", next_attempt_at=None, scheduled_time=None)
+    assert (await scheduler.command(CancelPost(post_id=post.id), post.user_id)).status == 204
+    now = await world.reload(post)
+    assert (now.status, now.deleted_at is None) == ("cancelled", False)
+
+
+@pytest.mark.parametrize("status", ["published", "failed", "cancelled", "unconfirmed", "sent_to_inbox"])
 async def test_cancel_takes_the_rest_off_the_lists(world: Any, scheduler: Any, status: str) -> None:
     post = await later(world, status=status, next_attempt_at=None, scheduled_time=None)
     assert (await scheduler.command(CancelPost(post_id=post.id), post.user_id)).status == 204

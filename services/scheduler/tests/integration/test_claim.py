@@ -14,7 +14,7 @@ from common.contracts.registry import parse
 from common.contracts.scheduler import PostDue, PostFailed
 from common.ids import uuid7
 from common.testing.eventually import eventually
-from scheduler.loops.backlog import NoBacklog
+from scheduler.loops.backlog import Backlog
 from scheduler.loops.due_posts import DuePosts
 from scheduler.storage.claim import ClaimLimits, seconds_to_next_due
 from scheduler.storage.posts import to_post
@@ -32,6 +32,43 @@ async def _claimed_one(world: Any) -> bool:
 async def claim(world: Any, limits: ClaimLimits = LIMITS, **arguments: Any) -> Claimed:
     async with world.database.transaction() as tx:
         return await claim_due_posts(tx, world.outbox, limits, **arguments)
+
+
+class Queue:
+    """An intake queue of a given length."""
+
+    def __init__(self, waiting: int | None = 0) -> None:
+        self.length = waiting
+        self.asked = 0
+
+    async def waiting(self) -> int | None:
+        self.asked += 1
+        return self.length
+
+
+def free(world: Any) -> Backlog:
+    return Backlog(world.database, Queue(), limit=100_000)
+
+
+async def test_claiming_pauses_while_too_many_are_on_their_way(world: Any, values: Any) -> None:
+    await world.many([values() for _ in range(30)])
+    queue = Queue(3)
+    due = DuePosts(world.database, world.outbox, LIMITS, Backlog(world.database, queue, limit=10))
+    first, second = await due.step(), await due.step()
+    assert (first.done, first.more) == (7, True)
+    assert (second.done, second.more) == (0, False)
+    assert second.next_in is not None
+    assert second.next_in <= 0.1
+    await world.execute("DELETE FROM outbox_messages")
+    assert (await due.step()).done == 7
+    assert queue.asked == 3
+
+
+async def test_nothing_is_claimed_while_nobody_would_receive_it(world: Any) -> None:
+    post = await world.post()
+    due = DuePosts(world.database, world.outbox, LIMITS, Backlog(world.database, Queue(None), limit=10))
+    assert (await due.step()).done == 0
+    assert await world.reload(post) == post
 
 
 async def test_a_claimed_post_carries_all_the_publisher_needs(world: Any) -> None:
@@ -154,7 +191,7 @@ async def test_the_due_loop_serves_the_single_post_within_a_second(world: Any, v
     crowd = uuid7()
     early = utc_now() - timedelta(hours=1)
     await world.many([values(user_id=crowd, next_attempt_at=early) for _ in range(10_000)])
-    due = DuePosts(world.database, world.outbox, LIMITS, NoBacklog())
+    due = DuePosts(world.database, world.outbox, LIMITS, free(world))
     for _ in range(3):
         await due.step()
     single = await world.post(next_attempt_at=utc_now())
@@ -192,7 +229,7 @@ async def test_killed_between_claim_and_relay_the_event_waits_in_the_outbox(worl
 
 
 async def test_step_tells_when_to_look_again(world: Any, values: Any) -> None:
-    due = DuePosts(world.database, world.outbox, ClaimLimits(batch=10), NoBacklog())
+    due = DuePosts(world.database, world.outbox, ClaimLimits(batch=10), free(world))
     assert (await due.step()).next_in is None
     await world.many([values() for _ in range(15)])
     await world.post(next_attempt_at=utc_now() + timedelta(seconds=30))
@@ -205,7 +242,7 @@ async def test_step_tells_when_to_look_again(world: Any, values: Any) -> None:
 
 async def test_rows_in_another_replicas_hands_are_waited_for_briefly(world: Any) -> None:
     await world.post()
-    due = DuePosts(world.database, world.outbox, LIMITS, NoBacklog())
+    due = DuePosts(world.database, world.outbox, LIMITS, free(world))
     async with world.database.transaction() as tx:
         await claim_due_posts(tx, world.outbox, LIMITS)
         result = await due.step()

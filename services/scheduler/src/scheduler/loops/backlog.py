@@ -1,18 +1,45 @@
-"""How many due posts are on their way to the publisher: claiming pauses while there are too many."""
+"""How many due posts may be handed to the publisher now: claiming pauses while too many are on their way."""
 
 from typing import Protocol
 
-
-class Backlog(Protocol):
-    """Tells whether claiming should pause."""
-
-    async def is_full(self) -> bool:
-        """Return True while more due posts wait in outbox and queue than the publisher takes soon."""
+from common.database.database import Database
+from scheduler.storage.outbox_depth import due_events_in_outbox
 
 
-class NoBacklog:
-    """A backlog that is never full."""
+class IntakeQueue(Protocol):
+    """Tells how full the publisher's intake queue is."""
 
-    async def is_full(self) -> bool:
-        """Return False."""
-        return False
+    async def waiting(self) -> int | None:
+        """Return how many messages wait, None while the queue is not there or the broker is away."""
+
+
+class Backlog:
+    """A budget of claims.
+
+    It is measured (outbox and queue) only when it is used up, so at ordinary load it costs nothing. Each replica has its own: with
+    n of them up to n times `limit` may be on their way.
+    """
+
+    def __init__(self, database: Database, queue: IntakeQueue, *, limit: int) -> None:
+        self._database = database
+        self._queue = queue
+        self._limit = limit
+        self._room = 0
+
+    async def room(self) -> int:
+        """Return how many posts may be claimed now; 0 while `limit` or more wait, or nobody would receive them."""
+        if self._room <= 0:
+            self._room = await self._measure()
+        return max(self._room, 0)
+
+    def took(self, posts: int) -> None:
+        """Count claimed posts against the budget."""
+        self._room -= posts
+
+    async def _measure(self) -> int:
+        in_queue = await self._queue.waiting()
+        if in_queue is None:
+            return 0
+        async with self._database.read() as connection:
+            in_outbox = await due_events_in_outbox(connection, cap=self._limit)
+        return self._limit - in_queue - in_outbox

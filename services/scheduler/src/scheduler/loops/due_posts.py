@@ -1,6 +1,7 @@
 """The due loop: posts leave when their time has come."""
 
 import asyncio
+from dataclasses import replace
 
 from common.database.database import Database
 from common.due_loop import DueLoop, StepResult
@@ -30,15 +31,18 @@ class DuePosts:
 
     async def step(self) -> StepResult:
         """Claim one batch; tells whether more are due, else the seconds until the next one is."""
-        if await self._backlog.is_full():
+        room = await self._backlog.room()
+        if room == 0:
             return StepResult(next_in=PAUSED_S)
+        limits = replace(self._limits, batch=min(self._limits.batch, room))
         now = asyncio.get_running_loop().time()
         look_past = now - self._looked_past_at >= LOOK_PAST_EVERY_S
         async with self._database.transaction() as tx:
-            claimed = await claim_due_posts(tx, self._outbox, self._limits, look_past=look_past)
+            claimed = await claim_due_posts(tx, self._outbox, limits, look_past=look_past)
+        self._backlog.took(claimed.posts)
         if claimed.crowded and look_past:
             self._looked_past_at = now
-        if claimed.posts >= self._limits.batch:
+        if claimed.posts >= limits.batch:
             return StepResult(done=claimed.posts, more=True)
         async with self._database.read() as connection:
             next_in = await seconds_to_next_due(connection)

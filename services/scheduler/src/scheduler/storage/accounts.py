@@ -1,6 +1,5 @@
 """The scheduler's copies of TikTok accounts."""
 
-from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
@@ -43,9 +42,3 @@ async def lock_account(connection: AsyncConnection, account_id: UUID) -> Account
     statement = select(accounts).where(accounts.c.id == account_id).with_for_update(read=True)
     row: Any = (await connection.execute(statement)).one_or_none()
     return None if row is None else AccountCopy(*row)
-
-
-async def accounts_of_user(connection: AsyncConnection, user_id: UUID, *, limit: int = 200) -> Sequence[AccountCopy]:
-    """Return the copies of a user's connected accounts."""
-    statement = select(accounts).where(accounts.c.user_id == user_id, accounts.c.deleted.is_(False)).limit(limit)
-    return [AccountCopy(*row) for row in await connection.execute(statement)]

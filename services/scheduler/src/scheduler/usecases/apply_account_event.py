@@ -4,14 +4,14 @@ from collections.abc import Sequence
 
 from common.contracts import accounts as contract
 from common.contracts.envelope import Envelope
-from common.contracts.scheduler import PostEvent, PostHeld
+from common.contracts.scheduler import PostHeld
 from common.database.database import Transaction
 from common.messaging.outbox import Outbox
 from scheduler.domain.account_copy import AccountCopy
 from scheduler.domain.post import Post
 from scheduler.storage import account_posts
 from scheduler.storage.accounts import save_account
-from scheduler.usecases.post_events import state_event, wrap_event
+from scheduler.usecases.post_events import emit_states, wrap_event
 from scheduler.usecases.waker import Waker
 
 
@@ -41,7 +41,7 @@ async def bring_posts_in_line(tx: Transaction, outbox: Outbox, waker: Waker, acc
     if account.deleted:
         await account_posts.want_cancelled(connection, account.id)
         while changed := await account_posts.cancel_posts(connection, account.id):
-            await _emit(tx, outbox, envelope, [(post, state_event(post, reason="account_disconnected")) for post in changed])
+            await emit_states(tx, outbox, changed, envelope.context, reason="account_disconnected")
     elif (reason := account.hold_reason) is not None:
         await account_posts.rename_hold(connection, account.id, reason)
         while changed := await account_posts.hold_posts(connection, account.id, reason):
@@ -64,5 +64,5 @@ def _held(post: Post, reason: str) -> PostHeld:
     )
 
 
-async def _emit(tx: Transaction, outbox: Outbox, envelope: Envelope, told: Sequence[tuple[Post, PostEvent | None]]) -> None:
-    await outbox.emit_all(tx, [wrap_event(outbox, post, event, envelope.context) for post, event in told if event is not None])
+async def _emit(tx: Transaction, outbox: Outbox, envelope: Envelope, told: Sequence[tuple[Post, PostHeld]]) -> None:
+    await outbox.emit_all(tx, [wrap_event(outbox, post, event, envelope.context) for post, event in told])

@@ -17,7 +17,7 @@ from scheduler.domain.post_states import Kind, PostState
 from scheduler.domain.retry import Failure, RetryPolicy
 from scheduler.storage.accounts import lock_account
 from scheduler.storage.posts import change_post, lock_post, note_sequence
-from scheduler.usecases.post_events import state_event, wrap_event
+from scheduler.usecases.post_events import emit_state, wrap_event
 from scheduler.usecases.waker import Waker
 
 _log = structlog.get_logger(__name__)
@@ -75,9 +75,7 @@ async def _emit(tx: Transaction, outbox: Outbox, old: Post, new: Post, change: C
         )
         await outbox.emit_all(tx, [wrap_event(outbox, new, event, envelope.context)])
         return
-    told = state_event(new, reason="cancelled_by_user")
-    if told is not None:
-        await outbox.emit_all(tx, [wrap_event(outbox, new, told, envelope.context)])
+    await emit_state(tx, outbox, new, envelope.context, reason="cancelled_by_user")
 
 
 def report_of(event: contract.PublishEvent, envelope: Envelope) -> Report:

@@ -1,6 +1,7 @@
 """Cancel a post: by the scheduler's own word while it waits, by the publisher's once it is due."""
 
 from dataclasses import dataclass
+from typing import Any
 from uuid import UUID
 
 from common.clock import utc_now
@@ -11,7 +12,7 @@ from scheduler.clients.publisher import PublisherAway, PublisherClient
 from scheduler.domain.post import Post
 from scheduler.domain.post_states import MOVING, Happening, Kind, PostState, transition
 from scheduler.storage.posts import change_post, lock_post
-from scheduler.usecases.post_events import state_event, wrap_event
+from scheduler.usecases.post_events import emit_state
 from scheduler.usecases.problems import cancel_undecided, post_not_found, too_late_to_cancel
 
 
@@ -44,29 +45,33 @@ async def cancel_post(
     post = await lock_post(tx.connection, post_id, user_id)
     if post is None:
         raise post_not_found()
+    if transition(post.standing, Happening(Kind.CANCEL)) is not None:
+        columns = {"deleted_at": utc_now()} if post.state is PostState.DRAFT else {}
+        return await _cancel(tx, outbox, post, columns, context)
     if post.state in MOVING:
-        return await _stop(tx, outbox, post, word, context)
-    if post.state in {PostState.SCHEDULED, PostState.RETRY_SCHEDULED}:
-        return await _cancelled(tx, outbox, post, Happening(Kind.CANCEL), context)
-    return await change_post(tx.connection, post, {"deleted_at": utc_now()})
+        _require_word(post, word)
+        return await _cancel(tx, outbox, post, {}, context)
+    if word is None:
+        return await change_post(tx.connection, post, {"deleted_at": utc_now()})
+    # It was on its way when the publisher was asked and has ended since: this request was to stop it, not to hide it.
+    if post.state is not PostState.CANCELLED:
+        raise too_late_to_cancel(post.status)
+    return post
 
 
-async def _stop(tx: Transaction, outbox: Outbox, post: Post, word: Word | None, context: Context) -> Post:
-    if post.state is PostState.PROCESSING:
+def _require_word(post: Post, word: Word | None) -> None:
+    """Pass only when the publisher said of the post's current attempt that it will send nothing."""
+    if transition(post.standing, Happening(Kind.CANCEL_CONFIRMED)) is None:
         raise too_late_to_cancel(post.status)
     if word is None or word.attempt != post.attempt:
         raise cancel_undecided()
     if not word.cancelled:
         raise too_late_to_cancel(post.status)
-    return await _cancelled(tx, outbox, post, Happening(Kind.CANCEL_CONFIRMED, word.attempt), context)
 
 
-async def _cancelled(tx: Transaction, outbox: Outbox, post: Post, happening: Happening, context: Context) -> Post:
-    state = transition(post.standing, happening)
-    if state is None:
-        raise too_late_to_cancel(post.status)
-    columns = {
-        "status": state.value,
+async def _cancel(tx: Transaction, outbox: Outbox, post: Post, columns: dict[str, Any], context: Context) -> Post:
+    ended: dict[str, Any] = {
+        "status": PostState.CANCELLED.value,
         "held": False,
         "held_reason": None,
         "next_attempt_at": None,
@@ -75,8 +80,6 @@ async def _cancelled(tx: Transaction, outbox: Outbox, post: Post, happening: Hap
         "cancel_at": None,
         "ended_at": utc_now(),
     }
-    changed = await change_post(tx.connection, post, columns)
-    event = state_event(changed, reason="cancelled_by_user")
-    if event is not None:
-        await outbox.emit_all(tx, [wrap_event(outbox, changed, event, context)])
+    changed = await change_post(tx.connection, post, ended | columns)
+    await emit_state(tx, outbox, changed, context, reason="cancelled_by_user")
     return changed

@@ -23,7 +23,7 @@ from scheduler.domain.schedule_time import DEFAULT_DEADLINE, check_publish_befor
 from scheduler.storage.accounts import lock_account
 from scheduler.storage.media import share_media
 from scheduler.storage.posts import find_duplicate, insert_post, serialise_duplicates
-from scheduler.usecases.post_events import state_event, wrap_event
+from scheduler.usecases.post_events import emit_state
 from scheduler.usecases.problems import account_not_found, media_not_found, problem_of
 from scheduler.usecases.waker import Waker
 
@@ -91,9 +91,7 @@ async def create_post(
         await _refuse_duplicate(tx, account.id, media.sha256)
     values = _columns(command, checked, envelope, user_id, account, media)
     post = await insert_post(tx.connection, values)
-    event = state_event(post)
-    if event is not None:
-        await outbox.emit_all(tx, [wrap_event(outbox, post, event, envelope.context)])
+    await emit_state(tx, outbox, post, envelope.context)
     waker.wake_for(tx, post)
     return post
 

@@ -1,9 +1,12 @@
 """The event that tells of a post's new state."""
 
+from collections.abc import Sequence
+
 from common.contracts import scheduler as contract
 from common.contracts.context import Context
 from common.contracts.envelope import Envelope
 from common.contracts.scheduler import PostEvent
+from common.database.database import Transaction
 from common.messaging.outbox import Outbox
 from scheduler.domain.post import Post
 from scheduler.domain.post_states import PostState
@@ -20,6 +23,19 @@ def wrap_event(outbox: Outbox, post: Post, event: PostEvent, context: Context) -
     """Wrap an event about a post: subject is its id, sequence its version, user its owner."""
     owned = context if context.user_id is not None else own_context(post)
     return outbox.envelope(event, subject=str(post.id), context=owned, sequence=post.version)
+
+
+async def emit_state(tx: Transaction, outbox: Outbox, post: Post, context: Context, *, reason: str | None = None) -> None:
+    """Emit the event of the state that `post` is in now, if that state has one."""
+    await emit_states(tx, outbox, [post], context, reason=reason)
+
+
+async def emit_states(
+    tx: Transaction, outbox: Outbox, posts: Sequence[Post], context: Context, *, reason: str | None = None
+) -> None:
+    """Emit the events of many posts' states in one statement."""
+    events = ((post, state_event(post, reason=reason)) for post in posts)
+    await outbox.emit_all(tx, [wrap_event(outbox, post, event, context) for post, event in events if event is not None])
 
 
 def state_event(post: Post, *, reason: str | None = None) -> PostEvent | None:

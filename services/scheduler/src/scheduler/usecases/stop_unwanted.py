@@ -6,11 +6,10 @@ from common.clock import utc_now
 from common.database.database import Database, Transaction
 from common.messaging.outbox import Outbox
 from scheduler.clients.publisher import PublisherAway, PublisherClient
-from scheduler.domain.post import Post
 from scheduler.domain.post_states import Happening, Kind, transition
 from scheduler.storage.cancel import forget_cancel, take_unwanted
 from scheduler.storage.posts import change_post, lock_post
-from scheduler.usecases.post_events import own_context, state_event, wrap_event
+from scheduler.usecases.post_events import emit_state, own_context
 
 
 async def stop_unwanted(database: Database, outbox: Outbox, publisher: PublisherClient, *, limit: int) -> int:
@@ -39,10 +38,5 @@ async def _apply(tx: Transaction, outbox: Outbox, post_id: UUID, attempt: int, *
         await forget_cancel(tx.connection, post.id)
         return
     columns = {"status": state.value, "forecast_at": None, "sweep_at": None, "cancel_at": None, "ended_at": utc_now()}
-    await _emit(tx, outbox, await change_post(tx.connection, post, columns))
-
-
-async def _emit(tx: Transaction, outbox: Outbox, post: Post) -> None:
-    event = state_event(post, reason="account_disconnected")
-    if event is not None:
-        await outbox.emit_all(tx, [wrap_event(outbox, post, event, own_context(post))])
+    changed = await change_post(tx.connection, post, columns)
+    await emit_state(tx, outbox, changed, own_context(changed), reason="account_disconnected")

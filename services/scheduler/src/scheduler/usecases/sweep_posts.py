@@ -5,7 +5,7 @@ from common.messaging.outbox import Outbox
 from scheduler.storage.held import expire_held
 from scheduler.storage.sweep import SweepLimits, take_overdue
 from scheduler.usecases.post_due_event import DEADLINE_PASSED, due_envelope
-from scheduler.usecases.post_events import own_context, state_event, wrap_event
+from scheduler.usecases.post_events import emit_state, own_context
 
 
 async def sweep_posts(tx: Transaction, outbox: Outbox, limits: SweepLimits) -> int:
@@ -21,10 +21,6 @@ async def sweep_posts(tx: Transaction, outbox: Outbox, limits: SweepLimits) -> i
 async def expire_held_posts(tx: Transaction, outbox: Outbox, *, limit: int) -> int:
     """Fail held posts whose deadline has passed, so that none waits silently for an account that stays away."""
     expired = await expire_held(tx.connection, DEADLINE_PASSED, limit=limit)
-    envelopes = []
     for post in expired:
-        event = state_event(post)
-        if event is not None:
-            envelopes.append(wrap_event(outbox, post, event, own_context(post)))
-    await outbox.emit_all(tx, envelopes)
+        await emit_state(tx, outbox, post, own_context(post))
     return len(expired)

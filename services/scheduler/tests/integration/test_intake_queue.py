@@ -1,0 +1,48 @@
+"""Asking RabbitMQ how full the publisher's queue is."""
+
+import asyncio
+
+import aio_pika
+import pytest
+from pydantic import SecretStr
+
+from common.testing.amqp import broker_channel
+from scheduler.clients.intake_queue import PublisherIntake
+
+pytestmark = pytest.mark.integration
+
+
+async def test_counts_what_waits(rabbitmq_url: str) -> None:
+    async with broker_channel(rabbitmq_url) as channel:
+        queue = await channel.declare_queue("test.scheduler.intake", auto_delete=True, exclusive=False)
+        intake = PublisherIntake(SecretStr(rabbitmq_url), queue=queue.name)
+        await intake.start()
+        for waiting in range(3):
+            assert await intake.waiting() == waiting
+            await channel.default_exchange.publish(aio_pika.Message(b"x"), routing_key=queue.name)
+        await queue.delete(if_unused=False, if_empty=False)
+        assert await intake.waiting() is None
+        again = await channel.declare_queue("test.scheduler.intake", auto_delete=True)
+        assert await intake.waiting() == 0
+        await again.delete()
+        await intake.stop()
+        await intake.stop()
+
+
+async def test_a_broker_that_is_away_is_unknown() -> None:
+    intake = PublisherIntake(SecretStr("amqp://guest:guest@127.0.0.1:1/"))
+    assert await intake.waiting() is None
+    assert await intake.waiting() is None
+    await intake.stop()
+
+
+async def test_a_cut_connection_is_made_anew(rabbitmq_url: str) -> None:
+    async with broker_channel(rabbitmq_url) as channel:
+        queue = await channel.declare_queue("test.scheduler.intake", auto_delete=True)
+        intake = PublisherIntake(SecretStr(rabbitmq_url), queue=queue.name)
+        assert await intake.waiting() == 0
+        assert intake._connection is not None
+        await intake._connection.close(asyncio.CancelledError)
+        assert await intake.waiting() == 0
+        await intake.stop()
+        await queue.delete()
