@@ -150,9 +150,7 @@ async def running_scheduler(settings: Settings, user_keys: UserKeys, queue_recor
     async with AsyncExitStack() as stack:
         channel = await stack.enter_async_context(broker_channel(settings.amqp_url.get_secret_value()))
         intake = work_queue("publisher.post_due")
-        await channel.declare_queue(
-            intake.name, durable=True, arguments={**(intake.arguments or {}), "x-queue-type": intake.queue_type.value}
-        )
+        await channel.declare_queue(intake.name, durable=True, arguments=intake.arguments)
         http = await stack.enter_async_context(httpx.AsyncClient(transport=httpx.MockTransport(neighbours)))
         url = await stack.enter_async_context(serving(wire(settings, http, user_keys.verifier())))
         publisher = MessagePublisher(settings.amqp_url, service="test")
