@@ -39,7 +39,13 @@ def start_servers(root: Path, ports: Ports | None = None, *, say: Say = silent) 
     Raises StackError when a server cannot be started or is not installed.
     """
     stack = Stack(root, ports or Ports.free(), servers_only=True, say=say)
-    stack.up()
+    is_new = not stack.paths.state.exists()
+    try:
+        stack.up()
+    except BaseException:
+        if is_new:
+            stack.reset()
+        raise
     return servers_of(stack)
 
 
