@@ -69,7 +69,7 @@ def build_app(settings: Settings) -> FastAPI:
         version=VERSION,
         components=[http, commands, feed, stale_uploads_loop(store)],
         checks=[Check("storage", partial(store.size, "uploads/tmp/readiness"))],
-        routers=[module.router for module in (auth, tiktok, accounts, media, posts, audit, operations, jwks)],
+        routers=[module.router for module in (posts, media, accounts, auth, tiktok, audit, operations, jwks)],
         docs=True,
         user_tokens=tokens,
         behind_gateway=False,

@@ -6,6 +6,8 @@ from contextlib import suppress
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 DRAIN_SECONDS = 5.0
+STALLED = 408
+"""The status for a client that sends nothing: there is nothing to wait for."""
 
 
 class DrainRefusedBody:
@@ -27,7 +29,7 @@ class DrainRefusedBody:
         body = _Body(receive, waits=any(name == b"expect" for name, _ in scope["headers"]))
 
         async def send_after_draining(message: Message) -> None:
-            if message["type"] == "http.response.start" and message["status"] >= 400:
+            if message["type"] == "http.response.start" and message["status"] >= 400 and message["status"] != STALLED:
                 await body.drain()
             await send(message)
 

@@ -11,7 +11,9 @@ from gateway.security.authenticator import Caller
 
 MAX_QUERY_BYTES = 8192
 _REQUEST_HEADERS = ("content-type", "if-none-match", "accept-language")
-_RESPONSE_HEADERS = ("content-type", "etag", "cache-control", "location", "retry-after", "www-authenticate", "vary")
+_RESPONSE_HEADERS = frozenset(
+    {b"content-type", b"etag", b"cache-control", b"location", b"retry-after", b"www-authenticate", b"vary"}
+)
 
 
 async def forward(
@@ -46,5 +48,7 @@ async def forward(
 
 def passed_on(answer: httpx.Response) -> Response:
     """Return an upstream answer as a response with the same bytes and status."""
-    headers = {name: answer.headers[name] for name in _RESPONSE_HEADERS if name in answer.headers}
-    return Response(answer.content, status_code=answer.status_code, headers=headers)
+    response = Response(answer.content, status_code=answer.status_code)
+    named = ((name.lower(), value) for name, value in answer.headers.raw)
+    response.raw_headers.extend((name, value) for name, value in named if name in _RESPONSE_HEADERS)
+    return response
