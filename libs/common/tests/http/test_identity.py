@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request
 
 from common.auth.claims import UserClaims
 from common.http.app import create_app
-from common.http.identity import CurrentUser, RequestContext, caller, request_context, require_scope
+from common.http.identity import CurrentUser, caller, request_context, require_scope
 from common.ids import uuid7
 from common.testing.keys import ServiceKeys, UserKeys
 
@@ -27,7 +27,8 @@ async def write(user: Annotated[UserClaims, Depends(require_scope("posts:write")
 
 
 @router.get("/internal")
-async def internal(name: Annotated[str, Depends(caller("gateway"))], context: RequestContext) -> dict[str, Any]:
+async def internal(name: Annotated[str, Depends(caller("gateway"))], request: Request) -> dict[str, Any]:
+    context = request_context(request)
     return {"name": name, "context": context}
 
 
