@@ -139,6 +139,12 @@ def test_nothing_is_published_beyond_this_machine_and_publishers_can_be_many() -
     assert "SERVICE_INSTANCE" not in environment("publisher")
 
 
+def test_every_variable_of_the_compose_file_is_in_the_example() -> None:
+    used = set(re.findall(r"\$\{([A-Z0-9_]+)", (CHECKOUT / "docker-compose.yml").read_text(encoding="utf-8")))
+    told = re.findall(r"^#?([A-Z0-9_]+)=", (DOCKER / "env.example").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert used == set(told)
+
+
 def test_nothing_starts_before_what_it_needs() -> None:
     for service in SETTINGS:
         needs = {name: need["condition"] for name, need in CONTAINERS[service]["depends_on"].items()}

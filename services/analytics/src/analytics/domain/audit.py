@@ -78,6 +78,7 @@ _RULES: dict[str, _Rule] = {
     "publisher.publish.unconfirmed": _Rule("post", "publish_unconfirmed", "post_id", "unknown"),
     "publisher.publish.cancelled": _Rule("post", "publish_cancelled", "post_id"),
     "publisher.publish.identified": _Rule("post", "publish_identified", "post_id"),
+    "gateway.webhook.received": _Rule("webhook", "received", ""),
     "analytics.account_stats.collected": _Rule("account", "stats_collected", "account_id"),
 }
 _RESUMED = _Rule("post", "resumed", "post_id")
@@ -113,6 +114,8 @@ def actor_of(actor: str | None, user_id: UUID | None, source: str) -> Actor:
 def _rule(event: Event) -> _Rule:
     if event.family == "scheduler.post.held" and event.data.get("held") is False:
         return _RESUMED
+    if event.family == "operator.action":
+        return _Rule("system", (event.text("action") or "operated")[:MAX_NAME], "")
     known = _RULES.get(event.family)
     if known is not None:
         return known
