@@ -23,7 +23,7 @@ def trouble_of(error: TikTokError) -> Trouble:
             return Trouble(TroubleKind.BUSY, reason, None if wait is None else float(wait))
         case FailureKind.RETRYABLE:
             return Trouble(TroubleKind.RETRYABLE, reason)
-        case FailureKind.FINAL:
+        case _:
             return Trouble(TroubleKind.FINAL, reason)
 
 

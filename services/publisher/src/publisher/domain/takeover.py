@@ -57,7 +57,7 @@ def next_action(checkpoint: Checkpoint, now: datetime) -> Action | Fail | Unconf
             return after_init_stored(checkpoint, now)
         case Step.UPLOADING:
             return Action.RESYNC
-        case Step.UPLOADED | Step.POLLING:
+        case _:
             return Action.POLL
 
 

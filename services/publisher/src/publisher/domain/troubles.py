@@ -50,7 +50,7 @@ def before_anything_sent(trouble: Trouble, deferrals: int) -> Defer | Fail:
             return Fail(trouble.reason, retryable=False)
         case TroubleKind.ACCOUNT_WAITS:
             return Defer(max(trouble.wait or 0.0, ACCOUNT_WAIT_MIN_SECONDS, defer_wait(deferrals)), trouble.reason)
-        case TroubleKind.NOT_SENT | TroubleKind.NO_VERDICT | TroubleKind.BUSY:
+        case _:
             return Defer(trouble.wait or defer_wait(deferrals), trouble.reason)
 
 

@@ -32,7 +32,7 @@ async def conclude(run: JobRun, outcome: Outcome, changes: dict[str, Any]) -> No
         case Fail():
             event = events.failed(run.job, run.tools.replica, outcome)
             await run.store({**_end(State.FAILED, outcome.reason), **changes}, event=event, ended=True)
-        case Unconfirm():
+        case _:
             lost = events.unconfirmed(run.job, run.tools.replica, outcome)
             await run.store({**_end(State.UNCONFIRMED, outcome.reason), **changes}, event=lost, ended=True)
 

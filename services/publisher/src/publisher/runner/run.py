@@ -7,6 +7,7 @@ from typing import Any
 from tenacity import AsyncRetrying, retry_if_exception, wait_exponential_jitter
 
 from common.contracts.message import Event
+from common.contracts.publisher import PublishDeferred
 from common.messaging.failures import is_database_away
 from publisher.domain.job import State
 from publisher.errors import LeaseLost
@@ -35,6 +36,13 @@ class JobRun:
     def stopping(self) -> bool:
         """Whether the replica was asked to end, so that the job is to be handed back at the next safe point."""
         return self._stopping.is_set()
+
+    def resumed(self) -> Event | None:
+        """Return the event that tells that a job which had told of a wait goes on, None for one that had not."""
+        job = self.job
+        if job.last_event is None or job.last_event.key != PublishDeferred.KEY:
+            return None
+        return events.started(job, self.tools.replica, job.started_at or self.clock.now())
 
     async def store(
         self,

@@ -58,7 +58,13 @@ async def _open(tx: Transaction, job: Job, states: dict[int, State], at: datetim
     earlier = [state for attempt, state in states.items() if attempt < job.attempt]
     match gate(earlier, later_exists=max(states) > job.attempt):
         case Gate.START:
-            changes = {"state": State.RUNNING.value, "step": Step.TOKEN.value, "started_at": at}
+            changes = {
+                "state": State.RUNNING.value,
+                "step": Step.TOKEN.value,
+                "started_at": at,
+                "deferrals": 0,
+                "reason": None,
+            }
             return await _store(tx, job, changes, events.started(job, replica, at), outbox)
         case Gate.WAIT if at <= job.checkpoint.publish_before:
             return await _wait(tx, job, at, replica, outbox)

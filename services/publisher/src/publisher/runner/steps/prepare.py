@@ -88,7 +88,8 @@ async def _init(run: JobRun, access: Access) -> Outcome | None:
         return wait
     if run.clock.now() > run.job.checkpoint.publish_before:
         return DEADLINE_PASSED
-    await run.store({"step": Step.INIT_INTENDED.value, "publish_id": None, "upload_url": None, "upload_expires_at": None})
+    intent = {"step": Step.INIT_INTENDED.value, "publish_id": None, "upload_url": None, "upload_expires_at": None}
+    await run.store(intent, event=run.resumed())
     run.tools.crash.reach("after_init_intent")
     intended_at = run.clock.now()
     try:

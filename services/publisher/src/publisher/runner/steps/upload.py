@@ -11,7 +11,6 @@ from publisher.domain.backoff import defer_wait
 from publisher.domain.following import after_resync
 from publisher.domain.job import Step
 from publisher.domain.outcomes import Defer, Look, Reason, Resume, Submitted
-from publisher.domain.takeover import DEADLINE_PASSED
 from publisher.runner.conclude import Outcome
 from publisher.runner.run import JobRun
 from publisher.runner.steps.chunk import ChunkUnreadable, send_chunk
@@ -44,9 +43,10 @@ class _Turn(StrEnum):
 
 
 async def send(run: JobRun) -> Outcome:
-    """Send the file from its first byte; only for a job of which no byte was ever intended. Raises as `resync` does."""
-    if run.clock.now() > run.job.checkpoint.publish_before:
-        return DEADLINE_PASSED
+    """Send the file from its first byte; only for a job of which no byte was ever intended. Raises as `resync` does.
+
+    The deadline was judged by `next_action` just before; from the first byte on it no longer counts.
+    """
     turn = await _send_from(run, plan_chunks(run.job.checkpoint.total_bytes), 0)
     return await resync(run) if isinstance(turn, _Turn) else turn
 
@@ -83,7 +83,7 @@ async def _send_from(run: JobRun, plan: ChunkPlan, offset: int) -> Outcome | _Tu
     for chunk in plan.chunks_from(offset):
         if run.stopping:
             return Look(0.0)
-        await run.store(_intent(run, plan, chunk))
+        await run.store(_intent(run, plan, chunk), event=run.resumed())
         run.tools.crash.reach(f"before_chunk:{chunk.index}")
         try:
             outcome = (await send_chunk(run, chunk)).outcome
