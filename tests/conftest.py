@@ -26,7 +26,6 @@ def stack() -> Iterator[Stack]:
         environment={
             "RATE_LIMIT_PER_USER": "100000/minute",
             "RATE_LIMIT_PER_ADDRESS": "100000/minute",
-            "SIMULATOR_STATE_FILE": str(folder / "simulator.state"),
             "LEASE_SECONDS": "3",
         },
     )

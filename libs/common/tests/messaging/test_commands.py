@@ -210,6 +210,22 @@ async def test_a_confirm_that_is_lost_is_accepted_and_sent_again(parts: Any, ser
     assert client._unconfirmed == {}
 
 
+async def test_a_command_that_cannot_be_sent_again_stops_no_other(parts: Any, service: Service) -> None:
+    client = client_of(parts)
+    client._unconfirmed["lost"] = command().model_copy(update={"type": "cuepost.nobody.does_this.v1"})
+    async with running(service.consumer(), client):
+        await eventually(lambda: client._unconfirmed == {})
+        assert (await client.call(command())).status == 201
+
+
+async def test_too_many_unconfirmed_are_refused(parts: Any, service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("common.messaging.command_client.MAX_UNCONFIRMED", 0)
+    client = client_of(parts)
+    async with running(service.consumer(), client):
+        with pytest.raises(CommandUnavailable):
+            await client.call(command())
+
+
 async def test_unknown_and_dead_commands_tell_their_end(parts: Any, service: Service, rabbitmq_url: str) -> None:
     client = client_of(parts, timeout=3.0)
     broken = command().model_copy(update={"data": {}})

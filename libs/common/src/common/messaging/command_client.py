@@ -28,11 +28,11 @@ from yarl import URL
 
 from common.contracts.envelope import Envelope
 from common.messaging.connection import CONNECT_TIMEOUT_S, HEARTBEAT_S
-from common.messaging.publisher import Outgoing
+from common.messaging.publisher import CONFIRM_TIMEOUT_S, Outgoing
 from common.messaging.reply import Reply
 from common.messaging.topology import COMMANDS
 
-RESEND_LIMIT = 1_000
+MAX_UNCONFIRMED = 5_000
 RECONNECT_FIRST_S = 0.1
 RECONNECT_MAX_S = 2.0
 
@@ -99,6 +99,8 @@ class CommandClient:
         link = self._link
         if link is None or link.lost.is_set():
             raise CommandUnavailable("not connected")
+        if len(self._unconfirmed) >= MAX_UNCONFIRMED:
+            raise CommandUnavailable("too many commands wait for their confirm")
         correlation_id = str(uuid4())
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._futures[correlation_id] = future
@@ -126,7 +128,8 @@ class CommandClient:
         message = _outgoing(envelope, link.reply_queue, correlation_id).to_message()
         self._unconfirmed[correlation_id] = envelope
         try:
-            await link.exchange.publish(message, routing_key=envelope.key, mandatory=True, timeout=self._timeout)
+            # Without a timeout of its own: the caller stops waiting, but a late confirm still counts; a lost link ends it.
+            await link.exchange.publish(message, routing_key=envelope.key, mandatory=True)
         except DeliveryError as error:
             self._unconfirmed.pop(correlation_id, None)
             raise CommandUnavailable("refused or unroutable") from error
@@ -188,9 +191,12 @@ class CommandClient:
 
     async def _resend(self, link: _Link) -> None:
         """Send what may never have arrived; nobody waits for these replies any more, the operation tells the outcome."""
-        for correlation_id, envelope in list(self._unconfirmed.items())[-RESEND_LIMIT:]:
+        for correlation_id, envelope in list(self._unconfirmed.items()):
             message = _outgoing(envelope, None, correlation_id).to_message()
-            await link.exchange.publish(message, routing_key=envelope.key, mandatory=True, timeout=self._timeout)
+            try:
+                await link.exchange.publish(message, routing_key=envelope.key, mandatory=True, timeout=CONFIRM_TIMEOUT_S)
+            except DeliveryError:
+                _log.error("command_refused_when_sent_again", command=str(envelope.id), key=envelope.key)
             self._unconfirmed.pop(correlation_id, None)
 
 

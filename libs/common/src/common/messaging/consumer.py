@@ -54,7 +54,9 @@ class Consumer:
         async def deliver(message: RabbitMessage) -> None:
             await self._deliver(Incoming.of(message, spec.name), handle, on_dead)
 
-        subscriber = self._broker.subscriber(work_queue(spec.name), ack_policy=AckPolicy.MANUAL, no_reply=True)
+        subscriber = self._broker.subscriber(
+            work_queue(spec.name), ack_policy=AckPolicy.MANUAL, no_reply=True, decoder=_whole_message
+        )
         subscriber(deliver)
         self._specs.append(spec)
 
@@ -97,6 +99,11 @@ class Consumer:
                     await _tell(incoming, on_dead)
             else:
                 await incoming.message.ack()
+
+
+async def _whole_message(message: RabbitMessage) -> RabbitMessage:
+    """Decode a delivery to itself: handlers read the body and settle the delivery themselves."""
+    return message
 
 
 async def _tell(incoming: Incoming, on_dead: OnDead) -> None:

@@ -32,7 +32,8 @@ def free_port() -> int:
 @asynccontextmanager
 async def serving(app: Any, *, port: int = 0) -> AsyncIterator[str]:
     """Serve an ASGI app on 127.0.0.1 (its lifespan included) and give the base URL; stopped when the block ends."""
-    listener = socket.socket()
+    # The protocol is named, else asyncio does not set TCP_NODELAY on accepted connections.
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
     config = uvicorn.Config(app, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=1)
