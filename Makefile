@@ -10,7 +10,7 @@ SERVICES := gateway accounts scheduler publisher analytics
 # `make scale publisher=3`: only what is given on the command line counts.
 REPLICAS = $(foreach service,$(SERVICES),$(if $(filter command,$(origin $(service))),$(service)=$($(service))))
 
-.PHONY: help bootstrap up down ps logs scale reset demo migrate test lock
+.PHONY: help bootstrap up down ps logs scale reset demo migrate dead-letters test lock
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -41,6 +41,9 @@ reset: bootstrap ## stop it and remove its data
 
 migrate: bootstrap ## bring every database of the running system to its newest version
 	@$(STACK) migrate
+
+dead-letters: bootstrap ## messages that could not be handled: make dead-letters [do="show|replay|drop QUEUE [ID ...]"]
+	@$(STACK) dead-letters $(do)
 
 test: bootstrap ## lint, types, boundaries, all tests, coverage
 	@deploy/test.sh

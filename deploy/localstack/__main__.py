@@ -13,6 +13,7 @@ from localstack.blueprint import Blueprint
 from localstack.errors import StackError
 from localstack.paths import CHECKOUT
 from localstack.process_table import rows, table
+from localstack.rabbitmq import broker_url
 from localstack.ready import make_ready, ready_block
 from localstack.servers import servers_of, start_servers
 from localstack.service_environment import program_environment
@@ -58,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
     run = add("run", _run, "run a command with a service's settings in its environment")
     run.add_argument("service")
     run.add_argument("arguments", nargs=argparse.REMAINDER)
+    dead = add("dead-letters", _dead_letters, "list, show, replay or drop messages that could not be handled")
+    dead.add_argument("arguments", nargs=argparse.REMAINDER, help="list, or show|replay|drop QUEUE [ID ...]")
     servers = add("servers", _servers, "start PostgreSQL and RabbitMQ alone and print their addresses")
     servers.add_argument("--root", type=Path, default=CHECKOUT / ".local" / "servers", help="folder of their data")
     servers.add_argument("--stop", action="store_true", help="stop them and remove their data")
@@ -140,6 +143,15 @@ def _run(options: argparse.Namespace) -> int:
     stack = Stack.saved(CHECKOUT)
     own = program_environment(stack.blueprint, stack.paths, stack.secrets, options.service)
     os.execvpe(options.arguments[0], options.arguments, {**os.environ, **own})  # noqa: S606 - becoming it is the point
+
+
+def _dead_letters(options: argparse.Namespace) -> int:
+    stack = Stack.saved(CHECKOUT)
+    if not stack.states():
+        raise StackError("the stack does not run; start it with: make up")
+    environment = {**os.environ, "AMQP_URL": broker_url(stack.secrets, stack.ports, "admin")}
+    command = [sys.executable, "-P", "-m", "common.messaging.dead_letter_command", *options.arguments]
+    os.execvpe(command[0], command, environment)  # noqa: S606 - becoming it is the point
 
 
 def _servers(options: argparse.Namespace) -> int:
