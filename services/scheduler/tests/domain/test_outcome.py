@@ -55,6 +55,12 @@ def test_started() -> None:
     }
 
 
+def test_going_on_after_a_wait_keeps_the_first_start() -> None:
+    earlier = AT - timedelta(minutes=5)
+    columns = told(Kind.STARTED, post=replace(POST, status="deferred", started_at=earlier)).columns
+    assert (columns["status"], columns["started_at"]) == ("publishing", earlier)
+
+
 @pytest.mark.parametrize(
     ("until", "forecast", "sweep"),
     [

@@ -8,10 +8,14 @@ from uuid import UUID
 import pytest
 
 from common.clock import rfc3339, utc_now
+from common.contracts.context import Context
+from common.contracts.envelope import wrap
 from common.contracts.scheduler import CreatePost
+from common.errors import Problem
 from common.ids import uuid7
 from common.messaging.reply import Reply
 from common.testing.eventually import eventually
+from scheduler.usecases.create_post import CheckedPost, create_post
 
 pytestmark = pytest.mark.integration
 
@@ -162,6 +166,23 @@ async def test_refusals(author: Author, world: Any) -> None:
     )
     assert gap["alternatives"] == ["2027-03-28T01:30:00+01:00", "2027-03-28T03:30:00+02:00"]
     assert await world.counts() == {}
+
+
+async def test_an_account_disconnected_meanwhile_is_not_found(author: Author, world: Any) -> None:
+    """Found in the copy before the transaction, gone inside it."""
+    command = author.body()
+    envelope = wrap(command, service="gateway", subject="x", context=Context(user_id=author.user_id))
+    checked = CheckedPost(utc_now(), account_id=author.account_id)
+    await world.execute("UPDATE accounts SET deleted = true")
+    with pytest.raises(Problem) as caught:
+        async with world.database.transaction() as tx:
+            await create_post(tx, world.outbox, world.waker, command, checked, envelope)
+    assert caught.value.code == "account_not_found"
+
+
+async def test_a_command_without_a_user_is_refused(author: Author) -> None:
+    reply = await author.scheduler.client.call(wrap(author.body(), service="gateway", subject="x", context=Context()))
+    assert (reply.status, reply.body["code"]) == (401, "unauthorized")
 
 
 async def test_media_not_ready_says_when_to_try_again(author: Author, world: Any) -> None:

@@ -25,14 +25,14 @@ async def test_results_of_the_publisher(world: Any, scheduler: Any) -> None:
     started = PublishStarted(**base(post), due_at=now, started_at=now, lateness_ms=0.5)
     live = PublishSucceeded(**base(post), publish_id="v~1", outcome="published", published_at=now)
     await scheduler.event(live, "publisher", post.id, post.user_id, 4)
-    for _ in range(2):
-        await scheduler.event(started, "publisher", post.id, post.user_id, 1)
-        await scheduler.event(live, "publisher", post.id, post.user_id, 4)
 
     async def is_published() -> bool:
         return (await world.reload(post)).status == "published"
 
     await eventually(is_published)
+    for _ in range(2):
+        await scheduler.event(started, "publisher", post.id, post.user_id, 1)
+        await scheduler.event(live, "publisher", post.id, post.user_id, 4)
     last = await world.post(status="due", attempt=1, next_attempt_at=None, scheduled_time=utc_now())
     await scheduler.event(
         PublishStarted(**base(last), due_at=now, started_at=now, lateness_ms=0), "publisher", last.id, last.user_id, 1

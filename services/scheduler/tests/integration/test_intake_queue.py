@@ -7,9 +7,14 @@ import pytest
 from pydantic import SecretStr
 
 from common.testing.amqp import broker_channel
+from common.testing.eventually import eventually
 from scheduler.clients.intake_queue import PublisherIntake
 
 pytestmark = pytest.mark.integration
+
+
+async def _answers(intake: PublisherIntake) -> bool:
+    return await intake.waiting() == 0
 
 
 async def test_counts_what_waits(rabbitmq_url: str) -> None:
@@ -23,7 +28,8 @@ async def test_counts_what_waits(rabbitmq_url: str) -> None:
         await queue.delete(if_unused=False, if_empty=False)
         assert await intake.waiting() is None
         again = await channel.declare_queue("test.scheduler.intake", auto_delete=True)
-        assert await intake.waiting() == 0
+        assert await intake.waiting() is None, "asked again only after a pause"
+        await eventually(lambda: _answers(intake))
         await again.delete()
         await intake.stop()
         await intake.stop()
@@ -34,6 +40,26 @@ async def test_a_broker_that_is_away_is_unknown() -> None:
     assert await intake.waiting() is None
     assert await intake.waiting() is None
     await intake.stop()
+
+
+async def test_a_question_that_fails_drops_the_connection(rabbitmq_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with broker_channel(rabbitmq_url) as channel:
+        queue = await channel.declare_queue("test.scheduler.intake", auto_delete=True)
+        intake = PublisherIntake(SecretStr(rabbitmq_url), queue=queue.name)
+        assert await intake.waiting() == 0
+        first = intake._connection
+
+        async def fail() -> int:
+            raise OSError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(intake, "_ask", fail)
+            assert await intake.waiting() is None
+        assert first is not None
+        assert first.is_closed
+        await eventually(lambda: _answers(intake))
+        await intake.stop()
+        await queue.delete()
 
 
 async def test_a_cut_connection_is_made_anew(rabbitmq_url: str) -> None:

@@ -3,21 +3,26 @@
 import asyncio
 import os
 import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 import av
+import obstore
 import psutil
 import pytest
+from obstore.store import MemoryStore, S3Store
 
 from common.contracts.scheduler import RegisterMedia
+from common.errors import Transient
 from common.ids import uuid7
 from common.messaging.reply import Reply
 from common.testing.eventually import eventually
 from scheduler.clients.object_storage import ObjectMissing, ObjectStorage
 from scheduler.domain.media_rules import MediaProblem, VideoFacts
+from scheduler.probe.child import look_into
 from scheduler.probe.limits import ProbeLimits
 from scheduler.probe.prober import Prober
 
@@ -134,6 +139,18 @@ async def code(path: Path, **limits: Any) -> str:
     return found.code
 
 
+def test_looking_into_files_in_this_process(make_video: Any, tmp_path: Path) -> None:
+    """The same code as in the child, where coverage sees it."""
+    good = look_into(str(make_video()))
+    assert (good["video_codec"], good["fps"], good["whole"]) == ("h264", 30.0, True)
+    assert look_into(str(make_video("a.webm", codec="libvpx")))["container"] == "webm"
+    assert look_into(str(make_video("a.mkv")))["container"] == "matroska"
+    fast = make_video("fast.mp4", frames=120, options={"movflags": "faststart"})
+    fast.write_bytes(fast.read_bytes()[: fast.stat().st_size * 2 // 3])
+    assert look_into(str(fast))["whole"] is False
+    assert look_into(str(tmp_path / "missing.mp4")) == {"error": "file_unreadable"}
+
+
 async def test_garbage(tmp_path: Path) -> None:
     path = tmp_path / "garbage.mp4"
     for content in (b"", b"\x00" * 100_000, b"not a video" * 1000, b"\x00\x00\x00\x18ftypmp42" + b"\xff" * 5000):
@@ -193,6 +210,55 @@ async def test_a_memory_bomb_is_stopped(make_video: Any) -> None:
     assert await code(path, memory_bytes=200 * 1024 * 1024) in {"file_unreadable", "probe_timeout"}
 
 
+async def test_a_child_that_dies_is_an_unreadable_file(make_video: Any) -> None:
+    assert await code(make_video(), memory_bytes=40 * 1024 * 1024) == "file_unreadable"
+
+
+async def test_processor_time_is_limited(make_video: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that computes on and on is ended by the system, even if nobody watched its clock."""
+    path = make_video(frames=600, width=1280, height=720)
+    prober = Prober(ProbeLimits(seconds=20))
+    endless = "import sys; from scheduler.probe.child import give_up_rights; give_up_rights(0.5, 2**30)\nwhile True: pass"
+
+    async def run(_: Path) -> tuple[int, bytes]:
+        child = await asyncio.create_subprocess_exec(sys.executable, "-I", "-c", endless, env={})
+        async with asyncio.timeout(10):
+            return await child.wait(), b""
+
+    monkeypatch.setattr(prober, "_run", run)
+    found = await prober.probe(path)
+    assert isinstance(found, MediaProblem)
+    assert found.code == "probe_timeout"
+
+
+async def test_an_answer_that_is_none_is_an_unreadable_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    prober = Prober(ProbeLimits())
+    for answer in (b"", b"null", b"[]", b"{}", b"{", b'{"error": "unheard_of"}'):
+
+        async def run(_: Path, answer: bytes = answer) -> tuple[int, bytes]:
+            return 0, answer
+
+        monkeypatch.setattr(prober, "_run", run)
+        found = await prober.probe(tmp_path)
+        assert isinstance(found, MediaProblem)
+        assert found.message == "The file cannot be read as a video."
+
+
+async def test_the_child_sees_no_environment_and_no_network(tmp_path: Path) -> None:
+    """What the child does to itself, seen from inside: run in a process of its own."""
+    program = (
+        "import os, socket, resource; from scheduler.probe.child import give_up_rights; give_up_rights(5, 2**30)\n"
+        "names = [name for _, name in socket.if_nameindex()]\n"
+        "print(sorted(set(os.environ) - {'LC_CTYPE'}), resource.getrlimit(resource.RLIMIT_AS)[1] == 2**30, names)"
+    )
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-I", "-c", program, env={}, stdout=asyncio.subprocess.PIPE, cwd="/"
+    )
+    output, _ = await child.communicate()
+    assert output.decode().startswith("[] True")
+    assert await child.wait() == 0
+
+
 async def test_probes_run_a_few_at_a_time(make_video: Any) -> None:
     prober, path = Prober(ProbeLimits(), parallel=2), make_video()
     found = await asyncio.gather(*(prober.probe(path) for _ in range(5)))
@@ -207,6 +273,26 @@ async def test_a_probe_given_up_leaves_no_process(tmp_path: Path) -> None:
     probing.cancel()
     await asyncio.wait([probing])
     assert not children[0].is_running()
+
+
+async def test_a_bucket_is_downloaded_and_the_copy_removed() -> None:
+    bucket = MemoryStore()
+    await obstore.put_async(bucket, "m/a.mp4", b"x" * 100_000)
+    storage = ObjectStorage("s3://bucket/prefix", remote=bucket)
+    async with storage.local_file("m/a.mp4") as path:
+        assert path.read_bytes() == b"x" * 100_000
+    assert not path.exists()
+    with pytest.raises(ObjectMissing):
+        await storage.local_file("m/b.mp4").__aenter__()
+
+
+async def test_a_storage_that_is_away_is_asked_again_later(tmp_path: Path) -> None:
+    away = S3Store(
+        "bucket", endpoint="http://127.0.0.1:1", client_options={"allow_http": True}, retry_config={"max_retries": 0}
+    )
+    for storage in (ObjectStorage(f"file://{tmp_path}/gone"), ObjectStorage("s3://bucket", remote=away)):
+        with pytest.raises(Transient):
+            await storage.local_file("a").__aenter__()
 
 
 async def test_storage_outside_the_root_is_missing(tmp_path: Path) -> None:

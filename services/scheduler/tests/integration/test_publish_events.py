@@ -107,6 +107,11 @@ async def test_an_ignored_newer_sequence_is_remembered(world: Any) -> None:
     assert (ignored.status, ignored.version, ignored.publisher_sequence) == ("processing", post.version, 5)
 
 
+async def test_an_ignored_event_of_another_attempt_leaves_no_trace(world: Any) -> None:
+    post = await due(world, attempt=2)
+    assert await tell(world, post, told.PublishFailed, 9, attempt=1) == post
+
+
 async def test_a_passing_failure_is_retried_with_the_events_context(world: Any) -> None:
     post = await due(world)
     retry = await tell(world, post, told.PublishFailed, 2, retry_after=90)

@@ -89,6 +89,21 @@ async def test_unwanted_posts_are_stopped_by_the_publishers_word(
     assert (await sweep(world, answer).stop_unwanted()).done == 0
 
 
+async def test_a_post_that_went_on_meanwhile_is_left_alone(world: Any) -> None:
+    """The publisher's word is about one attempt; by the time it comes, the post may be at another or gone."""
+    post = await moving(world, cancel_at=utc_now() - timedelta(seconds=1))
+
+    class Slow(Publisher):
+        async def cancel(self, post_id: object, attempt: int) -> bool:
+            await world.execute("UPDATE posts SET attempt = attempt + 1")
+            return True
+
+    loop = Sweep(world.database, world.outbox, Slow(True), SweepLimits())  # type: ignore[arg-type]
+    assert (await loop.stop_unwanted()).done == 1
+    now = await world.reload(post)
+    assert (now.status, now.attempt) == ("publishing", 4)
+
+
 async def test_old_replies_are_forgotten(world: Any) -> None:
     rows = [{"consumer": "c", "message_id": uuid7(), "received_at": utc_now() - timedelta(days=days)} for days in (1, 8)]
     async with world.database.transaction() as tx:

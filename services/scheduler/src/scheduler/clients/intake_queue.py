@@ -10,6 +10,8 @@ from pydantic import SecretStr
 
 NAME = "publisher.post_due"
 PATIENCE_S = 2.0
+ASK_AGAIN_S = 0.25
+"""Pause after a question without an answer: the due loop would ask many times a second."""
 HEARTBEAT_S = 10
 
 _log = structlog.get_logger(__name__)
@@ -22,6 +24,8 @@ class PublisherIntake:
         self._url = url
         self._queue = queue
         self._connection: AbstractConnection | None = None
+        self._silent_until = float("-inf")
+        self._trouble: str | None = None
 
     async def start(self) -> None:
         """Do nothing: the connection is made when first needed."""
@@ -37,15 +41,28 @@ class PublisherIntake:
 
         Posts then stay scheduled: nobody would receive them, and their owner may still change them.
         """
+        loop = asyncio.get_running_loop()
+        if loop.time() < self._silent_until:
+            return None
         try:
             async with asyncio.timeout(PATIENCE_S):
-                return await self._ask()
+                waiting = await self._ask()
         except ChannelNotFoundEntity:
-            _log.warning("publisher_queue_missing", queue=self._queue)
+            self._note("the queue does not exist")
         except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
-            _log.warning("publisher_queue_unknown", reason=type(error).__name__)
+            self._note(type(error).__name__)
             await self._drop()
+        else:
+            self._note(None)
+            return waiting
+        self._silent_until = loop.time() + ASK_AGAIN_S
         return None
+
+    def _note(self, trouble: str | None) -> None:
+        """Log changes only: the same trouble is met several times a second."""
+        if trouble != self._trouble:
+            self._trouble = trouble
+            _log.warning("publisher_queue", queue=self._queue, trouble=trouble)
 
     async def _ask(self) -> int:
         if self._connection is None or self._connection.is_closed:

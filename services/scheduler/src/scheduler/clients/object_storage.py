@@ -5,12 +5,17 @@ import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO
 from urllib.parse import unquote, urlsplit
 
-from obstore.store import from_url
+import obstore
+from obstore.exceptions import BaseError, NotFoundError
+from obstore.store import ObjectStore, from_url
+
+from common.errors import Transient
 
 MAX_DOWNLOAD_BYTES = 4 * 1024**3
+DOWNLOAD_SECONDS = 600.0
 
 
 class ObjectMissing(Exception):
@@ -20,40 +25,50 @@ class ObjectMissing(Exception):
 class ObjectStorage:
     """A local folder (`file:///abs/path`) or an S3-compatible bucket (`s3://bucket/prefix`)."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, remote: ObjectStore | None = None) -> None:
         parts = urlsplit(url)
-        self._root = Path(unquote(parts.path)).resolve() if parts.scheme == "file" else None
-        self._store: Any = None if self._root is not None else from_url(url)
+        self._source: Path | ObjectStore
+        if parts.scheme == "file":
+            self._source = Path(unquote(parts.path))
+        else:
+            self._source = remote or from_url(
+                url, client_options={"timeout": "60s", "connect_timeout": "5s", "allow_http": True}
+            )
 
     @asynccontextmanager
     async def local_file(self, key: str) -> AsyncIterator[Path]:
         """Hand out the path of an object for reading: the file itself, or a download that is removed afterwards.
 
-        Raises ObjectMissing when there is no such object (or the key leads out of the store).
+        Raises ObjectMissing when there is no such object (or the key leads out of the store), Transient while the store is away.
         """
-        if self._root is not None:
-            yield await asyncio.to_thread(_inside, self._root, key)
+        if isinstance(self._source, Path):
+            yield await asyncio.to_thread(_inside, self._source, key)
             return
         with tempfile.NamedTemporaryFile(prefix="cuepost-probe-") as copy:
-            await self._download(key, copy)
+            await _download(self._source, key, copy)
             yield Path(copy.name)
 
-    async def _download(self, key: str, copy: Any) -> None:
-        try:
-            answer = await self._store.get_async(key)
-        except FileNotFoundError as error:
-            raise ObjectMissing(key) from error
-        received = 0
-        async for chunk in answer.stream():
-            received += len(chunk)
-            if received > MAX_DOWNLOAD_BYTES:
-                raise ObjectMissing(f"{key} is larger than {MAX_DOWNLOAD_BYTES} bytes")
-            await asyncio.to_thread(copy.write, chunk)
+
+async def _download(store: ObjectStore, key: str, copy: IO[bytes]) -> None:
+    try:
+        async with asyncio.timeout(DOWNLOAD_SECONDS):
+            answer = await obstore.get_async(store, key)
+            if answer.meta["size"] > MAX_DOWNLOAD_BYTES:
+                raise ObjectMissing(f"{key} is larger than any video may be")
+            async for chunk in answer.stream():
+                await asyncio.to_thread(copy.write, bytes(chunk))
         await asyncio.to_thread(copy.flush)
+    except (NotFoundError, FileNotFoundError) as error:
+        raise ObjectMissing(key) from error
+    except (BaseError, OSError) as error:
+        raise Transient(f"object storage: {type(error).__name__}") from error
 
 
 def _inside(root: Path, key: str) -> Path:
-    path = (root / key).resolve()
-    if not path.is_relative_to(root) or not path.is_file():
+    base = root.resolve()
+    if not base.is_dir():
+        raise Transient("object storage: the folder is not there")
+    path = (base / key).resolve()
+    if not path.is_relative_to(base) or not path.is_file():
         raise ObjectMissing(key)
     return path

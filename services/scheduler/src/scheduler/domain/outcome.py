@@ -77,13 +77,14 @@ def judge(post: Post, report: Report, *, policy: RetryPolicy, patience: Patience
     state = transition(post.standing, report.happening())
     if state is None:
         return _identified(post, report)
-    return Change(state, _stamp(post, report, {"status": state.value, **_details(state, report, patience, now)}))
+    return Change(state, _stamp(post, report, {"status": state.value, **_details(post, state, report, patience, now)}))
 
 
-def _details(state: PostState, report: Report, patience: Patience, now: datetime) -> dict[str, Any]:
+def _details(post: Post, state: PostState, report: Report, patience: Patience, now: datetime) -> dict[str, Any]:
     match state:
         case PostState.PUBLISHING:
-            return {**_NO_ERROR, "started_at": report.at, "forecast_at": None, "sweep_at": now + patience.publishing}
+            started_at = post.started_at or report.at
+            return {**_NO_ERROR, "started_at": started_at, "forecast_at": None, "sweep_at": now + patience.publishing}
         case PostState.DEFERRED:
             until = report.until or now
             return {**_reason(report), "forecast_at": until, "sweep_at": max(until, now) + patience.deferred}

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +19,8 @@ MESSAGES = {
     "file_unreadable": "The file cannot be read as a video.",
     "probe_timeout": "Reading the file took too long.",
 }
+
+_OUT_OF_TIME = {signal.SIGXCPU, signal.SIGKILL}
 
 _log = structlog.get_logger(__name__)
 
@@ -53,7 +56,7 @@ class Prober:
                 return _unreadable("probe_timeout")
         if status != 0:
             _log.info("probe_child_died", status=status)
-            return _unreadable("file_unreadable" if status > 0 else "probe_timeout")
+            return _unreadable("probe_timeout" if -status in _OUT_OF_TIME else "file_unreadable")
         return _read(answer)
 
     async def _run(self, path: Path) -> tuple[int, bytes]:

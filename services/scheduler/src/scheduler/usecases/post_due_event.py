@@ -22,8 +22,7 @@ def due_envelope(outbox: Outbox, post: DuePost) -> Envelope:
 
 
 def _due(post: DuePost) -> PostDue:
-    # model_construct: the values come from our own columns, and validation would cost more than all else in a large batch.
-    return PostDue.model_construct(
+    return PostDue(
         post_id=post.id,
         account_id=post.account_id,
         status=post.status,
@@ -34,7 +33,7 @@ def _due(post: DuePost) -> PostDue:
         publish_before=post.publish_before,
         mode=post.mode,
         transfer=post.transfer,
-        content=PostContent.model_construct(
+        content=PostContent(
             title=post.title,
             privacy_level=post.privacy_level,
             disable_comment=post.disable_comment,
@@ -54,7 +53,7 @@ def _due(post: DuePost) -> PostDue:
 def _file(post: DuePost) -> MediaFile | None:
     if post.file_id is None:
         return None
-    return MediaFile.model_construct(
+    return MediaFile(
         media_id=post.file_id,
         storage_key=post.storage_key,
         content_type=post.content_type,

@@ -1,0 +1,112 @@
+"""What neighbours answer badly is understood as being away."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+
+from common.http.client import ServiceClient
+from common.ids import uuid7
+from common.testing.keys import ServiceKeys
+from scheduler.clients import creator_options
+from scheduler.clients.accounts import AccountsAway, AccountsClient
+from scheduler.clients.creator_options import CreatorOptions
+from scheduler.clients.publisher import PublisherAway, PublisherClient
+from scheduler.clients.timeline import TimelineClient
+
+Client = Callable[[int, Any], ServiceClient]
+
+
+@pytest.fixture
+def asked() -> list[httpx.Request]:
+    return []
+
+
+@pytest.fixture
+def client(service_keys: ServiceKeys, asked: list[httpx.Request]) -> Client:
+    def make(status: int, body: Any) -> ServiceClient:
+        def answer(request: httpx.Request) -> httpx.Response:
+            asked.append(request)
+            kind = "application/problem+json" if status >= 400 else "application/json"
+            return httpx.Response(status, json=body, headers={"content-type": kind})
+
+        http = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+        return ServiceClient(http, "http://neighbour", audience="accounts", signer=service_keys.signer("scheduler"))
+
+    return make
+
+
+PROBLEM = {"type": "x", "status": 403, "code": "caller_not_allowed", "detail": "no"}
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(403, PROBLEM), (500, PROBLEM), (200, {"items": [{"id": "x"}]}), (200, []), (404, PROBLEM)]
+)
+async def test_accounts_that_cannot_be_listed(client: Client, status: int, body: Any) -> None:
+    with pytest.raises(AccountsAway):
+        await AccountsClient(client(status, body)).active_accounts(uuid7())
+
+
+@pytest.mark.parametrize(("status", "body"), [(403, PROBLEM), (503, PROBLEM), (200, {"id": "x"})])
+async def test_an_account_that_cannot_be_understood(client: Client, status: int, body: Any) -> None:
+    with pytest.raises(AccountsAway):
+        await AccountsClient(client(status, body)).account(uuid7(), uuid7())
+
+
+async def test_a_known_account_carries_the_services_own_token(
+    client: Client, asked: list[httpx.Request], service_keys: ServiceKeys
+) -> None:
+    user_id, account_id = uuid7(), uuid7()
+    body = {"id": str(account_id), "username": "ann", "status": "expired", "version": 4, "new_field": 1}
+    found = await AccountsClient(client(200, body)).account(user_id, account_id)
+    assert found is not None
+    assert (found.user_id, found.version, found.hold_reason) == (user_id, 4, "account_expired")
+    token = asked[0].headers["authorization"].removeprefix("Bearer ")
+    assert service_keys.verifier("accounts").verify(token, allowed={"scheduler"}) == "scheduler"
+
+
+async def test_creator_options_are_asked_once_a_minute(client: Client, asked: list[httpx.Request]) -> None:
+    options = CreatorOptions(client(200, {"privacy_level_options": ["SELF_ONLY"]}))
+    account_id, user_id = uuid7(), uuid7()
+    for _ in range(3):
+        assert await options.privacy_levels(account_id, user_id) == ("SELF_ONLY",)
+    assert len(asked) == 1
+    assert asked[0].url.params["user_id"] == str(user_id)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(502, PROBLEM), (409, PROBLEM), (200, {}), (200, {"privacy_level_options": [1]})]
+)
+async def test_unknown_creator_options_do_not_hold_up_the_next_post(
+    client: Client, asked: list[httpx.Request], status: int, body: Any
+) -> None:
+    options = CreatorOptions(client(status, body))
+    account_id = uuid7()
+    for _ in range(3):
+        assert await options.privacy_levels(account_id, uuid7()) is None
+    assert len(asked) == 1
+
+
+async def test_creator_options_remember_a_bounded_number(
+    client: Client, asked: list[httpx.Request], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(creator_options, "MAX_KNOWN", 2)
+    options = CreatorOptions(client(200, {"privacy_level_options": []}))
+    first, second, third = uuid7(), uuid7(), uuid7()
+    for account_id in (first, second, third, third, second, first):
+        await options.privacy_levels(account_id, uuid7())
+    assert len(asked) == 4
+
+
+async def test_the_publishers_word(client: Client) -> None:
+    assert await PublisherClient(client(200, {"outcome": "cancelled"})).cancel(uuid7(), 1)
+    assert not await PublisherClient(client(200, {"outcome": "too_late"})).cancel(uuid7(), 1)
+    for status, body in ((404, PROBLEM), (500, PROBLEM), (200, None), (200, {"outcome": "x"})):
+        with pytest.raises(PublisherAway):
+            await PublisherClient(client(status, body)).cancel(uuid7(), 1)
+
+
+async def test_a_timeline_that_cannot_be_had(client: Client) -> None:
+    for status, body in ((404, PROBLEM), (500, PROBLEM), (200, {"items": [1]})):
+        assert await TimelineClient(client(status, body)).of_post(uuid7(), uuid7()) is None
