@@ -1,5 +1,6 @@
 """Storage that fails, files that change, addresses that end, leases that are lost in the middle of a chunk."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from typing import Any
@@ -10,6 +11,10 @@ from sqlalchemy import text, update
 from common.testing.eventually import eventually
 from publisher.clients.media_store import MediaMissing, MediaUnavailable
 from publisher.domain.job import State, Step
+from publisher.errors import LeaseLost
+from publisher.runner.job_clock import JobClock
+from publisher.runner.lease import Lease
+from publisher.runner.run import JobRun
 from publisher.storage import quotas
 from publisher.storage.tables import publish_jobs
 
@@ -136,7 +141,7 @@ async def test_chunks_refused_for_long_defer_and_go_on(world: Any) -> None:
     assert len(await world.publications(post)) == 1
 
 
-@pytest.mark.parametrize("fault", [{"drop": True, "times": 4}, {"status": 206, "skip": 6}, {"status": 416, "times": 3}])
+@pytest.mark.parametrize("fault", [{"drop": True, "times": 8}, {"status": 206, "skip": 6}, {"status": 416, "times": 3}])
 async def test_odd_answers_are_asked_about(world: Any, fault: dict[str, Any]) -> None:
     post = world.post(await world.account(), world.media(BIG))
     await world.driver.fault("upload", **fault)
@@ -160,6 +165,29 @@ async def test_an_upload_host_that_cannot_be_reached_is_waited_for(world: Any) -
         await due_now(world, post, upload_url=url)
         await world.state(post, State.SUCCEEDED)
     assert len(await world.publications(post)) == 1
+
+
+async def test_without_an_address_to_send_to_it_ends(world: Any) -> None:
+    post = world.post(await world.account(), world.media(BIG))
+    async with world.replica() as replica:
+        failing_once(replica.tools.media, raising(MediaUnavailable("x")), at=25_000_000)
+        await world.accept(post)
+        await eventually(lambda: _waits(world, post, "storage_unavailable"))
+        await due_now(world, post, upload_url=None)
+        await world.state(post, State.FAILED)
+    assert (await world.event(post, "failed"))["code"] == "upload_rejected"
+
+
+async def test_nothing_is_stored_once_the_lease_is_known_to_be_lost(world: Any) -> None:
+    post = world.post(await world.account(), None)
+    await world.accept(post)
+    job = await world.job(post)
+    lease = Lease(job.id, job.lease_token, valid_until=0.0)
+    lease.revoke()
+    async with world.replica(publish_paused=True) as replica:
+        run = JobRun(replica.tools, job, lease, JobClock(job.updated_at, at=0.0), asyncio.Event())
+        with pytest.raises(LeaseLost):
+            await run.store({"deferrals": 1})
 
 
 async def test_a_lease_lost_in_the_middle_of_a_chunk_stops_the_chunk(world: Any) -> None:

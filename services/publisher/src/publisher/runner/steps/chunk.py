@@ -1,9 +1,11 @@
 """One chunk: streamed from storage to TikTok, the lease checked between reads."""
 
 from collections.abc import AsyncIterator
+from typing import cast
 
 from tenacity import (
     AsyncRetrying,
+    Future,
     RetryCallState,
     retry_if_exception,
     retry_if_result,
@@ -52,9 +54,7 @@ def _is_unavailable(result: ChunkResult) -> bool:
 
 def _last_answer(state: RetryCallState) -> ChunkResult:
     """Return the last answer after the last try, or raise its error."""
-    if state.outcome is None:
-        raise AssertionError("unreachable: called after a try")
-    result: ChunkResult = state.outcome.result()
+    result: ChunkResult = cast("Future", state.outcome).result()
     return result
 
 
@@ -81,13 +81,11 @@ async def _put(run: JobRun, chunk: ChunkRange) -> ChunkResult:
         )
     except BodyLengthMismatch:
         raise ChunkUnreadable(gone=True) from None
-    except TikTokUnavailable:
+    except (TikTokUnavailable, MediaMissing, MediaUnavailable):
         # The transport reports a body that broke off as a lost answer; what broke it off counts.
         if body.failure is not None:
             raise body.failure from None
         raise
-    except (MediaMissing, MediaUnavailable) as error:
-        raise ChunkUnreadable(gone=isinstance(error, MediaMissing)) from None
 
 
 class _Body:
