@@ -1,5 +1,6 @@
 """Composition root of the scheduler: the only place that wires."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -20,6 +21,7 @@ from common.messaging.inbox import Inbox
 from common.messaging.outbox import Outbox
 from common.messaging.publisher import MessagePublisher
 from common.messaging.relay import Relay
+from common.messaging.routes import CommandRoute
 from common.settings import ServiceSettings, load
 from scheduler.api.media import media_router
 from scheduler.api.operations import operations_router
@@ -56,6 +58,26 @@ class Clients:
     timeline: TimelineClient
 
 
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What handlers, loops and routes share."""
+
+    clients: Clients
+    database: Database
+    publisher: MessagePublisher
+    relay: Relay
+    outbox: Outbox
+    intake: PublisherIntake
+    due: DuePosts
+    sweep: Sweep
+    prune: Prune
+
+    @property
+    def waker(self) -> Waker:
+        """Wakes the due loop."""
+        return Waker(self.due.loop.wake)
+
+
 def build() -> tuple[FastAPI, ServiceSettings]:
     """Read the settings and wire the service."""
     settings = load(Settings)
@@ -65,78 +87,92 @@ def build() -> tuple[FastAPI, ServiceSettings]:
 def wire(settings: Settings, http: httpx.AsyncClient | None = None, user_tokens: UserTokenVerifier | None = None) -> FastAPI:
     """Return the app of a scheduler with these settings; tests hand in an HTTP client and a verifier of their own.
 
-    Parts start in this order, deliveries last, and stop in reverse order.
+    Parts start in the order given here, deliveries last, and stop in reverse order.
     """
-    clients = _clients(settings, http or internal_client())
+    parts = _parts(settings, _clients(settings, http or internal_client()))
+    main, slow = _consumers(settings, parts)
+    loops = (parts.prune.loop, parts.due.loop, parts.sweep.moving_loop, parts.sweep.held_loop, parts.sweep.unwanted_loop)
+    return create_app(
+        service=settings.service,
+        title="Cuepost scheduler",
+        version="1",
+        components=[parts.database, parts.publisher, parts.relay, parts.intake, *loops, main, slow],
+        checks=[
+            Check("database", parts.database.ping),
+            Check("broker", parts.publisher.check),
+            Check("consumer", main.check),
+            Check("media_consumer", slow.check),
+        ],
+        routers=[
+            posts_router(parts.database, parts.clients.publisher, parts.clients.timeline),
+            media_router(parts.database),
+            operations_router(parts.database),
+        ],
+        user_tokens=user_tokens
+        or UserTokenVerifier.for_accounts(
+            settings.accounts_url, parts.clients.http, issuer=settings.jwt_issuer, audience=settings.jwt_audience
+        ),
+        service_tokens=ServiceTokenVerifier(settings.service, settings.service_public_keys),
+    )
+
+
+def _parts(settings: Settings, clients: Clients) -> Parts:
     database = Database(settings.database_url, application_name=settings.instance, pool_size=settings.database_pool_size)
     publisher = MessagePublisher(settings.amqp_url, service=settings.service)
     relay = Relay(database, tables.outbox, publisher)
     outbox = Outbox(tables.outbox, service=settings.service, wake=relay.wake)
-    inbox = Inbox(tables.inbox)
     intake = PublisherIntake(settings.amqp_url)
     backlog = Backlog(database, intake, limit=settings.claim_backlog_limit)
-    due = DuePosts(database, outbox, settings.claim_limits, backlog)
-    sweep = Sweep(database, outbox, clients.publisher, settings.sweep_limits)
-    waker = Waker(due.loop.wake)
-    commands = PostCommands(
+    return Parts(
+        clients,
         database,
+        publisher,
+        relay,
         outbox,
-        waker,
-        clients.accounts,
-        clients.creators,
-        clients.publisher,
-        frozenset(settings.source_url_allowed_hosts),
+        intake,
+        DuePosts(database, outbox, settings.claim_limits, backlog),
+        Sweep(database, outbox, clients.publisher, settings.sweep_limits),
+        Prune(database, Inbox(tables.inbox), timedelta(days=settings.reply_retention_days)),
     )
-    prober = Prober(settings.probe_limits, parallel=settings.probe_parallel)
-    media = MediaCommands(database, outbox, ObjectStorage(settings.storage_url), prober)
-    events = EventHandlers(outbox, waker, PublishRules(settings.retry_policy, settings.patience))
-    redelivery = Redelivery(publisher, service=settings.service)
+
+
+def _consumers(settings: Settings, parts: Parts) -> tuple[Consumer, Consumer]:
+    """Return the consumer of everything quick and the one of the slow media queue."""
+    redelivery = Redelivery(parts.publisher, service=settings.service)
+    events = EventHandlers(parts.outbox, parts.waker, PublishRules(settings.retry_policy, settings.patience))
+    inbox = Inbox(tables.inbox)
 
     def consumer(prefetch: int) -> Consumer:
         grace = settings.shutdown_grace_seconds / 2
         return Consumer(settings.amqp_url, redelivery, service=settings.service, prefetch=prefetch, grace=grace)
 
+    def handling(routes: Sequence[CommandRoute]) -> CommandHandling:
+        return CommandHandling(parts.database, tables.inbox, parts.publisher, routes)
+
     main, slow = consumer(queues.COMMANDS.prefetch), consumer(queues.MEDIA.prefetch)
-    post_handling = CommandHandling(database, tables.inbox, publisher, commands.routes())
-    media_handling = CommandHandling(database, tables.inbox, publisher, media.routes())
-    main.subscribe(queues.COMMANDS, post_handling.handle, on_dead=post_handling.on_dead)
-    main.subscribe(queues.PUBLISH_RESULTS, handle_events(database, inbox, events.publish_routes()))
-    main.subscribe(queues.ACCOUNTS, handle_events(database, inbox, events.account_routes()))
-    slow.subscribe(queues.MEDIA, media_handling.handle, on_dead=media_handling.on_dead)
-    return create_app(
-        service=settings.service,
-        title="Cuepost scheduler",
-        version="1",
-        components=[
-            database,
-            publisher,
-            relay,
-            intake,
-            Prune(database, inbox, timedelta(days=settings.reply_retention_days)).loop,
-            due.loop,
-            sweep.moving_loop,
-            sweep.held_loop,
-            sweep.unwanted_loop,
-            main,
-            slow,
-        ],
-        checks=[
-            Check("database", database.ping),
-            Check("broker", publisher.check),
-            Check("consumer", main.check),
-            Check("media_consumer", slow.check),
-        ],
-        routers=[
-            posts_router(database, clients.publisher, clients.timeline),
-            media_router(database),
-            operations_router(database),
-        ],
-        user_tokens=user_tokens
-        or UserTokenVerifier.for_accounts(
-            settings.accounts_url, clients.http, issuer=settings.jwt_issuer, audience=settings.jwt_audience
-        ),
-        service_tokens=ServiceTokenVerifier(settings.service, settings.service_public_keys),
+    posts, media = handling(_post_commands(settings, parts).routes()), handling(_media_commands(settings, parts).routes())
+    main.subscribe(queues.COMMANDS, posts.handle, on_dead=posts.on_dead)
+    main.subscribe(queues.PUBLISH_RESULTS, handle_events(parts.database, inbox, events.publish_routes()))
+    main.subscribe(queues.ACCOUNTS, handle_events(parts.database, inbox, events.account_routes()))
+    slow.subscribe(queues.MEDIA, media.handle, on_dead=media.on_dead)
+    return main, slow
+
+
+def _post_commands(settings: Settings, parts: Parts) -> PostCommands:
+    return PostCommands(
+        parts.database,
+        parts.outbox,
+        parts.waker,
+        parts.clients.accounts,
+        parts.clients.creators,
+        parts.clients.publisher,
+        frozenset(settings.source_url_allowed_hosts),
     )
+
+
+def _media_commands(settings: Settings, parts: Parts) -> MediaCommands:
+    prober = Prober(settings.probe_limits, parallel=settings.probe_parallel)
+    return MediaCommands(parts.database, parts.outbox, ObjectStorage(settings.storage_url), prober)
 
 
 def _clients(settings: Settings, http: httpx.AsyncClient) -> Clients:

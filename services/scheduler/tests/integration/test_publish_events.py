@@ -10,7 +10,7 @@ from common.contracts import publisher as told
 from common.contracts.context import Context
 from common.contracts.envelope import Envelope, wrap
 from common.contracts.registry import parse
-from common.contracts.scheduler import PostFailed, PostPublished, PostRetryScheduled, PostUpdated
+from common.contracts.scheduler import PostCancelled, PostFailed, PostPublished, PostRetryScheduled, PostUpdated
 from common.ids import uuid7
 from scheduler.domain.outcome import Patience
 from scheduler.domain.post import Post
@@ -36,7 +36,7 @@ def event(post: Post, kind: type[told.PublishEvent], attempt: int = 1, **fields:
         "tiktok_video_id": None,
     }
     given = {name: value for name, value in {**defaults, **fields}.items() if name in kind.model_fields}
-    base = {"post_id": post.id, "attempt": attempt, "job_id": uuid7(), "account_id": uuid7(), "replica": "publisher-1"}
+    base = {"post_id": post.id, "attempt": attempt, "job_id": uuid7(), "account_id": post.account_id, "replica": "publisher-1"}
     return kind.model_validate({**base, **given})
 
 
@@ -139,6 +139,17 @@ async def test_a_retry_of_an_expired_account_is_held(world: Any) -> None:
     post = await due(world, account_id=account.id)
     retry = await tell(world, post, told.PublishFailed, 2)
     assert (retry.status, retry.held, retry.held_reason) == ("retry_scheduled", True, "account_expired")
+
+
+@pytest.mark.parametrize(("kind", "status"), [(told.PublishFailed, "publishing"), (told.PublishCancelled, "deferred")])
+async def test_no_retry_for_a_disconnected_account(world: Any, kind: type[told.PublishEvent], status: str) -> None:
+    account = await world.account(deleted=True)
+    post = await due(world, account_id=account.id, status=status, cancel_at=utc_now())
+    ended = await tell(world, post, kind, 2)
+    assert (ended.status, ended.next_attempt_at, ended.cancel_at) == ("cancelled", None, None)
+    assert ended.ended_at is not None
+    (envelope,) = await world.told()
+    assert parse(envelope, PostCancelled).reason == "account_disconnected"
 
 
 async def test_late_truth_of_an_earlier_attempt_publishes(world: Any) -> None:

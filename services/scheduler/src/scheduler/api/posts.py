@@ -31,25 +31,7 @@ Reader = Annotated[UserClaims, Depends(require_scope("posts:read"))]
 def posts_router(database: Database, publisher: PublisherClient, timeline: TimelineClient) -> APIRouter:
     """Return the routes."""
     router = APIRouter(prefix="/internal/posts", tags=["posts"])
-
-    @router.get("")
-    async def get_posts(
-        user: Reader,
-        limit: int = page_limit(50, 100),
-        cursor: str | None = page_cursor(),
-        status: PostState | None = None,
-        account_id: UUID | None = None,
-        since: Annotated[AwareDatetime | None, Query(alias="from")] = None,
-        until: Annotated[AwareDatetime | None, Query(alias="to")] = None,
-    ) -> Response:
-        """Give a page of the caller's posts, newest first; `from` and `to` bound the scheduled time."""
-        chosen = PostFilter(None if status is None else status.value, account_id, since, until)
-        scope = _scope(user, chosen)
-        before = None if cursor is None else decode_cursor(cursor, [UUID], scope=scope)[0]
-        async with database.read() as connection:
-            rows, total = await list_posts(connection, user.user_id, chosen, before=before, limit=limit + 1)
-        page = page_of(rows, limit=limit, total=total, item=post_json, key=lambda post: [post.id], scope=scope)
-        return json_response(page.model_dump())
+    _add_list(router, database)
 
     @router.get("/{post_id}")
     async def get_one(post_id: UUID, user: Reader) -> Response:
@@ -78,6 +60,27 @@ def posts_router(database: Database, publisher: PublisherClient, timeline: Timel
         return json_response(body, headers={"ETag": etag(post)})
 
     return router
+
+
+def _add_list(router: APIRouter, database: Database) -> None:
+    @router.get("")
+    async def get_posts(
+        user: Reader,
+        limit: int = page_limit(50, 100),
+        cursor: str | None = page_cursor(),
+        status: PostState | None = None,
+        account_id: UUID | None = None,
+        since: Annotated[AwareDatetime | None, Query(alias="from")] = None,
+        until: Annotated[AwareDatetime | None, Query(alias="to")] = None,
+    ) -> Response:
+        """Give a page of the caller's posts, newest first; `from` and `to` bound the scheduled time."""
+        chosen = PostFilter(None if status is None else status.value, account_id, since, until)
+        scope = _scope(user, chosen)
+        before = None if cursor is None else decode_cursor(cursor, [UUID], scope=scope)[0]
+        async with database.read() as connection:
+            rows, total = await list_posts(connection, user.user_id, chosen, before=before, limit=limit + 1)
+        page = page_of(rows, limit=limit, total=total, item=post_json, key=lambda post: [post.id], scope=scope)
+        return json_response(page.model_dump())
 
 
 def _scope(user: UserClaims, chosen: PostFilter) -> str:

@@ -1,7 +1,8 @@
 """Apply what the publisher tells of an attempt to its post."""
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import structlog
 
@@ -11,6 +12,7 @@ from common.contracts.envelope import Envelope
 from common.contracts.scheduler import PostUpdated
 from common.database.database import Transaction
 from common.messaging.outbox import Outbox
+from scheduler.domain.account_copy import AccountCopy
 from scheduler.domain.outcome import Change, Patience, Reason, Report, judge
 from scheduler.domain.post import Post
 from scheduler.domain.post_states import Kind, PostState
@@ -39,6 +41,8 @@ async def apply_publish_event(
     Harmless for repeated, late and reordered events. An event of a post that is not here is logged and dropped: it can only come
     from another database's past.
     """
+    # Before the post, in the order of every other transaction that locks both: no deadlock, and no retry that a hold misses.
+    account = await lock_account(tx.connection, event.account_id) if isinstance(event, contract.PublishFailed) else None
     post = await lock_post(tx.connection, event.post_id)
     if post is None:
         _log.warning("publish_event_of_unknown_post", post_id=str(event.post_id), kind=event.KEY)
@@ -50,16 +54,18 @@ async def apply_publish_event(
             await note_sequence(tx.connection, post, report.sequence)
         return
     columns = change.columns
-    if change.state is PostState.RETRY_SCHEDULED:
-        columns |= await _hold_if_account_away(tx, post)
+    if change.state is PostState.RETRY_SCHEDULED and account is not None:
+        columns |= _as_account_allows(account)
     changed = await change_post(tx.connection, post, columns)
     await _emit(tx, outbox, post, changed, change, envelope)
     waker.wake_for(tx, changed)
 
 
-async def _hold_if_account_away(tx: Transaction, post: Post) -> dict[str, object]:
-    account = await lock_account(tx.connection, post.account_id) if post.account_id is not None else None
-    reason = account.hold_reason if account is not None else None
+def _as_account_allows(account: AccountCopy) -> dict[str, Any]:
+    """Return what a retry becomes when its account is paused or expired (held) or was disconnected (cancelled)."""
+    if account.deleted:
+        return {"status": PostState.CANCELLED.value, "next_attempt_at": None, "ended_at": utc_now()}
+    reason = account.hold_reason
     return {"held": reason is not None, "held_reason": reason}
 
 
@@ -75,51 +81,38 @@ async def _emit(tx: Transaction, outbox: Outbox, old: Post, new: Post, change: C
         )
         await outbox.emit_all(tx, [wrap_event(outbox, new, event, envelope.context)])
         return
-    await emit_state(tx, outbox, new, envelope.context, reason="cancelled_by_user")
+    is_unwanted = change.state is PostState.RETRY_SCHEDULED or old.cancel_at is not None
+    await emit_state(tx, outbox, new, envelope.context, reason="account_disconnected" if is_unwanted else "cancelled_by_user")
 
 
 def report_of(event: contract.PublishEvent, envelope: Envelope) -> Report:
     """Return the domain's view of a publisher event; raises TypeError for a class it does not know."""
-    attempt, sequence, at = event.attempt, envelope.sequence_number, envelope.time
+    base = Report(Kind.STARTED, event.attempt, envelope.sequence_number, envelope.time)
     match event:
         case contract.PublishStarted():
-            return Report(Kind.STARTED, attempt, sequence, event.started_at)
+            return replace(base, at=event.started_at)
         case contract.PublishDeferred():
-            return Report(Kind.WAIT, attempt, sequence, at, reason=_reason(event), until=event.until)
+            return replace(base, kind=Kind.WAIT, reason=_reason(event), until=event.until)
         case contract.PublishSubmitted():
-            return Report(Kind.SUBMITTED, attempt, sequence, at, publish_id=event.publish_id)
+            return replace(base, kind=Kind.SUBMITTED, publish_id=event.publish_id)
         case contract.PublishSucceeded():
             kind = Kind.PUBLISHED if event.outcome == "published" else Kind.DELIVERED
-            return Report(
-                kind,
-                attempt,
-                sequence,
-                event.published_at,
-                publish_id=event.publish_id,
-                tiktok_video_id=event.tiktok_video_id,
-                video_url=event.video_url,
-            )
+            return replace(base, kind=kind, at=event.published_at, **_ids(event))
         case contract.PublishIdentified():
-            return Report(
-                Kind.PUBLISHED,
-                attempt,
-                sequence,
-                at,
-                publish_id=event.publish_id,
-                tiktok_video_id=event.tiktok_video_id,
-                video_url=event.video_url,
-            )
+            return replace(base, kind=Kind.PUBLISHED, **_ids(event))
         case contract.PublishFailed():
             failure = Failure(event.retryable, event.retry_after)
-            return Report(
-                Kind.FAILED_FINAL, attempt, sequence, at, reason=_reason(event), failure=failure, publish_id=event.publish_id
-            )
+            return replace(base, kind=Kind.FAILED_FINAL, reason=_reason(event), failure=failure, publish_id=event.publish_id)
         case contract.PublishUnconfirmed():
-            return Report(Kind.LOST, attempt, sequence, at, reason=_reason(event), publish_id=event.publish_id)
+            return replace(base, kind=Kind.LOST, reason=_reason(event), publish_id=event.publish_id)
         case contract.PublishCancelled():
-            return Report(Kind.CANCEL_CONFIRMED, attempt, sequence, at)
+            return replace(base, kind=Kind.CANCEL_CONFIRMED)
         case _:
             raise TypeError(f"no report for {type(event).__name__}")
+
+
+def _ids(event: contract.PublishSucceeded | contract.PublishIdentified) -> dict[str, Any]:
+    return {"publish_id": event.publish_id, "tiktok_video_id": event.tiktok_video_id, "video_url": event.video_url}
 
 
 def _reason(event: contract.PublishDeferred | contract.PublishFailed | contract.PublishUnconfirmed) -> Reason:
