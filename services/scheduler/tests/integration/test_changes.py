@@ -31,7 +31,7 @@ async def test_publish_now(world: Any, scheduler: Any, status: str) -> None:
     assert (reply.status, reply.body["status"], reply.headers["ETag"]) == (202, status, '"2"')
 
     async def is_due() -> bool:
-        return (await world.reload(post)).status == "due"
+        return bool((await world.reload(post)).status == "due")
 
     await eventually(is_due, timeout=3)
     now = await world.reload(post)

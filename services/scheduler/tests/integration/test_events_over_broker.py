@@ -27,7 +27,7 @@ async def test_results_of_the_publisher(world: Any, scheduler: Any) -> None:
     await scheduler.event(live, "publisher", post.id, post.user_id, 4)
 
     async def is_published() -> bool:
-        return (await world.reload(post)).status == "published"
+        return bool((await world.reload(post)).status == "published")
 
     await eventually(is_published)
     for _ in range(2):
@@ -39,7 +39,7 @@ async def test_results_of_the_publisher(world: Any, scheduler: Any) -> None:
     )
 
     async def is_publishing() -> bool:
-        return (await world.reload(last)).status == "publishing"
+        return bool((await world.reload(last)).status == "publishing")
 
     await eventually(is_publishing)
     assert (await world.reload(post)).version == post.version + 1
