@@ -6,9 +6,11 @@ from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import BaseError
-from obstore.store import ObjectStore, from_url
+from obstore.store import ClientConfig, ObjectStore, from_url
 
 PIECE_BYTES = 256 * 1024
+CLIENT_OPTIONS: ClientConfig = {"timeout": "900s", "connect_timeout": "5s", "allow_http": True}
+"""For S3: the timeout spans a whole read, which goes only as fast as TikTok takes the chunk."""
 
 
 class MediaMissing(Exception):
@@ -26,7 +28,9 @@ class MediaStore:
         parts = urlsplit(url)
         if parts.scheme == "file":
             Path(unquote(parts.path)).mkdir(parents=True, exist_ok=True)
-        self._store: ObjectStore = from_url(url)
+            self._store: ObjectStore = from_url(url)
+        else:
+            self._store = from_url(url, client_options=CLIENT_OPTIONS)
 
     async def size(self, key: str) -> int:
         """Return the file's size in bytes. Raises MediaMissing, MediaUnavailable."""
