@@ -2,14 +2,18 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import obstore
 from obstore.exceptions import BaseError
-from obstore.store import ClientConfig, ObjectStore, from_url
+from obstore.store import ObjectStore, from_url
+
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig
 
 PIECE_BYTES = 256 * 1024
-CLIENT_OPTIONS: ClientConfig = {"timeout": "900s", "connect_timeout": "5s", "allow_http": True}
+CLIENT_OPTIONS: "ClientConfig" = {"timeout": "900s", "connect_timeout": "5s", "allow_http": True}
 """For S3: the timeout spans a whole read, which goes only as fast as TikTok takes the chunk."""
 
 
