@@ -7,10 +7,11 @@ import pytest
 from cryptography.fernet import Fernet
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import SecretStr
+from sqlalchemy import text
 
 from accounts.security.key_store import KeyStore
 from accounts.security.vault import SealBroken, Vault
-from accounts.storage.signing_keys import insert_signing_key
+from accounts.storage.signing_keys import insert_signing_key, usable_keys
 from common.auth.jwks import keys_of
 from common.auth.key_source import StaticKeys
 from common.auth.keys import private_key_text
@@ -26,6 +27,17 @@ async def test_replicas_that_start_at_once_make_one_key(accounts: Any, settings:
     assert len({store.signing_key().kid for store in stores}) == 1
     assert await accounts.scalar("SELECT count(*) FROM signing_keys") == 1
     await asyncio.gather(*(store.stop() for store in stores))
+
+
+async def test_a_key_made_while_this_transaction_waited_is_active(accounts: Any) -> None:
+    """`now()` is when a transaction began: a replica that waited for the lock must not overlook the key made meanwhile."""
+    await accounts.execute("DELETE FROM signing_keys")
+    async with accounts.database.transaction() as early:
+        await early.connection.execute(text("SELECT now()"))
+        async with accounts.database.transaction() as later:
+            await insert_signing_key(later.connection, kid="k", public_key=bytes(32), private_key_sealed=b"sealed")
+        assert [key.active for key in await usable_keys(early.connection)] == [True]
+    await accounts.execute("DELETE FROM signing_keys")
 
 
 async def test_anyone_can_verify_with_the_published_keys(accounts: Any) -> None:

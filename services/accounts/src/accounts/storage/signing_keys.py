@@ -32,7 +32,11 @@ async def usable_keys(connection: AsyncConnection) -> list[StoredKey]:
     table = signing_keys
     statement = (
         select(
-            table.c.kid, table.c.public_key, table.c.private_key_sealed, table.c.active_from <= func.now(), table.c.active_from
+            table.c.kid,
+            table.c.public_key,
+            table.c.private_key_sealed,
+            table.c.active_from <= func.clock_timestamp(),
+            table.c.active_from,
         )
         .where((table.c.retired_at.is_(None)) | (table.c.retired_at > func.now()))
         .order_by(table.c.active_from.desc(), table.c.kid)
