@@ -20,7 +20,7 @@ import pytest
 import pytest_asyncio
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
-from sqlalchemy import func, select
+from sqlalchemy import func, select, update
 
 from common.clock import utc_now
 from common.contracts.context import Context
@@ -47,6 +47,7 @@ from publisher.storage import jobs
 from publisher.storage.intake import Order
 from publisher.storage.job import Job
 from publisher.storage.tables import outbox as outbox_rows
+from publisher.storage.tables import publish_jobs
 from publisher.usecases.accept_due import accept_due
 from tiktok_simulator.driver import Driver
 from tiktok_simulator.settings import Settings as SimulatorSettings
@@ -220,6 +221,25 @@ class World:
 
     async def told(self, post: PostDue) -> list[str]:
         return [envelope.key.removeprefix("publisher.publish.").removesuffix(".v1") for envelope in await self.events(post)]
+
+    async def told_of(self, post: PostDue, name: str, timeout: float = 20.0) -> dict[str, Any]:
+        async def heard() -> bool:
+            return name in await self.told(post)
+
+        await eventually(heard, timeout)
+        return await self.event(post, name)
+
+    async def waits(self, post: PostDue, code: str) -> bool:
+        job = await self.job(post)
+        return job.reason is not None and job.reason["code"] == code
+
+    async def due_now(self, post: PostDue, **values: Any) -> None:
+        async with self.database.transaction() as tx:
+            await tx.connection.execute(
+                update(publish_jobs)
+                .where(publish_jobs.c.post_id == post.post_id)
+                .values(run_at=func.clock_timestamp(), **values)
+            )
 
     async def event(self, post: PostDue, name: str) -> dict[str, Any]:
         (found,) = [event for event in await self.events(post) if event.key == f"publisher.publish.{name}.v1"]

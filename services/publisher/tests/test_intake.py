@@ -73,6 +73,10 @@ async def test_two_attempts_at_once_run_one_after_the_other(world: Any) -> None:
     await world.accept(later)
     assert not (await claim(world)).jobs
     assert (await world.event(post, "deferred"))["code"] == "earlier_attempt_open"
+    async with world.database.transaction() as tx:
+        await _due_now(tx)
+    assert not (await claim(world)).jobs
+    assert (await world.told(post)).count("deferred") == 1
     await set_state(world, post, State.FAILED)
     async with world.database.transaction() as tx:
         await _due_now(tx)
@@ -124,7 +128,7 @@ async def test_cancelled_before_it_was_heard_of_it_never_runs(world: Any) -> Non
     post = world.post(uuid7(), None)
     assert await cancel(world, post) is CancelOutcome.CANCELLED
     assert await cancel(world, post) is CancelOutcome.CANCELLED
-    assert await world.accept(post) == 0
+    assert await world.accept(post, post) == 0
     assert not (await claim(world)).jobs
     assert await world.told(post) == ["cancelled"]
     assert (await world.event(post, "cancelled"))["account_id"] == str(post.account_id)

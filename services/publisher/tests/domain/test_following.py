@@ -4,9 +4,17 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from publisher.domain.following import STATUS_NEVER_ENDED, Seen, after_poll, after_resync, resume_offset, verdict
+from publisher.domain.following import (
+    STATUS_NEVER_ENDED,
+    UPLOAD_UNAVAILABLE,
+    Seen,
+    after_poll,
+    after_resync,
+    resume_offset,
+    verdict,
+)
 from publisher.domain.job import Checkpoint, State, Step, Transfer
-from publisher.domain.outcomes import Fail, Look, Reason, Resume, Submitted, Succeed, Unconfirm
+from publisher.domain.outcomes import Defer, Fail, Look, Reason, Resume, Submitted, Succeed, Unconfirm
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -31,8 +39,8 @@ def job(**changes: object) -> Checkpoint:
     return Checkpoint(**(fields | changes))  # type: ignore[arg-type]
 
 
-def resync(checkpoint: Checkpoint, seen: Seen, *, now: datetime = NOW, stuck: int = 0) -> object:
-    return after_resync(checkpoint, seen, STARTS, now, stuck=stuck, settle=SETTLE, give_up=DAY)
+def resync(checkpoint: Checkpoint, seen: Seen, *, now: datetime = NOW, stuck: int = 0, lost: int = 0) -> object:
+    return after_resync(checkpoint, seen, STARTS, now, stuck=stuck, lost=lost, settle=SETTLE, give_up=DAY)
 
 
 def uploaded(count: int | None) -> Seen:
@@ -88,7 +96,10 @@ def test_back_in_step() -> None:
     assert resync(job(), uploaded(None)) == Resume(20)
     assert resync(job(), uploaded(75)) == Submitted()
     assert resync(job(), uploaded(13), stuck=1) == Resume(13)
-    assert resync(job(), uploaded(13), stuck=2) == Look(8.0)
+    assert resync(job(), uploaded(30), lost=2) == Resume(30)
+    assert resync(job(), uploaded(30), lost=3) == Defer(2.0, UPLOAD_UNAVAILABLE)
+    assert resync(job(deferrals=2), uploaded(13), stuck=2) == Defer(8.0, UPLOAD_UNAVAILABLE)
+    assert resync(job(), uploaded(75), lost=3, stuck=2) == Submitted()
     assert resync(job(), Seen("PUBLISH_COMPLETE")) == Succeed("published")
     assert resync(job(), Seen("FAILED", failure=REFUSED)) is REFUSED
 

@@ -86,16 +86,17 @@ class TikTok:
 async def _repeating(
     send: Callable[[], Awaitable[T]], before_send: BeforeSend, may_repeat: Callable[[BaseException], bool]
 ) -> T:
-    async for attempt in AsyncRetrying(
+    async def once() -> T:
+        before_send()
+        return await send()
+
+    repeating = AsyncRetrying(
         retry=retry_if_exception(may_repeat),
         stop=stop_after_attempt(TRIES),
         wait=wait_exponential_jitter(multiplier=FIRST_WAIT_SECONDS, max=MAX_WAIT_SECONDS, jitter=FIRST_WAIT_SECONDS),
         reraise=True,
-    ):
-        with attempt:
-            before_send()
-            return await send()
-    raise AssertionError("unreachable: the last attempt raises")
+    )
+    return await repeating(once)
 
 
 def _is_unavailable(error: BaseException) -> bool:

@@ -6,13 +6,20 @@ from datetime import datetime, timedelta
 
 from publisher.domain.backoff import defer_wait, poll_wait
 from publisher.domain.job import Checkpoint
-from publisher.domain.outcomes import End, Fail, Look, Reason, Resume, Submitted, Succeed, Unconfirm
+from publisher.domain.outcomes import Defer, End, Fail, Look, Reason, Resume, Submitted, Succeed, Unconfirm
 
 STATUS_NEVER_ENDED = Reason(
     "status_never_ended",
     "TikTok received the post but did not say in time whether it was published.",
     "Look into the TikTok profile, then confirm the post or retry it.",
 )
+
+UPLOAD_UNAVAILABLE = Reason(
+    "tiktok_upload_unavailable", "TikTok does not accept the bytes at the moment.", "Nothing to do; it is tried again."
+)
+
+MAX_LOST_IN_A_ROW = 3
+"""Lost answers without progress; then the job waits instead of sending the same bytes on and on."""
 
 _UPLOAD_ENDS = {
     "upload_expired": ("TikTok's upload address ended before all bytes had arrived, so nothing was published.", True),
@@ -61,13 +68,15 @@ def after_resync(
     now: datetime,
     *,
     stuck: int,
+    lost: int,
     settle: timedelta,
     give_up: timedelta,
-) -> End | Look | Submitted | Resume:
+) -> End | Look | Defer | Submitted | Resume:
     """Return how a job goes on whose bytes are partly out.
 
-    `stuck` counts refusals (416) in a row at the offset TikTok names. An upload address that ended with bytes missing proves
-    that nothing was published: at once when the last chunk never left, else when TikTok still says so after `settle`.
+    `stuck` counts refusals (416) and `lost` lost answers in a row without progress at the offset TikTok names. An upload
+    address that ended with bytes missing proves that nothing was published: at once when the last chunk never left, else when
+    TikTok still says so after `settle`.
     """
     end = verdict(seen)
     if end is not None:
@@ -78,8 +87,8 @@ def after_resync(
     ended_at = upload_ended_at(checkpoint, now, settle=settle)
     if ended_at is not None:
         return _after_upload_ended(checkpoint, ended_at, seen, now, settle=settle, give_up=give_up)
-    if stuck > 1:
-        return Look(defer_wait(stuck))
+    if stuck > 1 or lost >= MAX_LOST_IN_A_ROW:
+        return Defer(defer_wait(checkpoint.deferrals), UPLOAD_UNAVAILABLE)
     return Resume(offset)
 
 

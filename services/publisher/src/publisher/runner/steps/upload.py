@@ -8,9 +8,9 @@ from enum import StrEnum
 from typing import Any
 
 from publisher.domain.backoff import defer_wait
-from publisher.domain.following import after_resync
+from publisher.domain.following import UPLOAD_UNAVAILABLE, after_resync
 from publisher.domain.job import Step
-from publisher.domain.outcomes import Defer, Look, Reason, Resume, Submitted
+from publisher.domain.outcomes import Defer, Look, Resume, Submitted
 from publisher.runner.conclude import Outcome
 from publisher.runner.run import JobRun
 from publisher.runner.steps.chunk import ChunkUnreadable, send_chunk
@@ -19,13 +19,6 @@ from publisher.runner.steps.status import ask
 from tiktok.chunks import ChunkPlan, ChunkRange, plan_chunks
 from tiktok.errors import TikTokUnavailable
 from tiktok.upload import ChunkOutcome
-
-MAX_LOST_IN_A_ROW = 3
-"""Lost answers without progress; then the job waits instead of sending the same bytes on and on."""
-
-UPLOAD_UNAVAILABLE = Reason(
-    "tiktok_upload_unavailable", "TikTok does not accept the bytes at the moment.", "Nothing to do; it is tried again."
-)
 
 _ENDS = {
     ChunkOutcome.EXPIRED: "upload_expired",
@@ -57,13 +50,14 @@ async def resync(run: JobRun) -> Outcome:
     starts = tuple(chunk.first for chunk in plan.ranges)
     limits = run.tools.limits
     lost, stuck = 0, 0
-    while lost < MAX_LOST_IN_A_ROW:
+    while True:
         decision = after_resync(
             run.job.checkpoint,
             await ask(run),
             starts,
             run.clock.now(),
             stuck=stuck,
+            lost=lost,
             settle=limits.settle,
             give_up=limits.give_up,
         )
@@ -75,7 +69,6 @@ async def resync(run: JobRun) -> Outcome:
         advanced = run.job.checkpoint.sent_bytes > decision.offset
         lost = 0 if advanced else lost + (turn is _Turn.LOST)
         stuck = 0 if advanced else stuck + (turn is _Turn.OUT_OF_STEP)
-    return _unavailable(run)
 
 
 async def _send_from(run: JobRun, plan: ChunkPlan, offset: int) -> Outcome | _Turn:
@@ -116,14 +109,15 @@ async def _after_last_answer(run: JobRun, outcome: ChunkOutcome) -> Outcome | _T
 
 def _intent(run: JobRun, plan: ChunkPlan, chunk: ChunkRange) -> dict[str, Any]:
     checkpoint = run.job.checkpoint
+    progress = {"deferrals": 0} if chunk.first > checkpoint.sent_bytes else {}
     return {
         "step": Step.UPLOADING.value,
         "sent_bytes": chunk.first,
         "irrevocable_since": checkpoint.irrevocable_since or run.clock.now(),
         "last_chunk_intended": checkpoint.last_chunk_intended or chunk.index == plan.count - 1,
-        "deferrals": 0,
         "refused_since": None,
         "reason": None,
+        **progress,
     }
 
 

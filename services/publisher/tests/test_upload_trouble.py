@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import text, update
 
 from common.testing.eventually import eventually
 from publisher.clients.media_store import MediaMissing, MediaUnavailable
@@ -15,28 +14,9 @@ from publisher.errors import LeaseLost
 from publisher.runner.job_clock import JobClock
 from publisher.runner.lease import Lease
 from publisher.runner.run import JobRun
-from publisher.storage import quotas
-from publisher.storage.tables import publish_jobs
 
 BIG = 71_000_000
 CREATOR_INFO = "/v2/post/publish/creator_info/query/"
-
-
-async def told(world: Any, post: Any, name: str, timeout: float = 20.0) -> Any:
-    async def heard() -> bool:
-        return name in await world.told(post)
-
-    await eventually(heard, timeout)
-    return await world.event(post, name)
-
-
-async def due_now(world: Any, post: Any, **values: Any) -> None:
-    async with world.database.transaction() as tx:
-        await tx.connection.execute(
-            update(publish_jobs)
-            .where(publish_jobs.c.post_id == post.post_id)
-            .values(run_at=text("clock_timestamp()"), **values)
-        )
 
 
 def failing_once(media: Any, fail: Callable[[], None], *, at: int) -> None:
@@ -141,7 +121,7 @@ async def test_chunks_refused_for_long_defer_and_go_on(world: Any) -> None:
     assert len(await world.publications(post)) == 1
 
 
-@pytest.mark.parametrize("fault", [{"drop": True, "times": 12}, {"status": 206, "skip": 6}, {"status": 416, "times": 3}])
+@pytest.mark.parametrize("fault", [{"drop": True, "times": 7}, {"status": 206, "skip": 6}, {"status": 416, "times": 3}])
 async def test_odd_answers_are_asked_about(world: Any, fault: dict[str, Any]) -> None:
     post = world.post(await world.account(), world.media(BIG))
     await world.driver.fault("upload", **fault)
@@ -158,11 +138,11 @@ async def test_an_upload_host_that_cannot_be_reached_is_waited_for(world: Any) -
     async with world.replica() as replica:
         failing_once(replica.tools.media, raising(MediaUnavailable("x")), at=25_000_000)
         await world.accept(post)
-        await eventually(lambda: _waits(world, post, "storage_unavailable"))
+        await eventually(lambda: world.waits(post, "storage_unavailable"))
         url = (await world.job(post)).upload_url
-        await due_now(world, post, upload_url="http://127.0.0.1:9/nobody", deferrals=0)
-        await eventually(lambda: _waits(world, post, "tiktok_upload_unavailable"))
-        await due_now(world, post, upload_url=url)
+        await world.due_now(post, upload_url="http://127.0.0.1:9/nobody", deferrals=0)
+        await eventually(lambda: world.waits(post, "tiktok_upload_unavailable"))
+        await world.due_now(post, upload_url=url)
         await world.state(post, State.SUCCEEDED)
     assert len(await world.publications(post)) == 1
 
@@ -172,8 +152,8 @@ async def test_without_an_address_to_send_to_it_ends(world: Any) -> None:
     async with world.replica() as replica:
         failing_once(replica.tools.media, raising(MediaUnavailable("x")), at=25_000_000)
         await world.accept(post)
-        await eventually(lambda: _waits(world, post, "storage_unavailable"))
-        await due_now(world, post, upload_url=None)
+        await eventually(lambda: world.waits(post, "storage_unavailable"))
+        await world.due_now(post, upload_url=None)
         await world.state(post, State.FAILED)
     assert (await world.event(post, "failed"))["code"] == "upload_rejected"
 
@@ -207,28 +187,13 @@ async def test_a_lease_lost_in_the_middle_of_a_chunk_stops_the_chunk(world: Any)
     assert await world.told(post) == ["started", "submitted", "succeeded"]
 
 
-async def test_cancelled_while_it_prepares_nothing_goes_out(world: Any) -> None:
-    from publisher.usecases.cancel_job import cancel_job
-
-    post = world.post(await world.account(), world.media(BIG))
-    await world.driver.fault(CREATOR_INFO, delay=1.0)
-    async with world.replica():
-        await world.accept(post)
-        await told(world, post, "started")
-        async with world.database.transaction() as tx:
-            await cancel_job(tx, post.post_id, 1, outbox=world.outbox, replica="test")
-        await eventually(lambda: _no_faults(world))
-    assert await world.told(post) == ["started", "cancelled"]
-    assert not await world.inits(post)
-
-
 async def test_an_error_of_our_own_defers_and_is_told(world: Any) -> None:
     post = world.post(await world.account(), world.media())
     async with world.replica() as replica:
         size = replica.tools.media.size
         replica.tools.media.size = raising(RuntimeError("a bug"))
         await world.accept(post)
-        await eventually(lambda: _waits(world, post, "internal_error"))
+        await eventually(lambda: world.waits(post, "internal_error"))
         replica.tools.media.size = size
         await world.state(post, State.SUCCEEDED)
 
@@ -239,83 +204,9 @@ async def test_storage_away_before_init_is_waited_for(world: Any) -> None:
         size = replica.tools.media.size
         replica.tools.media.size = raising(MediaUnavailable("x"))
         await world.accept(post)
-        await eventually(lambda: _waits(world, post, "storage_unavailable"))
+        await eventually(lambda: world.waits(post, "storage_unavailable"))
         replica.tools.media.size = size
         await world.state(post, State.SUCCEEDED)
-
-
-async def test_a_deadline_that_passes_while_preparing_stops_the_init(world: Any) -> None:
-    now = await world.database_now()
-    post = world.post(await world.account(), world.media(), publish_before=now + timedelta(seconds=1.5))
-    await world.driver.fault(CREATOR_INFO, delay=2.5)
-    async with world.replica():
-        await world.accept(post)
-        await world.state(post, State.FAILED)
-    assert (await world.event(post, "failed"))["code"] == "deadline_passed"
-    assert not await world.inits(post)
-
-
-async def test_a_used_up_quota_of_creator_infos_is_waited_for(world: Any) -> None:
-    account = await world.account()
-    post = world.post(account, world.media())
-    open_id = world.accounts.tokens[account]["open_id"]
-    async with world.database.transaction() as tx:
-        for _ in range(quotas.CREATOR_INFO.per_minute):
-            await quotas.take(tx.connection, open_id, quotas.CREATOR_INFO)
-    async with world.replica():
-        await world.accept(post)
-        deferred = await told(world, post, "deferred")
-        assert deferred["code"] == "tiktok_quota"
-        async with world.database.transaction() as tx:
-            await tx.connection.execute(text("DELETE FROM tiktok_quotas"))
-        await due_now(world, post)
-        await world.state(post, State.SUCCEEDED)
-    assert await world.told(post) == ["started", "deferred", "started", "submitted", "succeeded"]
-
-
-async def test_a_used_up_quota_of_status_calls_only_slows_the_polls(world: Any) -> None:
-    account = await world.account()
-    post = world.post(account, world.media())
-    open_id = world.accounts.tokens[account]["open_id"]
-    async with world.database.transaction() as tx:
-        for _ in range(quotas.STATUS.per_minute):
-            await quotas.take(tx.connection, open_id, quotas.STATUS)
-    async with world.replica():
-        await world.accept(post)
-        await told(world, post, "submitted")
-        await eventually(lambda: _due_late(world, post))
-        async with world.database.transaction() as tx:
-            await tx.connection.execute(text("DELETE FROM tiktok_quotas"))
-        await due_now(world, post)
-        await world.state(post, State.SUCCEEDED)
-
-
-@pytest.mark.parametrize("simulator_changes", [{"moderation_seconds": 1.5}])
-async def test_an_id_that_comes_late_is_told(world: Any) -> None:
-    post = world.post(await world.account(), world.media())
-    async with world.replica():
-        await world.accept(post)
-        await world.state(post, State.SUCCEEDED)
-        assert (await world.event(post, "succeeded"))["tiktok_video_id"] is None
-        finished_at = (await world.job(post)).updated_at
-        await due_now(world, post)
-        identified = await told(world, post, "identified")
-    assert identified["video_url"].endswith(identified["tiktok_video_id"])
-    job = await world.job(post)
-    assert job.run_at is None
-    assert job.tiktok_video_id == identified["tiktok_video_id"]
-    assert job.updated_at > finished_at
-
-
-async def test_an_id_that_never_comes_is_not_looked_for_for_ever(world: Any) -> None:
-    post = world.post(await world.account(), world.media())
-    await world.driver.fault("processing", hide_post_id=True)
-    async with world.replica():
-        await world.accept(post)
-        await world.state(post, State.SUCCEEDED)
-        await due_now(world, post, polls=6)
-        await eventually(lambda: _nothing_due(world, post))
-    assert await world.told(post) == ["started", "submitted", "succeeded"]
 
 
 async def test_a_replica_that_ends_hands_over_between_chunks(world: Any) -> None:
@@ -342,42 +233,6 @@ async def test_a_replica_without_time_to_drain_hands_over_in_the_middle(world: A
         await world.state(post, State.SUCCEEDED)
     assert len(await world.inits(post)) == 1
     assert len(await world.publications(post)) == 1
-
-
-async def test_places_bound_how_many_upload_at_once(world: Any) -> None:
-    account = await world.account()
-    media = world.media()
-    posts = [world.post(account, media) for _ in range(4)]
-    most = 0
-    async with world.replica(upload_concurrency=1) as replica:
-
-        async def done() -> bool:
-            nonlocal most
-            most = max(most, replica.lanes[0].running)
-            states = [(await world.job(post)).checkpoint.state for post in posts]
-            return all(state is State.SUCCEEDED for state in states)
-
-        await world.accept(*posts)
-        await eventually(done, 30)
-    assert most == 1
-
-
-async def _waits(world: Any, post: Any, code: str) -> bool:
-    job = await world.job(post)
-    return job.reason is not None and job.reason["code"] == code
-
-
-async def _due_late(world: Any, post: Any) -> bool:
-    job = await world.job(post)
-    return job.lease_owner is None and job.run_at - job.updated_at > timedelta(seconds=30)
-
-
-async def _nothing_due(world: Any, post: Any) -> bool:
-    return (await world.job(post)).run_at is None
-
-
-async def _no_faults(world: Any) -> bool:
-    return not await world.driver.faults()
 
 
 async def _uploading(world: Any, post: Any) -> bool:

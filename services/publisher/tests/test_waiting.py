@@ -1,0 +1,152 @@
+"""Quotas used up, deadlines that pass on the way, cancellations, video ids that come late."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from common.testing.eventually import eventually
+from publisher.domain.job import State
+from publisher.storage import quotas
+
+BIG = 71_000_000
+CREATOR_INFO = "/v2/post/publish/creator_info/query/"
+
+
+async def test_cancelled_while_it_prepares_nothing_goes_out(world: Any) -> None:
+    from publisher.usecases.cancel_job import cancel_job
+
+    post = world.post(await world.account(), world.media(BIG))
+    await world.driver.fault(CREATOR_INFO, delay=1.0)
+    async with world.replica():
+        await world.accept(post)
+        await world.told_of(post, "started")
+        async with world.database.transaction() as tx:
+            await cancel_job(tx, post.post_id, 1, outbox=world.outbox, replica="test")
+        await eventually(lambda: _no_faults(world))
+    assert await world.told(post) == ["started", "cancelled"]
+    assert not await world.inits(post)
+
+
+async def test_a_run_that_can_store_nothing_leaves_the_job_to_the_end_of_its_lease(world: Any) -> None:
+    post = world.post(await world.account(), world.media())
+    emit, failed = world.outbox.emit, []
+
+    async def failing(*arguments: Any, **keywords: Any) -> Any:
+        if len(failed) < 2 and (await world.job(post)).checkpoint.state is State.RUNNING:
+            failed.append(True)
+            raise RuntimeError("cannot be stored")
+        return await emit(*arguments, **keywords)
+
+    world.outbox.emit = failing
+    async with world.replica():
+        await world.accept(post)
+        await world.state(post, State.SUCCEEDED)
+    assert len(failed) == 2
+    assert len(await world.publications(post)) == 1
+
+
+async def test_a_deadline_that_passes_while_preparing_stops_the_init(world: Any) -> None:
+    now = await world.database_now()
+    post = world.post(await world.account(), world.media(), publish_before=now + timedelta(seconds=1.5))
+    await world.driver.fault(CREATOR_INFO, delay=2.5)
+    async with world.replica():
+        await world.accept(post)
+        await world.state(post, State.FAILED)
+    assert (await world.event(post, "failed"))["code"] == "deadline_passed"
+    assert not await world.inits(post)
+
+
+async def test_a_used_up_quota_of_creator_infos_is_waited_for(world: Any) -> None:
+    account = await world.account()
+    post = world.post(account, world.media())
+    open_id = world.accounts.tokens[account]["open_id"]
+    async with world.database.transaction() as tx:
+        for _ in range(quotas.CREATOR_INFO.per_minute):
+            await quotas.take(tx.connection, open_id, quotas.CREATOR_INFO)
+    async with world.replica():
+        await world.accept(post)
+        deferred = await world.told_of(post, "deferred")
+        assert deferred["code"] == "tiktok_quota"
+        async with world.database.transaction() as tx:
+            await tx.connection.execute(text("DELETE FROM tiktok_quotas"))
+        await world.due_now(post)
+        await world.state(post, State.SUCCEEDED)
+    assert await world.told(post) == ["started", "deferred", "started", "submitted", "succeeded"]
+
+
+async def test_a_used_up_quota_of_status_calls_only_slows_the_polls(world: Any) -> None:
+    account = await world.account()
+    post = world.post(account, world.media())
+    open_id = world.accounts.tokens[account]["open_id"]
+    async with world.database.transaction() as tx:
+        for _ in range(quotas.STATUS.per_minute):
+            await quotas.take(tx.connection, open_id, quotas.STATUS)
+    async with world.replica():
+        await world.accept(post)
+        await world.told_of(post, "submitted")
+        await eventually(lambda: _due_late(world, post))
+        async with world.database.transaction() as tx:
+            await tx.connection.execute(text("DELETE FROM tiktok_quotas"))
+        await world.due_now(post)
+        await world.state(post, State.SUCCEEDED)
+
+
+@pytest.mark.parametrize("simulator_changes", [{"moderation_seconds": 1.5}])
+async def test_an_id_that_comes_late_is_told(world: Any) -> None:
+    post = world.post(await world.account(), world.media())
+    async with world.replica():
+        await world.accept(post)
+        await world.state(post, State.SUCCEEDED)
+        assert (await world.event(post, "succeeded"))["tiktok_video_id"] is None
+        finished_at = (await world.job(post)).updated_at
+        await world.due_now(post)
+        identified = await world.told_of(post, "identified")
+    assert identified["video_url"].endswith(identified["tiktok_video_id"])
+    job = await world.job(post)
+    assert job.run_at is None
+    assert job.tiktok_video_id == identified["tiktok_video_id"]
+    assert job.updated_at > finished_at
+
+
+async def test_an_id_that_never_comes_is_not_looked_for_for_ever(world: Any) -> None:
+    post = world.post(await world.account(), world.media())
+    await world.driver.fault("processing", hide_post_id=True)
+    async with world.replica():
+        await world.accept(post)
+        await world.state(post, State.SUCCEEDED)
+        await world.due_now(post, polls=6)
+        await eventually(lambda: _nothing_due(world, post))
+    assert await world.told(post) == ["started", "submitted", "succeeded"]
+
+
+async def test_places_bound_how_many_upload_at_once(world: Any) -> None:
+    account = await world.account()
+    media = world.media()
+    posts = [world.post(account, media) for _ in range(4)]
+    most = 0
+    async with world.replica(upload_concurrency=1) as replica:
+
+        async def done() -> bool:
+            nonlocal most
+            most = max(most, replica.lanes[0].running)
+            states = [(await world.job(post)).checkpoint.state for post in posts]
+            return all(state is State.SUCCEEDED for state in states)
+
+        await world.accept(*posts)
+        await eventually(done, 30)
+    assert most == 1
+
+
+async def _due_late(world: Any, post: Any) -> bool:
+    job = await world.job(post)
+    return job.lease_owner is None and job.run_at - job.updated_at > timedelta(seconds=30)
+
+
+async def _nothing_due(world: Any, post: Any) -> bool:
+    return (await world.job(post)).run_at is None
+
+
+async def _no_faults(world: Any) -> bool:
+    return not await world.driver.faults()
