@@ -163,7 +163,8 @@ class World:
 
     async def accept(self, *posts: PostDue) -> int:
         async with self.database.transaction() as tx:
-            orders = [Order(post, Context(user_id=post.user_id, correlation_id="corr")) for post in posts]
+            contexts = [Context(user_id=post.user_id, correlation_id="corr") for post in posts]
+            orders = [Order(post, context, post.to_data()) for post, context in zip(posts, contexts, strict=True)]
             return await accept_due(tx, orders, outbox=self.outbox, replica="test", wake=lambda: None)
 
     @asynccontextmanager

@@ -66,7 +66,7 @@ def wire(settings: Settings) -> FastAPI:
         Redelivery(publisher, service=settings.service),
         service=settings.service,
         prefetch=QUEUE.prefetch,
-        grace=settings.shutdown_grace_seconds / 4,
+        grace=settings.shutdown_grace_seconds / 10,
     )
     consumer.subscribe(QUEUE, batches.handle)
     lanes: list[Component] = [] if settings.publish_paused else [heartbeat, follow, send]

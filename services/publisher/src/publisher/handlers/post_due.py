@@ -23,7 +23,7 @@ def post_due_batches(
     """Return the batch handler of the intake queue; `wake` makes the runner look at once after a commit with new jobs."""
 
     async def handle(tx: Transaction, messages: Sequence[tuple[PostDue, Envelope]]) -> None:
-        orders = [Order(post, envelope.context) for post, envelope in messages]
+        orders = [Order(post, envelope.context, envelope.data) for post, envelope in messages]
         await accept_due(tx, orders, outbox=outbox, replica=replica, wake=wake)
 
     return BatchHandler(QUEUE.name, database, inbox, decode=_decode, handle=handle, max_batch=PREFETCH)
