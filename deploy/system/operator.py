@@ -71,11 +71,6 @@ class Operator:
         """Set a fault at the simulator."""
         self._simulator.post("/_simulator/faults", json={"endpoint": endpoint, **fault}).raise_for_status()
 
-    def faults_left(self) -> list[dict[str, Any]]:
-        """Return the faults that were not used up."""
-        items: list[dict[str, Any]] = self._simulator.get("/_simulator/faults").json()["items"]
-        return items
-
     def ledger(self, creator: Creator) -> list[dict[str, Any]]:
         """Return every init of a creator."""
         items = self._simulator.get("/_simulator/ledger").json()["items"]
