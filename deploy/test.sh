@@ -31,3 +31,5 @@ coverage run -m pytest "$@"
 step coverage
 coverage combine --quiet
 coverage report --fail-under=85
+step "coverage of the code that decides whether and when something is published"
+coverage report --fail-under=100 --include="$(grep -v '^#' deploy/decisions.txt | paste -sd,)"
