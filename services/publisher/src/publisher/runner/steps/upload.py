@@ -4,6 +4,7 @@ Each chunk is intended in the database before it is sent; that checkpoint also h
 init is ever made here: what is unclear is asked.
 """
 
+import asyncio
 from enum import StrEnum
 from typing import Any
 
@@ -18,7 +19,7 @@ from publisher.runner.steps.prepare import storage_away
 from publisher.runner.steps.status import ask
 from tiktok.chunks import ChunkPlan, ChunkRange, plan_chunks
 from tiktok.errors import TikTokUnavailable
-from tiktok.upload import ChunkOutcome
+from tiktok.upload import ChunkOutcome, ChunkResult
 
 _ENDS = {
     ChunkOutcome.EXPIRED: "upload_expired",
@@ -78,19 +79,27 @@ async def _send_from(run: JobRun, plan: ChunkPlan, offset: int) -> Outcome | _Tu
             return Look(0.0)
         await run.store(_intent(run, plan, chunk), event=run.resumed())
         run.tools.crash.reach(f"before_chunk:{chunk.index}")
-        try:
-            outcome = (await send_chunk(run, chunk)).outcome
-        except TikTokUnavailable as error:
+        # In a task of its own, whose failure comes back as a value: what it means is decided here, not while unwinding.
+        (answer,) = await asyncio.gather(send_chunk(run, chunk), return_exceptions=True)
+        if isinstance(answer, TikTokUnavailable):
             run.lease.check()
-            return _Turn.LOST if error.sent else _unavailable(run)
-        except ChunkUnreadable as error:
-            if not error.gone:
-                return storage_away(run)
-            outcome = ChunkOutcome.REJECTED
+            return _Turn.LOST if answer.sent else _unavailable(run)
+        if isinstance(answer, ChunkUnreadable) and not answer.gone:
+            return storage_away(run)
+        outcome = _outcome_of(answer)
         if outcome is not ChunkOutcome.STORED:
             return await _after_last_answer(run, outcome)
     # All chunks stored, yet none of them completed the file: TikTok's status tells.
     return _Turn.LOST
+
+
+def _outcome_of(answer: ChunkResult | BaseException) -> ChunkOutcome:
+    """Return what became of a chunk; bytes that are gone for good count as refused. Raises what is not about the chunk."""
+    if isinstance(answer, ChunkUnreadable):
+        return ChunkOutcome.REJECTED
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer.outcome
 
 
 async def _after_last_answer(run: JobRun, outcome: ChunkOutcome) -> Outcome | _Turn:
