@@ -6,6 +6,7 @@ passing reason or our own bug    a copy to a retry tier with the attempt counted
 never (invalid, too often)       a copy to the dead-letter queue with the reason, then acknowledge
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
 
@@ -23,6 +24,8 @@ from common.messaging.dead_letters import Redelivery
 from common.messaging.failures import is_database_away
 from common.messaging.incoming import Incoming
 from common.messaging.topology import QueueSpec, dead_letter_queue, work_queue
+
+FIRST_PAUSE_S = 0.05
 
 Handle = Callable[[Incoming], Awaitable[None]]
 OnDead = Callable[[Incoming], Awaitable[None]]
@@ -116,9 +119,19 @@ async def _tell(incoming: Incoming, on_dead: OnDead) -> None:
 
 async def _until_database_answers(call: Callable[[], Awaitable[None]], *, give_up_after: int | None = None) -> None:
     """Run `call`, again and again while the database is away; ends with success, another error, or cancellation at stop."""
+    try:
+        await call()
+    except Exception as error:
+        if not is_database_away(error):
+            raise
+        await _again_and_again(call, give_up_after)
+
+
+async def _again_and_again(call: Callable[[], Awaitable[None]], give_up_after: int | None) -> None:
+    await asyncio.sleep(FIRST_PAUSE_S)
     async for attempt in AsyncRetrying(
         retry=retry_if_exception(is_database_away),
-        wait=wait_exponential_jitter(multiplier=0.05, max=2.0),
+        wait=wait_exponential_jitter(multiplier=2 * FIRST_PAUSE_S, max=2.0, jitter=0.1),
         stop=(lambda state: give_up_after is not None and state.attempt_number >= give_up_after),
         reraise=True,
     ):
