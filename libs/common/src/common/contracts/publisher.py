@@ -8,8 +8,9 @@ from common.contracts.message import Event
 
 
 class PublishEvent(Event):
-    """What every publish event carries."""
+    """What every publish event carries. `again` marks an answer to the sweep: nothing new happened."""
 
+    again: bool = False
     post_id: UUID
     attempt: int
     job_id: UUID

@@ -111,9 +111,13 @@ class PostContent(Message):
 
 
 class PostDue(PostEvent):
-    """Its time has come: all the publisher needs. The same attempt may be told again; jobs are unique by (post, attempt)."""
+    """Its time has come: all the publisher needs. Jobs are unique by (post, attempt).
+
+    `again` marks the sweep's question about an attempt that was told before: nothing new happened.
+    """
 
     KEY: ClassVar[str] = "scheduler.post.due.v1"
+    again: bool = False
     account_id: UUID
     user_id: UUID
     due_at: datetime
