@@ -14,6 +14,7 @@ from common.contracts.registry import parse
 from common.contracts.scheduler import PostCancelled, PostHeld
 from common.ids import uuid7
 from scheduler.domain.post import Post
+from scheduler.storage import account_posts
 from scheduler.storage.accounts import get_account
 from scheduler.storage.claim import ClaimLimits
 from scheduler.usecases.apply_account_event import apply_account_event
@@ -100,6 +101,31 @@ async def test_disconnecting_cancels_what_waits_and_asks_for_the_rest(world: Any
     assert (await world.reload(draft)).status == "draft"
     told = [parse(envelope, PostCancelled) for envelope in await world.told()]
     assert [event.reason for event in told] == ["account_disconnected"] * 2
+
+
+async def test_a_post_claimed_while_its_account_is_disconnected_is_asked_for(
+    world: Any, post: Post, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The due loop commits its claim between the two statements: the post is cancelled or asked for, never neither."""
+    assert post.account_id is not None
+    first = True
+
+    def claiming_after(statement: Any) -> Any:
+        async def run(*arguments: Any) -> Any:
+            nonlocal first
+            result = await statement(*arguments)
+            if first:
+                first = False
+                await claimed(world)
+            return result
+
+        return run
+
+    for name in ("want_cancelled", "cancel_posts"):
+        monkeypatch.setattr(account_posts, name, claiming_after(getattr(account_posts, name)))
+    await tell(world, post.account_id, post.user_id, contract.AccountDisconnected, 2)
+    now = await world.reload(post)
+    assert now.status == "cancelled" or now.cancel_at is not None
 
 
 async def test_thousands_of_posts_are_held(world: Any, values: Any) -> None:

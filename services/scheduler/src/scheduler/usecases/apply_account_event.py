@@ -39,9 +39,10 @@ async def bring_posts_in_line(tx: Transaction, outbox: Outbox, waker: Waker, acc
     """Hold, release or cancel an account's waiting posts as its status demands; each change is an event."""
     connection = tx.connection
     if account.deleted:
-        await account_posts.want_cancelled(connection, account.id)
         while changed := await account_posts.cancel_posts(connection, account.id):
             await emit_states(tx, outbox, changed, envelope.context, reason="account_disconnected")
+        # After the cancelling: a post that the due loop takes in between is found here, and none can come back to waiting.
+        await account_posts.want_cancelled(connection, account.id)
     elif (reason := account.hold_reason) is not None:
         await account_posts.rename_hold(connection, account.id, reason)
         while changed := await account_posts.hold_posts(connection, account.id, reason):
