@@ -6,7 +6,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from scheduler.domain.post_content import PostInput
-from scheduler.domain.post_rules import check_media_options, check_post, check_privacy_options, ignored_options
+from scheduler.domain.post_rules import (
+    check_media_options,
+    check_post,
+    check_privacy_options,
+    check_supported,
+    ignored_options,
+)
 
 TIME = datetime(2026, 5, 1, tzinfo=UTC)
 GOOD = PostInput(caption="hi", privacy_level="PUBLIC_TO_EVERYONE", has_media=True, scheduled_time=TIME)
@@ -140,3 +146,20 @@ def test_inbox_mode_warns_of_what_tiktok_ignores() -> None:
     assert [item.code for item in ignored_options(replace(GOOD, mode="inbox"))] == ["ignored_in_inbox_mode"]
     assert ignored_options(PostInput(mode="inbox", has_media=True)) == []
     assert ignored_options(GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ("post", "fields"),
+    [
+        (GOOD, []),
+        (PostInput(draft=True), []),
+        (replace(GOOD, mode="inbox"), ["mode"]),
+        (replace(GOOD, transfer="pull"), ["transfer"]),
+        (PostInput(draft=True, source_url=URL), ["source_url"]),
+        (PostInput(photo_urls=(URL,), mode="inbox", transfer="pull"), ["photo_urls", "mode", "transfer"]),
+    ],
+)
+def test_what_cannot_be_published_yet(post: PostInput, fields: list[str]) -> None:
+    found = check_supported(post)
+    assert [(item.field, item.code) for item in found] == [(field, "not_supported") for field in fields]
+    assert all(item.hint is not None and "later" in item.hint for item in found)

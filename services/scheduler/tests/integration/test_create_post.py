@@ -204,11 +204,27 @@ async def test_tiktok_away_is_a_warning(author: Author) -> None:
     assert [item["code"] for item in reply.body["warnings"]] == ["privacy_unchecked"]
 
 
-async def test_inbox_mode_asks_for_no_privacy(author: Author) -> None:
-    reply = await author.create(mode="inbox", privacy_level=None)
-    assert reply.body is not None
-    assert (reply.status, [item["code"] for item in reply.body["warnings"]]) == (201, ["ignored_in_inbox_mode"])
-    assert author.scheduler.neighbours.asked == []
+@pytest.mark.parametrize("draft", [False, True])
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"mode": "inbox", "privacy_level": None}, ["mode"]),
+        ({"media_id": None, "source_url": "https://videos.example.com/a.mp4"}, ["source_url"]),
+        ({"media_id": None, "photo_urls": ["https://videos.example.com/a.jpg"], "caption": "x\x00"}, ["photo_urls"]),
+        (
+            {"media_id": None, "source_url": "https://videos.example.com/a.mp4", "transfer": "pull"},
+            ["source_url", "transfer"],
+        ),
+    ],
+)
+async def test_what_cannot_be_published_yet_is_refused(
+    author: Author, world: Any, fields: dict[str, Any], named: list[str], draft: bool
+) -> None:
+    """Accepted, it would fail at its due time and no sooner."""
+    refused = await author.refused("not_supported", 422, draft=draft, **fields)
+    assert [(item["field"], item["code"]) for item in refused["errors"]] == [(field, "not_supported") for field in named]
+    assert "later" in refused["hint"]
+    assert await world.counts() == {}
 
 
 async def test_an_account_unknown_here_is_asked_for_and_remembered(author: Author) -> None:

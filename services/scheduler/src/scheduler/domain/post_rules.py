@@ -23,6 +23,24 @@ def check_post(post: PostInput, *, allowed_hosts: AbstractSet[str] = frozenset()
     return [*_text(post), *_privacy(post), *_source(post, allowed_hosts), *_transfer(post), *_times(post)]
 
 
+def check_supported(post: PostInput) -> list[Finding]:
+    """Return a finding for each way of publishing that is not there yet; drafts that ask for one are no better.
+
+    A post with one of these would only fail at its due time.
+    """
+    asked = (
+        ("source_url", bool(post.source_url), "Videos from an address", "Upload the video and give its media_id"),
+        ("photo_urls", bool(post.photo_urls), "Photo posts", "Upload a video and give its media_id"),
+        ("mode", post.mode != "direct", "Drafts in the creator's inbox", "Leave mode out to publish directly"),
+        ("transfer", post.transfer != "upload", "TikTok fetching the video itself", "Leave transfer out"),
+    )
+    return [
+        Finding(field, "not_supported", f"{what}: this cannot be published yet.", f"This comes later. {instead}.")
+        for field, is_asked, what, instead in asked
+        if is_asked
+    ]
+
+
 def check_media_options(*, cover_timestamp_ms: int | None, duration_ms: int | None) -> list[Finding]:
     """Return what does not fit the video itself: a cover beyond its end. An unknown duration is no finding."""
     if cover_timestamp_ms is None or duration_ms is None or cover_timestamp_ms <= duration_ms:

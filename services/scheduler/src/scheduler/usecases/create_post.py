@@ -18,7 +18,7 @@ from scheduler.domain.finding import Finding
 from scheduler.domain.media import Media, MediaStatus
 from scheduler.domain.post import Post
 from scheduler.domain.post_content import PostInput
-from scheduler.domain.post_rules import check_media_options, check_post, ignored_options
+from scheduler.domain.post_rules import check_media_options, check_post, check_supported, ignored_options
 from scheduler.domain.schedule_time import DEFAULT_DEADLINE, check_publish_before, resolve_scheduled_time
 from scheduler.storage.accounts import lock_account
 from scheduler.storage.media import share_media
@@ -58,7 +58,10 @@ class CheckedPost:
 
 
 def check_command(command: CreatePost, *, now: datetime, allowed_hosts: AbstractSet[str]) -> CheckedPost:
-    """Check the command by itself, at its own time `now`; raises Problem 422 naming every broken rule."""
+    """Check the command by itself, at its own time `now`; raises Problem 422 naming every broken rule.
+
+    What cannot be published yet is `not_supported` and told alone: mending the rest of such a post leads nowhere.
+    """
     findings: list[Finding] = []
     instant: datetime | None = None
     if command.scheduled_time is not None:
@@ -70,6 +73,8 @@ def check_command(command: CreatePost, *, now: datetime, allowed_hosts: Abstract
     if command.publish_before is not None:
         findings += filter(None, [check_publish_before(command.publish_before, now=now)])
     post = _as_input(command, instant if command.scheduled_time is None or instant is not None else now)
+    if unsupported := check_supported(post):
+        raise problem_of(unsupported)
     findings += check_post(post, allowed_hosts=allowed_hosts)
     if findings:
         raise problem_of(findings)

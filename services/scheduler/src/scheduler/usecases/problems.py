@@ -7,12 +7,12 @@ from scheduler.domain.finding import Finding
 
 
 def problem_of(findings: Sequence[Finding]) -> Problem:
-    """Return the 422 of broken rules: the code of the rule when one is broken, `invalid_post` when several are."""
+    """Return the 422 of broken rules: the rule's code, or `invalid_post` where different rules are broken."""
     first = findings[0]
     errors = [FieldError(item.field, item.code, item.message, item.hint) for item in findings]
     alternatives = next((list(item.alternatives) for item in findings if item.alternatives), None)
     extra = {"alternatives": alternatives} if alternatives else None
-    if len(findings) == 1:
+    if all(item.code == first.code for item in findings):
         return Problem(422, first.code, first.message, hint=first.hint, errors=errors, extra=extra)
     return Problem(422, "invalid_post", f"The post breaks {len(findings)} rules.", errors=errors, extra=extra)
 
