@@ -21,7 +21,7 @@ class Steps:
         self.at.append(asyncio.get_running_loop().time())
         self.ran.set()
         result = self.script.pop(0) if self.script else StepResult()
-        if isinstance(result, Exception):
+        if isinstance(result, BaseException):
             raise result
         return result
 
@@ -101,3 +101,50 @@ async def test_a_stop_finishes_the_step_in_hand_and_interrupts_a_backoff(start: 
     await steps.until(6)
     await asyncio.wait_for(loop.stop(), 1)
     assert loop.healthy() == "not running"
+
+
+async def test_a_cancellation_that_nobody_asked_for_is_a_failed_step(start: Callable[..., DueLoop]) -> None:
+    steps = Steps(asyncio.CancelledError(), StepResult())  # type: ignore[arg-type]
+    loop = start(steps, max_sleep=30)
+    await loop.start()
+    await steps.until(2)
+    assert loop.healthy() is None
+
+
+async def test_cancelling_the_loop_itself_ends_it(start: Callable[..., DueLoop]) -> None:
+    entered = asyncio.Event()
+
+    async def step() -> StepResult:
+        entered.set()
+        await asyncio.Event().wait()
+        return StepResult()
+
+    loop = DueLoop("test", step)
+    await loop.start()
+    await entered.wait()
+    assert loop._task is not None
+    loop._task.cancel()
+    await asyncio.wait([loop._task])
+    assert loop.healthy() == "not running"
+
+
+async def test_a_step_that_hangs_shows_and_is_given_up(start: Callable[..., DueLoop], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("common.due_loop.SLOW_STEP_S", 0.01)
+    count = 0
+
+    async def step() -> StepResult:
+        nonlocal count
+        count += 1
+        if count == 1:
+            await asyncio.Event().wait()
+        return StepResult()
+
+    loop = start(step, max_sleep=30, step_timeout=0.2)  # type: ignore[arg-type]
+    await loop.start()
+    assert "its step has been running" in await eventually(loop.healthy)
+    await eventually(lambda: count == 2)
+    await eventually(lambda: loop.healthy() is None)
+
+
+async def test_a_stop_before_a_start_does_nothing() -> None:
+    await DueLoop("test", Steps()).stop()

@@ -8,16 +8,22 @@ database's clock, so a step of a wall clock makes nothing early.
 
 import asyncio
 import random
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
 
+from common.cancellation import is_own_cancellation
+
 MIN_SLEEP_S = 0.001
 BACKOFF_FIRST_S = 0.05
 BACKOFF_MAX_S = 5.0
 UNHEALTHY_AFTER_FAILURES = 5
+STEP_TIMEOUT_S = 45.0
+"""A step that takes longer is given up and tried again: its connection may have gone silent."""
+SLOW_STEP_S = 10.0
 
 _log = structlog.get_logger(__name__)
 
@@ -34,7 +40,14 @@ class StepResult:
 class DueLoop:
     """A component that runs `step` whenever it is due; a failing step is logged and tried again with backoff and jitter."""
 
-    def __init__(self, name: str, step: Callable[[], Awaitable[StepResult]], *, max_sleep: float = 1.0) -> None:
+    def __init__(
+        self,
+        name: str,
+        step: Callable[[], Awaitable[StepResult]],
+        *,
+        max_sleep: float = 1.0,
+        step_timeout: float = STEP_TIMEOUT_S,
+    ) -> None:
         self.name = name
         self._step = step
         self._max_sleep = max_sleep
@@ -42,6 +55,8 @@ class DueLoop:
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._failures = 0
+        self._step_timeout = step_timeout
+        self._step_began: float | None = None
 
     def wake(self) -> None:
         """Look at once; safe to call at any time, also before start and from after-commit callbacks."""
@@ -65,13 +80,22 @@ class DueLoop:
             return "not running"
         if self._failures >= UNHEALTHY_AFTER_FAILURES:
             return f"failed {self._failures} times in a row"
+        age = 0.0 if self._step_began is None else time.monotonic() - self._step_began
+        if age > SLOW_STEP_S:
+            return f"its step has been running for {age:.0f} s"
         return None
 
     async def _run(self) -> None:
         while not self._stopping.is_set():
             self._wake.clear()
+            self._step_began = time.monotonic()
             try:
-                result = await self._step()
+                async with asyncio.timeout(self._step_timeout):
+                    result = await self._step()
+            except asyncio.CancelledError:
+                if is_own_cancellation():
+                    raise
+                await self._back_off()
             except Exception:  # noqa: BLE001 - a supervised loop: logged, counted in healthy(), tried again
                 await self._back_off()
             else:
@@ -83,6 +107,7 @@ class DueLoop:
             # Gives other tasks a turn: a long backlog must not starve confirms, heartbeats and health checks.
             await asyncio.sleep(0)
             return
+        self._step_began = None
         delay = self._max_sleep if result.next_in is None else min(max(result.next_in, MIN_SLEEP_S), self._max_sleep)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), delay)
@@ -90,6 +115,7 @@ class DueLoop:
     async def _back_off(self) -> None:
         """Wait after a failure; wake-ups do not shorten it, a stop does."""
         self._failures += 1
+        self._step_began = None
         ceiling = min(BACKOFF_FIRST_S * 2 ** min(self._failures, 10), BACKOFF_MAX_S)
         delay = ceiling * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
         _log.exception("due_loop_step_failed", loop=self.name, failures=self._failures, retry_in=round(delay, 3))

@@ -13,6 +13,7 @@ STATEMENT_TIMEOUT_MS = 10_000
 IDLE_IN_TRANSACTION_TIMEOUT_MS = 15_000
 LOCK_TIMEOUT_MS = 8_000
 CONNECT_TIMEOUT_S = 5.0
+COMMAND_TIMEOUT_S = 15.0
 
 
 class Transaction:
@@ -60,6 +61,8 @@ class Database:
             hide_parameters=True,
             connect_args={
                 "timeout": CONNECT_TIMEOUT_S,
+                # The server's statement timeout does not help when the server went silent.
+                "command_timeout": COMMAND_TIMEOUT_S,
                 "server_settings": {
                     "application_name": application_name,
                     "statement_timeout": str(statement_timeout_ms),

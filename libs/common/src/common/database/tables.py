@@ -35,7 +35,8 @@ def new_metadata() -> MetaData:
 def outbox_table(metadata: MetaData) -> Table:
     """Messages written with the state they tell of, until the relay has published them (transactional outbox).
 
-    A row is whole: exchange, routing key and the envelope's bytes; it is removed once the broker confirmed it.
+    A row is whole: exchange, routing key and the envelope's bytes; it is removed once the broker confirmed it. One that the broker
+    refused by itself waits until `not_before`, so that it holds up no other.
     """
     return Table(
         "outbox_messages",
@@ -45,6 +46,8 @@ def outbox_table(metadata: MetaData) -> Table:
         Column("routing_key", Text, nullable=False),
         Column("body", LargeBinary, nullable=False),
         Column("created_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+        Column("refusals", Integer, nullable=False, server_default="0"),
+        Column("not_before", DateTime(timezone=True)),
     )
 
 

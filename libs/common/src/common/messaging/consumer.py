@@ -7,7 +7,7 @@ never (invalid, too often)       a copy to the dead-letter queue with the reason
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import cast
 
 import structlog
@@ -17,15 +17,17 @@ from faststream import AckPolicy
 from faststream.rabbit import RabbitBroker, RabbitMessage
 from pydantic import SecretStr
 from structlog.contextvars import bound_contextvars
-from tenacity import AsyncRetrying, retry_if_exception, wait_exponential_jitter
+from tenacity import AsyncRetrying, RetryCallState, wait_exponential_jitter
 
 from common.messaging.connection import connect_patiently, consuming_broker, probe
 from common.messaging.dead_letters import Redelivery
-from common.messaging.failures import is_database_away
+from common.messaging.failures import is_database_away, is_database_busy
 from common.messaging.incoming import Incoming
 from common.messaging.topology import QueueSpec, dead_letter_queue, work_queue
 
 FIRST_PAUSE_S = 0.05
+BUSY_TRIES = 5
+LOG_EVERY_TRIES = 5
 
 Handle = Callable[[Incoming], Awaitable[None]]
 OnDead = Callable[[Incoming], Awaitable[None]]
@@ -122,23 +124,30 @@ async def _until_database_answers(call: Callable[[], Awaitable[None]], *, give_u
     try:
         await call()
     except Exception as error:
-        if not is_database_away(error):
+        if not is_database_away(error) and not is_database_busy(error):
             raise
         await _again_and_again(call, give_up_after)
 
 
 async def _again_and_again(call: Callable[[], Awaitable[None]], give_up_after: int | None) -> None:
+    def worth_repeating(state: RetryCallState) -> bool:
+        error = state.outcome.exception() if state.outcome is not None else None
+        if error is None or (give_up_after is not None and state.attempt_number >= give_up_after):
+            return False
+        return is_database_away(error) or (is_database_busy(error) and state.attempt_number < BUSY_TRIES)
+
     await asyncio.sleep(FIRST_PAUSE_S)
     async for attempt in AsyncRetrying(
-        retry=retry_if_exception(is_database_away),
+        retry=worth_repeating,
         wait=wait_exponential_jitter(multiplier=2 * FIRST_PAUSE_S, max=2.0, jitter=0.1),
-        stop=(lambda state: give_up_after is not None and state.attempt_number >= give_up_after),
+        before_sleep=_log_retry,
         reraise=True,
     ):
         with attempt:
             await call()
 
 
-def checks(consumers: Sequence[Consumer]) -> dict[str, Callable[[], Awaitable[str | None]]]:
-    """Return readiness checks of several consumers by name."""
-    return {f"consumer_{number}": consumer.check for number, consumer in enumerate(consumers)}
+def _log_retry(state: RetryCallState) -> None:
+    if state.attempt_number % LOG_EVERY_TRIES == 0:
+        error = state.outcome.exception() if state.outcome is not None else None
+        _log.warning("message_waits_for_database", tries=state.attempt_number, reason=type(error).__name__)

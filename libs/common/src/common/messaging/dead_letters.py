@@ -1,6 +1,7 @@
 """What becomes of a message that could not be handled: a later try, or its dead-letter queue with the reason."""
 
 import structlog
+from tenacity import AsyncRetrying, retry_if_exception_type, wait_exponential_jitter
 
 from common.clock import rfc3339, utc_now
 from common.errors import Permanent, Transient
@@ -14,7 +15,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Redelivery:
-    """Publishes failed messages to a retry tier or a dead-letter queue; acknowledges them only after the confirm."""
+    """Publishes failed messages to a retry tier or a dead-letter queue; acknowledges them after the confirm."""
 
     def __init__(self, publisher: MessagePublisher, *, service: str) -> None:
         self._publisher = publisher
@@ -23,52 +24,55 @@ class Redelivery:
     async def settle(self, incoming: Incoming, error: BaseException) -> bool:
         """Send the message on and acknowledge it; returns True when it became a dead letter.
 
-        When the broker does not confirm, the error propagates and the delivery stays unacknowledged: RabbitMQ delivers it again.
+        While the broker does not confirm it is tried again, with backoff, until it does or the service stops: given up, the
+        delivery would stay unacknowledged, and its place in the prefetch lost, until the channel closes.
         """
         attempt = incoming.attempt + 1
         is_dead = isinstance(error, Permanent) or attempt >= MAX_ATTEMPTS
-        if is_dead:
-            await self._bury(incoming, error, attempt)
-        else:
-            await self._postpone(incoming, error, attempt)
+        message = self._dead(incoming, error, attempt) if is_dead else self._postponed(incoming, error, attempt)
+        async for publishing in AsyncRetrying(
+            retry=retry_if_exception_type(Exception),
+            wait=wait_exponential_jitter(multiplier=0.1, max=5.0, jitter=0.5),
+            before_sleep=lambda state: _log.warning(
+                "failed_message_not_passed_on", queue=incoming.queue, tries=state.attempt_number
+            ),
+        ):
+            with publishing:
+                await self._publisher.publish(message)
         await incoming.message.ack()
         return is_dead
 
-    async def _postpone(self, incoming: Incoming, error: BaseException, attempt: int) -> None:
-        tier = retry_tier(attempt)
+    def _postponed(self, incoming: Incoming, error: BaseException, attempt: int) -> Outgoing:
+        tier = retry_tier(attempt, at_least=error.retry_after if isinstance(error, Transient) else None)
         _log.warning("message_retry", queue=incoming.queue, attempt=attempt, tier=tier.name, reason=_reason(error))
-        await self._publisher.publish(
-            Outgoing(
-                body=incoming.body,
-                exchange=tier.exchange,
-                routing_key=incoming.queue,
-                correlation_id=incoming.message.correlation_id,
-                reply_to=incoming.message.reply_to or None,
-                message_type=incoming.message.raw_message.type,
-                headers={ATTEMPT_HEADER: attempt},
-                mandatory=True,
-            )
+        return Outgoing(
+            body=incoming.body,
+            exchange=tier.exchange,
+            routing_key=incoming.queue,
+            correlation_id=incoming.message.correlation_id,
+            reply_to=incoming.message.reply_to or None,
+            message_type=incoming.message.raw_message.type,
+            headers={ATTEMPT_HEADER: attempt},
+            mandatory=True,
         )
 
-    async def _bury(self, incoming: Incoming, error: BaseException, attempt: int) -> None:
+    def _dead(self, incoming: Incoming, error: BaseException, attempt: int) -> Outgoing:
         _log.error("message_dead", queue=incoming.queue, attempt=attempt, reason=_reason(error))
-        await self._publisher.publish(
-            Outgoing(
-                body=incoming.body,
-                routing_key=dead_letter_name(incoming.queue),
-                correlation_id=incoming.message.correlation_id,
-                message_type=incoming.message.raw_message.type,
-                headers={
-                    ATTEMPT_HEADER: attempt,
-                    "x-cuepost-reason": _reason(error),
-                    "x-cuepost-error": type(error).__name__,
-                    "x-cuepost-queue": incoming.queue,
-                    "x-cuepost-routing-key": incoming.routing_key,
-                    "x-cuepost-service": self._service,
-                    "x-cuepost-died-at": rfc3339(utc_now()),
-                },
-                mandatory=True,
-            )
+        return Outgoing(
+            body=incoming.body,
+            routing_key=dead_letter_name(incoming.queue),
+            correlation_id=incoming.message.correlation_id,
+            message_type=incoming.message.raw_message.type,
+            headers={
+                ATTEMPT_HEADER: attempt,
+                "x-cuepost-reason": _reason(error),
+                "x-cuepost-error": type(error).__name__,
+                "x-cuepost-queue": incoming.queue,
+                "x-cuepost-routing-key": incoming.routing_key,
+                "x-cuepost-service": self._service,
+                "x-cuepost-died-at": rfc3339(utc_now()),
+            },
+            mandatory=True,
         )
 
 

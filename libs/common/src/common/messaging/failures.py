@@ -19,30 +19,41 @@ from asyncpg.exceptions import (
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-_PASSING_DATABASE_ERRORS = (
+_AWAY = (
     AdminShutdownError,
     CannotConnectNowError,
     ConnectionDoesNotExistError,
     CrashShutdownError,
-    DeadlockDetectedError,
     IdleInTransactionSessionTimeoutError,
     InterfaceError,
-    LockNotAvailableError,
     PostgresConnectionError,
-    QueryCanceledError,
-    SerializationError,
     TooManyConnectionsError,
 )
+_BUSY = (DeadlockDetectedError, LockNotAvailableError, QueryCanceledError, SerializationError)
 
 
 def is_database_away(error: BaseException) -> bool:
-    """Tell whether `error` comes from a database that is away or busy, so that trying the same again soon is right.
+    """Tell whether `error` comes from a database that is away, so that trying the same again soon is right.
 
     Such a failure says nothing of the message, so it costs the message no attempt.
     """
     if isinstance(error, PoolTimeoutError | OSError | asyncio.TimeoutError):
         return True
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
+        return True
+    return isinstance(_cause(error), _AWAY)
+
+
+def is_database_busy(error: BaseException) -> bool:
+    """Tell whether the database refused because of what others do at this moment (locks, deadlock, statement timeout).
+
+    Worth a few tries in place, but not for ever: a statement that is always too slow is a fault of ours.
+    """
+    return isinstance(_cause(error), _BUSY)
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    """Return asyncpg's own error behind SQLAlchemy's."""
     if isinstance(error, DBAPIError):
-        cause = error.orig.__cause__ if error.orig is not None else None
-        return error.connection_invalidated or isinstance(cause, _PASSING_DATABASE_ERRORS)
-    return isinstance(error, _PASSING_DATABASE_ERRORS)
+        return error.orig.__cause__ if error.orig is not None else None
+    return error

@@ -11,6 +11,7 @@ from aio_pika.abc import AbstractRobustConnection
 from faststream.rabbit import RabbitExchange
 from pydantic import SecretStr
 
+from common.cancellation import is_own_cancellation
 from common.contracts.envelope import CONTENT_TYPE
 from common.messaging.connection import connect_patiently, probe, publishing_broker
 from common.messaging.topology import COMMANDS, EVENTS, RETRY_TIERS
@@ -82,10 +83,16 @@ class MessagePublisher:
         Raises `aio_pika.exceptions.DeliveryError` when the broker refused it or a mandatory message had no queue,
         TimeoutError or a connection error when the outcome is unknown.
         """
-        async with asyncio.timeout(timeout):
-            await self._broker.publish(
-                message.to_message(),
-                exchange=message.exchange,
-                routing_key=message.routing_key,
-                mandatory=message.mandatory,
-            )
+        try:
+            async with asyncio.timeout(timeout):
+                await self._broker.publish(
+                    message.to_message(),
+                    exchange=message.exchange,
+                    routing_key=message.routing_key,
+                    mandatory=message.mandatory,
+                )
+        except asyncio.CancelledError as error:
+            if is_own_cancellation():
+                raise
+            # aiormq cancels what waits for a confirm when it finds its connection stuck: nobody cancelled the caller.
+            raise ConnectionError("the connection was lost before the confirm") from error

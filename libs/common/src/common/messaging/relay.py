@@ -6,10 +6,14 @@ every second for what a crash left over. Order is not promised.
 """
 
 import asyncio
+from collections.abc import Sequence
+from uuid import UUID
 
 import structlog
+from aio_pika.exceptions import AMQPError, DeliveryError
+from aiormq.exceptions import ChannelInvalidStateError
 from faststream.rabbit import RabbitExchange
-from sqlalchemy import Row, Table, delete, func, select
+from sqlalchemy import ColumnElement, Row, Table, Update, delete, func, or_, select, update
 
 from common.database.database import Database
 from common.due_loop import DueLoop, StepResult
@@ -17,6 +21,7 @@ from common.messaging.publisher import CONFIRM_TIMEOUT_S, MessagePublisher, Outg
 from common.messaging.topology import COMMANDS, EVENTS
 
 BATCH = 500
+MAX_PUT_OFF_S = 300
 
 _EXCHANGES: dict[str, RabbitExchange] = {exchange.name: exchange for exchange in (EVENTS, COMMANDS)}
 _log = structlog.get_logger(__name__)
@@ -44,18 +49,24 @@ class Relay:
     async def _step(self) -> StepResult:
         table = self._table
         async with self._database.transaction() as tx:
-            claim = select(table).order_by(table.c.id).limit(self._batch).with_for_update(skip_locked=True)
+            claim = (
+                select(table).where(_may_go(table)).order_by(table.c.id).limit(self._batch).with_for_update(skip_locked=True)
+            )
             rows = (await tx.connection.execute(claim)).all()
             if not rows:
                 return StepResult()
             outcomes = await asyncio.gather(*(self._publish(row) for row in rows), return_exceptions=True)
             confirmed = [row.id for row, outcome in zip(rows, outcomes, strict=True) if outcome is None]
+            refused = [row.id for row, outcome in zip(rows, outcomes, strict=True) if _is_refusal(outcome)]
             if confirmed:
                 await tx.connection.execute(delete(table).where(table.c.id.in_(confirmed)))
-        failures = [outcome for outcome in outcomes if outcome is not None]
-        if failures:
-            _log.warning("relay_not_confirmed", failed=len(failures), confirmed=len(confirmed))
-            raise failures[0]
+            if refused:
+                await tx.connection.execute(_put_off(table, refused))
+                _log.error("relay_refused", messages=[str(row) for row in refused[:10]], refused=len(refused))
+        unknown = [outcome for outcome in outcomes if outcome is not None and not _is_refusal(outcome)]
+        if unknown:
+            _log.warning("relay_not_confirmed", failed=len(unknown), confirmed=len(confirmed))
+            raise unknown[0]
         return StepResult(done=len(rows), more=len(rows) == self._batch)
 
     async def _publish(self, row: "Row[tuple[object, ...]]") -> None:
@@ -67,3 +78,24 @@ class Relay:
             timestamp=row.created_at,
         )
         await self._publisher.publish(message, timeout=CONFIRM_TIMEOUT_S)
+
+
+def _is_refusal(outcome: BaseException | None) -> bool:
+    """Whether this very message cannot be published; otherwise the broker is away, and with it every message."""
+    if outcome is None or isinstance(outcome, OSError | TimeoutError | ChannelInvalidStateError):
+        return False
+    return isinstance(outcome, DeliveryError) or not isinstance(outcome, AMQPError)
+
+
+def _may_go(table: Table) -> ColumnElement[bool]:
+    return or_(table.c.not_before.is_(None), table.c.not_before <= func.now())
+
+
+def _put_off(table: Table, ids: Sequence[UUID]) -> Update:
+    """Let rows that the broker refused wait, from a second to five minutes, doubling with each refusal."""
+    seconds = func.least(func.power(2, table.c.refusals), MAX_PUT_OFF_S)
+    return (
+        update(table)
+        .where(table.c.id.in_(ids))
+        .values(refusals=table.c.refusals + 1, not_before=func.now() + func.make_interval(0, 0, 0, 0, 0, 0, seconds))
+    )

@@ -49,9 +49,13 @@ RETRY_TIERS = (RetryTier("1s", 1), RetryTier("5s", 5), RetryTier("30s", 30), Ret
 MAX_ATTEMPTS = 6
 
 
-def retry_tier(attempt: int) -> RetryTier:
-    """Return the tier after the `attempt`-th failure (from 1); the last tier serves all later ones."""
-    return RETRY_TIERS[min(attempt, len(RETRY_TIERS)) - 1]
+def retry_tier(attempt: int, *, at_least: float | None = None) -> RetryTier:
+    """Return the tier after the `attempt`-th failure (from 1); the last tier serves all later ones.
+
+    `at_least` (seconds) asks for a tier that waits so long, where there is one.
+    """
+    usual = min(attempt, len(RETRY_TIERS)) - 1
+    return next((tier for tier in RETRY_TIERS[usual:] if tier.delay_seconds >= (at_least or 0)), RETRY_TIERS[-1])
 
 
 def dead_letter_name(queue: str) -> str:

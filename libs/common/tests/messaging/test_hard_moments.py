@@ -1,0 +1,173 @@
+"""Moments that stopped a consumer or relay for good once: each is survived, and nothing is lost."""
+
+import asyncio
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from aio_pika.exceptions import DeliveryError
+from asyncpg.exceptions import AdminShutdownError, QueryCanceledError
+from sqlalchemy import insert
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+
+from common.contracts.context import Context
+from common.contracts.envelope import Envelope, wrap
+from common.contracts.publisher import PublishCancelled
+from common.database.database import Transaction
+from common.errors import Permanent, Transient
+from common.ids import uuid7
+from common.messaging import consumer as consumer_module
+from common.messaging import topology
+from common.messaging.events import handle_events
+from common.messaging.failures import is_database_away, is_database_busy
+from common.messaging.publisher import Outgoing
+from common.messaging.routes import on_event
+from common.messaging.topology import events_queue, retry_tier
+from common.testing.amqp import broker_channel, next_message, running, send
+from common.testing.eventually import eventually
+
+pytestmark = pytest.mark.integration
+
+
+def cancelled() -> Envelope:
+    event = PublishCancelled(post_id=uuid4(), attempt=1, job_id=uuid4(), account_id=uuid4(), replica="r1")
+    return wrap(event, service="publisher", subject=str(event.post_id), context=Context.of_service("publisher"))
+
+
+def failing_once(publisher: Any, *errors: BaseException) -> None:
+    """Make the next publishes of a message publisher fail with these errors, then work again."""
+    original, left = publisher._broker.publish, list(errors)
+
+    async def publish(*args: Any, **options: Any) -> Any:
+        if left:
+            raise left.pop(0)
+        return await original(*args, **options)
+
+    publisher._broker.publish = publish
+
+
+async def test_a_confirm_cancelled_by_the_client_library_is_a_lost_connection(parts: Any) -> None:
+    failing_once(parts.publisher, asyncio.CancelledError())
+    with pytest.raises(ConnectionError):
+        await parts.publisher.publish(Outgoing(body=b"x", routing_key="nowhere"))
+
+
+async def test_cancelling_the_publishing_task_still_cancels_it(parts: Any) -> None:
+    entered = asyncio.Event()
+
+    async def hang(*_: Any, **__: Any) -> None:
+        entered.set()
+        await asyncio.Event().wait()
+
+    parts.publisher._broker.publish = hang
+    task = asyncio.create_task(parts.publisher.publish(Outgoing(body=b"x", routing_key="nowhere")))
+    await entered.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_the_relay_outlives_a_stuck_connection(parts: Any, rabbitmq_url: str) -> None:
+    envelope = cancelled()
+    failing_once(parts.publisher, asyncio.CancelledError(), TimeoutError())
+    async with broker_channel(rabbitmq_url) as channel:
+        queue = await channel.declare_queue(f"{parts.queue}.x", exclusive=True)
+        await queue.bind("cuepost.events", envelope.key)
+        async with running(parts.relay):
+            async with parts.database.transaction() as tx:
+                await parts.outbox.emit_all(tx, [envelope])
+            message = await next_message(channel, queue.name)
+            await eventually(lambda: parts.relay.healthy() is None)
+    assert Envelope.model_validate_json(message.body).id == envelope.id
+
+
+@pytest.mark.parametrize("exchange", ["cuepost.events", "no.such.exchange"])
+async def test_a_message_that_cannot_be_published_holds_up_no_other(parts: Any, rabbitmq_url: str, exchange: str) -> None:
+    good = [cancelled() for _ in range(3)]
+    if exchange == "cuepost.events":
+        failing_once(parts.publisher, DeliveryError(None, None))
+    bad = {"id": uuid7(), "exchange": exchange, "routing_key": "publisher.bad.v1", "body": b"{}"}
+    async with broker_channel(rabbitmq_url) as channel:
+        queue = await channel.declare_queue(f"{parts.queue}.x", exclusive=True)
+        await queue.bind("cuepost.events", good[0].key)
+        async with parts.database.transaction() as tx:
+            await tx.connection.execute(insert(parts.outbox_table).values(bad))
+            await parts.outbox.emit_all(tx, good)
+        async with running(parts.relay):
+            ids = {Envelope.model_validate_json((await next_message(channel, queue.name)).body).id for _ in good}
+            assert parts.relay.healthy() is None
+    assert ids == {envelope.id for envelope in good}
+
+
+async def test_a_failed_message_is_passed_on_once_the_broker_confirms_again(parts: Any, rabbitmq_url: str) -> None:
+    async def never(tx: Transaction, event: PublishCancelled, envelope: Envelope) -> None:
+        raise Permanent("never")
+
+    consumer = parts.consumer(prefetch=1)
+    handle = handle_events(parts.database, parts.inbox, [on_event(PublishCancelled, never)])
+    consumer.subscribe(events_queue(parts.queue), handle)
+    failing_once(parts.publisher, TimeoutError(), asyncio.CancelledError(), ConnectionError())
+    first, second = cancelled(), cancelled()
+    async with running(consumer), broker_channel(rabbitmq_url) as channel:
+        await send(channel, parts.queue, first)
+        await send(channel, parts.queue, second)
+        dead = [await next_message(channel, f"{parts.queue}.dead") for _ in range(2)]
+    assert {Envelope.model_validate_json(message.body).id for message in dead} == {first.id, second.id}
+
+
+def busy() -> DBAPIError:
+    """Make a statement timeout as SQLAlchemy raises it."""
+    driver = Exception("canceling statement due to statement timeout")
+    driver.__cause__ = QueryCanceledError("canceling statement due to statement timeout")
+    return DBAPIError("SELECT", None, driver)
+
+
+async def test_a_statement_that_is_always_too_slow_costs_attempts(
+    parts: Any, rabbitmq_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(topology, "RETRY_TIERS", topology.RETRY_TIERS[:1])
+    monkeypatch.setattr("common.messaging.dead_letters.MAX_ATTEMPTS", 1)
+    monkeypatch.setattr(consumer_module, "FIRST_PAUSE_S", 0.001)
+    calls = 0
+
+    async def slow(tx: Transaction, event: PublishCancelled, envelope: Envelope) -> None:
+        nonlocal calls
+        calls += 1
+        raise busy()
+
+    consumer = parts.consumer()
+    consumer.subscribe(
+        events_queue(parts.queue), handle_events(parts.database, parts.inbox, [on_event(PublishCancelled, slow)])
+    )
+    async with running(consumer), broker_channel(rabbitmq_url) as channel:
+        await send(channel, parts.queue, cancelled())
+        dead = await next_message(channel, f"{parts.queue}.dead")
+    assert dead.headers["x-cuepost-error"] == "DBAPIError"
+    assert calls == 1 + consumer_module.BUSY_TRIES
+
+
+def test_what_is_away_and_what_is_busy() -> None:
+    gone = Exception("terminating connection")
+    gone.__cause__ = AdminShutdownError("terminating connection due to administrator command")
+    assert is_database_away(DBAPIError("SELECT", None, gone))
+    assert is_database_away(DBAPIError("SELECT", None, Exception(), connection_invalidated=True))
+    assert is_database_away(PoolTimeoutError())
+    assert is_database_away(AdminShutdownError("x"))
+    assert not is_database_away(busy())
+    assert is_database_busy(busy())
+    assert not is_database_busy(ValueError())
+    assert not is_database_away(DBAPIError("SELECT", None, None))  # type: ignore[arg-type]
+
+
+def test_a_tier_waits_as_long_as_asked() -> None:
+    assert [retry_tier(1, at_least=seconds).name for seconds in (0.0, 1.0, 4.0, 20.0, 200.0, 9999.0)] == [
+        "1s",
+        "1s",
+        "5s",
+        "30s",
+        "5m",
+        "5m",
+    ]
+    assert retry_tier(3, at_least=1.0).name == "30s"
+    assert Transient("later", retry_after=20.0).retry_after == 20.0
