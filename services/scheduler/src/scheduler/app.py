@@ -18,6 +18,7 @@ from common.messaging.consumer import Consumer
 from common.messaging.dead_letters import Redelivery
 from common.messaging.events import handle_events
 from common.messaging.inbox import Inbox
+from common.messaging.incoming import Incoming
 from common.messaging.outbox import Outbox
 from common.messaging.publisher import MessagePublisher
 from common.messaging.relay import Relay
@@ -150,11 +151,19 @@ def _consumers(settings: Settings, parts: Parts) -> tuple[Consumer, Consumer]:
         return CommandHandling(parts.database, tables.inbox, parts.publisher, routes)
 
     main, slow = consumer(queues.COMMANDS.prefetch), consumer(queues.MEDIA.prefetch)
-    posts, media = handling(_post_commands(settings, parts).routes()), handling(_media_commands(settings, parts).routes())
+    posts, registrations = handling(_post_commands(settings, parts).routes()), _media_commands(settings, parts)
+    media = handling(registrations.routes())
+
+    async def on_dead_registration(incoming: Incoming) -> None:
+        try:
+            await registrations.on_dead(incoming.envelope())
+        finally:
+            await media.on_dead(incoming)
+
     main.subscribe(queues.COMMANDS, posts.handle, on_dead=posts.on_dead)
     main.subscribe(queues.PUBLISH_RESULTS, handle_events(parts.database, inbox, events.publish_routes()))
     main.subscribe(queues.ACCOUNTS, handle_events(parts.database, inbox, events.account_routes()))
-    slow.subscribe(queues.MEDIA, media.handle, on_dead=media.on_dead)
+    slow.subscribe(queues.MEDIA, media.handle, on_dead=on_dead_registration)
     return main, slow
 
 

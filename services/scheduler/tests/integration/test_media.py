@@ -1,8 +1,10 @@
 """Registering media over real RabbitMQ with real videos; the probe against hostile ones."""
 
 import asyncio
+import json
 import os
 import shutil
+import struct
 import sys
 import time
 from pathlib import Path
@@ -15,16 +17,22 @@ import psutil
 import pytest
 from obstore.store import MemoryStore, S3Store
 
+from common.contracts.context import Context
+from common.contracts.envelope import wrap
 from common.contracts.scheduler import RegisterMedia
 from common.errors import Transient
 from common.ids import uuid7
+from common.messaging.incoming import ATTEMPT_HEADER
+from common.messaging.publisher import Outgoing
 from common.messaging.reply import Reply
 from common.testing.eventually import eventually
 from scheduler.clients.object_storage import ObjectMissing, ObjectStorage
 from scheduler.domain.media_rules import MediaProblem, VideoFacts
+from scheduler.handlers.media_commands import MediaCommands
 from scheduler.probe.child import look_into
 from scheduler.probe.limits import ProbeLimits
 from scheduler.probe.prober import Prober
+from scheduler.storage.media import get_media
 
 pytestmark = pytest.mark.integration
 
@@ -103,6 +111,84 @@ async def test_another_users_id_is_not_found(scheduler: Any, make_video: Any) ->
     path, media_id = make_video(), uuid7()
     assert (await register(scheduler, uuid7(), path, media_id)).status == 201
     assert (await register(scheduler, uuid7(), path, media_id)).status == 404
+
+
+async def test_a_file_that_claims_weeks_is_rejected(scheduler: Any, make_video: Any) -> None:
+    """More milliseconds than 32 bits hold: what a file says of itself must not stop its registration."""
+    user_id, path = uuid7(), make_video("long.webm", codec="libvpx")
+    content = bytearray(path.read_bytes())
+    at = content.find(b"\x44\x89\x88") + 3
+    content[at : at + 8] = struct.pack(">d", 3e9)
+    path.write_bytes(content)
+    reply = await register(scheduler, user_id, path)
+    assert reply.body is not None
+    assert (reply.status, "video_too_long" in [item["code"] for item in reply.body["errors"]]) == (422, True)
+    shown = (await scheduler.get(f"/internal/media/{reply.body['media_id']}", user_id)).json()
+    assert (shown["status"], shown["duration_ms"]) == ("rejected", 3_000_000_000)
+
+
+async def test_a_dead_registration_rejects_the_file(world: Any, make_video: Any, tmp_path: Path) -> None:
+    """Storage away for too long, or a fault of ours: a post on the file must not be told `media_not_ready` for ever."""
+    user_id, media_id = uuid7(), uuid7()
+    message = RegisterMedia(
+        media_id=media_id,
+        storage_key="a",
+        filename="a.mp4",
+        content_type="video/mp4",
+        size_bytes=1,
+        sha256="cd" * 32,
+    )
+    envelope = wrap(message, service="gateway", subject="x", context=Context(user_id=user_id))
+    commands = MediaCommands(world.database, world.outbox, ObjectStorage(f"file://{tmp_path}/gone"), Prober(ProbeLimits()))
+    with pytest.raises(Transient):
+        await commands.prepare(message, envelope)
+    for _ in range(2):
+        await commands.on_dead(envelope)
+    async with world.database.read() as connection:
+        media = await get_media(connection, media_id, user_id)
+    assert media is not None
+    assert (media.status, [item["code"] for item in media.problems]) == ("rejected", ["check_failed"])
+    (told,) = await world.told()
+    assert (told.key, told.userid) == ("scheduler.media.rejected.v1", user_id)
+    (tmp_path / "gone").mkdir()
+    shutil.copy(make_video(), tmp_path / "gone" / "a")
+    verdict = await commands.prepare(message, envelope)
+    async with world.database.transaction() as tx:
+        assert (await commands.register(tx, message, envelope, verdict)).status == 201
+
+
+async def test_a_dead_registration_leaves_a_judged_file_alone(world: Any, tmp_path: Path) -> None:
+    user_id = uuid7()
+    media_id = await world.media(user_id)
+    message = RegisterMedia(
+        media_id=media_id, storage_key="a", filename="a", content_type="video/mp4", size_bytes=1, sha256="cd" * 32
+    )
+    commands = MediaCommands(world.database, world.outbox, ObjectStorage(f"file://{tmp_path}"), Prober(ProbeLimits()))
+    await commands.on_dead(wrap(message, service="gateway", subject="x", context=Context(user_id=user_id)))
+    async with world.database.read() as connection:
+        media = await get_media(connection, media_id, user_id)
+    assert media is not None
+    assert media.status == "ready"
+    assert await world.told() == []
+
+
+async def test_a_registration_that_dies_on_its_queue_rejects_the_file(world: Any, scheduler: Any) -> None:
+    """A name that cannot be stored kills the registration at its last try, and the file is told of."""
+    user_id, media_id = uuid7(), uuid7()
+    await world.media(user_id, id=media_id, status="processing")
+    message = RegisterMedia(
+        media_id=media_id, storage_key="a", filename="a\x00", content_type="video/mp4", size_bytes=1, sha256="cd" * 32
+    )
+    envelope = wrap(message, service="gateway", subject="x", context=Context(user_id=user_id))
+    last_try = Outgoing(envelope.to_bytes(), routing_key="scheduler.media", headers={ATTEMPT_HEADER: 5}, mandatory=True)
+    await scheduler.publisher.publish(last_try)
+
+    async def rejected() -> bool:
+        return bool((await scheduler.get(f"/internal/media/{media_id}", user_id)).json()["status"] == "rejected")
+
+    await eventually(rejected, timeout=5)
+    operation = await eventually(lambda: scheduler.get(f"/internal/operations/{envelope.id}", user_id), timeout=5)
+    assert "command_failed" in operation.text
 
 
 @pytest.mark.parametrize("key", ["nothing/here", "../../etc/passwd", "/etc/passwd", ""])
@@ -233,7 +319,9 @@ async def test_processor_time_is_limited(make_video: Any, monkeypatch: pytest.Mo
 
 async def test_an_answer_that_is_none_is_an_unreadable_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     prober = Prober(ProbeLimits())
-    for answer in (b"", b"null", b"[]", b"{}", b"{", b'{"error": "unheard_of"}'):
+    facts = {"container": "mp4", "video_codec": "h264", "width": 1, "height": 1, "fps": 1, "whole": True}
+    for_ever = json.dumps({**facts, "duration_ms": 2**63}).encode()
+    for answer in (b"", b"null", b"[]", b"{}", b"{", b'{"error": "unheard_of"}', for_ever):
 
         async def run(_: Path, answer: bytes = answer) -> tuple[int, bytes]:
             return 0, answer

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from common.contracts.envelope import Envelope
+from common.contracts.registry import parse
 from common.contracts.scheduler import RegisterMedia
 from common.database.database import Database, Transaction
 from common.errors import Problem
@@ -15,7 +16,7 @@ from scheduler.domain.media import MediaStatus
 from scheduler.encoding import media_json
 from scheduler.probe.prober import Prober
 from scheduler.usecases.create_post import owner
-from scheduler.usecases.register_media import Verdict, judge_upload, note_upload, register_media
+from scheduler.usecases.register_media import Verdict, give_up_media, judge_upload, note_upload, register_media
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +50,9 @@ class MediaCommands:
             extra={"errors": media.problems, "media_id": str(media.id)},
         )
         return Reply.of_problem(rejected)
+
+    async def on_dead(self, envelope: Envelope) -> None:
+        """Reject the file of a registration that became a dead letter; raises Permanent when the command cannot be read."""
+        command = parse(envelope, RegisterMedia)
+        async with self.database.transaction() as tx:
+            await give_up_media(tx, self.outbox, command.media_id, owner(envelope), context=envelope.context)

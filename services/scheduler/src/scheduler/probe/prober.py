@@ -8,12 +8,14 @@ from contextlib import suppress
 from pathlib import Path
 
 import structlog
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from scheduler.domain.media_rules import MediaProblem, VideoFacts
 from scheduler.probe.limits import ProbeLimits
 
 MAX_ANSWER_BYTES = 64 * 1024
+MAX_CLAIMED_MS = 10**15
+"""A file that says it lasts longer than this says nothing."""
 MESSAGES = {
     "no_video_stream": "The file holds no video.",
     "file_unreadable": "The file cannot be read as a video.",
@@ -29,7 +31,7 @@ class _Answer(BaseModel):
     model_config = ConfigDict(extra="ignore")
     container: str
     video_codec: str
-    duration_ms: int
+    duration_ms: int = Field(ge=-MAX_CLAIMED_MS, le=MAX_CLAIMED_MS)
     width: int
     height: int
     fps: float

@@ -125,7 +125,7 @@ media = Table(
     Column("sha256", Text, nullable=False),
     Column("storage_key", Text, nullable=False),
     Column("container", Text),
-    Column("duration_ms", Integer),
+    Column("duration_ms", BigInteger),
     Column("width", Integer),
     Column("height", Integer),
     Column("fps", Float),

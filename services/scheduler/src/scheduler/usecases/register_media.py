@@ -16,6 +16,9 @@ from scheduler.probe.prober import Prober
 from scheduler.storage.media import NewMedia, add_media, change_media, lock_media
 from scheduler.usecases.problems import media_not_found
 
+CHECK_FAILED = MediaProblem("file", "check_failed", "The file could not be checked. Upload it again.")
+"""The verdict on a file whose registration was given up."""
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
@@ -57,17 +60,25 @@ async def register_media(
 ) -> Media:
     """Store the verdict and emit `MediaReady` or `MediaRejected`; a file that was judged before stays as it is.
 
+    One that could not be checked is judged when its registration runs again (a replayed dead letter).
     Raises Problem 404 when the file is another user's.
     """
     media = await lock_media(tx.connection, media_id, user_id)
     if media is None:
         raise media_not_found()
-    if media.status != MediaStatus.PROCESSING:
+    if media.status != MediaStatus.PROCESSING and media.problems != [CHECK_FAILED.to_json()]:
         return media
     changed = await change_media(tx.connection, media, _columns(verdict))
     event = _ready(changed, verdict.facts) if verdict.facts is not None and not verdict.problems else _rejected(changed)
     await outbox.emit(tx, event, subject=str(changed.id), context=context, sequence=changed.version)
     return changed
+
+
+async def give_up_media(tx: Transaction, outbox: Outbox, media_id: UUID, user_id: UUID, *, context: Context) -> None:
+    """Reject a file that is still being checked, because its registration became a dead letter: nobody would ever judge it."""
+    media = await lock_media(tx.connection, media_id, user_id)
+    if media is not None and media.status == MediaStatus.PROCESSING:
+        await register_media(tx, outbox, media_id, user_id, Verdict(None, (CHECK_FAILED,)), context=context)
 
 
 def problems_json(problems: Sequence[MediaProblem]) -> list[dict[str, Any]]:

@@ -127,7 +127,7 @@ def create_media() -> None:
         sa.Column("sha256", sa.Text, nullable=False),
         sa.Column("storage_key", sa.Text, nullable=False),
         sa.Column("container", sa.Text),
-        sa.Column("duration_ms", sa.Integer),
+        sa.Column("duration_ms", sa.BigInteger),
         sa.Column("width", sa.Integer),
         sa.Column("height", sa.Integer),
         sa.Column("fps", sa.Float),
