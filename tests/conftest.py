@@ -1,6 +1,5 @@
 """One whole stack for all system tests: real PostgreSQL, RabbitMQ, simulator and services, two schedulers, three publishers."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,11 +13,10 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="session")
-def stack() -> Iterator[Stack]:
-    """Run a stack of its own ports and data folder, away from the one that `make up` runs."""
+def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
+    """Run a stack of its own ports and data folder, away from the one that `make up` runs; its logs stay after a failure."""
     folder = ROOT / ".local" / "tests" / "system"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     stack = Stack(
         folder,
         Ports.free(),
@@ -29,11 +27,15 @@ def stack() -> Iterator[Stack]:
             "LEASE_SECONDS": "3",
         },
     )
+    # What an interrupted run left, its database wherever it lies.
+    stack.reset()
     try:
         stack.up()
         yield stack
     finally:
         stack.down()
+        if not request.session.testsfailed:
+            stack.reset()
 
 
 @pytest.fixture
