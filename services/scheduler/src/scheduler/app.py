@@ -92,7 +92,7 @@ def wire(settings: Settings, http: httpx.AsyncClient | None = None, user_tokens:
     """
     parts = _parts(settings, _clients(settings, http or internal_client()))
     main, slow = _consumers(settings, parts)
-    loops = (parts.prune.loop, parts.due.loop, parts.sweep.moving_loop, parts.sweep.held_loop, parts.sweep.unwanted_loop)
+    loops = (parts.prune.loop, parts.due.loop, parts.sweep.moving_loop, parts.sweep.deadline_loop, parts.sweep.unwanted_loop)
     return create_app(
         service=settings.service,
         title="Cuepost scheduler",
@@ -101,6 +101,7 @@ def wire(settings: Settings, http: httpx.AsyncClient | None = None, user_tokens:
         checks=[
             Check("database", parts.database.ping),
             Check("broker", parts.publisher.check),
+            Check("claiming", parts.due.check),
             Check("consumer", main.check),
             Check("media_consumer", slow.check),
         ],

@@ -19,7 +19,7 @@ from scheduler.storage.accounts import get_account
 from scheduler.storage.claim import ClaimLimits
 from scheduler.usecases.apply_account_event import apply_account_event
 from scheduler.usecases.claim_due_posts import claim_due_posts
-from scheduler.usecases.sweep_posts import expire_held_posts
+from scheduler.usecases.sweep_posts import expire_posts
 
 pytestmark = pytest.mark.integration
 
@@ -140,7 +140,7 @@ async def test_a_held_post_past_its_deadline_fails(world: Any) -> None:
     late = await world.post(held=True, held_reason="account_expired", publish_before=utc_now() - timedelta(seconds=1))
     kept = await world.post(held=True, held_reason="account_expired")
     async with world.database.transaction() as tx:
-        assert await expire_held_posts(tx, world.outbox, limit=10) == 1
+        assert await expire_posts(tx, world.outbox, limit=10) == 1
     failed = await world.reload(late)
     assert (failed.status, failed.held, failed.error_code) == ("failed", False, "deadline_passed")
     assert await world.reload(kept) == kept

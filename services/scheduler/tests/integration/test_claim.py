@@ -16,8 +16,10 @@ from common.ids import uuid7
 from common.testing.eventually import eventually
 from scheduler.loops.backlog import Backlog
 from scheduler.loops.due_posts import DuePosts
+from scheduler.loops.sweep import Sweep
 from scheduler.storage.claim import ClaimLimits, seconds_to_next_due
 from scheduler.storage.posts import to_post
+from scheduler.storage.sweep import SweepLimits
 from scheduler.storage.tables import posts
 from scheduler.usecases.claim_due_posts import Claimed, claim_due_posts
 
@@ -69,6 +71,34 @@ async def test_nothing_is_claimed_while_nobody_would_receive_it(world: Any) -> N
     due = DuePosts(world.database, world.outbox, LIMITS, Backlog(world.database, Queue(None), limit=10))
     assert (await due.step()).done == 0
     assert await world.reload(post) == post
+
+
+async def test_a_pause_that_makes_posts_late_is_told(world: Any) -> None:
+    queue = Queue(None)
+    due = DuePosts(world.database, world.outbox, LIMITS, Backlog(world.database, queue, limit=10))
+    await due.step()
+    assert await due.check() is None
+    post = await world.post(next_attempt_at=utc_now() - timedelta(seconds=50))
+    assert await due.check() is None
+    await world.post(next_attempt_at=utc_now() - timedelta(seconds=70))
+    assert "70 s late" in (await due.check() or "")
+    queue.length = 0
+    await due.step()
+    assert await due.check() is None
+    assert (await world.reload(post)).status == "due"
+
+
+async def test_a_pause_does_not_suspend_the_deadlines(world: Any) -> None:
+    """Nobody claims, yet a post past its deadline fails; one that is only late goes on waiting."""
+    late = await world.post(publish_before=utc_now() - timedelta(seconds=1))
+    waiting = await world.post()
+    sweep = Sweep(world.database, world.outbox, None, SweepLimits())  # type: ignore[arg-type]
+    assert (await sweep.sweep_deadlines()).done == 1
+    failed = await world.reload(late)
+    assert (failed.status, failed.error_code, failed.due_at) == ("failed", "deadline_passed", late.next_attempt_at)
+    assert await world.reload(waiting) == waiting
+    (envelope,) = await world.told()
+    assert parse(envelope, PostFailed).code == "deadline_passed"
 
 
 async def test_a_claimed_post_carries_all_the_publisher_needs(world: Any) -> None:

@@ -71,7 +71,7 @@ async def test_a_full_batch_tells_that_there_may_be_more(world: Any) -> None:
     for _ in range(2):
         await moving(world, sweep_at=utc_now() - timedelta(seconds=1))
     assert (await sweep(world, batch=2).sweep_moving()).more
-    assert (await sweep(world).sweep_held()).done == 0
+    assert (await sweep(world).sweep_deadlines()).done == 0
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ CONTENDED_S = 0.02
 """Wait when the only due rows are in another replica's hands."""
 PAUSED_S = 0.05
 """Wait while too many due posts are on their way to the publisher."""
+OVERDUE_S = 60.0
+"""A pause is told as a trouble once it has made a post this late."""
 
 
 class DuePosts:
@@ -27,12 +29,17 @@ class DuePosts:
         self._limits = limits
         self._backlog = backlog
         self._looked_past_at = float("-inf")
+        self._is_paused = False
         self.loop = DueLoop("due_posts", self.step)
 
     async def step(self) -> StepResult:
-        """Claim one batch; tells whether more are due, else the seconds until the next one is."""
+        """Claim one batch; tells whether more are due, else the seconds until the next one is.
+
+        While claiming is paused, the loop of deadlines still ends what waits for too long.
+        """
         room = await self._backlog.room()
-        if room == 0:
+        self._is_paused = room == 0
+        if self._is_paused:
             return StepResult(next_in=PAUSED_S)
         limits = replace(self._limits, batch=min(self._limits.batch, room))
         now = asyncio.get_running_loop().time()
@@ -51,3 +58,13 @@ class DuePosts:
         if claimed.posts:
             return StepResult(done=claimed.posts, more=True)
         return StepResult(next_in=CONTENDED_S)
+
+    async def check(self) -> str | None:
+        """Return None, or that claiming is paused and posts are more than a minute late because of it (readiness)."""
+        if not self._is_paused:
+            return None
+        async with self._database.read() as connection:
+            next_in = await seconds_to_next_due(connection)
+        if next_in is None or next_in > -OVERDUE_S:
+            return None
+        return f"the publisher's queue is full or away: claiming is paused, the oldest post is {-next_in:.0f} s late"

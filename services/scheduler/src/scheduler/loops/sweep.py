@@ -1,4 +1,4 @@
-"""The sweep: posts that stay in a moving state, held posts past their deadline, and posts to be stopped."""
+"""The sweep: posts that stay in a moving state, waiting posts past their deadline, and posts to be stopped."""
 
 from common.database.database import Database
 from common.due_loop import DueLoop, StepResult
@@ -6,7 +6,7 @@ from common.messaging.outbox import Outbox
 from scheduler.clients.publisher import PublisherClient
 from scheduler.storage.sweep import SweepLimits, seconds_to_next_sweep
 from scheduler.usecases.stop_unwanted import stop_unwanted
-from scheduler.usecases.sweep_posts import expire_held_posts, sweep_posts
+from scheduler.usecases.sweep_posts import expire_posts, sweep_posts
 
 STOP_BATCH = 20
 
@@ -20,7 +20,7 @@ class Sweep:
         self._publisher = publisher
         self._limits = limits
         self.moving_loop = DueLoop("sweep_moving", self.sweep_moving, max_sleep=5.0)
-        self.held_loop = DueLoop("sweep_held", self.sweep_held, max_sleep=5.0)
+        self.deadline_loop = DueLoop("sweep_deadlines", self.sweep_deadlines, max_sleep=5.0)
         self.unwanted_loop = DueLoop("stop_unwanted", self.stop_unwanted, max_sleep=1.0)
 
     async def sweep_moving(self) -> StepResult:
@@ -33,10 +33,10 @@ class Sweep:
             next_in = await seconds_to_next_sweep(connection)
         return StepResult(done=asked, next_in=None if next_in is None else max(next_in, 0.1))
 
-    async def sweep_held(self) -> StepResult:
-        """Fail one batch of held posts past their deadline."""
+    async def sweep_deadlines(self) -> StepResult:
+        """Fail one batch of waiting posts past their deadline."""
         async with self._database.transaction() as tx:
-            failed = await expire_held_posts(tx, self._outbox, limit=self._limits.batch)
+            failed = await expire_posts(tx, self._outbox, limit=self._limits.batch)
         return StepResult(done=failed, more=failed >= self._limits.batch)
 
     async def stop_unwanted(self) -> StepResult:

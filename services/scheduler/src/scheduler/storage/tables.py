@@ -95,7 +95,7 @@ posts = Table(
     _moment("deleted_at"),
     Index("ix_posts_due", "next_attempt_at", postgresql_where=text(f"{WAITING_SQL} AND NOT held")),
     Index("ix_posts_sweep", "sweep_at", postgresql_where=text(MOVING_SQL)),
-    Index("ix_posts_held", "publish_before", postgresql_where=text(f"{WAITING_SQL} AND held")),
+    Index("ix_posts_deadline", "publish_before", postgresql_where=text(WAITING_SQL)),
     Index("ix_posts_cancel", "cancel_at", postgresql_where=text("cancel_at IS NOT NULL")),
     Index("ix_posts_user", "user_id", "id", postgresql_where=text("deleted_at IS NULL")),
     Index(

@@ -2,7 +2,7 @@
 
 from common.database.database import Transaction
 from common.messaging.outbox import Outbox
-from scheduler.storage.held import expire_held
+from scheduler.storage.deadlines import expire_waiting
 from scheduler.storage.sweep import SweepLimits, take_overdue
 from scheduler.usecases.post_due_event import DEADLINE_PASSED, due_envelope
 from scheduler.usecases.post_events import emit_state, own_context
@@ -18,9 +18,9 @@ async def sweep_posts(tx: Transaction, outbox: Outbox, limits: SweepLimits) -> i
     return len(overdue)
 
 
-async def expire_held_posts(tx: Transaction, outbox: Outbox, *, limit: int) -> int:
-    """Fail held posts whose deadline has passed, so that none waits silently for an account that stays away."""
-    expired = await expire_held(tx.connection, DEADLINE_PASSED, limit=limit)
+async def expire_posts(tx: Transaction, outbox: Outbox, *, limit: int) -> int:
+    """Fail waiting posts whose deadline has passed: none waits silently for an account, or for a publisher that stays away."""
+    expired = await expire_waiting(tx.connection, DEADLINE_PASSED, limit=limit)
     for post in expired:
         await emit_state(tx, outbox, post, own_context(post))
     return len(expired)

@@ -103,7 +103,7 @@ def create_posts() -> None:
     )
     op.create_index("ix_posts_due", "posts", ["next_attempt_at"], postgresql_where=sa.text(f"{WAITING} AND NOT held"))
     op.create_index("ix_posts_sweep", "posts", ["sweep_at"], postgresql_where=sa.text(MOVING))
-    op.create_index("ix_posts_held", "posts", ["publish_before"], postgresql_where=sa.text(f"{WAITING} AND held"))
+    op.create_index("ix_posts_deadline", "posts", ["publish_before"], postgresql_where=sa.text(WAITING))
     op.create_index("ix_posts_cancel", "posts", ["cancel_at"], postgresql_where=sa.text("cancel_at IS NOT NULL"))
     op.create_index("ix_posts_user", "posts", ["user_id", "id"], postgresql_where=sa.text("deleted_at IS NULL"))
     op.create_index("ix_posts_account_unfinished", "posts", ["account_id", "id"], postgresql_where=sa.text(UNFINISHED))

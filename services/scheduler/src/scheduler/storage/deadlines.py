@@ -1,8 +1,8 @@
-"""Held posts whose deadline has passed."""
+"""Waiting posts whose deadline has passed."""
 
 from collections.abc import Sequence
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import case, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scheduler.domain.post import Post
@@ -11,11 +11,14 @@ from scheduler.storage.posts import to_post
 from scheduler.storage.tables import WAITING_SQL, posts
 
 
-async def expire_held(connection: AsyncConnection, deadline: DeadlineText, *, limit: int) -> Sequence[Post]:
-    """Mark held posts past `publish_before` as failed, at most `limit`, and return them as they are now."""
+async def expire_waiting(connection: AsyncConnection, deadline: DeadlineText, *, limit: int) -> Sequence[Post]:
+    """Mark waiting posts past `publish_before` as failed, at most `limit`, and return them as they are now.
+
+    Held ones, which nobody claims, and those that are not claimed because claiming is paused.
+    """
     overdue = (
         select(posts.c.id)
-        .where(text(f"{WAITING_SQL} AND held"), posts.c.publish_before <= func.statement_timestamp())
+        .where(text(WAITING_SQL), posts.c.publish_before <= func.statement_timestamp())
         .order_by(posts.c.publish_before)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -28,6 +31,7 @@ async def expire_held(connection: AsyncConnection, deadline: DeadlineText, *, li
             version=posts.c.version + 1,
             updated_at=func.now(),
             status="failed",
+            due_at=case((posts.c.held, posts.c.due_at), else_=posts.c.next_attempt_at),
             held=False,
             held_reason=None,
             next_attempt_at=None,
