@@ -80,3 +80,14 @@ async def test_who_may_ask_and_how(analytics: Any) -> None:
     assert with_user.status_code == 401
     assert (await get(analytics, "7", user)).status_code == 404
     assert (await get(analytics, post, "7")).status_code == 422
+
+
+async def test_what_is_only_told_again_is_kept_but_not_shown(analytics: Any) -> None:
+    user, post = uuid4(), uuid7()
+    first = analytics.scheduled(user, post_id=post)
+    started = analytics.started(post, user, cause=first)
+    again = started.model_copy(update={"id": uuid7(), "data": {**started.data, "again": True}})
+    await analytics.tell(first, started, again)
+    await analytics.stored_exactly(3)
+    items = (await get(analytics, post, user)).json()["items"]
+    assert [item["type"] for item in items] == ["post.scheduled", "publish.started"]

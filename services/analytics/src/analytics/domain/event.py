@@ -38,6 +38,11 @@ class Event:
         stem, _, version = self.key.rpartition(".")
         return stem if stem and version[:1] == "v" and version[1:].isdigit() else self.key
 
+    @property
+    def again(self) -> bool:
+        """Whether nothing new happened: the sweep asked about an attempt, or was answered."""
+        return self.data.get("again") is True
+
     def text(self, *names: str) -> str | None:
         """Return the first of the named data fields that holds text, else None: data of unknown shape raise nothing."""
         for name in names:

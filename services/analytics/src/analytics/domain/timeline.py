@@ -9,7 +9,7 @@ from uuid import UUID
 from analytics.domain.event import Event
 from analytics.domain.sentences import sentence
 
-_NOT_DETAILS = frozenset({"post_id", "user_id", "account_id", "job_id", "attempt", "replica", "message"})
+_NOT_DETAILS = frozenset({"again", "post_id", "user_id", "account_id", "job_id", "attempt", "replica", "message"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,7 +61,7 @@ async def count(connection: AsyncConnection, query: AuditQuery, *, limit: int) -
 
 
 def _matching(statement: Select[Any], query: AuditQuery) -> Select[Any]:
-    conditions = [events.c.user_id == query.user_id]
+    conditions = [events.c.user_id == query.user_id, events.c.again.is_(False)]
     if query.action is not None:
         conditions.append(events.c.action == query.action)
     if query.object_type is not None:

@@ -20,13 +20,13 @@ _AUDIT_FIELDS = tuple(field.name for field in fields(AuditEntry))
 _INSERT = text(
     """
     INSERT INTO events (id, key, source, subject, time, user_id, actor, client_ip, user_agent, correlation_id, causation_id,
-                        sequence, action, object_type, object_id, result, reason, changes, data)
+                        sequence, action, object_type, object_id, result, reason, changes, data, again)
     SELECT id, key, source, subject, time, user_id, actor, client_ip, user_agent, correlation_id, causation_id,
-           sequence, action, object_type, object_id, result, reason, changes, data
+           sequence, action, object_type, object_id, result, reason, changes, data, again
     FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS row (
         id uuid, key text, source text, subject text, time timestamptz, user_id uuid, actor text, client_ip text,
         user_agent text, correlation_id text, causation_id text, sequence bigint, action text, object_type text,
-        object_id text, result text, reason text, changes jsonb, data jsonb)
+        object_id text, result text, reason text, changes jsonb, data jsonb, again boolean)
     ORDER BY id
     ON CONFLICT DO NOTHING
     """
@@ -46,7 +46,7 @@ async def of_object(connection: AsyncConnection, object_id: str, *, limit: int) 
     """Return the newest `limit` events about an object (what the publisher does to a post is about the post)."""
     query = (
         select(*(events.c[name] for name in _EVENT_FIELDS))
-        .where(events.c.object_id == object_id)
+        .where(events.c.object_id == object_id, events.c.again.is_(False))
         .order_by(events.c.time.desc())
         .limit(limit)
     )
@@ -56,4 +56,4 @@ async def of_object(connection: AsyncConnection, object_id: str, *, limit: int) 
 def _row(event: Event) -> dict[str, Any]:
     entry = describe(event)
     row = {name: getattr(event, name) for name in _EVENT_FIELDS} | {name: getattr(entry, name) for name in _AUDIT_FIELDS}
-    return {name: storable(value) for name, value in row.items()}
+    return {name: storable(value) for name, value in row.items()} | {"again": event.again}

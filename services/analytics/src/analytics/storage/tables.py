@@ -1,6 +1,6 @@
 """Tables of analytics."""
 
-from sqlalchemy import BigInteger, Column, DateTime, Index, Table, Text, Uuid, func
+from sqlalchemy import BigInteger, Boolean, Column, DateTime, Index, Table, Text, Uuid, func
 from sqlalchemy.dialects.postgresql import JSONB
 
 from common.database.tables import new_metadata
@@ -30,6 +30,7 @@ events = Table(
     Column("reason", Text),
     Column("changes", JSONB(none_as_null=True)),
     Column("data", JSONB, nullable=False),
+    Column("again", Boolean, nullable=False, server_default="false"),
     Index(None, "user_id", "time", "id"),
     Index(None, "object_id", "time"),
     postgresql_partition_by="RANGE (id)",
@@ -37,5 +38,6 @@ events = Table(
 """Every event, once, with its audit side as it was understood when it was stored.
 
 Partitioned by month through ranges of `id` (UUIDv7), so the primary key on `id` alone deduplicates over all partitions, and
-old months are dropped as a whole. Ids outside every month (another UUID version, a clock far off) lie in `events_default`.
+old months are dropped as a whole. `again` marks what was only told again (answers to the sweep): kept, but neither in the
+audit trail nor in timelines. Ids outside every month (another UUID version, a clock far off) lie in `events_default`.
 """

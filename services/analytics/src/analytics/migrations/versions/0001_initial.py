@@ -31,6 +31,7 @@ def upgrade() -> None:
         sa.Column("reason", sa.Text),
         sa.Column("changes", JSONB),
         sa.Column("data", JSONB, nullable=False),
+        sa.Column("again", sa.Boolean, nullable=False, server_default=sa.false()),
         sa.PrimaryKeyConstraint("id", name="pk_events"),
         postgresql_partition_by="RANGE (id)",
     )
