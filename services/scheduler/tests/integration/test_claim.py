@@ -134,6 +134,22 @@ async def test_a_claimed_post_carries_all_the_publisher_needs(world: Any) -> Non
     assert (due.media.media_id, due.media.storage_key, due.media.duration_ms) == (media_id, "media/a.mp4", 900)
 
 
+async def test_a_row_that_makes_no_event_fails_alone(world: Any) -> None:
+    """A fault in one row (written by another version, or by hand) stops neither its neighbours nor the loop."""
+    bad, good = await world.post(privacy_level="NOBODY", attempt=2), await world.post()
+    assert (await claim(world)).posts == 2
+    assert (await world.reload(good)).status == "due"
+    failed = await world.reload(bad)
+    assert (failed.status, failed.error_code, failed.attempt) == ("failed", "internal_error", 2)
+    assert (failed.sweep_at, failed.ended_at is None, failed.version) == (None, False, bad.version + 1)
+    told = {envelope.subject: envelope for envelope in await world.told()}
+    assert parse(told[str(good.id)], PostDue).attempt == 1
+    event = parse(told[str(bad.id)], PostFailed)
+    assert (event.code, event.status, event.attempt) == ("internal_error", "failed", 2)
+    assert told[str(bad.id)].sequence_number == failed.version
+    assert (await claim(world)).posts == 0
+
+
 async def test_none_early_by_the_databases_clock(world: Any) -> None:
     post = await world.post(next_attempt_at=utc_now() + timedelta(seconds=0.3))
     async with world.database.read() as connection:

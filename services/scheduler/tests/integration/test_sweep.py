@@ -58,6 +58,16 @@ async def test_a_silent_post_is_asked_about_with_the_same_attempt(world: Any, st
     assert (parse(envelope, PostDue).attempt, envelope.sequence_number) == (3, post.version)
 
 
+async def test_a_row_that_makes_no_event_stops_no_other(world: Any) -> None:
+    """What the publisher has in hand may be out already: it is not failed, and asked about again later."""
+    overdue = utc_now() - timedelta(seconds=1)
+    bad, good = await moving(world, sweep_at=overdue, privacy_level="NOBODY"), await moving(world, sweep_at=overdue)
+    assert (await sweep(world).sweep_moving()).done == 2
+    assert [envelope.subject for envelope in await world.told()] == [str(good.id)]
+    now = await world.reload(bad)
+    assert (now.status, now.sweep_at > utc_now()) == ("publishing", True)
+
+
 async def test_others_are_left_alone(world: Any) -> None:
     await moving(world, sweep_at=utc_now() + timedelta(seconds=20))
     await moving(world, status="published", sweep_at=utc_now() - timedelta(seconds=1))

@@ -49,6 +49,12 @@ RETURNING posts.id, posts.user_id, posts.account_id, posts.status, posts.attempt
 _FIRST = text(_CLAIM.format(others=""))
 _OTHERS = text(_CLAIM.format(others="AND user_id <> ALL(:crowded)"))
 
+_FAIL = text("""
+UPDATE posts SET status = 'failed', attempt = attempt - 1, sweep_at = NULL, ended_at = statement_timestamp(),
+  error_code = :code, error_message = :message, error_hint = :hint
+WHERE id = ANY(:ids) AND status = 'due'
+""")
+
 _NEXT_DUE = text("""
 SELECT extract(epoch FROM next_attempt_at - clock_timestamp())::float8 FROM posts
 WHERE status IN ('scheduled', 'retry_scheduled') AND NOT held AND next_attempt_at IS NOT NULL
@@ -66,8 +72,8 @@ class ClaimLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class DeadlineText:
-    """What a post says that is past its deadline."""
+class FailureText:
+    """What a post says that failed before an attempt could begin."""
 
     code: str
     message: str
@@ -114,7 +120,7 @@ class DuePost:
 
 
 async def claim_due(
-    connection: AsyncConnection, limits: ClaimLimits, deadline: DeadlineText, *, crowded: Collection[UUID] = ()
+    connection: AsyncConnection, limits: ClaimLimits, deadline: FailureText, *, crowded: Collection[UUID] = ()
 ) -> Sequence[DuePost]:
     """Mark posts whose time has come as `due` (attempt + 1, version + 1) and return them; none early, none twice.
 
@@ -134,6 +140,12 @@ async def claim_due(
         parameters["crowded"] = list(crowded)
     rows = await connection.execute(_OTHERS if crowded else _FIRST, parameters)
     return [DuePost(*row) for row in rows]
+
+
+async def fail_claimed(connection: AsyncConnection, ids: Collection[UUID], failure: FailureText) -> None:
+    """Mark posts that this transaction has claimed as failed; the attempt that was to begin does not count."""
+    parameters = {"ids": list(ids), "code": failure.code, "message": failure.message, "hint": failure.hint}
+    await connection.execute(_FAIL, parameters)
 
 
 async def seconds_to_next_due(connection: AsyncConnection) -> float | None:

@@ -6,12 +6,12 @@ from sqlalchemy import case, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scheduler.domain.post import Post
-from scheduler.storage.claim import DeadlineText
+from scheduler.storage.claim import FailureText
 from scheduler.storage.posts import to_post
 from scheduler.storage.tables import WAITING_SQL, posts
 
 
-async def expire_waiting(connection: AsyncConnection, deadline: DeadlineText, *, limit: int) -> Sequence[Post]:
+async def expire_waiting(connection: AsyncConnection, deadline: FailureText, *, limit: int) -> Sequence[Post]:
     """Mark waiting posts past `publish_before` as failed, at most `limit`, and return them as they are now.
 
     Held ones, which nobody claims, and those that are not claimed because claiming is paused.

@@ -1,14 +1,20 @@
 """Claim posts whose time has come and hand them to the publisher."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
+import structlog
+from pydantic import ValidationError
+
+from common.contracts.envelope import Envelope
 from common.database.database import Transaction
 from common.messaging.outbox import Outbox
-from scheduler.storage.claim import ClaimLimits, DuePost, claim_due
-from scheduler.usecases.post_due_event import DEADLINE_PASSED, due_envelope
+from scheduler.storage.claim import ClaimLimits, DuePost, claim_due, fail_claimed
+from scheduler.usecases.post_due_event import DEADLINE_PASSED, INTERNAL_ERROR, broken_envelope, broken_fields, due_envelope
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +36,23 @@ async def claim_due_posts(tx: Transaction, outbox: Outbox, limits: ClaimLimits, 
     if look_past and crowded and room > 0:
         rest = ClaimLimits(batch=room, per_user=limits.per_user, sweep_after=limits.sweep_after)
         taken += await claim_due(tx.connection, rest, DEADLINE_PASSED, crowded=crowded)
-    await outbox.emit_all(tx, [due_envelope(outbox, post) for post in taken])
+    await outbox.emit_all(tx, await _envelopes(tx, outbox, taken))
     return Claimed(len(taken), crowded)
+
+
+async def _envelopes(tx: Transaction, outbox: Outbox, taken: Collection[DuePost]) -> Sequence[Envelope]:
+    """Return the events of claimed posts; one whose row makes none is failed, so that it stops no other."""
+    envelopes: list[Envelope] = []
+    broken: list[DuePost] = []
+    for post in taken:
+        try:
+            envelopes.append(due_envelope(outbox, post))
+        except ValidationError as error:
+            _log.error("claimed_post_makes_no_event", post_id=str(post.id), fields=broken_fields(error))
+            broken.append(post)
+    if broken:
+        await fail_claimed(tx.connection, [post.id for post in broken], INTERNAL_ERROR)
+    return [*envelopes, *(broken_envelope(outbox, post) for post in broken)]
 
 
 def _crowded(taken: Collection[DuePost], limits: ClaimLimits) -> frozenset[UUID]:

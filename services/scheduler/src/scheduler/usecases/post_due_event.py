@@ -1,24 +1,51 @@
 """`PostDue`: all the publisher needs, made from a claimed row."""
 
+from dataclasses import replace
+
+from pydantic import ValidationError
+
 from common.contracts.context import Context
 from common.contracts.envelope import Envelope
 from common.contracts.scheduler import MediaFile, PostContent, PostDue, PostFailed
 from common.messaging.outbox import Outbox
-from scheduler.storage.claim import DeadlineText, DuePost
+from scheduler.storage.claim import DuePost, FailureText
 from scheduler.usecases.post_events import SERVICE
 
-DEADLINE_PASSED = DeadlineText(
+DEADLINE_PASSED = FailureText(
     code="deadline_passed",
     message="The post could not start before its publish_before time.",
     hint="Publish it again with a later deadline.",
 )
 
+INTERNAL_ERROR = FailureText(
+    code="internal_error",
+    message="The post could not be handed over for publishing because of a fault of ours; nothing was published.",
+    hint="Create the post again; tell the operator if it fails again.",
+)
+
 
 def due_envelope(outbox: Outbox, post: DuePost) -> Envelope:
-    """Return the envelope of a claimed post: `PostDue`, or `PostFailed` when its deadline had passed."""
+    """Return the envelope of a claimed post: `PostDue`, or `PostFailed` when its deadline had passed.
+
+    Raises ValidationError when the row does not make an event.
+    """
     context = Context.of_service(SERVICE, user_id=post.user_id, correlation_id=post.correlation_id)
-    event = _due(post) if post.status != "failed" else _failed(post)
+    event = _due(post) if post.status != "failed" else _failed(post, DEADLINE_PASSED)
     return outbox.envelope(event, subject=str(post.id), context=context, sequence=post.version)
+
+
+def broken_envelope(outbox: Outbox, post: DuePost) -> Envelope:
+    """Return the `PostFailed` of a claimed post that made no event; it has been marked so and its attempt taken back."""
+    event = _failed(replace(post, status="failed", attempt=post.attempt - 1), INTERNAL_ERROR)
+    return outbox.envelope(
+        event, subject=str(post.id), context=Context.of_service(SERVICE, user_id=post.user_id), sequence=post.version
+    )
+
+
+def broken_fields(error: ValidationError) -> list[str]:
+    """Return which fields make no event, without what they hold: that is for logs."""
+    problems = error.errors(include_input=False, include_url=False, include_context=False)
+    return [".".join(map(str, problem["loc"])) for problem in problems]
 
 
 def _due(post: DuePost) -> PostDue:
@@ -63,14 +90,14 @@ def _file(post: DuePost) -> MediaFile | None:
     )
 
 
-def _failed(post: DuePost) -> PostFailed:
+def _failed(post: DuePost, why: FailureText) -> PostFailed:
     return PostFailed(
         post_id=post.id,
         account_id=post.account_id,
         status=post.status,
         attempt=post.attempt,
         scheduled_time=post.scheduled_time,
-        code=DEADLINE_PASSED.code,
-        message=DEADLINE_PASSED.message,
-        hint=DEADLINE_PASSED.hint,
+        code=why.code,
+        message=why.message,
+        hint=why.hint,
     )

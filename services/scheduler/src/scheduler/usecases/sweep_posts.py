@@ -1,11 +1,18 @@
 """Ask about posts that have stayed in a moving state for too long."""
 
+import structlog
+from pydantic import ValidationError
+
+from common.contracts.envelope import Envelope
 from common.database.database import Transaction
 from common.messaging.outbox import Outbox
+from scheduler.storage.claim import DuePost
 from scheduler.storage.deadlines import expire_waiting
 from scheduler.storage.sweep import SweepLimits, take_overdue
-from scheduler.usecases.post_due_event import DEADLINE_PASSED, due_envelope
+from scheduler.usecases.post_due_event import DEADLINE_PASSED, broken_fields, due_envelope
 from scheduler.usecases.post_events import emit_state, own_context
+
+_log = structlog.get_logger(__name__)
 
 
 async def sweep_posts(tx: Transaction, outbox: Outbox, limits: SweepLimits) -> int:
@@ -14,8 +21,17 @@ async def sweep_posts(tx: Transaction, outbox: Outbox, limits: SweepLimits) -> i
     The publisher answers an attempt it knows with that job's latest event; without its answer nothing changes.
     """
     overdue = await take_overdue(tx.connection, limits)
-    await outbox.emit_all(tx, [due_envelope(outbox, post) for post in overdue])
+    await outbox.emit_all(tx, [envelope for post in overdue if (envelope := _question(outbox, post)) is not None])
     return len(overdue)
+
+
+def _question(outbox: Outbox, post: DuePost) -> Envelope | None:
+    """Return the question, None when the row makes none: it may be published by now, so it is neither failed nor forgotten."""
+    try:
+        return due_envelope(outbox, post)
+    except ValidationError as error:
+        _log.error("moving_post_makes_no_event", post_id=str(post.id), fields=broken_fields(error))
+        return None
 
 
 async def expire_posts(tx: Transaction, outbox: Outbox, *, limit: int) -> int:
