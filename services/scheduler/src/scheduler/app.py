@@ -12,6 +12,7 @@ from common.auth.user_tokens import UserTokenVerifier
 from common.database import Database
 from common.http.app import create_app
 from common.http.client import ServiceClient, internal_client
+from common.http.components import Component
 from common.http.health import Check
 from common.messaging.commands import CommandHandling
 from common.messaging.consumer import Consumer
@@ -39,6 +40,7 @@ from scheduler.handlers.media_commands import MediaCommands
 from scheduler.handlers.post_commands import PostCommands
 from scheduler.loops.backlog import Backlog
 from scheduler.loops.due_posts import DuePosts
+from scheduler.loops.follow_accounts import FollowAccounts
 from scheduler.loops.prune import Prune
 from scheduler.loops.sweep import Sweep
 from scheduler.probe.prober import Prober
@@ -46,6 +48,9 @@ from scheduler.settings import Settings
 from scheduler.storage import tables
 from scheduler.usecases.apply_publish_event import PublishRules
 from scheduler.usecases.waker import Waker
+
+URGENT_POOL_SIZE = 3
+"""One for the due loop, one for the relay, one for the readiness check of the due loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +70,8 @@ class Parts:
 
     clients: Clients
     database: Database
+    urgent: Database
+    """Connections of the due loop and the relay alone: whatever waits elsewhere, what is due leaves."""
     publisher: MessagePublisher
     relay: Relay
     outbox: Outbox
@@ -72,6 +79,18 @@ class Parts:
     due: DuePosts
     sweep: Sweep
     prune: Prune
+
+    def components(self) -> Sequence[Component]:
+        """Return what starts and stops with the service, in the order of starting."""
+        loops = (
+            self.prune.loop,
+            self.due.loop,
+            FollowAccounts(self.database, self.outbox, self.waker).loop,
+            self.sweep.moving_loop,
+            self.sweep.deadline_loop,
+            self.sweep.unwanted_loop,
+        )
+        return [self.database, self.urgent, self.publisher, self.relay, self.intake, *loops]
 
     @property
     def waker(self) -> Waker:
@@ -92,12 +111,11 @@ def wire(settings: Settings, http: httpx.AsyncClient | None = None, user_tokens:
     """
     parts = _parts(settings, _clients(settings, http or internal_client()))
     main, slow = _consumers(settings, parts)
-    loops = (parts.prune.loop, parts.due.loop, parts.sweep.moving_loop, parts.sweep.deadline_loop, parts.sweep.unwanted_loop)
     return create_app(
         service=settings.service,
         title="Cuepost scheduler",
         version="1",
-        components=[parts.database, parts.publisher, parts.relay, parts.intake, *loops, main, slow],
+        components=[*parts.components(), main, slow],
         checks=[
             Check("database", parts.database.ping),
             Check("broker", parts.publisher.check),
@@ -120,19 +138,21 @@ def wire(settings: Settings, http: httpx.AsyncClient | None = None, user_tokens:
 
 def _parts(settings: Settings, clients: Clients) -> Parts:
     database = Database(settings.database_url, application_name=settings.instance, pool_size=settings.database_pool_size)
+    urgent = Database(settings.database_url, application_name=f"{settings.instance}:due", pool_size=URGENT_POOL_SIZE)
     publisher = MessagePublisher(settings.amqp_url, service=settings.service)
-    relay = Relay(database, tables.outbox, publisher)
+    relay = Relay(urgent, tables.outbox, publisher)
     outbox = Outbox(tables.outbox, service=settings.service, wake=relay.wake)
     intake = PublisherIntake(settings.amqp_url)
-    backlog = Backlog(database, intake, limit=settings.claim_backlog_limit)
+    backlog = Backlog(urgent, intake, limit=settings.claim_backlog_limit)
     return Parts(
         clients,
         database,
+        urgent,
         publisher,
         relay,
         outbox,
         intake,
-        DuePosts(database, outbox, settings.claim_limits, backlog),
+        DuePosts(urgent, outbox, settings.claim_limits, backlog),
         Sweep(database, outbox, clients.publisher, settings.sweep_limits),
         Prune(database, Inbox(tables.inbox), timedelta(days=settings.reply_retention_days)),
     )

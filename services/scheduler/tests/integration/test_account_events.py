@@ -5,6 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
 from common.clock import utc_now
 from common.contracts import accounts as contract
@@ -14,6 +15,7 @@ from common.contracts.registry import parse
 from common.contracts.scheduler import PostCancelled, PostHeld
 from common.ids import uuid7
 from scheduler.domain.post import Post
+from scheduler.loops.follow_accounts import FollowAccounts
 from scheduler.storage import account_posts
 from scheduler.storage.accounts import get_account
 from scheduler.storage.claim import ClaimLimits
@@ -48,6 +50,14 @@ async def tell(
 async def claimed(world: Any) -> int:
     async with world.database.transaction() as tx:
         return (await claim_due_posts(tx, world.outbox, ClaimLimits())).posts
+
+
+async def brought_in_line(world: Any) -> list[int]:
+    """Run the loop's steps until none is left; returns what each did."""
+    loop, done = FollowAccounts(world.database, world.outbox, world.waker), []
+    while not done or done[-1]:
+        done.append((await loop.step()).done)
+    return done
 
 
 @pytest.fixture
@@ -132,8 +142,49 @@ async def test_thousands_of_posts_are_held(world: Any, values: Any) -> None:
     account = await world.account()
     await world.many([values(account_id=account.id, user_id=account.user_id) for _ in range(2_300)])
     await tell(world, account.id, account.user_id, contract.AccountUpdated, 2, "inactive")
+    assert len(await world.told()) == 1_000
+    assert await brought_in_line(world) == [1, 1, 0]
     assert await claimed(world) == 0
     assert len(await world.told()) == 2_300
+    assert await brought_in_line(world) == [0]
+
+
+async def test_thousands_of_holds_get_another_reason_and_are_released(world: Any, values: Any) -> None:
+    account = await world.account(status="inactive")
+    held = {"held": True, "held_reason": "account_inactive", "account_id": account.id, "user_id": account.user_id}
+    await world.many([values(**held) for _ in range(1_500)])
+    await tell(world, account.id, account.user_id, contract.AccountExpired, 2, "expired")
+    assert await brought_in_line(world) == [1, 0]
+    async with world.database.read() as connection:
+        assert (await connection.execute(text("SELECT DISTINCT held_reason FROM posts"))).scalars().all() == [
+            "account_expired"
+        ]
+    await tell(world, account.id, account.user_id, contract.AccountConnected, 3)
+    assert len(await world.told()) == 1_000
+    assert await brought_in_line(world) == [1, 0]
+    async with world.database.read() as connection:
+        assert await connection.scalar(text("SELECT count(*) FROM posts WHERE held")) == 0
+
+
+async def test_thousands_are_cancelled_and_what_is_claimed_meanwhile_is_asked_for(world: Any, values: Any) -> None:
+    account = await world.account()
+    await world.many([values(account_id=account.id, user_id=account.user_id) for _ in range(1_500)])
+    await tell(world, account.id, account.user_id, contract.AccountDisconnected, 2)
+    assert await claimed(world) == 50
+    await brought_in_line(world)
+    assert await world.counts() == {"cancelled": 1_450, "due": 50}
+    async with world.database.read() as connection:
+        assert await connection.scalar(text("SELECT count(*) FROM posts WHERE cancel_at IS NOT NULL")) == 50
+
+
+async def test_newer_news_of_an_account_go_before_what_was_left_over(world: Any, values: Any) -> None:
+    account = await world.account()
+    await world.many([values(account_id=account.id, user_id=account.user_id) for _ in range(1_500)])
+    await tell(world, account.id, account.user_id, contract.AccountUpdated, 2, "inactive")
+    await tell(world, account.id, account.user_id, contract.AccountConnected, 3)
+    await brought_in_line(world)
+    async with world.database.read() as connection:
+        assert await connection.scalar(text("SELECT count(*) FROM posts WHERE held")) == 0
 
 
 async def test_a_held_post_past_its_deadline_fails(world: Any) -> None:

@@ -255,6 +255,27 @@ async def test_the_account_left_out(author: Author, active: int | None, status: 
         assert reply.body["code"] == ("accounts_unavailable" if active is None else "account_required")
 
 
+async def test_commands_that_wait_hold_up_no_due_post(author: Author, world: Any) -> None:
+    """Twenty creates wait for an account's row and take every connection of their pool; the due loop has its own."""
+    async with world.database.transaction() as tx:
+        await tx.connection.execute(_select("SELECT 1 FROM accounts FOR UPDATE"))
+        creating = [asyncio.create_task(author.create(allow_duplicate=True)) for _ in range(20)]
+
+        async def waiting() -> bool:
+            async with world.database.read() as connection:
+                sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                return bool(await connection.scalar(_select(sql)) >= 10)
+
+        await eventually(waiting, timeout=5)
+        post = await world.post(next_attempt_at=utc_now())
+
+        async def is_due() -> bool:
+            return bool((await world.reload(post)).status == "due")
+
+        await eventually(is_due, timeout=2.5)
+    assert {reply.status for reply in await asyncio.gather(*creating)} == {201}
+
+
 async def test_due_at_once_it_leaves_at_once(author: Author, world: Any) -> None:
     due = utc_now() + timedelta(seconds=0.5)
     reply = await author.create(scheduled_time=due)

@@ -11,6 +11,7 @@ from scheduler.storage.posts import to_post
 from scheduler.storage.tables import WAITING_SQL, posts
 
 CHUNK = 1_000
+"""How many posts one transaction changes: it holds the account's row, which creating a post needs."""
 
 
 async def hold_posts(connection: AsyncConnection, account_id: UUID, reason: str) -> Sequence[Post]:
@@ -18,14 +19,18 @@ async def hold_posts(connection: AsyncConnection, account_id: UUID, reason: str)
     return await _change(connection, account_id, f"{WAITING_SQL} AND NOT held", held=True, held_reason=reason)
 
 
-async def rename_hold(connection: AsyncConnection, account_id: UUID, reason: str) -> None:
-    """Give held posts of an account another reason (paused first, then expired); they go on waiting."""
-    statement = (
-        update(posts)
+async def rename_hold(connection: AsyncConnection, account_id: UUID, reason: str) -> int:
+    """Give held posts of an account another reason (paused first, then expired), at most `CHUNK`; returns how many."""
+    chosen = (
+        select(posts.c.id)
         .where(posts.c.account_id == account_id, text(f"{WAITING_SQL} AND held"), posts.c.held_reason != reason)
-        .values(held_reason=reason)
+        .order_by(posts.c.id)
+        .limit(CHUNK)
+        .with_for_update()
+        .cte("chosen")
     )
-    await connection.execute(statement)
+    renamed = update(posts).where(posts.c.id == chosen.c.id).values(held_reason=reason)
+    return (await connection.execute(renamed)).rowcount
 
 
 async def release_posts(connection: AsyncConnection, account_id: UUID) -> Sequence[Post]:

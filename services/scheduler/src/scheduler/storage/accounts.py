@@ -3,12 +3,14 @@
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scheduler.domain.account_copy import AccountCopy
 from scheduler.storage.tables import accounts
+
+_COPY = tuple(column for column in accounts.c if column.name != "behind_since")
 
 
 async def save_account(connection: AsyncConnection, copy: AccountCopy) -> bool:
@@ -30,15 +32,38 @@ async def save_account(connection: AsyncConnection, copy: AccountCopy) -> bool:
     return result.one_or_none() is not None
 
 
+async def note_behind(connection: AsyncConnection, account_id: UUID, *, behind: bool) -> None:
+    """Note whether posts of the account are still to be brought in line with it; the one noted last comes last."""
+    noting = update(accounts).where(accounts.c.id == account_id)
+    if behind:
+        noting = noting.values(behind_since=func.statement_timestamp())
+    else:
+        noting = noting.where(accounts.c.behind_since.is_not(None)).values(behind_since=None)
+    await connection.execute(noting)
+
+
+async def take_behind(connection: AsyncConnection) -> AccountCopy | None:
+    """Return the account whose posts have waited longest to be brought in line, locked until the transaction ends."""
+    statement = (
+        select(*_COPY)
+        .where(accounts.c.behind_since.is_not(None))
+        .order_by(accounts.c.behind_since)
+        .limit(1)
+        .with_for_update(skip_locked=True)
+    )
+    row: Any = (await connection.execute(statement)).one_or_none()
+    return None if row is None else AccountCopy(*row)
+
+
 async def get_account(connection: AsyncConnection, account_id: UUID, user_id: UUID) -> AccountCopy | None:
     """Return the copy of a user's account, also of a disconnected one; None when it is unknown."""
-    statement = select(accounts).where(accounts.c.id == account_id, accounts.c.user_id == user_id)
+    statement = select(*_COPY).where(accounts.c.id == account_id, accounts.c.user_id == user_id)
     row: Any = (await connection.execute(statement)).one_or_none()
     return None if row is None else AccountCopy(*row)
 
 
 async def lock_account(connection: AsyncConnection, account_id: UUID) -> AccountCopy | None:
     """Return the copy, kept from changing until the transaction ends, so that a post made now is not missed by a hold."""
-    statement = select(accounts).where(accounts.c.id == account_id).with_for_update(read=True)
+    statement = select(*_COPY).where(accounts.c.id == account_id).with_for_update(read=True)
     row: Any = (await connection.execute(statement)).one_or_none()
     return None if row is None else AccountCopy(*row)

@@ -147,4 +147,6 @@ accounts = Table(
     Column("status", Text, nullable=False),
     Column("version", Integer, nullable=False),
     _flag("deleted"),
+    _moment("behind_since"),
+    Index("ix_accounts_behind", "behind_since", postgresql_where=text("behind_since IS NOT NULL")),
 )

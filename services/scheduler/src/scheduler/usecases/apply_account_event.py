@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from common.contracts import accounts as contract
+from common.contracts.context import Context
 from common.contracts.envelope import Envelope
 from common.contracts.scheduler import PostHeld
 from common.database.database import Transaction
@@ -10,7 +11,7 @@ from common.messaging.outbox import Outbox
 from scheduler.domain.account_copy import AccountCopy
 from scheduler.domain.post import Post
 from scheduler.storage import account_posts
-from scheduler.storage.accounts import save_account
+from scheduler.storage.accounts import note_behind, save_account, take_behind
 from scheduler.usecases.post_events import emit_states, wrap_event
 from scheduler.usecases.waker import Waker
 
@@ -20,7 +21,9 @@ async def apply_account_event(
 ) -> None:
     """Store the newest copy of the account and bring its posts in line with it; older news change nothing.
 
-    Guarantee: a post created at the same time is caught too, because creating locks the copy.
+    Guarantee: a post created at the same time is caught too, because creating locks the copy. An account with more than a
+    thousand posts to change is noted, and `follow_one_account` changes the rest: one transaction would hold the copy, which
+    creating needs, for seconds.
     """
     copy = AccountCopy(
         id=event.account_id,
@@ -32,25 +35,43 @@ async def apply_account_event(
     )
     if not await save_account(tx.connection, copy):
         return
-    await bring_posts_in_line(tx, outbox, waker, copy, envelope)
+    await _bring_in_line(tx, outbox, waker, copy, envelope.context)
 
 
-async def bring_posts_in_line(tx: Transaction, outbox: Outbox, waker: Waker, account: AccountCopy, envelope: Envelope) -> None:
-    """Hold, release or cancel an account's waiting posts as its status demands; each change is an event."""
-    connection = tx.connection
+async def follow_one_account(tx: Transaction, outbox: Outbox, waker: Waker) -> bool:
+    """Bring the next thousand posts in line with an account that has more than its event could change; False when none has."""
+    account = await take_behind(tx.connection)
+    if account is None:
+        return False
+    await _bring_in_line(tx, outbox, waker, account, Context())
+    return True
+
+
+async def _bring_in_line(tx: Transaction, outbox: Outbox, waker: Waker, account: AccountCopy, context: Context) -> None:
+    """Hold, release or cancel a thousand of an account's waiting posts as its status demands, and note whether there are more."""
     if account.deleted:
-        while changed := await account_posts.cancel_posts(connection, account.id):
-            await emit_states(tx, outbox, changed, envelope.context, reason="account_disconnected")
-        # After the cancelling: a post that the due loop takes in between is found here, and none can come back to waiting.
-        await account_posts.want_cancelled(connection, account.id)
+        full = await _cancel(tx, outbox, account, context)
     elif (reason := account.hold_reason) is not None:
-        await account_posts.rename_hold(connection, account.id, reason)
-        while changed := await account_posts.hold_posts(connection, account.id, reason):
-            await _emit(tx, outbox, envelope, [(post, _held(post, reason)) for post in changed])
+        renamed = await account_posts.rename_hold(tx.connection, account.id, reason)
+        changed = await account_posts.hold_posts(tx.connection, account.id, reason)
+        await _emit(tx, outbox, context, [(post, _held(post, reason)) for post in changed])
+        full = max(renamed, len(changed)) >= account_posts.CHUNK
     else:
-        while changed := await account_posts.release_posts(connection, account.id):
-            await _emit(tx, outbox, envelope, [(post, _held(post, "account_active")) for post in changed])
+        changed = await account_posts.release_posts(tx.connection, account.id)
+        await _emit(tx, outbox, context, [(post, _held(post, "account_active")) for post in changed])
+        if changed:
             waker.wake(tx)
+        full = len(changed) >= account_posts.CHUNK
+    await note_behind(tx.connection, account.id, behind=full)
+
+
+async def _cancel(tx: Transaction, outbox: Outbox, account: AccountCopy, context: Context) -> bool:
+    """Cancel what waits; returns whether more may be waiting."""
+    changed = await account_posts.cancel_posts(tx.connection, account.id)
+    await emit_states(tx, outbox, changed, context, reason="account_disconnected")
+    # After the cancelling: a post that the due loop takes in between is found here, and none can come back to waiting.
+    await account_posts.want_cancelled(tx.connection, account.id)
+    return len(changed) >= account_posts.CHUNK
 
 
 def _held(post: Post, reason: str) -> PostHeld:
@@ -65,5 +86,5 @@ def _held(post: Post, reason: str) -> PostHeld:
     )
 
 
-async def _emit(tx: Transaction, outbox: Outbox, envelope: Envelope, told: Sequence[tuple[Post, PostHeld]]) -> None:
-    await outbox.emit_all(tx, [wrap_event(outbox, post, event, envelope.context) for post, event in told])
+async def _emit(tx: Transaction, outbox: Outbox, context: Context, told: Sequence[tuple[Post, PostHeld]]) -> None:
+    await outbox.emit_all(tx, [wrap_event(outbox, post, event, context) for post, event in told])

@@ -51,8 +51,10 @@ def upgrade() -> None:
         sa.Column("status", sa.Text, nullable=False),
         sa.Column("version", sa.Integer, nullable=False),
         flag("deleted"),
+        moment("behind_since"),
     )
     op.create_index("ix_accounts_user_id", "accounts", ["user_id"])
+    op.create_index("ix_accounts_behind", "accounts", ["behind_since"], postgresql_where=sa.text("behind_since IS NOT NULL"))
 
 
 def create_posts() -> None:
