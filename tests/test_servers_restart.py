@@ -1,5 +1,7 @@
 """Broker and database restart, schedulers die, while posts fall due: nothing is lost, nothing goes out twice."""
 
+import time
+
 import pytest
 
 from demo.video import Video
@@ -55,6 +57,19 @@ def test_rabbitmq_and_postgresql_are_killed(operator: Operator, small: Video) ->
     operator.stack.kill("rabbitmq")
     operator.stack.kill("postgres")
     batch.judge(small)
+
+
+@pytest.mark.parametrize(("server", "seconds"), [("rabbitmq", 40), ("postgres", 25)])
+def test_a_server_freezes_and_goes_on(operator: Operator, small: Video, server: str, seconds: int) -> None:
+    """Silent longer than clients wait: what they give up must come back by itself, without a restart of any service."""
+    batch = Batch(operator, small, first=3, gap=1)
+    operator.wait_event(batch.posts[0], "scheduler.post.due")
+    pids = {name: state.pid for name, state in operator.stack.states().items()}
+    with operator.frozen(server):
+        # There is no event to await: the point is that nothing happens for longer than any patience.
+        time.sleep(seconds)
+    batch.judge(small)
+    assert {name: state.pid for name, state in operator.stack.states().items()} == pids
 
 
 def test_schedulers_die_between_claim_and_relay(operator: Operator, small: Video) -> None:

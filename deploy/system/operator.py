@@ -3,6 +3,8 @@
 import asyncio
 import secrets
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import aio_pika
 import asyncpg
 import httpx
 import orjson
+import psutil
 
 from common.ids import uuid7
 from demo.api import Creator, Cuepost
@@ -104,6 +107,20 @@ class Operator:
             return events if len(events) >= count else None
 
         return wait_for(f"{count} x {key}", recorded, timeout=timeout, interval=0.01)[count - 1]
+
+    @contextmanager
+    def frozen(self, program: str) -> Iterator[None]:
+        """Stop a program and its children in their tracks (SIGSTOP): connections stay open and nothing answers; then go on."""
+        parent = psutil.Process(self.stack.pid(program))
+        family = [parent, *parent.children(recursive=True)]
+        for process in family:
+            process.suspend()
+        try:
+            yield
+        finally:
+            for process in reversed(family):
+                with suppress(psutil.NoSuchProcess):
+                    process.resume()
 
     def wait_until_claimed(self, count: int) -> None:
         """Wait until the scheduler's database holds `count` PostDue that the relay could not publish."""
