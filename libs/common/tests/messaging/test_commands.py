@@ -190,6 +190,24 @@ async def test_a_lost_connection_is_made_again_with_a_new_reply_queue(parts: Any
         assert (await client.call(command())).status == 201
 
 
+async def test_a_cancelled_confirm_of_a_stuck_connection_is_survived(parts: Any, service: Service) -> None:
+    """Aiormq cancels what waits on a connection it finds stuck; the client must connect again and send again."""
+    client, envelope = client_of(parts), command()
+    client._unconfirmed["lost"] = envelope
+    original, cancelled = client._resend, asyncio.Event()
+
+    async def stuck(link: Any) -> None:
+        client._resend = original  # type: ignore[method-assign]
+        cancelled.set()
+        raise asyncio.CancelledError
+
+    client._resend = stuck  # type: ignore[method-assign]
+    async with running(service.consumer(), client):
+        await cancelled.wait()
+        assert await eventually(lambda: service.stored(envelope)) == service.answer
+        assert (await client.call(command())).status == 201
+
+
 async def test_a_confirm_that_is_lost_is_accepted_and_sent_again(parts: Any, service: Service) -> None:
     """The connection is cut before the broker sees the command; after the reconnect it is sent again and has one effect."""
     client, envelope = client_of(parts, timeout=1.0), command()

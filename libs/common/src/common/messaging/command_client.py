@@ -26,6 +26,7 @@ from aio_pika.exceptions import DeliveryError
 from pydantic import SecretStr, ValidationError
 from yarl import URL
 
+from common.cancellation import is_own_cancellation
 from common.contracts.envelope import Envelope
 from common.messaging.connection import CONNECT_TIMEOUT_S, HEARTBEAT_S
 from common.messaging.publisher import CONFIRM_TIMEOUT_S, Outgoing
@@ -33,6 +34,7 @@ from common.messaging.reply import Reply
 from common.messaging.topology import COMMANDS
 
 MAX_UNCONFIRMED = 5_000
+CLOSE_TIMEOUT_S = 2.0
 RECONNECT_FIRST_S = 0.1
 RECONNECT_MAX_S = 2.0
 
@@ -144,7 +146,10 @@ class CommandClient:
             try:
                 await self._connected_once()
                 failures = 0
-            except Exception as error:  # noqa: BLE001 - supervised: logged, shown by healthy(), tried again
+            except (Exception, asyncio.CancelledError) as error:
+                # A stuck connection cancels what waits on it; only a cancellation of this very task is a stop.
+                if isinstance(error, asyncio.CancelledError) and is_own_cancellation():
+                    raise
                 failures += 1
                 _log.warning("command_client_disconnected", reason=type(error).__name__, failures=failures)
             await asyncio.sleep(_backoff(failures))
@@ -156,16 +161,20 @@ class CommandClient:
             timeout=CONNECT_TIMEOUT_S,
             client_properties={"connection_name": self._name},
         )
-        async with connection:
-            link = await self._open(connection)
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                link = await self._open(connection)
             self._link = link
             self._connected.set()
-            try:
-                await self._resend(link)
-                await link.lost.wait()
-            finally:
-                self._link = None
-                self._connected.clear()
+            await self._resend(link)
+            await link.lost.wait()
+        finally:
+            self._link = None
+            self._connected.clear()
+            # A connection that went silent does not answer its closing either.
+            with suppress(Exception):
+                async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                    await connection.close()
 
     async def _open(self, connection: AbstractConnection) -> _Link:
         lost = asyncio.Event()

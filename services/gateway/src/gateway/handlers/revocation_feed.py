@@ -17,6 +17,7 @@ from aio_pika.abc import AbstractConnection, AbstractIncomingMessage
 from pydantic import SecretStr, ValidationError
 from yarl import URL
 
+from common.cancellation import is_own_cancellation
 from common.clock import utc_now
 from common.contracts.accounts import ApiKeyRevoked, SessionRevoked
 from common.contracts.envelope import Envelope
@@ -98,7 +99,10 @@ class RevocationFeed:
             try:
                 await self._listen_once()
                 failures = 0
-            except Exception as error:  # noqa: BLE001 - supervised: logged, shown by healthy(), tried again
+            except (Exception, asyncio.CancelledError) as error:
+                # A stuck connection cancels what waits on it; only a cancellation of this very task is a stop.
+                if isinstance(error, asyncio.CancelledError) and is_own_cancellation():
+                    raise
                 failures += 1
                 _log.warning("revocations_disconnected", reason=type(error).__name__, failures=failures)
             await asyncio.sleep(_backoff(failures))
