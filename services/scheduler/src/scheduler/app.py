@@ -153,7 +153,7 @@ def _parts(settings: Settings, clients: Clients) -> Parts:
         outbox,
         intake,
         DuePosts(urgent, outbox, settings.claim_limits, backlog),
-        Sweep(database, outbox, clients.publisher, settings.sweep_limits),
+        Sweep(database, outbox, clients.publisher, settings.sweep_limits, backlog),
         Prune(database, Inbox(tables.inbox), timedelta(days=settings.reply_retention_days)),
     )
 

@@ -92,7 +92,7 @@ async def test_a_pause_does_not_suspend_the_deadlines(world: Any) -> None:
     """Nobody claims, yet a post past its deadline fails; one that is only late goes on waiting."""
     late = await world.post(publish_before=utc_now() - timedelta(seconds=1))
     waiting = await world.post()
-    sweep = Sweep(world.database, world.outbox, None, SweepLimits())  # type: ignore[arg-type]
+    sweep = Sweep(world.database, world.outbox, None, SweepLimits(), free(world))  # type: ignore[arg-type]
     assert (await sweep.sweep_deadlines()).done == 1
     failed = await world.reload(late)
     assert (failed.status, failed.error_code, failed.due_at) == ("failed", "deadline_passed", late.next_attempt_at)

@@ -101,6 +101,14 @@ async def test_a_late_start_does_not_undo_a_wait(world: Any) -> None:
     assert (await tell(world, post, told.PublishStarted, 1)).status == "deferred"
 
 
+async def test_an_answer_to_the_sweep_that_tells_the_same_wait_changes_nothing(world: Any) -> None:
+    """Told anew, it would begin the sweep's intervals again from the shortest."""
+    post = await due(world)
+    first = await tell(world, post, told.PublishDeferred, 2)
+    assert await tell(world, post, told.PublishDeferred, 2, again=True) == first
+    assert (await tell(world, post, told.PublishDeferred, 3)).version == first.version + 1
+
+
 async def test_an_ignored_newer_sequence_is_remembered(world: Any) -> None:
     post = await due(world, status="processing")
     ignored = await tell(world, post, told.PublishDeferred, 5)

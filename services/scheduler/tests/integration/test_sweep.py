@@ -4,19 +4,23 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import func, insert, select
+from sqlalchemy import func, insert, select, text
 
 from common.clock import utc_now
 from common.contracts.registry import parse
 from common.contracts.scheduler import PostDue
+from common.due_loop import StepResult
 from common.ids import uuid7
 from common.messaging.inbox import Inbox
 from scheduler.clients.publisher import PublisherAway
 from scheduler.domain.post import Post
+from scheduler.loops.backlog import Backlog
 from scheduler.loops.prune import Prune
 from scheduler.loops.sweep import Sweep
+from scheduler.storage.claim import ClaimLimits
 from scheduler.storage.sweep import SweepLimits
 from scheduler.storage.tables import inbox
+from scheduler.usecases.claim_due_posts import claim_due_posts
 
 pytestmark = pytest.mark.integration
 
@@ -36,7 +40,21 @@ class Publisher:
 
 
 def sweep(world: Any, answer: bool | None = None, **limits: Any) -> Sweep:
-    return Sweep(world.database, world.outbox, Publisher(answer), SweepLimits(**limits))  # type: ignore[arg-type]
+    return Sweep(world.database, world.outbox, Publisher(answer), SweepLimits(**limits), nothing_waits(world))  # type: ignore[arg-type]
+
+
+class Queue:
+    """An intake queue of a given length."""
+
+    def __init__(self, waiting: int | None = 0) -> None:
+        self.length = waiting
+
+    async def waiting(self) -> int | None:
+        return self.length
+
+
+def nothing_waits(world: Any, queue: Queue | None = None) -> Backlog:
+    return Backlog(world.database, queue or Queue(), limit=1_000)
 
 
 async def moving(world: Any, **fields: Any) -> Post:
@@ -55,7 +73,58 @@ async def test_a_silent_post_is_asked_about_with_the_same_attempt(world: Any, st
     assert now.sweep_at is not None
     assert now.sweep_at > utc_now()
     (envelope,) = await world.told()
-    assert (parse(envelope, PostDue).attempt, envelope.sequence_number) == (3, post.version)
+    question = parse(envelope, PostDue)
+    assert (question.attempt, question.again, envelope.sequence_number) == (3, True, post.version)
+
+
+@pytest.mark.parametrize(("waiting", "in_outbox"), [(1, 0), (None, 0), (0, 1)])
+async def test_nothing_is_asked_while_questions_wait(world: Any, waiting: int | None, in_outbox: int) -> None:
+    """With the intake down or behind, every question would only be one more in the queue."""
+    post = await moving(world, sweep_at=utc_now() - timedelta(seconds=1))
+    if in_outbox:
+        await world.post()
+        async with world.database.transaction() as tx:
+            await claim_due_posts(tx, world.outbox, ClaimLimits())
+    queue = Queue(waiting)
+    loop = Sweep(world.database, world.outbox, Publisher(None), SweepLimits(), nothing_waits(world, queue))  # type: ignore[arg-type]
+    assert await loop.sweep_moving() == StepResult()
+    assert await world.reload(post) == post
+    queue.length = 0
+    await world.execute("DELETE FROM outbox_messages")
+    assert (await loop.sweep_moving()).done == 1
+
+
+@pytest.mark.parametrize(
+    ("since_change", "since_forecast", "next_in"),
+    [(1, None, 2), (8, None, 8), (200, None, 60), (200, 5, 5), (200, -1, 2)],
+)
+async def test_each_question_doubles_the_time_to_the_next(
+    world: Any, since_change: int, since_forecast: int | None, next_in: int
+) -> None:
+    """In minutes: as long as it has been silent, at least 2, at most 60; a wait that was told counts from its end."""
+    now = utc_now()
+    post = await moving(world, sweep_at=now - timedelta(seconds=1), updated_at=now - timedelta(minutes=since_change))
+    if since_forecast is not None:
+        await world.execute("UPDATE posts SET forecast_at = :at", at=now - timedelta(minutes=since_forecast))
+    await sweep(world).sweep_moving()
+    swept = (await world.reload(post)).sweep_at
+    assert timedelta(0) <= swept - now - timedelta(minutes=next_in) < timedelta(seconds=20)
+
+
+async def test_a_day_of_silence_is_asked_about_thirty_times_at_most(world: Any) -> None:
+    await moving(world, sweep_at=utc_now(), status="processing")
+    asked = passed = 0
+    while passed < 24 * 60:
+        asked += (await sweep(world).sweep_moving()).done
+        async with world.database.read() as connection:
+            minutes = await connection.scalar(text("SELECT ceil(extract(epoch FROM sweep_at - now()) / 60) FROM posts"))
+        passed += int(minutes)
+        await world.execute("DELETE FROM outbox_messages")
+        back = (
+            "UPDATE posts SET sweep_at = sweep_at - CAST(:back AS interval), updated_at = updated_at - CAST(:back AS interval)"
+        )
+        await world.execute(back, back=timedelta(minutes=int(minutes)))
+    assert 10 < asked <= 30
 
 
 async def test_a_row_that_makes_no_event_stops_no_other(world: Any) -> None:
@@ -108,7 +177,7 @@ async def test_a_post_that_went_on_meanwhile_is_left_alone(world: Any) -> None:
             await world.execute("UPDATE posts SET attempt = attempt + 1")
             return True
 
-    loop = Sweep(world.database, world.outbox, Slow(True), SweepLimits())  # type: ignore[arg-type]
+    loop = Sweep(world.database, world.outbox, Slow(True), SweepLimits(), nothing_waits(world))  # type: ignore[arg-type]
     assert (await loop.stop_unwanted()).done == 1
     now = await world.reload(post)
     assert (now.status, now.attempt) == ("publishing", 4)

@@ -77,6 +77,9 @@ def judge(post: Post, report: Report, *, policy: RetryPolicy, patience: Patience
     state = transition(post.standing, report.happening())
     if state is None:
         return _identified(post, report)
+    if state is post.state and report.sequence == post.publisher_sequence:
+        # The same wait told again, in answer to the sweep: the sweep's growing intervals go on.
+        return Change()
     return Change(state, _stamp(post, report, {"status": state.value, **_details(post, state, report, patience, now)}))
 
 

@@ -36,6 +36,13 @@ class Backlog:
         """Count claimed posts against the budget."""
         self._room -= posts
 
+    async def is_empty(self) -> bool:
+        """Tell whether no due post waits in outbox and queue, and the queue is there."""
+        if await self._queue.waiting() != 0:
+            return False
+        async with self._database.read() as connection:
+            return await due_events_in_outbox(connection, cap=1) == 0
+
     async def _measure(self) -> int:
         in_queue = await self._queue.waiting()
         if in_queue is None:

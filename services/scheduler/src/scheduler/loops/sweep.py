@@ -4,6 +4,7 @@ from common.database.database import Database
 from common.due_loop import DueLoop, StepResult
 from common.messaging.outbox import Outbox
 from scheduler.clients.publisher import PublisherClient
+from scheduler.loops.backlog import Backlog
 from scheduler.storage.sweep import SweepLimits, seconds_to_next_sweep
 from scheduler.usecases.stop_unwanted import stop_unwanted
 from scheduler.usecases.sweep_posts import expire_posts, sweep_posts
@@ -14,24 +15,29 @@ STOP_BATCH = 20
 class Sweep:
     """Makes sure that no post waits silently; any number of replicas may run it."""
 
-    def __init__(self, database: Database, outbox: Outbox, publisher: PublisherClient, limits: SweepLimits) -> None:
+    def __init__(
+        self, database: Database, outbox: Outbox, publisher: PublisherClient, limits: SweepLimits, backlog: Backlog
+    ) -> None:
         self._database = database
         self._outbox = outbox
         self._publisher = publisher
         self._limits = limits
+        self._backlog = backlog
         self.moving_loop = DueLoop("sweep_moving", self.sweep_moving, max_sleep=5.0)
         self.deadline_loop = DueLoop("sweep_deadlines", self.sweep_deadlines, max_sleep=5.0)
         self.unwanted_loop = DueLoop("stop_unwanted", self.stop_unwanted, max_sleep=1.0)
 
     async def sweep_moving(self) -> StepResult:
-        """Ask about one batch of moving posts past their deadline."""
-        async with self._database.transaction() as tx:
-            asked = await sweep_posts(tx, self._outbox, self._limits)
-        if asked >= self._limits.batch:
-            return StepResult(done=asked, more=True)
+        """Ask about one batch of moving posts past their deadline, unless earlier questions still wait to be heard."""
         async with self._database.read() as connection:
             next_in = await seconds_to_next_sweep(connection)
-        return StepResult(done=asked, next_in=None if next_in is None else max(next_in, 0.1))
+        if next_in is None or next_in > 0:
+            return StepResult(next_in=next_in)
+        if not await self._backlog.is_empty():
+            return StepResult()
+        async with self._database.transaction() as tx:
+            asked = await sweep_posts(tx, self._outbox, self._limits)
+        return StepResult(done=asked, more=asked >= self._limits.batch)
 
     async def sweep_deadlines(self) -> StepResult:
         """Fail one batch of waiting posts past their deadline."""

@@ -19,7 +19,8 @@ WITH head AS MATERIALIZED (
   SELECT head.id, media.id AS file_id, storage_key, content_type, size_bytes, sha256, duration_ms
   FROM head LEFT JOIN media ON media.id = head.media_id
 )
-UPDATE posts SET sweep_at = statement_timestamp() + :again_after
+UPDATE posts SET sweep_at = statement_timestamp() + least(greatest(
+  CAST(:again_after AS interval), statement_timestamp() - greatest(updated_at, forecast_at)), CAST(:at_most AS interval))
 FROM chosen WHERE posts.id = chosen.id
 RETURNING posts.id, posts.user_id, posts.account_id, posts.status, posts.attempt, posts.version, posts.scheduled_time,
   posts.due_at, posts.publish_before, posts.mode, posts.transfer, posts.title, posts.privacy_level, posts.disable_comment,
@@ -37,15 +38,20 @@ ORDER BY sweep_at LIMIT 1
 
 @dataclass(frozen=True, slots=True)
 class SweepLimits:
-    """How many posts one sweep takes, and when an unanswered one is asked about again."""
+    """How many posts one sweep takes, and when one that goes on unchanged is asked about again, at the earliest and latest."""
 
     batch: int = 200
     again_after: timedelta = timedelta(minutes=2)
+    at_most: timedelta = timedelta(hours=1)
 
 
 async def take_overdue(connection: AsyncConnection, limits: SweepLimits) -> Sequence[DuePost]:
-    """Return moving posts past their deadline and give them a new one; their state and version stay as they are."""
-    rows = await connection.execute(_SWEEP, {"batch": limits.batch, "again_after": limits.again_after})
+    """Return moving posts past their deadline and give them a new one; their state and version stay as they are.
+
+    The next deadline is as far away as the last change (or the end of the wait that was told) lies back: the interval doubles.
+    """
+    parameters = {"batch": limits.batch, "again_after": limits.again_after, "at_most": limits.at_most}
+    rows = await connection.execute(_SWEEP, parameters)
     return [DuePost(*row) for row in rows]
 
 

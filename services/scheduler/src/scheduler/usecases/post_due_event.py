@@ -24,13 +24,13 @@ INTERNAL_ERROR = FailureText(
 )
 
 
-def due_envelope(outbox: Outbox, post: DuePost) -> Envelope:
+def due_envelope(outbox: Outbox, post: DuePost, *, again: bool = False) -> Envelope:
     """Return the envelope of a claimed post: `PostDue`, or `PostFailed` when its deadline had passed.
 
-    Raises ValidationError when the row does not make an event.
+    `again` marks the sweep's question about an attempt told before. Raises ValidationError when the row does not make an event.
     """
     context = Context.of_service(SERVICE, user_id=post.user_id, correlation_id=post.correlation_id)
-    event = _due(post) if post.status != "failed" else _failed(post, DEADLINE_PASSED)
+    event = _due(post, again) if post.status != "failed" else _failed(post, DEADLINE_PASSED)
     return outbox.envelope(event, subject=str(post.id), context=context, sequence=post.version)
 
 
@@ -48,8 +48,9 @@ def broken_fields(error: ValidationError) -> list[str]:
     return [".".join(map(str, problem["loc"])) for problem in problems]
 
 
-def _due(post: DuePost) -> PostDue:
+def _due(post: DuePost, again: bool) -> PostDue:
     return PostDue(
+        again=again,
         post_id=post.id,
         account_id=post.account_id,
         status=post.status,

@@ -28,7 +28,7 @@ async def sweep_posts(tx: Transaction, outbox: Outbox, limits: SweepLimits) -> i
 def _question(outbox: Outbox, post: DuePost) -> Envelope | None:
     """Return the question, None when the row makes none: it may be published by now, so it is neither failed nor forgotten."""
     try:
-        return due_envelope(outbox, post)
+        return due_envelope(outbox, post, again=True)
     except ValidationError as error:
         _log.error("moving_post_makes_no_event", post_id=str(post.id), fields=broken_fields(error))
         return None
