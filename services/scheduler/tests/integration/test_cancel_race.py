@@ -7,8 +7,10 @@ import pytest
 from common.clock import utc_now
 from common.contracts.context import Context
 from common.errors import Problem
+from scheduler.clients.publisher import PublisherClient
 from scheduler.domain.post import Post
-from scheduler.usecases.cancel_post import Word, cancel_post
+from scheduler.domain.post_states import Happening, Kind, transition
+from scheduler.usecases.cancel_post import Word, ask_publisher, cancel_post
 
 pytestmark = pytest.mark.integration
 
@@ -40,6 +42,33 @@ async def test_cancelled_by_the_event_meanwhile_stays_on_the_lists(world: Any) -
 async def test_ended_meanwhile_it_is_too_late(world: Any, status: str) -> None:
     post = await world.post(status=status, attempt=2, next_attempt_at=None, scheduled_time=utc_now())
     assert await refused(world, post, Word(attempt=2, cancelled=False)) == "too_late_to_cancel"
+
+
+async def test_read_as_processing_and_failed_before_the_lock_it_is_not_hidden(world: Any) -> None:
+    """The request was to stop a post on its way, not to take a failed one off the lists."""
+    post = await world.post(status="processing", attempt=2, next_attempt_at=None, scheduled_time=utc_now())
+    word = await ask_publisher(PublisherClient(None), post)  # type: ignore[arg-type]
+    await world.execute("UPDATE posts SET status = 'failed'")
+    assert await refused(world, await world.reload(post), word) == "too_late_to_cancel"
+
+
+async def test_an_attempt_that_failed_is_cancelled_and_not_retried(world: Any) -> None:
+    """The publisher's job has failed, which the scheduler has not heard of yet: the post is processing here."""
+    post = await world.post(status="processing", attempt=2, next_attempt_at=None, scheduled_time=utc_now())
+    async with world.database.transaction() as tx:
+        word = Word(attempt=2, cancelled=True)
+        after = await cancel_post(tx, world.outbox, post.id, post.user_id, word, context=Context())
+    assert after.status == "cancelled"
+    late = Happening(Kind.FAILED_RETRY, 2, 9)
+    assert transition(after.standing, late) is None
+
+
+async def test_failed_for_good_meanwhile_it_is_stopped_and_stays_on_the_lists(world: Any) -> None:
+    post = await world.post(status="failed", attempt=2, next_attempt_at=None, scheduled_time=utc_now())
+    async with world.database.transaction() as tx:
+        word = Word(attempt=2, cancelled=True)
+        assert await cancel_post(tx, world.outbox, post.id, post.user_id, word, context=Context()) == post
+    assert await world.told() == []
 
 
 async def test_a_retry_that_waits_again_is_cancelled_without_the_word(world: Any) -> None:

@@ -109,6 +109,33 @@ async def test_an_answer_to_the_sweep_that_tells_the_same_wait_changes_nothing(w
     assert (await tell(world, post, told.PublishDeferred, 3)).version == first.version + 1
 
 
+async def test_a_wait_while_polling_that_overtakes_the_submission(world: Any) -> None:
+    post = await due(world, status="publishing")
+    assert (await tell(world, post, told.PublishDeferred, 9)).status == "deferred"
+    processing = await tell(world, post, told.PublishSubmitted, 8)
+    assert (processing.status, processing.publisher_sequence, processing.error_code) == ("processing", 9, None)
+
+
+async def test_an_id_that_overtakes_the_success_waits_for_it(world: Any) -> None:
+    """The success carries the time of publication; the id is kept meanwhile."""
+    post = await due(world, status="processing")
+    at = utc_now() - timedelta(hours=3)
+    early = await tell(world, post, told.PublishIdentified, 5, tiktok_video_id="77")
+    assert (early.status, early.tiktok_video_id, await world.told()) == ("processing", "77", [])
+    live = await tell(world, post, told.PublishSucceeded, 4, published_at=at)
+    assert (live.status, live.published_at, live.tiktok_video_id) == ("published", at, "77")
+    (envelope,) = await world.told()
+    assert parse(envelope, PostPublished).published_at == at
+
+
+@pytest.mark.parametrize(("attempt", "again"), [(2, True), (1, False)])
+async def test_an_id_is_evidence_where_no_success_can_be_waited_for(world: Any, attempt: int, again: bool) -> None:
+    """Told again in answer to the sweep, or of an earlier attempt."""
+    post = await due(world, status="processing", attempt=2)
+    live = await tell(world, post, told.PublishIdentified, 5, attempt=attempt, again=again, tiktok_video_id="77")
+    assert (live.status, live.tiktok_video_id) == ("published", "77")
+
+
 async def test_an_ignored_newer_sequence_is_remembered(world: Any) -> None:
     post = await due(world, status="processing")
     ignored = await tell(world, post, told.PublishDeferred, 5)

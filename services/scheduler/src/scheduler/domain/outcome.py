@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from scheduler.domain.post import Post
-from scheduler.domain.post_states import Happening, Kind, PostState, transition
+from scheduler.domain.post_states import MOVING, Happening, Kind, PostState, transition
 from scheduler.domain.retry import Failure, GiveUp, RetryAt, RetryPolicy, decide_retry
 
 
@@ -47,6 +47,8 @@ class Report:
     publish_id: str | None = None
     tiktok_video_id: str | None = None
     video_url: str | None = None
+    success_follows: bool = False
+    """It tells the id of a success whose own report, with the time of publication, is on its way."""
 
     def happening(self, kind: Kind | None = None) -> Happening:
         """Return it as the state machine takes it."""
@@ -74,6 +76,8 @@ def judge(post: Post, report: Report, *, policy: RetryPolicy, patience: Patience
     """
     if report.failure is not None:
         return _failed(post, report, report.failure, policy=policy, now=now, jitter=jitter)
+    if report.success_follows and report.attempt == post.attempt and post.state in MOVING:
+        return Change(post.state, _stamp(post, report, _ids(report)))
     state = transition(post.standing, report.happening())
     if state is None:
         return _identified(post, report)

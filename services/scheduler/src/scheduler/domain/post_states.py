@@ -45,7 +45,7 @@ class Kind(StrEnum):
     CANCEL = "cancel"
     """Its owner (or the end of its account) takes it back before it is due."""
     CANCEL_CONFIRMED = "cancel_confirmed"
-    """The publisher's word that this attempt will send nothing."""
+    """The publisher's word that this attempt published nothing and never will."""
     STARTED = "started"
     WAIT = "wait"
     """The publisher waits for something outside (quota, breaker, account)."""
@@ -99,7 +99,7 @@ _TABLE: dict[Kind, dict[PostState, PostState]] = {
     Kind.CLAIM: dict.fromkeys(WAITING, _S.DUE),
     Kind.EXPIRE: dict.fromkeys(WAITING, _S.FAILED),
     Kind.CANCEL: dict.fromkeys(WAITING | {_S.DRAFT}, _S.CANCELLED),
-    Kind.CANCEL_CONFIRMED: dict.fromkeys((_S.DUE, _S.PUBLISHING, _S.DEFERRED), _S.CANCELLED),
+    Kind.CANCEL_CONFIRMED: dict.fromkeys(MOVING, _S.CANCELLED),
     Kind.STARTED: dict.fromkeys((_S.DUE, _S.DEFERRED), _S.PUBLISHING),
     Kind.WAIT: dict.fromkeys((_S.DUE, _S.PUBLISHING, _S.DEFERRED), _S.DEFERRED),
     Kind.SUBMITTED: dict.fromkeys((_S.DUE, _S.PUBLISHING, _S.DEFERRED), _S.PROCESSING),
@@ -116,12 +116,14 @@ def transition(standing: Standing, happening: Happening) -> PostState | None:
 
     The same state returned again means that the post stays and its details change (a new forecast of a wait).
     Guarantees: happenings of another attempt, and those older than what was seen of this one, change nothing, except
-    evidence of publication, which always wins; a published post never changes again; an unconfirmed one is never tried
+    evidence of publication, which always wins, and a submission of this attempt, which stays true; a published post never
+    changes again; an unconfirmed one is never tried
     again by the machine, even when a late proof shows that it failed.
     """
     if happening.kind not in EVIDENCE:
         if happening.attempt is not None and happening.attempt != standing.attempt:
             return None
-        if happening.sequence is not None and happening.sequence < standing.sequence:
+        is_older = happening.sequence is not None and happening.sequence < standing.sequence
+        if is_older and happening.kind is not Kind.SUBMITTED:
             return None
     return _TABLE[happening.kind].get(standing.state)

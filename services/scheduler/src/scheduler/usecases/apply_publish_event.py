@@ -99,7 +99,8 @@ def report_of(event: contract.PublishEvent, envelope: Envelope) -> Report:
             kind = Kind.PUBLISHED if event.outcome == "published" else Kind.DELIVERED
             return replace(base, kind=kind, at=event.published_at, **_ids(event))
         case contract.PublishIdentified():
-            return replace(base, kind=Kind.PUBLISHED, **_ids(event))
+            # Told again in answer to the sweep it is all there is to come.
+            return replace(base, kind=Kind.PUBLISHED, success_follows=not event.again, **_ids(event))
         case contract.PublishFailed():
             failure = Failure(event.retryable, event.retry_after)
             return replace(base, kind=Kind.FAILED_FINAL, reason=_reason(event), failure=failure, publish_id=event.publish_id)

@@ -25,9 +25,14 @@ class Word:
 
 
 async def ask_publisher(publisher: PublisherClient, post: Post | None) -> Word | None:
-    """Get the publisher's word on a post it has in hand, None for any other; raises Problem 503 `cancel_undecided`."""
-    if post is None or post.state not in MOVING or post.state is PostState.PROCESSING:
+    """Get the publisher's word on a post it has in hand, None for any other; raises Problem 503 `cancel_undecided`.
+
+    It is not asked about a post that TikTok processes: that is too late.
+    """
+    if post is None or post.state not in MOVING:
         return None
+    if post.state is PostState.PROCESSING:
+        return Word(post.attempt, cancelled=False)
     try:
         return Word(post.attempt, await publisher.cancel(post.id, post.attempt))
     except PublisherAway:
@@ -40,7 +45,7 @@ async def cancel_post(
     """Cancel a waiting post; take a draft or a finished one off the lists.
 
     `word` was asked for before this transaction. Raises Problem 404, 409 `too_late_to_cancel`, and 503 `cancel_undecided` when the
-    post became due only after the publisher would have been asked: nothing was changed and the client may try again.
+    post became due only after the publisher would have been asked: the client may try again.
     """
     post = await lock_post(tx.connection, post_id, user_id)
     if post is None:
@@ -54,19 +59,23 @@ async def cancel_post(
     if word is None:
         return await change_post(tx.connection, post, {"deleted_at": utc_now()})
     # It was on its way when the publisher was asked and has ended since: this request was to stop it, not to hide it.
-    if post.state is not PostState.CANCELLED:
+    is_stopped = post.state is PostState.CANCELLED or (post.state is PostState.FAILED and _confirms(word, post))
+    if not is_stopped:
         raise too_late_to_cancel(post.status)
     return post
 
 
 def _require_word(post: Post, word: Word | None) -> None:
-    """Pass only when the publisher said of the post's current attempt that it will send nothing."""
-    if transition(post.standing, Happening(Kind.CANCEL_CONFIRMED)) is None:
-        raise too_late_to_cancel(post.status)
-    if word is None or word.attempt != post.attempt:
+    """Pass only when the publisher said of the post's current attempt that it published nothing and never will."""
+    if _confirms(word, post):
+        return
+    if post.state is not PostState.PROCESSING and (word is None or word.attempt != post.attempt):
         raise cancel_undecided()
-    if not word.cancelled:
-        raise too_late_to_cancel(post.status)
+    raise too_late_to_cancel(post.status)
+
+
+def _confirms(word: Word | None, post: Post) -> bool:
+    return word is not None and word.attempt == post.attempt and word.cancelled
 
 
 async def _cancel(tx: Transaction, outbox: Outbox, post: Post, columns: dict[str, Any], context: Context) -> Post:

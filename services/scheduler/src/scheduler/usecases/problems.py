@@ -61,12 +61,12 @@ def accounts_unavailable() -> Problem:
 
 
 def cancel_undecided() -> Problem:
-    """Return the 503 while the publisher, who decides about a due post, cannot be asked."""
+    """Return the 503 while the publisher, who decides about a due post, did not answer: it may have decided all the same."""
     return Problem(
         503,
         "cancel_undecided",
-        "Whether the post can still be stopped cannot be found out at the moment; nothing was changed.",
-        hint="Try again in a moment.",
+        "Whether the post can still be stopped could not be found out; it may have been stopped all the same.",
+        hint="Look at the post, or try again in a moment.",
         headers={"Retry-After": "1"},
     )
 
