@@ -39,6 +39,22 @@ async def test_publish_now(world: Any, scheduler: Any, status: str) -> None:
     assert now.publish_before > utc_now() + timedelta(hours=23)
 
 
+@pytest.mark.parametrize("ahead", [timedelta(hours=-30), timedelta(hours=30)])
+async def test_now_is_by_the_databases_clock(world: Any, scheduler: Any, ahead: timedelta) -> None:
+    """The sender's clock is off, or the command waited for long: it is due now, with a day until its deadline."""
+    post = await later(world)
+    reply = await scheduler.command(PublishPostNow(post_id=post.id), post.user_id, time=utc_now() + ahead)
+    assert reply.status == 202
+
+    async def is_due() -> bool:
+        return bool((await world.reload(post)).status == "due")
+
+    await eventually(is_due, timeout=3)
+    now = await world.reload(post)
+    assert abs(now.due_at - utc_now()) < timedelta(seconds=10)
+    assert abs(now.publish_before - utc_now() - timedelta(hours=24)) < timedelta(seconds=10)
+
+
 @pytest.mark.parametrize("status", ["draft", "due", "published", "failed", "unconfirmed", "cancelled"])
 async def test_publish_now_only_what_waits(world: Any, scheduler: Any, status: str) -> None:
     post = await world.post(status=status, next_attempt_at=None, scheduled_time=None)

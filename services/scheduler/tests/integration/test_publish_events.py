@@ -15,6 +15,7 @@ from common.ids import uuid7
 from scheduler.domain.outcome import Patience
 from scheduler.domain.post import Post
 from scheduler.domain.retry import RetryPolicy
+from scheduler.usecases import apply_publish_event as apply_publish_event_module
 from scheduler.usecases.apply_publish_event import PublishRules, apply_publish_event, report_of
 
 pytestmark = pytest.mark.integration
@@ -159,6 +160,18 @@ async def test_a_passing_failure_is_retried_with_the_events_context(world: Any) 
     assert envelope.actor == "service:publisher"
     again = await tell(world, post, told.PublishFailed, 2, retry_after=90)
     assert again == retry
+
+
+@pytest.mark.parametrize("ahead", [timedelta(days=-2), timedelta(days=2)])
+async def test_the_databases_clock_times_retries_and_deadlines(
+    world: Any, monkeypatch: pytest.MonkeyPatch, ahead: timedelta
+) -> None:
+    """A replica whose clock is wrong plans the retry at the right time, and ends nothing before its deadline."""
+    post = await due(world)
+    monkeypatch.setattr(apply_publish_event_module, "utc_now", lambda: utc_now() + ahead, raising=False)
+    retry = await tell(world, post, told.PublishFailed, 2)
+    assert retry.next_attempt_at is not None
+    assert timedelta(seconds=55) < retry.next_attempt_at - utc_now() < timedelta(seconds=70)
 
 
 async def test_the_last_attempt_fails_for_good(world: Any) -> None:

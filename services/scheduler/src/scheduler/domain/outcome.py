@@ -71,7 +71,7 @@ _DEADLINE_HINT = "Publish it again with a later deadline."
 def judge(post: Post, report: Report, *, policy: RetryPolicy, patience: Patience, now: datetime, jitter: float) -> Change:
     """Return what `report` changes in `post`.
 
-    `now` is the wall clock (it times retries and sweeps), `jitter` a number from [0, 1). Late, repeated and reordered reports
+    `now` is the database's clock (it times retries and sweeps), `jitter` a number from [0, 1). Late, repeated and reordered reports
     give an empty change; evidence of publication always counts.
     """
     if report.failure is not None:

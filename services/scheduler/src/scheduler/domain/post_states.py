@@ -117,8 +117,8 @@ def transition(standing: Standing, happening: Happening) -> PostState | None:
     The same state returned again means that the post stays and its details change (a new forecast of a wait).
     Guarantees: happenings of another attempt, and those older than what was seen of this one, change nothing, except
     evidence of publication, which always wins, and a submission of this attempt, which stays true; a published post never
-    changes again; an unconfirmed one is never tried
-    again by the machine, even when a late proof shows that it failed.
+    changes again; an unconfirmed one is never tried again by the machine, even when a late proof shows that it
+    failed.
     """
     if happening.kind not in EVIDENCE:
         if happening.attempt is not None and happening.attempt != standing.attempt:

@@ -74,7 +74,6 @@ class PostCommands:
             self.waker,
             command.post_id,
             owner(envelope),
-            now=envelope.time,
             context=envelope.context,
         )
         return Reply(status=202, body=post_json(post), headers={"ETag": etag(post)})

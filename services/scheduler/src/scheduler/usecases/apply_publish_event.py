@@ -2,11 +2,11 @@
 
 import random
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 import structlog
 
-from common.clock import utc_now
 from common.contracts import publisher as contract
 from common.contracts.envelope import Envelope
 from common.contracts.scheduler import PostUpdated
@@ -18,6 +18,7 @@ from scheduler.domain.post import Post
 from scheduler.domain.post_states import Kind, PostState
 from scheduler.domain.retry import Failure, RetryPolicy
 from scheduler.storage.accounts import lock_account
+from scheduler.storage.clock import database_now
 from scheduler.storage.posts import change_post, lock_post, note_sequence
 from scheduler.usecases.post_events import emit_state, wrap_event
 from scheduler.usecases.waker import Waker
@@ -48,23 +49,24 @@ async def apply_publish_event(
         _log.warning("publish_event_of_unknown_post", post_id=str(event.post_id), kind=event.KEY)
         return
     report = report_of(event, envelope)
-    change = judge(post, report, policy=rules.policy, patience=rules.patience, now=utc_now(), jitter=random.random())  # noqa: S311
+    now = await database_now(tx.connection)
+    change = judge(post, report, policy=rules.policy, patience=rules.patience, now=now, jitter=random.random())  # noqa: S311
     if not change.columns:
         if report.attempt == post.attempt:
             await note_sequence(tx.connection, post, report.sequence)
         return
     columns = change.columns
     if change.state is PostState.RETRY_SCHEDULED and account is not None:
-        columns |= _as_account_allows(account)
+        columns |= _as_account_allows(account, now)
     changed = await change_post(tx.connection, post, columns)
     await _emit(tx, outbox, post, changed, change, envelope)
     waker.wake_for(tx, changed)
 
 
-def _as_account_allows(account: AccountCopy) -> dict[str, Any]:
+def _as_account_allows(account: AccountCopy, now: datetime) -> dict[str, Any]:
     """Return what a retry becomes when its account is paused or expired (held) or was disconnected (cancelled)."""
     if account.deleted:
-        return {"status": PostState.CANCELLED.value, "next_attempt_at": None, "ended_at": utc_now()}
+        return {"status": PostState.CANCELLED.value, "next_attempt_at": None, "ended_at": now}
     reason = account.hold_reason
     return {"held": reason is not None, "held_reason": reason}
 

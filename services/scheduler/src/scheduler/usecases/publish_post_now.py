@@ -1,6 +1,5 @@
 """Make a waiting post due at once."""
 
-from datetime import datetime
 from uuid import UUID
 
 from common.contracts.context import Context
@@ -12,6 +11,7 @@ from scheduler.domain.post import Post
 from scheduler.domain.post_states import WAITING
 from scheduler.domain.schedule_time import DEFAULT_DEADLINE
 from scheduler.encoding import moment
+from scheduler.storage.clock import database_now
 from scheduler.storage.posts import change_post, lock_post
 from scheduler.usecases.post_events import wrap_event
 from scheduler.usecases.problems import post_not_found
@@ -19,9 +19,9 @@ from scheduler.usecases.waker import Waker
 
 
 async def publish_post_now(
-    tx: Transaction, outbox: Outbox, waker: Waker, post_id: UUID, user_id: UUID, *, now: datetime, context: Context
+    tx: Transaction, outbox: Outbox, waker: Waker, post_id: UUID, user_id: UUID, *, context: Context
 ) -> Post:
-    """Set the time of a scheduled or retrying post to `now` and its deadline to 24 hours from then.
+    """Set the time of a scheduled or retrying post to now, by the database's clock, and its deadline to 24 hours from then.
 
     Raises Problem 404; 409 `account_not_active` while the account is paused or expired, `post_not_waiting` in every other state.
     """
@@ -37,6 +37,7 @@ async def publish_post_now(
             "The TikTok account is paused or must be connected again; the post goes on by itself when it is back.",
             hint="Resume the account, or connect it again.",
         )
+    now = await database_now(tx.connection)
     columns = {"next_attempt_at": now, "publish_before": now + DEFAULT_DEADLINE}
     changed = await change_post(tx.connection, post, columns)
     event = PostUpdated(
