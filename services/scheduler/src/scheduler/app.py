@@ -165,7 +165,8 @@ def _consumers(settings: Settings, parts: Parts) -> tuple[Consumer, Consumer]:
     inbox = Inbox(tables.inbox)
 
     def consumer(prefetch: int) -> Consumer:
-        grace = settings.shutdown_grace_seconds / 2
+        # They stop one after the other, and relay, loops and pools want their share of the time, too.
+        grace = settings.shutdown_grace_seconds / 4
         return Consumer(settings.amqp_url, redelivery, service=settings.service, prefetch=prefetch, grace=grace)
 
     def handling(routes: Sequence[CommandRoute]) -> CommandHandling:
