@@ -17,9 +17,9 @@ from common.testing.eventually import eventually
 from scheduler.loops.backlog import Backlog
 from scheduler.loops.due_posts import DuePosts
 from scheduler.loops.sweep import Sweep
-from scheduler.storage.claim import ClaimLimits, seconds_to_next_due
+from scheduler.storage.claim import FIRST_CLAIM, ClaimLimits, seconds_to_next_due
 from scheduler.storage.posts import to_post
-from scheduler.storage.sweep import SweepLimits
+from scheduler.storage.sweep import SWEEP, SweepLimits
 from scheduler.storage.tables import posts
 from scheduler.usecases.claim_due_posts import Claimed, claim_due_posts
 
@@ -223,6 +223,40 @@ async def test_one_users_backlog_does_not_hold_up_another(world: Any, values: An
     assert (await world.reload(single)).status == "due"
     shares = Counter(envelope.userid for envelope in await world.told())
     assert shares == {crowd: LIMITS.per_user, lonely: 1}
+
+
+async def test_one_user_cannot_take_all_of_a_little_room(world: Any, values: Any) -> None:
+    """With a backlog at the publisher only a few places come free at a time: they are shared, too."""
+    crowd = uuid7()
+    await world.many([values(user_id=crowd, next_attempt_at=utc_now() - timedelta(hours=1)) for _ in range(60)])
+    single = await world.post()
+    due = DuePosts(world.database, world.outbox, LIMITS, Backlog(world.database, Queue(), limit=8))
+    assert (await due.step()).done == 3
+    assert (await world.reload(single)).status == "due"
+    assert Counter(envelope.userid for envelope in await world.told())[crowd] == 2
+
+
+async def test_the_claim_looks_files_up_one_by_one(world: Any, values: Any) -> None:
+    """However many files there are, it never reads them all (a hash join would)."""
+    user_id = uuid7()
+    await world.execute(
+        """
+        INSERT INTO media (id, user_id, status, filename, content_type, size_bytes, sha256, storage_key)
+        SELECT gen_random_uuid(), gen_random_uuid(), 'ready', 'a', 'video/mp4', 1, 'x', 'k' FROM generate_series(1, 6000)
+        """
+    )
+    await world.execute("ANALYZE media")
+    media_id = await world.media(user_id)
+    await world.many([values(user_id=user_id, media_id=media_id, next_attempt_at=utc_now()) for _ in range(1_000)])
+    await world.execute("ANALYZE posts")
+    parameters = {"batch": 500, "per_user": 500, "sweep_after": timedelta(1), "deadline_code": "", "deadline_message": ""}
+    async with world.database.transaction() as tx:
+        for statement in (FIRST_CLAIM, SWEEP):
+            asked = {"again_after": timedelta(1), "at_most": timedelta(1), "deadline_hint": "", **parameters}
+            given = {name: asked[name] for name in text(statement).compile().params}
+            plan = (await tx.connection.execute(text(f"EXPLAIN {statement}"), given)).scalars().all()
+            assert "media_pkey" in str(plan)
+            assert "Seq Scan on media" not in str(plan)
 
 
 async def test_without_looking_past_only_the_head_is_taken(world: Any, values: Any) -> None:

@@ -16,6 +16,8 @@ CONTENDED_S = 0.02
 """Wait when the only due rows are in another replica's hands."""
 PAUSED_S = 0.05
 """Wait while too many due posts are on their way to the publisher."""
+SHARES = 4
+"""A small batch has places for at least as many users."""
 OVERDUE_S = 60.0
 """A pause is told as a trouble once it has made a post this late."""
 
@@ -41,7 +43,8 @@ class DuePosts:
         self._is_paused = room == 0
         if self._is_paused:
             return StepResult(next_in=PAUSED_S)
-        limits = replace(self._limits, batch=min(self._limits.batch, room))
+        batch = min(self._limits.batch, room)
+        limits = replace(self._limits, batch=batch, per_user=min(self._limits.per_user, max(1, batch // SHARES)))
         now = asyncio.get_running_loop().time()
         look_past = now - self._looked_past_at >= LOOK_PAST_EVERY_S
         async with self._database.transaction() as tx:

@@ -18,9 +18,11 @@ WITH head AS MATERIALIZED (
 ), ranked AS (
   SELECT id, media_id, row_number() OVER (PARTITION BY user_id ORDER BY next_attempt_at) AS place FROM head
 ), chosen AS (
-  SELECT ranked.id, media.id AS file_id, storage_key, content_type, size_bytes, sha256, duration_ms,
-    statement_timestamp() AS now
-  FROM ranked LEFT JOIN media ON media.id = ranked.media_id
+  SELECT ranked.id, file.*, statement_timestamp() AS now
+  FROM ranked LEFT JOIN LATERAL (
+    SELECT media.id AS file_id, storage_key, content_type, size_bytes, sha256, duration_ms
+    FROM media WHERE media.id = ranked.media_id LIMIT 1
+  ) AS file ON true
   WHERE place <= :per_user
 )
 UPDATE posts SET
@@ -46,7 +48,8 @@ RETURNING posts.id, posts.user_id, posts.account_id, posts.status, posts.attempt
   posts.cover_timestamp_ms, posts.media_id, posts.source_url, posts.photo_urls, posts.correlation_id,
   file_id, storage_key, content_type, size_bytes, sha256, duration_ms
 """
-_FIRST = text(_CLAIM.format(others=""))
+FIRST_CLAIM = _CLAIM.format(others="")
+_FIRST = text(FIRST_CLAIM)
 _OTHERS = text(_CLAIM.format(others="AND user_id <> ALL(:crowded)"))
 
 _FAIL = text("""

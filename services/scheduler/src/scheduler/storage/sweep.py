@@ -9,15 +9,18 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scheduler.storage.claim import DuePost
 
-_SWEEP = text("""
+SWEEP = """
 WITH head AS MATERIALIZED (
   SELECT id, media_id FROM posts
   WHERE status IN ('due', 'publishing', 'deferred', 'processing') AND sweep_at <= statement_timestamp()
   ORDER BY sweep_at LIMIT :batch
   FOR UPDATE SKIP LOCKED
 ), chosen AS (
-  SELECT head.id, media.id AS file_id, storage_key, content_type, size_bytes, sha256, duration_ms
-  FROM head LEFT JOIN media ON media.id = head.media_id
+  SELECT head.id, file.*
+  FROM head LEFT JOIN LATERAL (
+    SELECT media.id AS file_id, storage_key, content_type, size_bytes, sha256, duration_ms
+    FROM media WHERE media.id = head.media_id LIMIT 1
+  ) AS file ON true
 )
 UPDATE posts SET sweep_at = statement_timestamp() + least(greatest(
   CAST(:again_after AS interval), statement_timestamp() - greatest(updated_at, forecast_at)), CAST(:at_most AS interval))
@@ -27,7 +30,8 @@ RETURNING posts.id, posts.user_id, posts.account_id, posts.status, posts.attempt
   posts.disable_duet, posts.disable_stitch, posts.brand_content_toggle, posts.brand_organic_toggle, posts.is_aigc,
   posts.cover_timestamp_ms, posts.media_id, posts.source_url, posts.photo_urls, posts.correlation_id,
   file_id, storage_key, content_type, size_bytes, sha256, duration_ms
-""")
+"""
+_SWEEP = text(SWEEP)
 
 _NEXT_SWEEP = text("""
 SELECT extract(epoch FROM sweep_at - clock_timestamp())::float8 FROM posts
