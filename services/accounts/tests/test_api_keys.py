@@ -1,5 +1,6 @@
 """API keys: shown once, stored hashed, exchanged for short tokens, revoked."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -123,6 +124,14 @@ async def test_bad_keys_are_refused(accounts: Any, change: dict[str, Any]) -> No
     body = {"name": "robot", "scopes": ["posts:read"]} | change
     answer = await accounts.http.post(KEYS, json=body, headers=person.auth)
     assert (answer.status_code, answer.json()["code"]) == (422, "invalid_request")
+
+
+async def test_keys_made_at_once_do_not_exceed_the_limit(accounts: Any) -> None:
+    person = await accounts.register()
+    body = {"name": "robot", "scopes": ["posts:read"]}
+    answers = await asyncio.gather(*(accounts.http.post(KEYS, json=body, headers=person.auth) for _ in range(60)))
+    assert sorted({answer.status_code for answer in answers}) == [201, 409]
+    assert sum(answer.status_code == 201 for answer in answers) == 50
 
 
 async def test_lists_are_paged_by_stable_cursors_and_keys_are_limited(accounts: Any) -> None:

@@ -18,6 +18,7 @@ async def test_a_person_registers_and_is_told_who_they_are(accounts: Any, events
     headers = accounts.gateway | {"X-Forwarded-Client-IP": "192.0.2.9", "X-Forwarded-User-Agent": "curl/8"}
     answer = await accounts.http.post(REGISTER, json=body, headers=headers)
     assert answer.status_code == 201
+    assert answer.headers["Cache-Control"] == "no-store"
     tokens = answer.json()
     assert set(tokens) == {"access_token", "refresh_token", "token_type", "expires_in"}
     assert (tokens["token_type"], tokens["expires_in"]) == ("bearer", 86400)

@@ -56,6 +56,11 @@ def test_altered_cursors_are_refused(position: int, replacement: bytes) -> None:
         assert_invalid(b64url_encode(altered), [datetime, int], "posts")
 
 
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"])
+def test_times_that_no_conversion_survives_are_refused(text: str) -> None:
+    assert_invalid(encode_cursor([text]), [datetime])
+
+
 def test_cursors_of_another_list_are_refused() -> None:
     assert_invalid(encode_cursor([1], scope="media"), [int], "posts")
     assert_invalid(encode_cursor([1, 2]), [int])

@@ -4,9 +4,10 @@ from datetime import datetime
 from typing import Any, ClassVar, Literal
 from uuid import UUID
 
-from pydantic import AwareDatetime, Field
+from pydantic import Field
 
 from common.contracts.message import Command, Event, Message
+from common.contracts.moment import LocalMoment, Moment
 
 PrivacyLevel = Literal["PUBLIC_TO_EVERYONE", "MUTUAL_FOLLOW_FRIENDS", "FOLLOWER_OF_CREATOR", "SELF_ONLY"]
 Mode = Literal["direct", "inbox"]
@@ -184,7 +185,8 @@ class CreatePost(Command):
 
     KEY: ClassVar[str] = "scheduler.create_post.v1"
     tiktok_account_id: UUID | None = None
-    caption: str = Field(default="", max_length=2200)
+    caption: str = Field(default="", max_length=20_000)
+    """Only a size cap: the rule, 2200 UTF-16 units of the whole title, is the scheduler's and has its own code."""
     hashtags: list[str] = Field(default=[], max_length=100)
     mentions: list[str] = Field(default=[], max_length=100)
     privacy_level: PrivacyLevel | None = None
@@ -200,9 +202,9 @@ class CreatePost(Command):
     brand_organic_toggle: bool = False
     is_aigc: bool = False
     cover_timestamp_ms: int | None = Field(default=None, ge=0, le=600_000)
-    scheduled_time: datetime | None = None
+    scheduled_time: LocalMoment | None = None
     timezone: str | None = Field(default=None, max_length=64)
-    publish_before: AwareDatetime | None = None
+    publish_before: Moment | None = None
     draft: bool = False
     allow_duplicate: bool = False
 

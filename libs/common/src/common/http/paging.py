@@ -12,6 +12,7 @@ from pydantic import BaseModel
 
 from common.auth.keys import b64url_decode, b64url_encode
 from common.clock import rfc3339
+from common.contracts.moment import MAX_YEAR, MIN_YEAR
 from common.errors import FieldError, Problem
 
 TOTAL_CAP = 10_000
@@ -96,6 +97,9 @@ def _typed(value: Any, kind: type[CursorValue]) -> CursorValue:
         moment = datetime.fromisoformat(value)
         if moment.tzinfo is None:
             raise ValueError("naive time")
+        # Beyond these a conversion between zones overflows, here or in the database.
+        if not MIN_YEAR <= moment.year <= MAX_YEAR:
+            raise ValueError("time out of range")
         return moment
     return UUID(value) if kind is UUID else value
 

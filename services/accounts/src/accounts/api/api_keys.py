@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from accounts.api.answers import ApiKeyAnswer, NewApiKeyAnswer
 from accounts.api.bodies import ApiKeyExchange, NewApiKey
 from accounts.api.identity import Person, WiredParts
+from accounts.api.never_stored import never_stored
 from accounts.storage.api_keys import count_api_keys, list_api_keys
 from accounts.usecases.create_api_key import create_api_key
 from accounts.usecases.revoke_api_key import revoke_api_key
@@ -16,7 +17,7 @@ from accounts.usecases.use_api_key import use_api_key
 from common.http.identity import caller, request_context
 from common.http.paging import Page, decode_cursor, page_cursor, page_limit, page_of
 
-router = APIRouter(tags=["api keys"])
+router = APIRouter(tags=["api keys"], dependencies=[Depends(never_stored)])
 _LIST = "api_keys"
 
 

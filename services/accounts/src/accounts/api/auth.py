@@ -7,6 +7,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from accounts.api.answers import TokensAnswer, UserAnswer
 from accounts.api.bodies import Login, Refresh, Registration
 from accounts.api.identity import LiveUser, Person, WiredParts, session_id_of
+from accounts.api.never_stored import never_stored
 from accounts.domain.identity import email_key, normal_password
 from accounts.parts import Parts
 from accounts.storage.users import email_taken, find_credentials, find_user, replace_password_hash
@@ -26,7 +27,7 @@ from common.errors import Problem
 from common.http.identity import caller, client_ip, request_context
 from common.ids import uuid7
 
-router = APIRouter(prefix="/internal/auth", tags=["auth"])
+router = APIRouter(prefix="/internal/auth", tags=["auth"], dependencies=[Depends(never_stored)])
 FromGateway = Annotated[str, Depends(caller("gateway"))]
 
 

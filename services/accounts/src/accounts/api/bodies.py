@@ -6,7 +6,6 @@ from typing import Annotated
 from pydantic import (
     AfterValidator,
     AliasChoices,
-    AwareDatetime,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -20,6 +19,7 @@ from accounts.domain.identity import PASSWORD_MAX, Email, parse_email, parse_pas
 from accounts.domain.scopes import Scope
 from accounts.security.opaque import TOKEN_MAX
 from common.clock import utc_now
+from common.contracts.moment import Moment
 
 EMAIL_TEXT_MAX = 320
 KEY_LIFE_MAX = timedelta(days=3660)
@@ -81,7 +81,7 @@ class NewApiKey(Body):
 
     name: Annotated[str, StringConstraints(max_length=NAME_MAX), AfterValidator(_key_name)]
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(Scope))]
-    expires_at: Annotated[AwareDatetime, AfterValidator(_future)] | None = None
+    expires_at: Annotated[Moment, AfterValidator(_future)] | None = None
 
 
 class ApiKeyExchange(Body):

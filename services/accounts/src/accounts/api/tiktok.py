@@ -168,13 +168,13 @@ async def _grant(parts: Parts, connecting: Connecting, code: SecretStr) -> Grant
 
 
 def _connected(account_id: UUID, return_url: str | None) -> Response:
-    body = {"success": True, "account_id": account_id, "return_url": return_url}
+    body = {"success": True, "account_id": account_id}
     if return_url is None:
         return json_response(body)
     page, mark, fragment = return_url.partition("#")
     query = urlencode({"success": "true", "account_id": str(account_id)})
     location = f"{page}{'&' if '?' in page else '?'}{query}{mark}{fragment}"
-    return json_response(body, status=302, headers={"Location": location})
+    return json_response({**body, "return_url": return_url}, status=302, headers={"Location": location})
 
 
 def _return_url_not_allowed() -> Problem:

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Row, and_, func, insert, or_, select, upda
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from accounts.domain.api_key import ApiKey
-from accounts.storage.tables import api_keys
+from accounts.storage.tables import api_keys, users
 
 _SHOWN = (
     api_keys.c.id,
@@ -60,6 +60,11 @@ async def list_api_keys(connection: AsyncConnection, user_id: UUID, *, limit: in
         statement = statement.where(api_keys.c.id < before)
     rows = await connection.execute(statement.order_by(api_keys.c.id.desc()).limit(limit))
     return [_api_key(row) for row in rows]
+
+
+async def lock_api_keys(connection: AsyncConnection, user_id: UUID) -> None:
+    """Let one transaction at a time count and add keys of a user."""
+    await connection.execute(select(users.c.id).where(users.c.id == user_id).with_for_update())
 
 
 async def count_api_keys(connection: AsyncConnection, user_id: UUID) -> int:

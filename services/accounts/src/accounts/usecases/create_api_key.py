@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from accounts.domain.api_key import KEY_MARK, KEYS_PER_USER, ApiKey, prefix_of
 from accounts.security.opaque import digest, new_secret
-from accounts.storage.api_keys import count_api_keys, insert_api_key
+from accounts.storage.api_keys import count_api_keys, insert_api_key, lock_api_keys
 from common.contracts.accounts import ApiKeyCreated
 from common.contracts.context import Context
 from common.database import Transaction
@@ -37,6 +37,7 @@ async def create_api_key(
     expires_at: datetime | None,
 ) -> NewApiKey:
     """Store the key by its hash and tell of it. Raises Problem 409 `too_many_api_keys`."""
+    await lock_api_keys(tx.connection, user_id)
     if await count_api_keys(tx.connection, user_id) >= KEYS_PER_USER:
         raise Problem(
             409, "too_many_api_keys", f"A user has at most {KEYS_PER_USER} API keys.", hint="Revoke one that is not used."
