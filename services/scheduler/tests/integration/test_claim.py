@@ -236,19 +236,23 @@ async def test_one_user_cannot_take_all_of_a_little_room(world: Any, values: Any
     assert Counter(envelope.userid for envelope in await world.told())[crowd] == 2
 
 
-async def test_the_claim_looks_files_up_one_by_one(world: Any, values: Any) -> None:
+async def test_the_claim_looks_files_up_one_by_one(world: Any) -> None:
     """However many files there are, it never reads them all (a hash join would)."""
-    user_id = uuid7()
     await world.execute(
         """
         INSERT INTO media (id, user_id, status, filename, content_type, size_bytes, sha256, storage_key)
         SELECT gen_random_uuid(), gen_random_uuid(), 'ready', 'a', 'video/mp4', 1, 'x', 'k' FROM generate_series(1, 6000)
         """
     )
-    await world.execute("ANALYZE media")
-    media_id = await world.media(user_id)
-    await world.many([values(user_id=user_id, media_id=media_id, next_attempt_at=utc_now()) for _ in range(1_000)])
-    await world.execute("ANALYZE posts")
+    await world.execute(
+        """
+        INSERT INTO posts (id, user_id, media_id, status, mode, transfer, next_attempt_at, publish_before)
+        SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'scheduled', 'direct', 'upload',
+          now() + n * interval '1 second', now() + interval '1 day' FROM generate_series(-20000, 20000) AS n
+        """
+    )
+    for table in ("media", "posts"):
+        await world.execute(f"ANALYZE {table}")
     parameters = {"batch": 500, "per_user": 500, "sweep_after": timedelta(1), "deadline_code": "", "deadline_message": ""}
     async with world.database.transaction() as tx:
         for statement in (FIRST_CLAIM, SWEEP):

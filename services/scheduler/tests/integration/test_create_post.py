@@ -154,7 +154,7 @@ async def test_refusals(author: Author, world: Any) -> None:
     await author.refused("cover_beyond_end", 422, cover_timestamp_ms=15_001)
     await author.refused("scheduled_in_past", 422, scheduled_time=utc_now() - timedelta(minutes=2))
     await author.refused(
-        "publish_before_out_of_range", 422, publish_before="0001-01-01T00:00:00+14:00", draft=True, scheduled_time=None
+        "publish_before_out_of_range", 422, publish_before="2001-01-01T00:00:00+14:00", draft=True, scheduled_time=None
     )
     many = await author.refused("invalid_post", 422, caption="x\x00", privacy_level=None)
     assert [item["code"] for item in many["errors"]] == ["invalid_characters", "privacy_required"]
