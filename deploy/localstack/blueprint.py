@@ -1,10 +1,11 @@
-"""What a stack consists of: addresses, replicas and overrides. Stored by `up`, so that later commands mean the same."""
+"""What a stack consists of: addresses, replicas and overrides. Stored by an `up` that succeeded, so that later commands mean the same."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any, Self
 from urllib.parse import urlsplit
 
@@ -83,13 +84,29 @@ class Blueprint:
 
     def save(self, paths: Paths) -> None:
         """Store as the state of the stack; readable by the owner only, because overrides may be secrets."""
-        write_private(paths.state, json.dumps(asdict(self), indent=1, sort_keys=True) + "\n")
+        self._write(paths.state)
+
+    def save_configured(self, paths: Paths) -> None:
+        """Store as what the process manager was told last; whether it works, only `save` says."""
+        self._write(paths.configured)
+
+    def _write(self, path: Path) -> None:
+        write_private(path, json.dumps(asdict(self), indent=1, sort_keys=True) + "\n")
 
     @classmethod
     def load(cls, paths: Paths) -> Self | None:
-        """Return what the last `up` stored, or None."""
+        """Return what the last successful `up` stored, or None."""
+        return cls._read(paths.state)
+
+    @classmethod
+    def load_configured(cls, paths: Paths) -> Self | None:
+        """Return what the process manager was told last, or None."""
+        return cls._read(paths.configured) or cls.load(paths)
+
+    @classmethod
+    def _read(cls, path: Path) -> Self | None:
         try:
-            state: dict[str, Any] = json.loads(paths.state.read_text(encoding="utf-8"))
+            state: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             return None
         return cls(**{**state, "ports": Ports(**state["ports"])})

@@ -14,6 +14,8 @@ SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt
 """Where started programs look for others."""
 
 DATA_NAMES = (
+    "checked.json",
+    "configured.json",
     "log",
     "migrated",
     "postgres",
@@ -78,8 +80,18 @@ class Paths:
 
     @property
     def state(self) -> Path:
-        """The effective configuration of the last `up`: addresses, overrides, replicas."""
+        """The effective configuration of the last `up` that succeeded: addresses, overrides, replicas."""
         return self.local / "stack.json"
+
+    @property
+    def configured(self) -> Path:
+        """Like `state`, of the last `up` that touched anything, whether it succeeded or not."""
+        return self.local / "configured.json"
+
+    @property
+    def checked(self) -> Path:
+        """Digests of the environments whose settings were found good."""
+        return self.local / "checked.json"
 
     @property
     def stack_env(self) -> Path:

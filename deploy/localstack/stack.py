@@ -21,6 +21,7 @@ from localstack.ports import Ports, require_free
 from localstack.postgres_place import find_place, remove_outside
 from localstack.rabbitmq_install import require_server
 from localstack.service_environment import program_environment, program_specs
+from localstack.settings_check import require_settings, unchecked
 from localstack.startup import Startup, health_check
 from localstack.steps import Say, Steps, silent
 from localstack.supervision import ProcessState, Supervisor
@@ -63,7 +64,7 @@ class Stack:
 
     @classmethod
     def saved(cls, root: Path, *, say: Say = silent) -> Stack:
-        """Return the stack as its last `up` left it: same ports and overrides, whatever the environment says now."""
+        """Return the stack as its last successful `up` left it: same ports and overrides, whatever the environment says now."""
         return cls(root, blueprint=Blueprint.load(Paths(root.resolve())), say=say)
 
     @property
@@ -83,7 +84,10 @@ class Stack:
         return program_environment(self.blueprint, self.paths, self.secrets, name, replica)
 
     def up(self) -> None:
-        """Start what does not run yet, in the order of health; harmless when all of it runs."""
+        """Start what does not run yet, in the order of health; harmless when all of it runs.
+
+        Raises StackError on wrong settings or a port in use, with nothing changed. The stack is stored once it is healthy.
+        """
         self.paths.create()
         with self._locked():
             self._up(Steps(self._say))
@@ -91,15 +95,23 @@ class Stack:
     def _up(self, steps: Steps) -> None:
         server, epmd = require_server(self._say), rabbitmq.find_epmd()
         place, secrets = find_place(self.paths), self.secrets
+        programs = program_specs(self.blueprint, self.paths, secrets)
+        self._require_settings(programs)
         rabbitmq.write_configuration(self.paths, self.ports, secrets)
         specs = [
             postgres.program(self.paths, self.ports, place),
             *rabbitmq.programs(self.paths, self.ports, server, epmd),
-            *program_specs(self.blueprint, self.paths, secrets),
+            *programs,
         ]
         self._ensure_supervisor(specs)
-        self.blueprint.save(self.paths)
         self._startup().run(place, steps)
+        self.blueprint.save(self.paths)
+
+    def _require_settings(self, programs: list[Spec]) -> None:
+        """Check the settings of what would change, of every program when nothing runs; raises StackError."""
+        wanted = unchecked(self.paths, programs) if self.supervisor.alive() else programs
+        if wanted:
+            require_settings(self.paths, wanted)
 
     def _startup(self) -> Startup:
         return Startup(self.blueprint, self.paths, self.supervisor, self.secrets, self.timeout)
@@ -108,12 +120,14 @@ class Stack:
         """Make supervisord run and know these programs; raises StackError, with nothing changed, on a port in use."""
         if self.supervisor.alive():
             running = [name for name, state in self.states().items() if state.running]
-            before = listening_ports(Blueprint.load(self.paths) or self.blueprint)
+            before = listening_ports(Blueprint.load_configured(self.paths) or self.blueprint)
             self._check_ports({port for name in running for port, _ in before.get(name, {}).values()})
+            self.blueprint.save_configured(self.paths)
             self.supervisor.update(specs)
             return
         self._end_orphans()
         self._check_ports(set())
+        self.blueprint.save_configured(self.paths)
         self.supervisor.start(specs)
 
     def _check_ports(self, own: set[int]) -> None:

@@ -14,7 +14,10 @@ OPERATION_KEY_BYTES = 32
 
 
 def _rate_limits(text: str) -> str:
-    limits.parse_many(text)
+    try:
+        limits.parse_many(text)
+    except ValueError:
+        raise ValueError("is not a rate limit such as 100/minute or 20/minute;200/hour") from None
     return text
 
 
