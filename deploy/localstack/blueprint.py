@@ -1,4 +1,4 @@
-"""What a stack consists of: addresses, replicas and overrides. Stored by an `up` that succeeded, so that later commands mean the same."""
+"""What a stack consists of: addresses, replicas and overrides. Stored once it is healthy, so that later commands mean the same."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from localstack.errors import StackError
 from localstack.paths import Paths, write_private
-from localstack.ports import MAX_REPLICAS, MAX_REPLICAS_DEFAULT, SERVICES, Ports
+from localstack.ports import ADDRESS_SETTINGS, MAX_REPLICAS, MAX_REPLICAS_DEFAULT, SERVICES, Ports
 from localstack.setting_names import declared
 
 PER_PROCESS = frozenset(
@@ -80,7 +80,9 @@ class Blueprint:
         limit = MAX_REPLICAS.get(service, MAX_REPLICAS_DEFAULT)
         if not 1 <= count <= limit:
             raise StackError(f"{service} can have 1 to {limit} replicas here, not {count}")
-        return replace(self, replicas={**self.replicas, service: count})
+        wanted = replace(self, replicas={**self.replicas, service: count})
+        require_distinct_ports(wanted)
+        return wanted
 
     def save(self, paths: Paths) -> None:
         """Store as the state of the stack; readable by the owner only, because overrides may be secrets."""
@@ -116,13 +118,16 @@ class Blueprint:
         """Return the stack that an environment describes; numbers of replicas stay as they were `before`.
 
         A stack that runs also keeps the addresses and settings it was started with, unless the environment names them.
+        Raises StackError on addresses that are none or that collide with each other.
         """
         kept = before if running else None
-        return cls(
+        wanted = cls(
             ports=Ports.from_environment(environment, kept.ports if kept else Ports()),
             replicas=dict(before.replicas) if before else {},
             environment={**(kept.environment if kept else {}), **overrides(environment)},
         )
+        require_distinct_ports(wanted)
+        return wanted
 
 
 def listening_ports(blueprint: Blueprint) -> dict[str, dict[str, tuple[int, str]]]:
@@ -146,11 +151,31 @@ def listening_ports(blueprint: Blueprint) -> dict[str, dict[str, tuple[int, str]
     return {name: listening[name] for name in blueprint.programs()}
 
 
+def require_distinct_ports(blueprint: Blueprint) -> None:
+    """Raise StackError, naming the settings, when two parts of a stack would listen on the same port."""
+    entries = [(what, *entry) for named in listening_ports(blueprint).values() for what, entry in named.items()]
+    holders: dict[int, tuple[str, str]] = {}
+    lines = []
+    for what, port, field_name in entries:
+        if port in holders:
+            other, other_field = holders[port]
+            settings = " and ".join(dict.fromkeys((ADDRESS_SETTINGS[other_field], ADDRESS_SETTINGS[field_name])))
+            lines.append(f"{settings} collide: {other} and {what} would both listen on port {port}")
+        holders[port] = (what, field_name)
+    if lines:
+        raise StackError("\n".join(lines))
+
+
 def overrides(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings in an environment: names some service declares (or `NAME_FILE`), and a few of the platform's."""
+    """Return the settings in an environment: names some service declares (or `NAME_FILE`), and a few of the platform's.
+
+    An empty value counts as not set.
+    """
     names = frozenset().union(*(declared(program) for program in (*SERVICES, "simulator"))) - PER_PROCESS
     return {
-        name: value for name, value in environment.items() if name.removesuffix("_FILE") in names or is_platform_name(name)
+        name: value
+        for name, value in environment.items()
+        if value and (name.removesuffix("_FILE") in names or is_platform_name(name))
     }
 
 

@@ -47,7 +47,7 @@ def program_environment(
     passed = {
         name: value
         for name, value in blueprint.environment.items()
-        if name.removesuffix("_FILE") in names - PER_PROCESS or is_platform_name(name)
+        if value and (name.removesuffix("_FILE") in names - PER_PROCESS or is_platform_name(name))
     }
     given_as_file = {name.removesuffix("_FILE") for name in (*passed, *own) if name.endswith("_FILE")}
     return {

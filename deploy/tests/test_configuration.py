@@ -80,6 +80,38 @@ def test_only_settings_are_taken_from_the_shell() -> None:
     assert overrides(given) == {"LOG_LEVEL": "DEBUG", "ENCRYPTION_KEY_FILE": "/k", "AWS_REGION": "x"}
 
 
+@pytest.mark.parametrize(
+    ("given", "other"),
+    [
+        ({"GATEWAY_ADDRESS": "127.0.0.1:8490"}, "SIMULATOR_ADDRESS"),
+        ({"GATEWAY_ADDRESS": "8402"}, "INTERNAL_PORT"),
+        ({"GATEWAY_ADDRESS": "7000", "EPMD_PORT": "8000"}, "EPMD_PORT"),
+        ({"GATEWAY_ADDRESS": "5690"}, "AMQP_ADDRESS"),
+    ],
+)
+def test_own_ports_that_collide_are_refused_naming_both_settings(given: dict[str, str], other: str) -> None:
+    with pytest.raises(StackError, match=rf"(GATEWAY_ADDRESS.*{other}|{other}.*GATEWAY_ADDRESS)"):
+        Blueprint.from_environment(given, None, running=False)
+
+
+def test_a_replica_does_not_take_another_ones_port() -> None:
+    blueprint = Blueprint.from_environment({"SIMULATOR_ADDRESS": "8412"}, None, running=False)
+    with pytest.raises(StackError, match=r"(?s)SIMULATOR_ADDRESS.*INTERNAL_PORT.*8412"):
+        blueprint.scaled("publisher", 2)
+
+
+def test_an_empty_value_counts_as_not_set(paths: Paths) -> None:
+    assert overrides({"ENCRYPTION_KEY": "", "ENCRYPTION_KEY_FILE": "", "AWS_REGION": "", "LOG_LEVEL": "INFO"}) == {
+        "LOG_LEVEL": "INFO"
+    }
+    secrets = load_secrets(paths)
+    stored = Blueprint(environment={"ENCRYPTION_KEY": "", "TIKTOK_CLIENT_SECRET_FILE": ""})
+    accounts = program_environment(stored, paths, secrets, "accounts")
+    assert accounts["ENCRYPTION_KEY"] == secrets["encryption_key"]
+    assert accounts["TIKTOK_CLIENT_SECRET"] == secrets["tiktok_client_secret"]
+    assert "TIKTOK_CLIENT_SECRET_FILE" not in accounts
+
+
 def test_a_secret_reaches_only_the_service_that_declares_it(paths: Paths) -> None:
     secrets = load_secrets(paths)
     holders = [
