@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from localstack.blueprint import PER_PROCESS, Blueprint, is_platform_name
+from localstack.code_digest import code_of
 from localstack.launch import Spec
 from localstack.paths import SEARCH_PATH, Paths
 from localstack.ports import SERVICES
@@ -118,16 +119,17 @@ def public_url(blueprint: Blueprint) -> str:
 
 
 def program_specs(blueprint: Blueprint, paths: Paths, secrets: dict[str, Any]) -> list[Spec]:
-    """Return the simulator (where used) and every replica of every service."""
+    """Return the simulator (where used) and every replica of every service; `CUEPOST_CODE` tells the code they run."""
     wanted = [("simulator", "simulator", 1)] if blueprint.simulated else []
     if not blueprint.servers_only:
         wanted += [(n, s, i) for s in SERVICES for i, n in enumerate(blueprint.processes(s), start=1)]
+    codes = {program: code_of(program) for program in {program for _, program, _ in wanted}}
     return [
         Spec(
             name,
             # -P: the working folder stays off the module path.
             [sys.executable, "-P", "-m", MODULES.get(program, program)],
-            program_environment(blueprint, paths, secrets, program, replica),
+            {**program_environment(blueprint, paths, secrets, program, replica), "CUEPOST_CODE": codes[program]},
             str(paths.root),
             str(paths.run),
         )

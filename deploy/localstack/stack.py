@@ -184,8 +184,12 @@ class Stack:
             if not self.supervisor.alive():
                 raise StackError("the stack does not run; start it with: make up")
             self.blueprint = wanted
-            specs = program_specs(wanted, self.paths, self.secrets)
             servers = [self.supervisor.known_spec(name) for name in SERVERS]
+            # Those that stay keep the code they run: only `up` restarts what changed, in the order of health.
+            specs = [
+                self.supervisor.known_spec(spec.name) if self.supervisor.knows(spec.name) else spec
+                for spec in program_specs(wanted, self.paths, self.secrets)
+            ]
             self._ensure_supervisor([*servers, *specs])
             wanted.save(self.paths)
             self._startup().start_all(wanted.processes(service))

@@ -136,6 +136,10 @@ class Supervisor:
         """Return the spec a program was configured with last."""
         return read_spec(self._paths.programs / f"{name}.json")
 
+    def knows(self, name: str) -> bool:
+        """Whether a program was configured."""
+        return (self._paths.programs / f"{name}.json").exists()
+
     def update(self, specs: Iterable[Spec]) -> list[str]:
         """Make the running supervisord know exactly these programs; returns the names that are new or changed.
 

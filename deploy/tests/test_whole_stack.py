@@ -10,6 +10,8 @@ from dataclasses import replace
 
 import pytest
 
+from localstack import service_environment
+from localstack.code_digest import code_of
 from localstack.demo_access import read_stack_env, working_key
 from localstack.errors import StackError
 from localstack.ports import SERVICES, Ports
@@ -115,6 +117,26 @@ def test_a_changed_setting_restarts_those_who_read_it_and_no_others(stack: Stack
     changed.up()
     assert {name for name, pid in pids(stack).items() if before[name] != pid} == {"gateway-1"}
     assert changed.env("gateway")["COMMAND_TIMEOUT_SECONDS"] == "6"
+    stack.up()
+
+
+def test_a_wrong_setting_touches_nothing_and_is_not_remembered(stack: Stack) -> None:
+    before = pids(stack)
+    with pytest.raises(StackError, match="RATE_LIMIT_PER_USER"):
+        Stack(stack.root, stack.ports, environment={"RATE_LIMIT_PER_USER": "foo"}).up()
+    assert stack.healthy("gateway-1")
+    Stack.saved(stack.root).up()
+    assert pids(stack) == before
+
+
+def test_changed_code_restarts_those_who_run_it_and_no_others(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    stack.up()
+    before = pids(stack)
+    with monkeypatch.context() as patched:
+        changed = {"publisher": "0" * 12}
+        patched.setattr(service_environment, "code_of", lambda program: changed.get(program) or code_of(program))
+        Stack.saved(stack.root).up()
+    assert {name for name, pid in pids(stack).items() if before[name] != pid} == {"publisher-1"}
     stack.up()
 
 
