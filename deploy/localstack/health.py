@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import http.client
+import json
 import socket
 import struct
 from contextlib import closing
 
 PROBE_SECONDS = 2.0
+READINESS_SECONDS = 10.0
+"""`/readyz` waits for its slowest check."""
+
+MAX_ANSWER_BYTES = 64 * 1024
 
 
 def postgres_accepts(port: int) -> bool:
@@ -36,6 +41,30 @@ def http_ok(port: int, path: str, host: str = "127.0.0.1") -> bool:
             return connection.getresponse().status == http.client.OK
         except (OSError, http.client.HTTPException):
             return False
+
+
+def readiness_problems(port: int, host: str = "127.0.0.1") -> list[str]:
+    """Return what a service's `/readyz` says is missing, one line each; nothing when it is ready or does not answer."""
+    connection = http.client.HTTPConnection(host, port, timeout=READINESS_SECONDS)
+    with closing(connection):
+        try:
+            connection.request("GET", "/readyz")
+            response = connection.getresponse()
+            if response.status == http.client.OK:
+                return []
+            text = response.read(MAX_ANSWER_BYTES)
+        except (OSError, http.client.HTTPException):
+            return []
+    return _failing(text) or [f"/readyz answers {response.status}"]
+
+
+def _failing(text: bytes) -> list[str]:
+    try:
+        body = json.loads(text)
+        failing = {name: check["reason"] for name, check in body["checks"].items() if not check["ok"]}
+        return [f"{name}: {reason}" for name, reason in failing.items()] or [str(body["status"])]
+    except (ValueError, LookupError, TypeError, AttributeError):
+        return []
 
 
 def _answer(port: int, message: bytes, size: int) -> bytes | None:

@@ -12,9 +12,10 @@ from typing import Any
 
 from localstack import postgres
 from localstack.blueprint import Blueprint
-from localstack.errors import StackError
-from localstack.health import amqp_accepts, http_ok, postgres_accepts, tcp_accepts
+from localstack.errors import NotReadyError, StackError
+from localstack.health import amqp_accepts, http_ok, postgres_accepts, readiness_problems, tcp_accepts
 from localstack.paths import CHECKOUT, Paths
+from localstack.ports import SERVICES
 from localstack.postgres_place import Place
 from localstack.service_environment import platform_environment
 from localstack.steps import Steps, wait_for
@@ -39,6 +40,15 @@ def health_check(blueprint: Blueprint, program: str) -> Callable[[], bool]:
     service, _, replica = program.rpartition("-")
     host = ports.gateway_host if service == "gateway" else "127.0.0.1"
     return lambda: http_ok(ports.http(service, int(replica)), "/readyz", host)
+
+
+def problems_of(blueprint: Blueprint, program: str) -> list[str]:
+    """Return what a service that lives says it lacks; nothing for a server, or when the service does not answer."""
+    service, _, replica = program.rpartition("-")
+    if service not in SERVICES:
+        return []
+    host = blueprint.ports.gateway_host if service == "gateway" else "127.0.0.1"
+    return readiness_problems(blueprint.ports.http(service, int(replica)), host)
 
 
 class Startup:
@@ -71,7 +81,30 @@ class Startup:
             self._service("gateway", steps)
 
     def start_and_wait(self, name: str) -> None:
-        """Start a program and wait until it is healthy."""
+        """Start a program and wait until it is healthy; a service that answers, but not ready, is restarted once.
+
+        Raises StackError with what such a service says it lacks, otherwise with the end of its log.
+        """
+        try:
+            self._start_and_wait(name)
+        except NotReadyError:
+            if not problems_of(self._blueprint, name):
+                raise
+            self._supervisor.stop([name])
+            self._restarted(name)
+
+    def _restarted(self, name: str) -> None:
+        try:
+            self._start_and_wait(name)
+        except NotReadyError as error:
+            lines = problems_of(self._blueprint, name)
+            if not lines:
+                raise
+            log, listed = self._paths.log / f"{name}.log", "\n".join(f"  {line}" for line in lines)
+            message = f"{name} is not ready after {self._timeout:.0f} s, nor was it before it was restarted once"
+            raise StackError(f"{message}; it lacks:\n{listed}\nits log: {log}") from error
+
+    def _start_and_wait(self, name: str) -> None:
         self._supervisor.start_program(name)
         ready = health_check(self._blueprint, name)
         wait_for(self._supervisor, name, ready, self._timeout, self._paths.log / f"{name}.log")

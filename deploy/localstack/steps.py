@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from localstack.errors import StackError
+from localstack.errors import NotReadyError, StackError
 from localstack.supervision import Supervisor
 
 Say = Callable[[str], None]
@@ -48,15 +48,19 @@ class Steps:
 
 
 def wait_for(supervisor: Supervisor, name: str, ready: Callable[[], bool], seconds: float, log: Path) -> None:
-    """Wait until `ready`; raises StackError with the end of the log after `seconds`, or when the program keeps ending."""
+    """Wait until `ready`.
+
+    Raises NotReadyError after `seconds`, StackError when the program keeps ending; both with the end of the log.
+    """
     deadline = time.monotonic() + seconds
     pids: set[int] = set()
     while not ready():
         state = supervisor.states().get(name)
         pids.add(state.pid if state else 0)
-        if time.monotonic() > deadline or len(pids - {0}) >= TIRED_OF_RESTARTS:
-            why = "keeps ending" if len(pids - {0}) >= TIRED_OF_RESTARTS else f"is not ready after {seconds:.0f} s"
-            raise StackError(f"{name} {why}; the end of its log ({log}):\n{tail(log)}")
+        if len(pids - {0}) >= TIRED_OF_RESTARTS:
+            raise StackError(f"{name} keeps ending; the end of its log ({log}):\n{tail(log)}")
+        if time.monotonic() > deadline:
+            raise NotReadyError(f"{name} is not ready after {seconds:.0f} s; the end of its log ({log}):\n{tail(log)}")
         time.sleep(POLL_SECONDS)
 
 
