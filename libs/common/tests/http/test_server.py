@@ -199,3 +199,20 @@ async def test_a_taken_port_ends_the_process(tmp_path: Path, service_keys: Servi
         async with service(tmp_path, service_keys, HTTP_PORT=str(taken.getsockname()[1])) as running:
             assert await running.ended() == 3
     assert b"part stopped" in running.output
+
+
+async def test_an_endless_head_is_refused_and_stops_nobody_else(tmp_path: Path, service_keys: ServiceKeys) -> None:
+    async with service(tmp_path, service_keys) as running, httpx.AsyncClient() as client:
+        await eventually(lambda: ready(running))
+        host, port = running.url.removeprefix("http://").split(":")
+        async with asyncio.timeout(5):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX: ")
+            for _ in range(20):
+                writer.write(b"a" * 4096)
+                await writer.drain()
+            answer = await reader.read()
+            writer.close()
+        assert answer.startswith(b"HTTP/1.1 431 ")
+        assert b'"code":"header_too_large"' in answer
+        assert (await client.get(running.url + "/healthz")).status_code == 200

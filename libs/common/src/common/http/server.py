@@ -10,6 +10,7 @@ import uvicorn
 import uvloop
 from fastapi import FastAPI
 
+from common.http.capped_protocol import CappedHttpProtocol
 from common.settings import ServiceSettings
 from common.telemetry.logs import configure_logging
 from common.telemetry.metrics import MetricsServer
@@ -61,6 +62,7 @@ async def serve(app: FastAPI, settings: ServiceSettings) -> None:
         host=settings.http_host,
         port=settings.http_port,
         loop="none",
+        http=CappedHttpProtocol,
         lifespan="on",
         log_config=None,
         access_log=False,

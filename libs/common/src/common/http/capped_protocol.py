@@ -1,0 +1,149 @@
+"""Uvicorn's HTTP protocol with an end to every request head: httptools itself takes any number of header bytes, forever."""
+
+import asyncio
+from typing import Any
+
+import structlog
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+
+from common.errors import Problem
+from common.http.problems import problem_response
+from common.http.request_id import HEADER, choose_request_id
+
+MAX_HEAD_BYTES = 64 * 1024
+HEAD_TIMEOUT_SECONDS = 15.0
+LINGER_SECONDS = 1.0
+"""How long a refused client may go on sending: closing at once would reset the connection and lose the answer."""
+
+log = structlog.get_logger(__name__)
+
+
+class _HeadTooLarge(Exception):
+    """Ends the parsing of a head that came in one piece and is larger than allowed."""
+
+
+class CappedHttpProtocol(HttpToolsProtocol):
+    """Refuses, as problem+json and then closing: 431 heads beyond 64 KiB, 408 heads that take more than 15 s, 400 what is no HTTP.
+
+    The cap also holds for whatever else brings neither a head nor body bytes to an end: trailers and chunk extensions.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._fruitless_bytes = 0
+        self._in_message = False
+        self._too_large = False
+        self._refused = False
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in the base class
+        """Start waiting for the first head."""
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the timer with the connection."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Parse in pieces of at most the cap, so that one large read cannot overrun it."""
+        for start in range(0, len(data), MAX_HEAD_BYTES):
+            if self._refused:
+                return
+            if not self._in_message:
+                self._await_head()
+            piece = data if len(data) <= MAX_HEAD_BYTES else data[start : start + MAX_HEAD_BYTES]
+            self._fruitless_bytes += len(piece)
+            super().data_received(piece)
+            if self._fruitless_bytes > MAX_HEAD_BYTES and not self._refused:
+                self._refuse(_header_too_large())
+
+    def on_message_begin(self) -> None:
+        """Begin waiting for the rest of a head."""
+        super().on_message_begin()
+        self._await_head()
+
+    def on_headers_complete(self) -> None:
+        """Start the request, or refuse it when its head is too large."""
+        self._stop_waiting()
+        self._fruitless_bytes = 0
+        if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEAD_BYTES:
+            self._too_large = True
+            raise _HeadTooLarge
+        self._in_message = True
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Note that body bytes came."""
+        self._fruitless_bytes = 0
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """Note that the request has arrived as a whole."""
+        self._fruitless_bytes = 0
+        self._in_message = False
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """Refuse what the parser did not take."""
+        del msg
+        detail = "This is not a valid HTTP request."
+        self._refuse(_header_too_large() if self._too_large else Problem(400, "bad_request", detail))
+
+    def _await_head(self) -> None:
+        if self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_TIMEOUT_SECONDS, self._head_overdue)
+
+    def _stop_waiting(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _head_overdue(self) -> None:
+        self._head_timer = None
+        if self.transport.is_closing():
+            return
+        if self._unanswered() is not None:
+            # The start of a next request must not cut off the answer that is still on its way.
+            self._await_head()
+            return
+        seconds = f"{HEAD_TIMEOUT_SECONDS:g}"
+        self._refuse(Problem(408, "request_timeout", f"The head of the request was not complete within {seconds} seconds."))
+
+    def _refuse(self, problem: Problem) -> None:
+        """Answer, unless another answer is on its way, and close: at once, or when the client had time to read it."""
+        self._refused = True
+        self._stop_waiting()
+        self._unset_keepalive_if_required()
+        request_id = choose_request_id({"headers": self.headers or []})
+        log.info("request_refused", code=problem.code, correlation_id=request_id)
+        if not self._may_answer():
+            self.transport.close()
+            return
+        cycle = self._unanswered()
+        if cycle is not None:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        response = problem_response(problem, request_id)
+        lines = [b"%b: %b\r\n" % pair for pair in response.raw_headers]
+        ending = f"{HEADER.lower()}: {request_id}\r\nconnection: close\r\n\r\n".encode("ascii")
+        status = f"HTTP/1.1 {problem.status} {problem.title}\r\n".encode("ascii", "replace")
+        self.transport.write(b"".join([status, *lines, ending, bytes(response.body)]))
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.loop.call_later(LINGER_SECONDS, self.transport.close)
+
+    def _unanswered(self) -> RequestResponseCycle | None:
+        """Return the latest request of the connection while its answer is not complete."""
+        cycle: Any = self.cycle  # None before the first request, which the base class does not declare
+        return cycle if cycle is not None and not cycle.response_complete else None
+
+    def _may_answer(self) -> bool:
+        """Tell whether the next bytes of the connection would be the answer to the request being refused."""
+        cycle = self._unanswered()
+        return cycle is None or (self._in_message and not cycle.response_started and not self.pipeline)
+
+
+def _header_too_large() -> Problem:
+    return Problem(431, "header_too_large", f"The head of the request is larger than {MAX_HEAD_BYTES // 1024} KiB.")

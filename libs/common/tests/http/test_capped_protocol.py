@@ -1,0 +1,142 @@
+"""Request heads have an end: in bytes, in seconds, and in what counts as HTTP."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+import pytest_asyncio
+import uvicorn
+from fastapi import FastAPI, Request
+from uvicorn.server import ServerState
+
+import common.http.capped_protocol as capped
+from common.http.app import create_app
+
+Open = Callable[[], Any]
+
+
+def echo_app() -> FastAPI:
+    app = create_app(service="probe", title="Probe", version="1")
+
+    @app.post("/size")
+    async def size(request: Request) -> int:
+        return len(await request.body())
+
+    @app.get("/slow")
+    async def slow() -> str:
+        await asyncio.sleep(0.4)
+        return "slow"
+
+    return app
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def connect() -> AsyncIterator[Open]:
+    config = uvicorn.Config(echo_app(), log_config=None, access_log=False, ws="none", lifespan="off")
+    config.load()
+    state = ServerState()
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(lambda: capped.CappedHttpProtocol(config, state, {}), "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+
+    @asynccontextmanager
+    async def opened() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        try:
+            async with asyncio.timeout(5):
+                yield reader, writer
+        finally:
+            writer.close()
+
+    yield opened
+    server.close()
+
+
+async def exchange(connect: Open, *sent: bytes) -> bytes:
+    async with connect() as (reader, writer):
+        for piece in sent:
+            writer.write(piece)
+            await writer.drain()
+        answer: bytes = await reader.read()
+        return answer
+
+
+def assert_refused(answer: bytes, status: int, code: str) -> dict[str, Any]:
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.startswith(f"HTTP/1.1 {status} ".encode()), answer
+    assert b"content-type: application/problem+json" in head
+    assert b"connection: close" in head
+    problem: dict[str, Any] = json.loads(body)
+    assert (problem["status"], problem["code"]) == (status, code)
+    assert f"x-request-id: {problem['request_id']}".encode() in head
+    return problem
+
+
+GET = b"GET /healthz HTTP/1.1\r\nHost: x\r\n"
+CHUNKED = b"POST /size HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        GET + b"X: " + b"a" * 66_000 + b"\r\n\r\n",
+        GET + b"X: " + b"a" * 200_000,
+        GET + b"a: b\r\n" * 12_000 + b"\r\n",
+        b"GET /" + b"a" * 66_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        CHUNKED + b"1;" + b"a" * 200_000,
+        CHUNKED + b"0\r\nX: " + b"a" * 200_000,
+    ],
+    ids=["in one piece", "endless", "many", "url", "chunk extension", "trailer"],
+)
+async def test_heads_beyond_the_cap_are_431(connect: Open, head: bytes) -> None:
+    assert_refused(await exchange(connect, head), 431, "header_too_large")
+
+
+async def test_a_head_within_the_cap_and_a_body_beyond_it_pass(connect: Open) -> None:
+    answer = await exchange(connect, GET + b"Connection: close\r\nX: " + b"a" * 60_000 + b"\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 200 ")
+    head = b"POST /size HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 500000\r\n\r\n"
+    answer = await exchange(connect, head + b"b" * 500_000)
+    assert answer.endswith(b"500000")
+
+
+@pytest.mark.parametrize("sent", [b"", b"GET /heal", GET, b"\r\n"])
+async def test_a_head_that_does_not_come_is_408(connect: Open, monkeypatch: pytest.MonkeyPatch, sent: bytes) -> None:
+    monkeypatch.setattr(capped, "HEAD_TIMEOUT_SECONDS", 0.2)
+    assert_refused(await exchange(connect, sent), 408, "request_timeout")
+
+
+async def test_the_next_head_has_its_own_time_and_never_cuts_an_answer(connect: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capped, "HEAD_TIMEOUT_SECONDS", 0.2)
+    answer = await exchange(connect, b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\nGET /he")
+    slow, _, refusal = answer.partition(b'"slow"')
+    assert slow.startswith(b"HTTP/1.1 200 ")
+    assert_refused(refusal, 408, "request_timeout")
+
+
+async def test_an_idle_kept_connection_is_not_a_late_head(connect: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capped, "HEAD_TIMEOUT_SECONDS", 0.1)
+    async with connect() as (reader, writer):
+        writer.write(GET + b"\r\n")
+        assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(1), 0.3)
+        writer.write(GET + b"\r\n")
+        assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
+
+
+async def test_what_is_no_http_is_a_problem_with_the_clients_request_id(connect: Open) -> None:
+    assert_refused(await exchange(connect, b"\x16\x03\x01 nonsense\r\n\r\n"), 400, "bad_request")
+    problem = assert_refused(
+        await exchange(connect, GET + b"X-Request-ID: r1\r\nA: b\r\nbroken header\r\n\r\n"), 400, "bad_request"
+    )
+    assert problem["request_id"] == "r1"
+    assert_refused(await exchange(connect, CHUNKED + b"zz\r\n"), 400, "bad_request")
+
+
+async def test_nonsense_behind_a_request_is_not_its_answer(connect: Open) -> None:
+    answer = await exchange(connect, b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n\x00nonsense\r\n\r\n")
+    assert answer == b""
