@@ -7,6 +7,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from functools import cache
 
 import pytest
 
@@ -36,7 +37,15 @@ def lines() -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory, lines: list[str]) -> Iterator[Stack]:
+def frozen_code() -> Iterator[None]:
+    """Someone editing the checkout meanwhile must not change what these tests see restarted."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(service_environment, "code_of", cache(code_of))
+        yield
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory, lines: list[str], frozen_code: None) -> Iterator[Stack]:
     whole = Stack(tmp_path_factory.mktemp("whole"), Ports.free(), say=lines.append)
     try:
         whole.up()
@@ -130,11 +139,11 @@ def test_a_wrong_setting_touches_nothing_and_is_not_remembered(stack: Stack) -> 
 
 
 def test_changed_code_restarts_those_who_run_it_and_no_others(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
-    stack.up()
     before = pids(stack)
+    same = service_environment.code_of
     with monkeypatch.context() as patched:
         changed = {"publisher": "0" * 12}
-        patched.setattr(service_environment, "code_of", lambda program: changed.get(program) or code_of(program))
+        patched.setattr(service_environment, "code_of", lambda program: changed.get(program) or same(program))
         Stack.saved(stack.root).up()
     assert {name for name, pid in pids(stack).items() if before[name] != pid} == {"publisher-1"}
     stack.up()
