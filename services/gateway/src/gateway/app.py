@@ -11,6 +11,7 @@ from common.http.app import create_app
 from common.http.client import ServiceClient, internal_client
 from common.http.health import Check
 from common.messaging.command_client import CommandClient
+from common.messaging.connection import PROBE_TIMEOUT_S
 from common.settings import load
 from gateway.api.documents import install_openapi
 from gateway.api.drain import DrainRefusedBody
@@ -68,7 +69,10 @@ def build_app(settings: Settings) -> FastAPI:
         title="Cuepost",
         version=VERSION,
         components=[http, commands, feed, stale_uploads_loop(store)],
-        checks=[Check("storage", partial(store.size, "uploads/tmp/readiness"))],
+        checks=[
+            Check("storage", partial(store.size, "uploads/tmp/readiness")),
+            Check("broker", commands.check, timeout_seconds=PROBE_TIMEOUT_S + 1),
+        ],
         routers=[module.router for module in (posts, media, accounts, auth, tiktok, audit, operations, jwks)],
         docs=True,
         user_tokens=tokens,

@@ -28,7 +28,7 @@ from yarl import URL
 
 from common.cancellation import is_own_cancellation
 from common.contracts.envelope import Envelope
-from common.messaging.connection import CONNECT_TIMEOUT_S, HEARTBEAT_S
+from common.messaging.connection import CONNECT_TIMEOUT_S, HEARTBEAT_S, probe
 from common.messaging.publisher import CONFIRM_TIMEOUT_S, Outgoing
 from common.messaging.reply import Reply
 from common.messaging.topology import COMMANDS
@@ -92,6 +92,22 @@ class CommandClient:
     def healthy(self) -> str | None:
         """Return None, or why commands cannot be sent."""
         return None if self._link is not None and not self._link.lost.is_set() else "not connected"
+
+    async def check(self) -> str | None:
+        """Return None when the broker answers on this connection within 2 s, else the reason.
+
+        `healthy()` lags behind: a hung broker keeps its connections until heartbeats are missed.
+        """
+        link = self._link
+        if link is None or link.lost.is_set():
+            return "not connected"
+        try:
+            return await probe(link.connection)
+        except asyncio.CancelledError:
+            # Losing the connection cancels what waits on it.
+            if is_own_cancellation():
+                raise
+            return "connection lost"
 
     async def call(self, envelope: Envelope) -> Reply:
         """Send a command and return the service's reply.

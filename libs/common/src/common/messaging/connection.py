@@ -9,7 +9,7 @@ import asyncio
 import logging
 
 import structlog
-from aio_pika.abc import AbstractRobustConnection
+from aio_pika.abc import AbstractConnection, AbstractRobustConnection
 from faststream.rabbit import Channel, RabbitBroker
 from pydantic import SecretStr
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_exponential_jitter
@@ -63,7 +63,7 @@ async def connect_patiently(broker: RabbitBroker) -> AbstractRobustConnection:
     raise AssertionError("unreachable: the last attempt raises")
 
 
-async def probe(connection: AbstractRobustConnection) -> str | None:
+async def probe(connection: AbstractConnection) -> str | None:
     """Return None when the broker answers on this connection now, else the reason.
 
     Opens and closes a channel: a round trip, since the client's own idea of being connected lags behind a cut.
