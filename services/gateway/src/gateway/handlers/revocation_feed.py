@@ -1,4 +1,4 @@
-"""Keeps the revoked set up to date: events while the broker is there, reads from accounts after each reconnect and instead.
+"""Keeps the revoked set up to date: events, and reads from accounts every second and after each reconnect.
 
 Each connection has an exclusive queue with a new name, because after a network cut the old one stays locked until the broker
 notices. Events that came while there was no queue are covered by the read that follows each connect.
@@ -23,14 +23,12 @@ from common.contracts.accounts import ApiKeyRevoked, SessionRevoked
 from common.contracts.envelope import Envelope
 from common.contracts.registry import parse
 from common.errors import Permanent
-from common.messaging.connection import CONNECT_TIMEOUT_S, HEARTBEAT_S
+from common.messaging.connection import CONNECT_TIMEOUT_S, HEARTBEAT_S, probe
 from common.messaging.topology import EVENTS
 from gateway.security.revocations import API_KEY_MEMORY, Revocation, RevokedSet
 
 READ_EVERY_S = 1.0
-"""While no events arrive."""
-READ_EVERY_LIVE_S = 15.0
-"""While they do: a relay that cannot send must not hide a revocation for long."""
+"""Always: a broker that hangs, or a relay that cannot send, looks like one with nothing to tell."""
 RECONNECT_FIRST_S = 0.1
 RECONNECT_MAX_S = 1.0
 START_PATIENCE_S = 2.0
@@ -68,6 +66,7 @@ class RevocationFeed:
         self._read = read
         self._connection: AbstractConnection | None = None
         self._connection_number = 0
+        self._read_on: int | None = None
         self._live = False
         self._wake = asyncio.Event()
         self._first_read = asyncio.Event()
@@ -159,15 +158,30 @@ class RevocationFeed:
                 self._revoked.add(await self._read())
             except Exception as error:  # noqa: BLE001 - supervised: logged, shown by healthy(), tried again
                 _log.warning("revocations_not_read", reason=type(error).__name__)
+                answers = await self._broker_answers()
             else:
                 self._revoked.mark_read()
                 self._first_read.set()
-                if number is not None and number == self._connection_number and self._connection is not None:
-                    self._set_live(True)
+                self._read_on, answers = number, True
+            connected = self._connection is not None and self._read_on == self._connection_number
+            self._set_live(connected and answers)
             with suppress(TimeoutError):
-                async with asyncio.timeout(READ_EVERY_LIVE_S if self._live else READ_EVERY_S):
+                async with asyncio.timeout(READ_EVERY_S):
                     await self._wake.wait()
             self._wake.clear()
+
+    async def _broker_answers(self) -> bool:
+        """Tell whether events can still come: an open connection alone does not prove it."""
+        connection = self._connection
+        if connection is None:
+            return False
+        try:
+            return await probe(connection) is None
+        except asyncio.CancelledError:
+            # Losing the connection cancels what waits on it.
+            if is_own_cancellation():
+                raise
+            return False
 
     def _set_live(self, live: bool) -> None:
         self._live = live

@@ -1,0 +1,103 @@
+"""A broker that hangs: connections stay open and nothing answers on them."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+import pytest_asyncio
+from yarl import URL
+
+from common.clock import rfc3339, utc_now
+from common.testing.eventually import eventually
+from common.testing.keys import UserKeys
+
+pytestmark = pytest.mark.integration
+
+
+class Gate:
+    """Stands between the gateway and the broker; while `open` is cleared, bytes wait on their way."""
+
+    def __init__(self, target: URL) -> None:
+        self._target = target
+        self.open = asyncio.Event()
+        self.open.set()
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, away = await asyncio.open_connection(self._target.host, self._target.port)
+        with suppress(OSError, asyncio.CancelledError):
+            await asyncio.gather(self._pass_on(reader, away), self._pass_on(there, writer))
+
+    async def _pass_on(self, source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
+        try:
+            while data := await source.read(65536):
+                await self.open.wait()
+                to.write(data)
+                await to.drain()
+        finally:
+            to.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def gate(rabbitmq_url: str) -> AsyncIterator[tuple[Gate, str]]:
+    url = URL(rabbitmq_url)
+    gate = Gate(url)
+    server = await asyncio.start_server(gate.serve, "127.0.0.1", 0)
+    yield gate, str(url.with_host("127.0.0.1").with_port(server.sockets[0].getsockname()[1]))
+    gate.open.set()
+    server.close()
+
+
+async def test_a_logout_counts_within_two_seconds_while_the_broker_hangs(
+    run_gateway: Any, services: Any, user_keys: UserKeys, gate: tuple[Gate, str]
+) -> None:
+    services.answer("GET", "/internal/auth/me", {"id": "x"})
+    session_id = uuid4()
+    headers = user_keys.authorization(session_id=str(session_id))
+    async with run_gateway(amqp_url=gate[1]) as client:
+        await eventually(lambda: client.app.state.feed._live)
+        gate[0].open.clear()
+        assert (await client.get("/api/v1/auth/me", headers=headers)).status_code == 200
+        later = rfc3339(utc_now() + timedelta(hours=1))
+        services.revocations = [{"kind": "session", "id": str(session_id), "tokens_expire_at": later}]
+
+        async def refused() -> bool:
+            return bool((await client.get("/api/v1/auth/me", headers=headers)).status_code == 401)
+
+        await eventually(refused, timeout=2.0)
+        gate[0].open.set()
+
+
+async def test_nobody_is_let_in_when_the_broker_hangs_and_accounts_is_away(
+    run_gateway: Any, services: Any, user_keys: UserKeys, gate: tuple[Gate, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.security.revocations.STALE_AFTER_S", 0.5)
+    async with run_gateway(amqp_url=gate[1]) as client:
+        feed = client.app.state.feed
+        await eventually(lambda: feed._live)
+        services.revocations_fail = True
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(eventually(lambda: feed.healthy() is not None, timeout=5), 1.5)
+        gate[0].open.clear()
+        await eventually(lambda: feed.healthy() is not None, timeout=6.0)
+        answer = await client.get("/api/v1/auth/me", headers=user_keys.authorization())
+        assert (answer.status_code, answer.json()["code"]) == (503, "authentication_unavailable")
+        gate[0].open.set()
+        await eventually(lambda: feed.healthy() is None, timeout=6.0)
+
+
+async def test_readiness_tells_a_hung_broker(run_gateway: Any, services: Any, gate: tuple[Gate, str]) -> None:
+    async with run_gateway(amqp_url=gate[1]) as client:
+        gate[0].open.clear()
+        answer = await client.get("/readyz")
+        assert answer.status_code == 503
+        assert answer.json()["checks"]["broker"]["ok"] is False
+        gate[0].open.set()
+
+        async def ready() -> bool:
+            return bool((await client.get("/readyz")).status_code == 200)
+
+        await eventually(ready, timeout=15.0)
