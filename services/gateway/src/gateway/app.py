@@ -13,6 +13,7 @@ from common.http.health import Check
 from common.messaging.command_client import CommandClient
 from common.messaging.connection import PROBE_TIMEOUT_S
 from common.settings import load
+from gateway.api.allow import install_allow
 from gateway.api.documents import install_openapi
 from gateway.api.drain import DrainRefusedBody
 from gateway.api.routes import accounts, audit, auth, jwks, media, operations, posts, tiktok
@@ -99,5 +100,6 @@ def build_app(settings: Settings) -> FastAPI:
     app.state.feed = feed
     app.add_middleware(RateLimitHeaders)
     app.add_middleware(DrainRefusedBody)
+    install_allow(app)
     install_openapi(app, public_url=settings.public_url, models=[*auth.BODIES, *posts.BODIES])
     return app
