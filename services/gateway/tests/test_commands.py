@@ -132,9 +132,9 @@ async def test_malformed_idempotency_keys_are_refused(gateway: Any, responder: A
 
 async def test_foreign_and_forged_operations_are_not_found(gateway: Any, services: Any, auth: Any, user_id: UUID) -> None:
     key = bytes(range(32))
-    mine = encode_operation(Operation("scheduler", user_id, uuid4(), utc_now()), key)
-    foreign = encode_operation(Operation("scheduler", uuid4(), uuid4(), utc_now()), key)
-    forged = encode_operation(Operation("scheduler", user_id, uuid4(), utc_now()), bytes(32))
+    mine = encode_operation(Operation("scheduler", user_id, uuid4(), utc_now(), "posts:write"), key)
+    foreign = encode_operation(Operation("scheduler", uuid4(), uuid4(), utc_now(), "posts:write"), key)
+    forged = encode_operation(Operation("scheduler", user_id, uuid4(), utc_now(), "posts:write"), bytes(32))
     for operation_id in (foreign, forged, mine[:-2] + "AA", mine + "=", "x", "%00", "ä", "a" * 5000):
         answer = await gateway.get(f"/api/v1/operations/{operation_id}", headers=auth)
         assert answer.status_code == 404, operation_id
@@ -146,12 +146,34 @@ async def test_operation_of_a_service_that_answers_nonsense_or_fails(
     gateway: Any, services: Any, auth: Any, user_id: UUID
 ) -> None:
     command_id = uuid4()
-    operation_id = encode_operation(Operation("scheduler", user_id, command_id, utc_now()), bytes(range(32)))
+    operation_id = encode_operation(Operation("scheduler", user_id, command_id, utc_now(), "posts:write"), bytes(range(32)))
     services.answer("GET", f"/internal/operations/{command_id}", ["no reply"])
     answer = await gateway.get(f"/api/v1/operations/{operation_id}", headers=auth)
     assert (answer.status_code, answer.json()["code"]) == (503, "service_unavailable")
     services.answer("GET", f"/internal/operations/{command_id}", {"code": "forbidden"}, status=403)
     assert (await gateway.get(f"/api/v1/operations/{operation_id}", headers=auth)).status_code == 403
+
+
+async def test_an_operation_takes_the_scope_of_its_command(gateway: Any, services: Any, user_keys: Any, user_id: UUID) -> None:
+    command_id = uuid4()
+    services.answer("GET", f"/internal/operations/{command_id}", {"status": 201, "body": {"id": "x"}, "headers": {}})
+    operation = Operation("scheduler", user_id, command_id, utc_now(), "media:write")
+    address = f"/api/v1/operations/{encode_operation(operation, bytes(range(32)))}"
+    for scopes, status in ((["audit:read", "posts:write"], 403), (["media:write"], 200)):
+        headers = user_keys.authorization(user_id, api_key_id=str(uuid4()), scopes=scopes)
+        answer = await gateway.get(address, headers=headers)
+        assert answer.status_code == status, answer.text
+        if status == 403:
+            assert answer.json()["code"] == "insufficient_scope"
+
+
+async def test_the_document_names_both_bodies_of_publish_now(gateway: Any) -> None:
+    document = (await gateway.get("/openapi.json")).json()
+    answers = document["paths"]["/api/v1/posts/{post_id}/publish-now"]["post"]["responses"]
+    (content,) = answers["202"]["content"].values()
+    schemas = document["components"]["schemas"]
+    assert [schema["$ref"].rsplit("/", 1)[1] for schema in content["schema"]["oneOf"]] == ["Post", "PendingOperation"]
+    assert {"Post", "PendingOperation"} <= schemas.keys()
 
 
 BAD_BODIES: dict[str, bytes] = {
@@ -207,6 +229,9 @@ async def test_big_bodies_are_413_and_other_types_415(gateway: Any, auth: Any) -
 async def test_unknown_routes_methods_and_ids(gateway: Any, auth: Any) -> None:
     assert (await gateway.get("/api/v1/posts/not-a-uuid", headers=auth)).status_code == 404
     assert (await gateway.get("/api/v1/nothing", headers=auth)).json()["code"] == "not_found"
-    assert (await gateway.put("/api/v1/posts", headers=auth)).json()["code"] == "method_not_allowed"
+    refused = await gateway.put("/api/v1/posts", headers=auth)
+    assert (refused.status_code, refused.json()["code"]) == (405, "method_not_allowed")
+    assert refused.headers["allow"] == "GET, POST"
+    assert refused.json()["request_id"] == refused.headers["x-request-id"]
     answer: httpx.Response = await gateway.get("/api/v1/posts/%00", headers=auth)
     assert answer.status_code == 404

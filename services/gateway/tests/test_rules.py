@@ -17,9 +17,9 @@ KEY = bytes(range(32))
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
 
-@given(st.uuids(), st.uuids(), st.sampled_from(["accounts", "scheduler"]))
-def test_an_operation_survives_the_round_trip(user_id: UUID, command_id: UUID, service: str) -> None:
-    operation = Operation(service, user_id, command_id, NOW)  # type: ignore[arg-type]
+@given(st.uuids(), st.uuids(), st.sampled_from(["accounts", "scheduler"]), st.sampled_from(["posts:write", "media:write"]))
+def test_an_operation_survives_the_round_trip(user_id: UUID, command_id: UUID, service: str, scope: str) -> None:
+    operation = Operation(service, user_id, command_id, NOW, scope)  # type: ignore[arg-type]
     assert decode_operation(encode_operation(operation, KEY), KEY, now=NOW) == operation
 
 
@@ -31,14 +31,14 @@ def test_any_text_is_no_operation(text: str) -> None:
 @given(st.integers(0, 77), st.integers(1, 63))
 def test_a_changed_character_forges_nothing(position: int, shift: int) -> None:
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
-    text = encode_operation(Operation("scheduler", UUID(int=1), UUID(int=2), NOW), KEY)
+    text = encode_operation(Operation("scheduler", UUID(int=1), UUID(int=2), NOW, "posts:write"), KEY)
     position %= len(text)
     other = alphabet[(alphabet.index(text[position]) + shift) % 64]
     assert decode_operation(text[:position] + other + text[position + 1 :], KEY, now=NOW) is None
 
 
 def test_operations_end_with_the_replies_they_name() -> None:
-    text = encode_operation(Operation("scheduler", uuid4(), uuid4(), NOW), KEY)
+    text = encode_operation(Operation("scheduler", uuid4(), uuid4(), NOW, "posts:write"), KEY)
     assert decode_operation(text, KEY, now=NOW + LIFETIME) is not None
     assert decode_operation(text, KEY, now=NOW + LIFETIME + timedelta(seconds=1)) is None
     assert decode_operation(text, KEY, now=NOW - timedelta(hours=1)) is None

@@ -15,6 +15,7 @@ from common.http.request_id import request_id_of
 from common.ids import uuid7
 from common.messaging.reply import Reply
 from gateway.domain.command_identity import is_valid_idempotency_key, keyed_command_id, request_hash
+from gateway.domain.operation_id import Scope
 from gateway.edge import edge_of
 from gateway.security.authenticator import Caller
 from gateway.usecases.run_command import Accepted, CommandIdentity
@@ -61,12 +62,15 @@ def identity_of(request: Request, user_id: UUID, *, body: bytes) -> CommandIdent
     return CommandIdentity(keyed_command_id(user_id, request.method, request.scope["path"], key), hashed)
 
 
-async def command(request: Request, caller: Caller, message: Command, *, subject: UUID | None = None) -> Response:
+async def command(
+    request: Request, caller: Caller, message: Command, *, scope: Scope, subject: UUID | None = None
+) -> Response:
     """Run a command for this request and return the response; raises `Problem` as `Commands.run` and `identity_of` do."""
     user_id = caller.claims.user_id
     answer = await edge_of(request).commands.run(
         message,
         user_id=user_id,
+        scope=scope,
         identity=identity_of(request, user_id, body=await request.body()),
         context=request_context(request),
         subject=str(subject) if subject is not None else None,

@@ -42,6 +42,13 @@ def accepted() -> Responses:
     return {202: {"model": PendingOperation, "description": "Stored; it will happen. `Location` tells the answer."}}
 
 
+def accepted_or(model: type[BaseModel]) -> Responses:
+    """Return the 202 of a command that is answered with 202 and `model` in time, else as `accepted` says."""
+    schema = {"oneOf": [{"$ref": _REF.format(model=one.__name__)} for one in (model, PendingOperation)]}
+    described = "Done as asked, or stored to happen: then `Location` tells the answer."
+    return {202: {"description": described, "content": {"application/json": {"schema": schema}}}}
+
+
 def body(model: type[BaseModel], *, required: bool = True) -> Json:
     """Return the `openapi_extra` of a JSON body that the route reads itself."""
     schema = {"$ref": _REF.format(model=model.__name__)}

@@ -12,9 +12,12 @@ from uuid import UUID
 
 Service = Literal["accounts", "scheduler"]
 
-_VERSION = 1
+Scope = Literal["accounts:write", "media:write", "posts:write"]
+
+_VERSION = 2
 _SERVICES: dict[Service, int] = {"accounts": 1, "scheduler": 2}
-_LAYOUT = struct.Struct(">BB16s16sQ")
+_SCOPES: dict[Scope, int] = {"accounts:write": 1, "media:write": 2, "posts:write": 3}
+_LAYOUT = struct.Struct(">BBB16s16sQ")
 _MAC_BYTES = 16
 _LENGTH = _LAYOUT.size + _MAC_BYTES
 LIFETIME = timedelta(days=7)
@@ -24,12 +27,13 @@ _SKEW = timedelta(minutes=5)
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A command under way: which service runs it, whose it is, its id and when it was sent."""
+    """A command under way: which service runs it, whose it is, its id, when it was sent, and the right it took."""
 
     service: Service
     user_id: UUID
     command_id: UUID
     time: datetime
+    scope: Scope
 
 
 def _mac(payload: bytes, key: bytes) -> bytes:
@@ -41,6 +45,7 @@ def encode_operation(operation: Operation, key: bytes) -> str:
     payload = _LAYOUT.pack(
         _VERSION,
         _SERVICES[operation.service],
+        _SCOPES[operation.scope],
         operation.user_id.bytes,
         operation.command_id.bytes,
         int(operation.time.timestamp() * 1000),
@@ -59,9 +64,10 @@ def decode_operation(text: str, key: bytes, *, now: datetime) -> Operation | Non
     payload, mac = raw[: _LAYOUT.size], raw[_LAYOUT.size :]
     if not hmac.compare_digest(mac, _mac(payload, key)):
         return None
-    _, code, user, command, milliseconds = _LAYOUT.unpack(payload)
+    _, code, scope_code, user, command, milliseconds = _LAYOUT.unpack(payload)
     service = next((name for name, value in _SERVICES.items() if value == code), None)
+    scope = next((name for name, value in _SCOPES.items() if value == scope_code), None)
     time = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    if service is None or not (now - LIFETIME <= time <= now + _SKEW):
+    if service is None or scope is None or not (now - LIFETIME <= time <= now + _SKEW):
         return None
-    return Operation(service, UUID(bytes=user), UUID(bytes=command), time)
+    return Operation(service, UUID(bytes=user), UUID(bytes=command), time, scope)

@@ -12,7 +12,7 @@ from common.contracts.message import Command
 from common.errors import Problem
 from common.messaging.command_client import CommandAccepted, CommandClient, CommandUnavailable
 from common.messaging.reply import Reply
-from gateway.domain.operation_id import Operation, Service, encode_operation
+from gateway.domain.operation_id import Operation, Scope, Service, encode_operation
 
 SOURCE = "gateway"
 
@@ -41,11 +41,19 @@ class Commands:
         self._clock = clock
 
     async def run(
-        self, command: Command, *, user_id: UUID, identity: CommandIdentity, context: Context, subject: str | None = None
+        self,
+        command: Command,
+        *,
+        user_id: UUID,
+        scope: Scope,
+        identity: CommandIdentity,
+        context: Context,
+        subject: str | None = None,
     ) -> Reply | Accepted:
         """Return the service's reply, or `Accepted` when it did not come in time.
 
-        `subject` is the id of the object the command is about (without one: the command's). Raises `Problem` 503 when nothing
+        `subject` is the id of the object the command is about (without one: the command's), `scope` the right that the
+        caller needed, and needs to ask for the answer later. Raises `Problem` 503 when nothing
         was accepted, so that sending again is safe.
         """
         time = self._clock()
@@ -61,7 +69,7 @@ class Commands:
         try:
             return await self._client.call(envelope)
         except CommandAccepted:
-            operation = Operation(_service_of(command), user_id, identity.id, time)
+            operation = Operation(_service_of(command), user_id, identity.id, time, scope)
             return Accepted(encode_operation(operation, self._operation_key))
         except CommandUnavailable:
             raise Problem(

@@ -57,6 +57,7 @@ async def upload_media(
                 sha256=stored.sha256,
             ),
             user_id=upload.user_id,
+            scope="media:write",
             identity=identify(stored),
             context=context,
             subject=str(media_id),

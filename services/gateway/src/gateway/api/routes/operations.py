@@ -7,6 +7,7 @@ from pydantic import ValidationError
 from common.clock import utc_now
 from common.errors import Problem
 from common.http.client import ServiceFailure
+from common.http.identity import check_scope
 from common.http.json_response import json_response
 from common.messaging.reply import Reply
 from gateway.api.callers import SignedIn, forwarded_headers
@@ -19,13 +20,14 @@ from gateway.edge import edge_of
 router = APIRouter(prefix="/api/v1/operations", tags=["operations"])
 
 
-@router.get("/{operation_id}", response_model=OperationModel, responses=problems(401, 404))
+@router.get("/{operation_id}", response_model=OperationModel, responses=problems(401, 403, 404))
 async def get_operation(request: Request, caller: SignedIn, operation_id: str) -> Response:
-    """Return `pending`, or the answer that the change got."""
+    """Return `pending`, or the answer that the change got; takes the scope that the change took."""
     edge = edge_of(request)
     operation = decode_operation(operation_id, edge.operation_key, now=utc_now())
     if operation is None or operation.user_id != caller.claims.user_id:
         raise Problem(404, "operation_not_found", "There is no such operation.")
+    check_scope(caller.claims, operation.scope)
     answer = await edge.upstreams.send(
         operation.service,
         "GET",

@@ -9,7 +9,7 @@ from common.contracts.scheduler import CancelPost, PublishPostNow
 from common.http.paging import Page
 from gateway.api.callers import allowed
 from gateway.api.commanding import command, read_body
-from gateway.api.documents import IDEMPOTENCY_KEY, accepted, body, paging, parameters, problems, query
+from gateway.api.documents import IDEMPOTENCY_KEY, accepted, accepted_or, body, paging, parameters, problems, query
 from gateway.api.forwarding import forward
 from gateway.api.models.posts import NewPost, Post, PostDetail, PostStatus
 from gateway.api.models.shared import EmptyBody
@@ -30,7 +30,7 @@ BODIES = (NewPost, EmptyBody)
 )
 async def create_post(request: Request, caller: Writer) -> Response:
     """Schedule a post, or save a draft."""
-    return await command(request, caller, await read_body(request, NewPost))
+    return await command(request, caller, await read_body(request, NewPost), scope="posts:write")
 
 
 @router.get(
@@ -76,18 +76,17 @@ async def get_post_detail(request: Request, caller: Reader, post_id: UUID) -> Re
 )
 async def cancel_post(request: Request, caller: Writer, post_id: UUID) -> Response:
     """Cancel a waiting post, or take a finished one or a draft off the lists."""
-    return await command(request, caller, CancelPost(post_id=post_id), subject=post_id)
+    return await command(request, caller, CancelPost(post_id=post_id), scope="posts:write", subject=post_id)
 
 
 @router.post(
     "/{post_id}/publish-now",
     status_code=202,
-    response_model=Post,
-    responses=problems(401, 403, 404, 409),
+    responses=accepted_or(Post) | problems(401, 403, 404, 409),
     openapi_extra=body(EmptyBody, required=False) | parameters(IDEMPOTENCY_KEY),
 )
 async def publish_post_now(request: Request, caller: Writer, post_id: UUID) -> Response:
     """Make the post due at once."""
     if await request.body():
         await read_body(request, EmptyBody)
-    return await command(request, caller, PublishPostNow(post_id=post_id), subject=post_id)
+    return await command(request, caller, PublishPostNow(post_id=post_id), scope="posts:write", subject=post_id)
