@@ -46,7 +46,7 @@ async def test_an_attempt_told_again_is_answered_with_its_latest_event(world: An
     assert await world.accept(post) == 0
     first, again = await world.events(post)
     assert first.key == again.key == "publisher.publish.started.v1"
-    assert (first.data, first.sequence) == (again.data, again.sequence)
+    assert ({**first.data, "again": True}, first.sequence) == (again.data, again.sequence)
     assert first.id != again.id
 
 
@@ -160,6 +160,8 @@ async def test_once_a_byte_may_be_out_it_is_too_late(world: Any) -> None:
         await tx.connection.execute(update(publish_jobs).values(irrevocable_since=await world.database_now()))
     assert await cancel(world, post) is CancelOutcome.TOO_LATE
     await set_state(world, post, State.FAILED)
+    assert await cancel(world, post) is CancelOutcome.CANCELLED
+    await set_state(world, post, State.UNCONFIRMED)
     assert await cancel(world, post) is CancelOutcome.TOO_LATE
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import text, update
 
 from common.ids import uuid7
 from common.messaging.inbox import Inbox
@@ -18,7 +18,7 @@ from common.testing.eventually import eventually
 from publisher.clients.accounts import MAX_CACHED, AccountsClient
 from publisher.clients.media_store import MediaMissing, MediaStore, MediaUnavailable
 from publisher.clients.tiktok_troubles import failure_from, trouble_of
-from publisher.domain.job import Transfer
+from publisher.domain.job import State, Transfer
 from publisher.domain.troubles import TroubleKind
 from publisher.loops.heartbeat import Heartbeat
 from publisher.loops.retention import Retention
@@ -26,7 +26,7 @@ from publisher.runner.crash_points import CrashPoints
 from publisher.runner.lease import Lease
 from publisher.storage.intake import transfer_of
 from publisher.storage.job import Job
-from publisher.storage.tables import inbox
+from publisher.storage.tables import inbox, publish_jobs
 from tiktok.errors import GrantInvalid, TikTokRateLimited, TikTokRefused, TikTokUnavailable, TokenInvalid
 
 
@@ -136,9 +136,19 @@ def test_transfers(world: Any) -> None:
 
 
 async def test_what_ended_long_ago_is_removed_and_nothing_else(world: Any) -> None:
-    posts = [world.post(uuid7(), None) for _ in range(3)]
-    await world.accept(*posts)
+    now = await world.database_now()
+    old = now - timedelta(days=35)
+    posts = [world.post(uuid7(), None, publish_before=old) for _ in range(3)]
+    told_again = world.post(uuid7(), None, publish_before=now + timedelta(days=300))
+    unknown = world.post(uuid7(), None, publish_before=old)
+    await world.accept(*posts, told_again, unknown)
     async with world.database.transaction() as tx:
+        for post, state in ((told_again, State.SUCCEEDED), (unknown, State.UNCONFIRMED)):
+            await tx.connection.execute(
+                update(publish_jobs)
+                .where(publish_jobs.c.post_id == post.post_id)
+                .values(state=state.value, run_at=None, finished_at=now - timedelta(days=40))
+            )
         await Inbox(inbox).unseen(tx, "q", [uuid7(), uuid7()])
         for number, age in enumerate(("40 days", "1 day")):
             await tx.connection.execute(
@@ -153,6 +163,8 @@ async def test_what_ended_long_ago_is_removed_and_nothing_else(world: Any) -> No
     result = await retention.step()
     assert (result.done, result.more) == (3, False)
     assert (await retention.step()).done == 0
+    assert await world.accept(told_again) == 0
+    assert (await world.job(unknown)).checkpoint.state is State.UNCONFIRMED
 
 
 async def test_the_heartbeat_tells_when_leases_are_not_renewed(world: Any) -> None:

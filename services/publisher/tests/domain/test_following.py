@@ -15,6 +15,7 @@ from publisher.domain.following import (
 )
 from publisher.domain.job import Checkpoint, State, Step, Transfer
 from publisher.domain.outcomes import Defer, Fail, Look, Reason, Resume, Submitted, Succeed, Unconfirm
+from publisher.domain.takeover import DEADLINE_PASSED
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -122,6 +123,21 @@ def test_an_ended_address_after_the_last_chunk_is_proof_only_when_it_stays_so() 
     ended = job(upload_ended_at=NOW, last_chunk_intended=True)
     assert resync(ended, uploaded(60), now=NOW + SETTLE / 2) == Look(1.0)
     assert isinstance(resync(ended, uploaded(60), now=NOW + SETTLE), Fail)
+
+
+def test_an_unknown_address_after_the_last_chunk_is_no_proof() -> None:
+    """A completed upload may answer 404, too: only time tells, and then it is unconfirmed."""
+    ended = job(upload_ended_at=NOW, upload_ended_code="upload_unknown", last_chunk_intended=True)
+    assert resync(ended, uploaded(60), now=NOW + SETTLE) == Look(1.0)
+    assert resync(ended, uploaded(60), now=NOW + DAY) == Unconfirm(STATUS_NEVER_ENDED)
+
+
+def test_the_deadline_holds_while_tiktok_has_no_byte() -> None:
+    late = NOW + timedelta(seconds=1)
+    assert resync(job(sent_bytes=0), uploaded(0), now=late) == DEADLINE_PASSED
+    assert resync(job(sent_bytes=0), uploaded(0), now=NOW) == Resume(0)
+    assert resync(job(), uploaded(10), now=late) == Resume(10)
+    assert resync(job(sent_bytes=0, last_chunk_intended=True), uploaded(0), now=late) == Resume(0)
 
 
 def test_an_ended_address_without_any_number_is_never_proof() -> None:

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from publisher.domain.backoff import defer_wait, poll_wait
 from publisher.domain.job import Checkpoint
 from publisher.domain.outcomes import Defer, End, Fail, Look, Reason, Resume, Submitted, Succeed, Unconfirm
+from publisher.domain.takeover import DEADLINE_PASSED
 
 STATUS_NEVER_ENDED = Reason(
     "status_never_ended",
@@ -76,7 +77,8 @@ def after_resync(
 
     `stuck` counts refusals (416) and `lost` lost answers in a row without progress at the offset TikTok names. An upload
     address that ended with bytes missing proves that nothing was published: at once when the last chunk never left, else when
-    TikTok still says so after `settle`.
+    it expired or refused the bytes and TikTok still says so after `settle`; an unknown address proves nothing then. While
+    TikTok has no byte, nothing has begun, so the deadline holds.
     """
     end = verdict(seen)
     if end is not None:
@@ -89,6 +91,8 @@ def after_resync(
         return _after_upload_ended(checkpoint, ended_at, seen, now, settle=settle, give_up=give_up)
     if stuck > 1 or lost >= MAX_LOST_IN_A_ROW:
         return Defer(defer_wait(checkpoint.deferrals), UPLOAD_UNAVAILABLE)
+    if offset == 0 and checkpoint.cannot_have_published and now > checkpoint.publish_before:
+        return DEADLINE_PASSED
     return Resume(offset)
 
 
@@ -103,13 +107,14 @@ def upload_ended_at(checkpoint: Checkpoint, now: datetime, *, settle: timedelta)
 def _after_upload_ended(
     checkpoint: Checkpoint, ended_at: datetime, seen: Seen, now: datetime, *, settle: timedelta, give_up: timedelta
 ) -> Fail | Look | Unconfirm:
+    code = checkpoint.upload_ended_code or "upload_expired"
     if not checkpoint.cannot_have_published:
-        if seen.uploaded_bytes is None:
+        # A completed upload may be unknown to its address, too: once the last chunk may have arrived, that is no proof.
+        if seen.uploaded_bytes is None or code == "upload_unknown":
             since = checkpoint.irrevocable_since or now
             return Unconfirm(STATUS_NEVER_ENDED) if now - since >= give_up else Look(poll_wait(checkpoint.polls))
         if now - ended_at < settle:
             return Look(poll_wait(checkpoint.polls))
-    code = checkpoint.upload_ended_code or "upload_expired"
     message, retryable = _UPLOAD_ENDS[code]
     return Fail(Reason(code, message), retryable=retryable)
 

@@ -65,10 +65,12 @@ async def cancel(connection: AsyncConnection, post_id: UUID, attempt: int) -> Jo
     return None if row is None else job_from(row)
 
 
-async def is_cancelled(connection: AsyncConnection, post_id: UUID, attempt: int) -> bool:
-    """Whether the attempt was cancelled before (a repeated request)."""
+async def published_nothing(connection: AsyncConnection, post_id: UUID, attempt: int) -> bool:
+    """Whether the attempt has ended without publishing: cancelled before (a repeated request), or failed."""
     statement = _jobs.select().where(
-        _jobs.c.post_id == post_id, _jobs.c.attempt == attempt, _jobs.c.state == State.CANCELLED.value
+        _jobs.c.post_id == post_id,
+        _jobs.c.attempt == attempt,
+        _jobs.c.state.in_([state.value for state in State if state.proves_nothing_published]),
     )
     return (await connection.execute(statement)).first() is not None
 

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Uuid, and_, cast, column, func, select, tuple_, update
+from sqlalchemy import BigInteger, Uuid, and_, cast, column, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -166,10 +166,20 @@ async def latest_of_post(connection: AsyncConnection, post_id: UUID) -> Job | No
 
 
 async def prune(connection: AsyncConnection, older_than: timedelta, *, limit: int) -> int:
-    """Remove up to `limit` jobs that ended before the retention and have nothing due; returns how many."""
+    """Remove up to `limit` jobs that ended before the retention and have nothing due; returns how many.
+
+    A job is kept while the same PostDue, told again, could still start: until its deadline has passed by the retention, too. One
+    whose outcome is unknown is never forgotten: later attempts must see it.
+    """
+    before = func.now() - older_than
     old = (
         select(_jobs.c.id)
-        .where(_jobs.c.finished_at < func.now() - older_than, _jobs.c.run_at.is_(None))
+        .where(
+            _jobs.c.finished_at < before,
+            or_(_jobs.c.publish_before.is_(None), _jobs.c.publish_before < before),
+            _jobs.c.state != State.UNCONFIRMED.value,
+            _jobs.c.run_at.is_(None),
+        )
         .limit(limit)
         .with_for_update(skip_locked=True)
     )

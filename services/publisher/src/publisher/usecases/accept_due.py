@@ -56,9 +56,9 @@ async def _tell_cancelled(tx: Transaction, tombstone: Known, order: Order, outbo
 
 
 def _told_last(job: Known, order: Order, outbox: Outbox) -> Envelope | None:
-    """Return the job's latest event once more, with the sequence it belongs to; None while it has told nothing yet."""
+    """Return the job's latest event once more, marked so, with the sequence it belongs to; None while it has told nothing yet."""
     last = job.last_event
     if last is None:
         return None
-    event = EVENTS[last.key].model_validate(last.data)
+    event = EVENTS[last.key].model_validate({**last.data, "again": True})
     return outbox.envelope(event, subject=str(job.post_id), context=order.context, sequence=job.sequence)

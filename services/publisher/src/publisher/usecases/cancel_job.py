@@ -19,13 +19,13 @@ class CancelOutcome(StrEnum):
 async def cancel_job(tx: Transaction, post_id: UUID, attempt: int, *, outbox: Outbox, replica: str) -> CancelOutcome:
     """Cancel the attempt unless a byte (or a pull) may be out; one not heard of yet is voided for when it comes.
 
-    Repeating the request gives the same answer.
+    Repeating the request gives the same answer. An attempt that has failed published nothing either: it counts as cancelled.
     """
     if await cancellation.bury(tx.connection, post_id, attempt):
         return CancelOutcome.CANCELLED
     job = await cancellation.cancel(tx.connection, post_id, attempt)
     if job is None:
-        already = await cancellation.is_cancelled(tx.connection, post_id, attempt)
+        already = await cancellation.published_nothing(tx.connection, post_id, attempt)
         return CancelOutcome.CANCELLED if already else CancelOutcome.TOO_LATE
     event = events.cancelled(job, replica)
     await cancellation.remember_event(tx.connection, job.id, events.stored(event))
