@@ -40,3 +40,17 @@ def test_anything_else_is_refused(value: object) -> None:
     for adapter in (MOMENT, LOCAL):
         with pytest.raises(ValidationError):
             adapter.validate_python(value)
+
+
+def test_strict_models_read_json_too() -> None:
+    assert MOMENT.validate_json('"2026-11-21T07:00:00Z"', strict=True) == datetime(2026, 11, 21, 7, tzinfo=UTC)
+    with pytest.raises(ValidationError):
+        MOMENT.validate_json("1900000000", strict=True)
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-13-01T00:00:00Z", "2026-06-30T23:59:60Z", "2026-11-21T25:00:00Z", "2026-11-21T07:00:00+99:00"]
+)
+def test_impossible_times_are_refused(text: str) -> None:
+    with pytest.raises(ValidationError):
+        MOMENT.validate_python(text)

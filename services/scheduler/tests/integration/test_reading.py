@@ -89,6 +89,9 @@ async def test_the_total_is_capped(world: Any, scheduler: Any, values: Any) -> N
         {"status": "unheard"},
         {"account_id": "x"},
         {"from": "2026-01-01T00:00:00"},
+        {"from": "0001-01-01T00:00:00+14:00"},
+        {"to": "9999-12-31T23:59:59-14:00"},
+        {"to": "1"},
         {"to": "yesterday"},
         {"cursor": "AAAA"},
         {"cursor": "x" * 2000},
@@ -133,6 +136,7 @@ async def test_status_with_the_publishers_progress(world: Any, scheduler: Any) -
         "tiktok_status": "PROCESSING_UPLOAD",
         "next_step": "upload",
         "next_step_at": None,
+        "reason": {"code": "tiktok_server_error", "message": "TikTok did not answer.", "hint": None, "log_id": "ignored"},
         "updated_at": rfc3339(later),
         "more": "ignored",
     }
@@ -146,7 +150,7 @@ async def test_status_with_the_publishers_progress(world: Any, scheduler: Any) -
         "tiktok_status": "PROCESSING_UPLOAD",
         "next_step": "upload",
         "next_step_at": None,
-        "reason": None,
+        "reason": {"code": "tiktok_server_error", "message": "TikTok did not answer.", "hint": None},
         "updated_at": rfc3339(later),
     }
 

@@ -11,10 +11,13 @@ _DATE_AND_TIME = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}")
 
 
 def _only_text(value: Any) -> Any:
-    """Refuse what pydantic would otherwise read as seconds since 1970."""
-    if isinstance(value, datetime) or (isinstance(value, str) and _DATE_AND_TIME.match(value)):
+    """Read RFC 3339 text, and refuse what pydantic would otherwise read as seconds since 1970."""
+    if isinstance(value, datetime):
         return value
-    raise ValueError("must be an RFC 3339 time, for example 2026-11-21T07:00:00Z")
+    if not isinstance(value, str) or _DATE_AND_TIME.match(value) is None:
+        raise ValueError("must be an RFC 3339 time, for example 2026-11-21T07:00:00Z")
+    # Read here: strict models take no text for a time once a validator has had it.
+    return datetime.fromisoformat(value)
 
 
 def _in_range(moment: datetime) -> datetime:

@@ -6,9 +6,9 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query, Response
-from pydantic import AwareDatetime
 
 from common.auth.claims import UserClaims
+from common.contracts.moment import Moment
 from common.database.database import Database
 from common.http.identity import require_scope
 from common.http.json_response import json_response
@@ -70,8 +70,8 @@ def _add_list(router: APIRouter, database: Database) -> None:
         cursor: str | None = page_cursor(),
         status: PostState | None = None,
         account_id: UUID | None = None,
-        since: Annotated[AwareDatetime | None, Query(alias="from")] = None,
-        until: Annotated[AwareDatetime | None, Query(alias="to")] = None,
+        since: Annotated[Moment | None, Query(alias="from")] = None,
+        until: Annotated[Moment | None, Query(alias="to")] = None,
     ) -> Response:
         """Give a page of the caller's posts, newest first; `from` and `to` bound the scheduled time."""
         chosen = PostFilter(None if status is None else status.value, account_id, since, until)

@@ -28,6 +28,15 @@ class Upload(BaseModel):
     total_bytes: int
 
 
+class Reason(BaseModel):
+    """Why an attempt waits or ended."""
+
+    model_config = ConfigDict(extra="ignore")
+    code: str
+    message: str
+    hint: str | None = None
+
+
 class Progress(BaseModel):
     """Where the publisher is with an attempt."""
 
@@ -38,6 +47,7 @@ class Progress(BaseModel):
     tiktok_status: str | None = None
     next_step: str | None = None
     next_step_at: datetime | None = None
+    reason: Reason | None = None
     updated_at: datetime | None = None
 
 

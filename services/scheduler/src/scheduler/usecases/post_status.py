@@ -41,7 +41,7 @@ def post_status(post: Post, progress: Progress | None) -> dict[str, Any]:
         "tiktok_status": told.tiktok_status if told is not None else None,
         "next_step": next_step,
         "next_step_at": moment(next_step_at),
-        "reason": _reason(post),
+        "reason": _reason(post, told),
         "updated_at": moment(_newest(post.updated_at, told)),
     }
 
@@ -54,10 +54,12 @@ def _next(post: Post, told: Progress | None) -> tuple[str | None, datetime | Non
     return _NEXT_STEPS.get(post.state), post.next_attempt_at or post.forecast_at
 
 
-def _reason(post: Post) -> dict[str, str | None] | None:
+def _reason(post: Post, told: Progress | None) -> dict[str, str | None] | None:
     if post.held and post.held_reason is not None:
         message, hint = HOLD_REASONS.get(post.held_reason, ("The post waits for its account.", None))
         return {"code": post.held_reason, "message": message, "hint": hint}
+    if told is not None and told.reason is not None and post.state in MOVING:
+        return told.reason.model_dump()
     if post.error_code is None:
         return None
     return {"code": post.error_code, "message": post.error_message, "hint": post.error_hint}
