@@ -5,14 +5,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select, update
 
+from common.contracts.scheduler import PostDue
 from common.ids import uuid7
-from publisher.domain.job import Lane
+from publisher.domain.job import Lane, State
 from publisher.errors import LeaseLost
 from publisher.loops.heartbeat import Heartbeat
 from publisher.runner.lease import Lease
 from publisher.storage import jobs
 from publisher.storage.job import Job, StoredEvent
+from publisher.storage.tables import publish_jobs
 
 LEASE = timedelta(seconds=30)
 SHORT = timedelta(seconds=0.05)
@@ -106,6 +109,48 @@ async def test_the_heartbeat_keeps_what_is_ours_and_tells_what_is_not(world: Any
     await heartbeat.beat()
 
 
+async def test_a_locked_row_holds_up_no_other_lease_and_loses_none(world: Any) -> None:
+    await posts(world, 2)
+    locked, other = await claim(world)
+    heartbeat = Heartbeat(world.database, lease=timedelta(seconds=3))
+    leases = [Lease(job.id, job.lease_token, valid_until=0.0) for job in (locked, other)]
+    told: list[Lease] = []
+    for lease in leases:
+        heartbeat.hold(lease, lambda lease=lease: told.append(lease))
+    async with world.database.transaction() as tx:
+        await tx.connection.execute(select(publish_jobs.c.id).where(publish_jobs.c.id == locked.id).with_for_update())
+        await heartbeat.beat()
+        assert [lease.valid for lease in leases] == [False, True]
+        assert (heartbeat.held, told) == (leases, [])
+    await heartbeat.beat()
+    assert [lease.valid for lease in leases] == [True, True]
+
+
+async def test_one_unreadable_row_waits_and_the_others_are_claimed(world: Any) -> None:
+    bad, good = (world.post(uuid7(), None) for _ in range(2))
+    await world.accept(bad, good)
+    await _store_post(world, bad, {**bad.to_data(), "mode": "carousel"})
+    claimed = await claim(world)
+    assert [job.post_id for job in claimed] == [good.post_id]
+    async with world.database.read() as connection:
+        row = (await connection.execute(select(publish_jobs).where(publish_jobs.c.post_id == bad.post_id))).one()
+        assert (row.reason["code"], row.lease_owner, row.state) == ("internal_error", None, "queued")
+    assert 50 < (row.run_at - await world.database_now()).total_seconds() <= 60
+    await _store_post(world, bad, bad.to_data())
+    assert [job.post_id for job in await claim(world)] == [bad.post_id]
+
+
+async def test_an_unreadable_row_alone_stops_nothing(world: Any) -> None:
+    bad = world.post(await world.account(), None)
+    await world.accept(bad)
+    await _store_post(world, bad, {})
+    async with world.replica() as replica:
+        good = world.post(bad.account_id, world.media())
+        await world.accept(good)
+        await world.state(good, State.SUCCEEDED)
+        assert replica.lanes[0].healthy() is None
+
+
 def test_a_lease_once_lost_stays_lost() -> None:
     now = 100.0
     lease = Lease(uuid7(), 1, valid_until=110.0, clock=lambda: now)
@@ -125,3 +170,9 @@ async def _claimed_again(world: Any) -> Job:
             claimed = await claim(world, "two")
             if claimed:
                 return claimed[0]
+
+
+async def _store_post(world: Any, post: PostDue, stored: dict[str, Any]) -> None:
+    await world.due_now(post)
+    async with world.database.transaction() as tx:
+        await tx.connection.execute(update(publish_jobs).where(publish_jobs.c.post_id == post.post_id).values(post=stored))

@@ -12,6 +12,10 @@ from publisher.domain.takeover import INIT_UNKNOWN
 ACCOUNT_WAIT_MIN_SECONDS = 60.0
 REFUSED_WAIT_SECONDS = 60.0
 
+INTERNAL_ERROR = Reason(
+    "internal_error", "Publishing met an error of Cuepost's own.", "It is tried again; the operator finds it in the log."
+)
+
 
 class TroubleKind(StrEnum):
     """How a call went wrong."""

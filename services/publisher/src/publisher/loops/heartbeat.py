@@ -62,19 +62,21 @@ class Heartbeat:
         return "not running" if self._task is None or self._task.done() else self._failure
 
     async def beat(self) -> None:
-        """Renew all leases once and revoke those that are lost."""
+        """Renew all leases once and revoke those that are lost; one whose row is locked is left for the next beat."""
         leases = list(self._held)
         if not leases:
             return
         before = boot_seconds()
         async with asyncio.timeout(self._interval), self._database.transaction() as tx:
-            held = await jobs.renew(
+            renewed = await jobs.renew(
                 tx.connection, [(lease.job_id, lease.token, lease.streamed) for lease in leases], lease=self._lease
             )
+            skipped = [(lease.job_id, lease.token) for lease in leases if lease.job_id not in renewed]
+            locked = await jobs.unexpired(tx.connection, skipped) if skipped else set()
         for lease in leases:
-            if lease.job_id in held:
+            if lease.job_id in renewed:
                 lease.extend(before + self._lease.total_seconds())
-            else:
+            elif lease.job_id not in locked:
                 self._lost(lease)
 
     def _lost(self, lease: Lease) -> None:

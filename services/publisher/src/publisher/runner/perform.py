@@ -5,8 +5,9 @@ from typing import Any
 import structlog
 
 from publisher.domain.backoff import defer_wait
-from publisher.domain.outcomes import Defer, Reason
+from publisher.domain.outcomes import Defer
 from publisher.domain.takeover import Action, next_action
+from publisher.domain.troubles import INTERNAL_ERROR
 from publisher.errors import LeaseLost
 from publisher.runner.conclude import Outcome, conclude
 from publisher.runner.run import JobRun
@@ -16,10 +17,6 @@ from publisher.runner.steps.status import StatusUnknown
 from publisher.runner.steps.upload import resync, send
 
 _log = structlog.get_logger(__name__)
-
-INTERNAL_ERROR = Reason(
-    "internal_error", "Publishing met an error of Cuepost's own.", "It is tried again; the operator finds it in the log."
-)
 
 
 async def perform(run: JobRun) -> None:

@@ -5,18 +5,26 @@ token of its claim, so that a replica that lost the job stores nothing.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import BigInteger, Uuid, and_, cast, column, func, or_, select, tuple_, update
+import structlog
+from sqlalchemy import BigInteger, Row, Uuid, and_, cast, column, func, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from publisher.domain.job import Lane, State
+from publisher.domain.troubles import INTERNAL_ERROR
 from publisher.errors import LeaseLost
 from publisher.storage.job import Job, StoredEvent, job_from
 from publisher.storage.tables import lease_tokens, publish_jobs
+
+_log = structlog.get_logger(__name__)
+
+UNREADABLE_WAIT = timedelta(seconds=60)
+"""How long a row that cannot be read is put off."""
 
 _jobs = publish_jobs
 _clock = func.clock_timestamp()
@@ -28,7 +36,7 @@ async def claim(
     """Take up to `limit` due jobs of a lane, earliest first, and return them with the database's time of the claim.
 
     A job whose lease has ended is due: whoever held it is fenced out from here on. Claims of other replicas are skipped, never
-    waited for.
+    waited for. A row that cannot be read is put off and logged; it stops no other.
     """
     due = (
         select(_jobs.c.id)
@@ -45,7 +53,30 @@ async def claim(
         .returning(_jobs, _clock.label("claimed_at"))
     )
     rows = (await connection.execute(statement)).all()
-    return [job_from(row) for row in rows], (rows[0].claimed_at if rows else None)
+    claimed, unreadable = _decoded(rows)
+    if unreadable:
+        await _put_off(connection, unreadable)
+    return claimed, (rows[0].claimed_at if rows else None)
+
+
+def _decoded(rows: "Sequence[Row[Any]]") -> tuple[list[Job], list[UUID]]:
+    readable: list[Job] = []
+    unreadable: list[UUID] = []
+    for row in rows:
+        try:
+            readable.append(job_from(row))
+        except (ValueError, KeyError, TypeError):
+            _log.exception("job_unreadable", job_id=str(row.id))
+            unreadable.append(row.id)
+    return readable, unreadable
+
+
+async def _put_off(connection: AsyncConnection, job_ids: Sequence[UUID]) -> None:
+    await connection.execute(
+        update(_jobs)
+        .where(_jobs.c.id.in_(job_ids))
+        .values(lease_owner=None, run_at=_clock + UNREADABLE_WAIT, reason=asdict(INTERNAL_ERROR), updated_at=_clock)
+    )
 
 
 async def seconds_until_due(connection: AsyncConnection, lane: Lane) -> float | None:
@@ -93,9 +124,10 @@ async def save(
 
 
 async def renew(connection: AsyncConnection, leases: Sequence[tuple[UUID, int, int]], *, lease: timedelta) -> set[UUID]:
-    """Prolong unexpired leases given as (job, token, streamed bytes) and return the jobs still held.
+    """Prolong unexpired leases given as (job, token, streamed bytes) and return the jobs renewed.
 
-    A lease that has ended is never renewed, even when nobody has taken the job yet.
+    A lease that has ended is never renewed, even when nobody has taken the job yet. A row that is locked is skipped, never
+    waited for: `unexpired` tells whether it is still held.
     """
     if not leases:
         return set()
@@ -107,16 +139,26 @@ async def renew(connection: AsyncConnection, leases: Sequence[tuple[UUID, int, i
     held = unnested.table_valued(
         column("job_id", Uuid), column("token", BigInteger), column("streamed", BigInteger)
     ).render_derived(name="held")
+    free = (
+        select(_jobs.c.id, held.c.streamed)
+        .join(held, and_(_jobs.c.id == held.c.job_id, _jobs.c.lease_token == held.c.token))
+        .where(_jobs.c.lease_owner.is_not(None), _jobs.c.run_at > func.now())
+        .with_for_update(of=_jobs, skip_locked=True)
+        .cte("free")
+    )
     statement = (
         update(_jobs)
-        .where(
-            _jobs.c.id == held.c.job_id,
-            _jobs.c.lease_token == held.c.token,
-            _jobs.c.lease_owner.is_not(None),
-            _jobs.c.run_at > func.now(),
-        )
-        .values(run_at=_clock + lease, streamed_bytes=held.c.streamed)
+        .where(_jobs.c.id == free.c.id)
+        .values(run_at=_clock + lease, streamed_bytes=free.c.streamed)
         .returning(_jobs.c.id)
+    )
+    return set(await connection.scalars(statement))
+
+
+async def unexpired(connection: AsyncConnection, leases: Sequence[tuple[UUID, int]]) -> set[UUID]:
+    """Return the jobs whose lease given as (job, token) still holds, locked rows included; waits for no lock."""
+    statement = select(_jobs.c.id).where(
+        tuple_(_jobs.c.id, _jobs.c.lease_token).in_(leases), _jobs.c.lease_owner.is_not(None), _jobs.c.run_at > _clock
     )
     return set(await connection.scalars(statement))
 
