@@ -63,12 +63,19 @@ class Ports:
 
     @classmethod
     def free(cls) -> Self:
-        """Return a block of ports nobody uses now, for a stack beside others (tests)."""
+        """Return a block of ports nobody uses now, for a stack beside others (tests).
+
+        The block is this process's as long as it lives: of two that choose at once, only one can hold its last port.
+        """
         for _ in range(200):
             base = 10_000 + 100 * secrets.randbelow(220)
+            if (guard := _hold(base + 99)) is None:
+                continue
             ports = cls(base, base + 90, base + 91, base + 92, base + 1, base + 93, base + 94, metrics=False)
             if not any(is_busy(port) for port in ports.fixed()):
+                _guards.append(guard)
                 return ports
+            guard.close()
         raise StackError("found no free block of ports between 10000 and 32000")
 
     @property
@@ -98,6 +105,21 @@ class Ports:
     def as_dict(self) -> dict[str, int | str | bool]:
         """For the state file; `Ports(**ports.as_dict())` gives it back."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
+
+
+_guards: list[socket.socket] = []
+
+
+def _hold(port: int) -> socket.socket | None:
+    """Take a port for as long as the returned socket is open; None when another process holds it."""
+    guard = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    try:
+        guard.bind(("127.0.0.1", port))
+        guard.listen(1)
+    except OSError:
+        guard.close()
+        return None
+    return guard
 
 
 def is_busy(port: int, host: str = "127.0.0.1") -> bool:

@@ -37,7 +37,7 @@ def event(moment: datetime, number: int = 0, *, v7: bool = True) -> Event:
 
 
 def timeless() -> UUID:
-    """A random id that lies in no month: one UUID4 in 20,000 would, by its first 48 bits."""
+    """Return a random id that lies in no month: one UUID4 in 20,000 would, by its first 48 bits."""
     return UUID(int=uuid4().int | 0xFF << 120)
 
 
