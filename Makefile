@@ -42,7 +42,7 @@ reset: bootstrap ## stop it and remove its data
 migrate: bootstrap ## bring every database of the running system to its newest version
 	@$(STACK) migrate
 
-dead-letters: bootstrap ## messages that could not be handled: make dead-letters [do="show|replay|drop QUEUE [ID ...]"]
+dead-letters: bootstrap ## messages that could not be handled: make dead-letters [do="show|replay|drop QUEUE [ID ...|--all]"]
 	@$(STACK) dead-letters $(do)
 
 test: bootstrap ## lint, types, boundaries, all tests, coverage

@@ -60,7 +60,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("service")
     run.add_argument("arguments", nargs=argparse.REMAINDER)
     dead = add("dead-letters", _dead_letters, "list, show, replay or drop messages that could not be handled")
-    dead.add_argument("arguments", nargs=argparse.REMAINDER, help="list, or show|replay|drop QUEUE [ID ...]")
+    dead.add_argument("arguments", nargs=argparse.REMAINDER, help="list, or show|replay|drop QUEUE [ID ...|--all]")
     servers = add("servers", _servers, "start PostgreSQL and RabbitMQ alone and print their addresses")
     servers.add_argument("--root", type=Path, default=CHECKOUT / ".local" / "servers", help="folder of their data")
     servers.add_argument("--stop", action="store_true", help="stop them and remove their data")

@@ -1,5 +1,6 @@
 """Dead letters for operators, on a real RabbitMQ: looking loses nothing, replaying works, everything is told."""
 
+from hashlib import sha256
 from typing import Any
 from uuid import uuid4
 
@@ -25,6 +26,10 @@ HEADERS = {
 }
 
 
+GARBAGE = b"garbage"
+GARBAGE_ID = f"sha256:{sha256(GARBAGE).hexdigest()[:16]}"
+
+
 def letter() -> Envelope:
     return wrap(CancelPost(post_id=uuid4()), service="gateway", subject="x", context=Context())
 
@@ -38,7 +43,7 @@ async def filled(parts: Any, rabbitmq_url: str) -> Any:
             await channel.declare_queue(name, durable=True, arguments={"x-queue-type": "quorum"})
         for envelope in envelopes:
             await send(channel, dead_letter_name(parts.queue), envelope, headers=HEADERS)
-        await send(channel, dead_letter_name(parts.queue), b"garbage")
+        await send(channel, dead_letter_name(parts.queue), GARBAGE)
     return envelopes
 
 
@@ -47,7 +52,7 @@ async def test_looking_keeps_every_letter_with_its_reason(parts: Any, filled: li
         for _ in range(25):
             shown = await box.show(parts.queue)
         assert await box.count(parts.queue) == 3
-    assert [found.id for found in shown] == [filled[0].id, filled[1].id, None]
+    assert [found.id for found in shown] == [str(filled[0].id), str(filled[1].id), GARBAGE_ID]
     assert (shown[0].reason, shown[0].error, shown[0].attempts) == ("number of the beast", "Permanent", 3)
     assert shown[2].reason.startswith("delivered too often")
 
@@ -65,10 +70,18 @@ async def test_one_is_replayed_with_a_fresh_count_and_the_audit_trail_told(
         told = Envelope.model_validate_json((await next_message(channel, audit.name)).body)
     assert Envelope.model_validate_json(message.body).id == filled[1].id
     assert "x-cuepost-attempt" not in message.headers
-    assert [found.id for found in left] == [filled[0].id, None]
+    assert [found.id for found in left] == [str(filled[0].id), GARBAGE_ID]
     assert lines[-1] == f"1 replayed in {parts.queue}"
     assert told.actor == "operator:me"
     assert told.data["details"]["ids"] == [str(filled[1].id)]
+
+
+async def test_what_is_no_envelope_can_be_dropped_alone(parts: Any, filled: list[Envelope], rabbitmq_url: str) -> None:
+    async with dead_letter_box(SecretStr(rabbitmq_url), operator="me") as box:
+        lines = await run(box, "drop", parts.queue, [GARBAGE_ID])
+        assert lines[-1] == f"1 dropped in {parts.queue}"
+        assert GARBAGE_ID in lines[0]
+        assert [found.id for found in await box.show(parts.queue)] == [str(envelope.id) for envelope in filled]
 
 
 async def test_all_are_dropped(parts: Any, filled: list[Envelope], rabbitmq_url: str) -> None:
@@ -86,7 +99,16 @@ async def test_the_list_names_every_queue_also_those_never_declared(parts: Any, 
     assert [line.split()[0] for line in lines] == list(WORK_QUEUES)
 
 
-@pytest.mark.parametrize("arguments", [["show"], ["replay", "no.such.queue"], ["burn", "publisher.post_due"]])
+WRONG_WORDS = [
+    ["show"],
+    ["replay", "no.such.queue"],
+    ["burn", "publisher.post_due"],
+    ["drop", "publisher.post_due"],
+    ["drop", "publisher.post_due", "some-id", "--all"],
+]
+
+
+@pytest.mark.parametrize("arguments", WRONG_WORDS)
 def test_wrong_words_are_a_usage_error(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as error:
         parse_arguments(arguments)
@@ -95,3 +117,7 @@ def test_wrong_words_are_a_usage_error(arguments: list[str]) -> None:
 
 def test_no_words_mean_the_list() -> None:
     assert (parse_arguments([]).action, parse_arguments([]).queue) == ("list", None)
+
+
+def test_dropping_all_has_to_be_said() -> None:
+    assert parse_arguments(["drop", "publisher.post_due", "--all"]).all

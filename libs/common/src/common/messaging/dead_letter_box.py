@@ -8,7 +8,7 @@ message twice at worst, which consumers recognise by the envelope's id.
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from uuid import UUID
+from hashlib import sha256
 
 import aio_pika
 from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
@@ -39,9 +39,9 @@ class DeadLetter:
     body: bytes
 
     @property
-    def id(self) -> UUID | None:
-        """The envelope's id, by which one message is chosen."""
-        return self.envelope.id if self.envelope is not None else None
+    def id(self) -> str:
+        """What chooses this message: the envelope's id, of a body that is none the beginning of its sha256."""
+        return str(self.envelope.id) if self.envelope is not None else f"sha256:{sha256(self.body).hexdigest()[:16]}"
 
 
 Wanted = Callable[[DeadLetter], bool]
@@ -123,7 +123,7 @@ class DeadLetterBox:
         """Tell the audit trail what an operator did."""
         if not letters:
             return
-        ids = [str(letter.id) for letter in letters if letter.id is not None]
+        ids = [letter.id for letter in letters]
         event = OperatorAction(action=f"dead_letters_{action}", details={"queue": queue, "count": len(letters), "ids": ids})
         context = Context(actor=f"operator:{self._operator}")
         envelope = wrap(event, service="operator", subject=queue, context=context)

@@ -2,8 +2,8 @@
 
 (no arguments)              how many each queue has
 show QUEUE                  each with its reason
-replay QUEUE [ID ...]       back into the queue, all or those with these envelope ids
-drop QUEUE [ID ...]         gone for good, all or those with these envelope ids
+replay QUEUE [ID ...]       back into the queue, all or those with these ids
+drop QUEUE ID ...           gone for good, those with these ids; all of them: drop QUEUE --all
 """
 
 import argparse
@@ -29,10 +29,13 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="dead-letters", description="Show, replay or drop dead letters.")
     parser.add_argument("action", nargs="?", default="list", choices=["list", "show", "replay", "drop"])
     parser.add_argument("queue", nargs="?", choices=WORK_QUEUES)
-    parser.add_argument("ids", nargs="*", help="envelope ids; none: all")
+    parser.add_argument("ids", nargs="*", help="ids as shown; replay without any: all")
+    parser.add_argument("--all", action="store_true", help="drop every dead letter of the queue")
     parsed = parser.parse_args(arguments)
     if parsed.action != "list" and parsed.queue is None:
         parser.error(f"{parsed.action} needs a queue: {', '.join(WORK_QUEUES)}")
+    if parsed.action == "drop" and bool(parsed.ids) == parsed.all:
+        parser.error("drop needs the ids of what is to be dropped, or --all")
     return parsed
 
 
@@ -52,7 +55,7 @@ async def run(box: DeadLetterBox, action: str, queue: str | None, ids: list[str]
 
 def _wanted(ids: list[str]) -> Wanted:
     chosen = set(ids)
-    return lambda letter: not chosen or str(letter.id) in chosen
+    return lambda letter: not chosen or letter.id in chosen
 
 
 def _line(letter: DeadLetter) -> str:
