@@ -16,6 +16,7 @@ ROUTES = {
     "/api/v1/tiktok/auth/url": "/internal/tiktok/auth/url",
     "/api/v1/accounts": "/internal/accounts",
     f"/api/v1/accounts/{POST_ID}": f"/internal/accounts/{POST_ID}",
+    "/api/v1/accounts/stats/summary": "/internal/accounts/stats/summary",
     f"/api/v1/accounts/{POST_ID}/creator-info": f"/internal/accounts/{POST_ID}/creator-info",
     "/api/v1/media": "/internal/media",
     f"/api/v1/media/{POST_ID}": f"/internal/media/{POST_ID}",

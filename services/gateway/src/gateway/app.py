@@ -101,5 +101,5 @@ def build_app(settings: Settings) -> FastAPI:
     app.add_middleware(RateLimitHeaders)
     app.add_middleware(DrainRefusedBody)
     install_allow(app)
-    install_openapi(app, public_url=settings.public_url, models=[*auth.BODIES, *posts.BODIES])
+    install_openapi(app, public_url=settings.public_url, models=[*auth.BODIES, *accounts.BODIES, *posts.BODIES])
     return app

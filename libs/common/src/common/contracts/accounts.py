@@ -1,12 +1,16 @@
-"""Events of the accounts service. No secret ever travels in them."""
+"""Events and commands of the accounts service. No secret ever travels in them."""
 
 from datetime import datetime
 from typing import ClassVar, Literal
 from uuid import UUID
 
-from common.contracts.message import Event
+from pydantic import Field
+
+from common.contracts.message import Command, Event
 
 AccountStatus = Literal["active", "inactive", "expired"]
+SYNC_MAX = 100
+"""How many accounts one `SyncAccounts` names at most."""
 
 
 class UserRegistered(Event):
@@ -120,3 +124,32 @@ class AccountDisconnected(AccountEvent):
     """Its owner removed it; its waiting posts are cancelled."""
 
     KEY: ClassVar[str] = "accounts.account.disconnected.v1"
+
+
+class UpdateAccount(Command):
+    """PATCH `/accounts/{id}`: pause (`inactive`) or resume (`active`) an account."""
+
+    KEY: ClassVar[str] = "accounts.update_account.v1"
+    account_id: UUID
+    status: Literal["active", "inactive"]
+
+
+class DisconnectAccount(Command):
+    """DELETE `/accounts/{id}`."""
+
+    KEY: ClassVar[str] = "accounts.disconnect_account.v1"
+    account_id: UUID
+
+
+class SyncAccount(Command):
+    """POST `/accounts/{id}/sync`: read profile and counters from TikTok."""
+
+    KEY: ClassVar[str] = "accounts.sync_account.v1"
+    account_id: UUID
+
+
+class SyncAccounts(Command):
+    """POST `/accounts/batch/sync`: the same for up to 100 accounts, each with a result of its own."""
+
+    KEY: ClassVar[str] = "accounts.sync_accounts.v1"
+    account_ids: list[UUID] = Field(min_length=1, max_length=SYNC_MAX)

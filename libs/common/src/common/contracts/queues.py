@@ -1,6 +1,8 @@
 """The work queues of all services, for operators: each has a dead-letter queue `<queue>.dead` beside it."""
 
 WORK_QUEUES = (
+    "accounts.commands",
+    "accounts.sync",
     "analytics.all_events",
     "publisher.post_due",
     "scheduler.accounts",

@@ -24,6 +24,7 @@ _DESCRIPTIONS = {
     416: "The range lies outside the object.",
     422: "Invalid input; `errors` names each field.",
     429: "Too many requests; `Retry-After` says when to come back.",
+    502: "TikTok is away or refused.",
     503: "A part of the system is away; nothing has happened. `Retry-After` says when to come back.",
 }
 
