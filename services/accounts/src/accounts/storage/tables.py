@@ -168,5 +168,8 @@ account_tokens = Table(
     Column("refresh_expires_at", _Moment, nullable=False),
     Column("lease_id", Uuid),
     Column("lease_until", _Moment),
-    Index(None, "refresh_due_at"),
+    Column("next_refresh_at", _Moment),
+    Column("refresh_failures", Integer, nullable=False, server_default="0"),
+    Column("interrupted_at", _Moment),
+    Index(None, "next_refresh_at", postgresql_where=text("next_refresh_at IS NOT NULL")),
 )
