@@ -153,6 +153,14 @@ tiktok_accounts = Table(
     UniqueConstraint("user_id", "open_id"),
     Index("uq_tiktok_accounts_open_id_connected", "open_id", unique=True, postgresql_where=text("disconnected_at IS NULL")),
     Index("ix_tiktok_accounts_user_id_id_connected", "user_id", "id", postgresql_where=text("disconnected_at IS NULL")),
+    Index(
+        "ix_tiktok_accounts_search_connected",
+        "user_id",
+        "search_text",
+        postgresql_using="gin",
+        postgresql_ops={"search_text": "gin_trgm_ops"},
+        postgresql_where=text("disconnected_at IS NULL"),
+    ),
 )
 
 account_tokens = Table(
@@ -172,4 +180,28 @@ account_tokens = Table(
     Column("refresh_failures", Integer, nullable=False, server_default="0"),
     Column("interrupted_at", _Moment),
     Index(None, "next_refresh_at", postgresql_where=text("next_refresh_at IS NOT NULL")),
+)
+
+grant_revocations = Table(
+    "grant_revocations",
+    metadata,
+    Column("account_id", Uuid, ForeignKey("tiktok_accounts.id", ondelete="CASCADE"), primary_key=True),
+    Column("requested_at", _Moment, nullable=False, server_default=func.now()),
+    Column("due_at", _Moment, nullable=False),
+    Column("deadline_at", _Moment, nullable=False),
+    Column("claim_id", Uuid),
+    Column("calling_until", _Moment),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("last_error", Text),
+    Column("finished_at", _Moment),
+    Column("outcome", Text),
+    Index("ix_grant_revocations_due", "due_at", postgresql_where=text("finished_at IS NULL")),
+    Index(None, "finished_at"),
+)
+
+tiktok_call_pace = Table(
+    "tiktok_call_pace",
+    metadata,
+    Column("endpoint", Text, primary_key=True),
+    Column("booked_until", _Moment, nullable=False),
 )
