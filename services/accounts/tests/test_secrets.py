@@ -20,7 +20,9 @@ async def live(accounts: Any) -> dict[str, str]:
     await accounts.login(person.email, "canary-wrong-guess-51")
     session = (await accounts.login(person.email, PASSWORD)).json()
     refresh = {"refresh_token": session["refresh_token"]}
-    renewed = (await accounts.http.post("/internal/auth/refresh", json=refresh, headers=accounts.gateway)).json()
+    once = (await accounts.http.post("/internal/auth/refresh", json=refresh, headers=accounts.gateway)).json()
+    more = {"refresh_token": once["refresh_token"]}
+    renewed = (await accounts.http.post("/internal/auth/refresh", json=more, headers=accounts.gateway)).json()
     await accounts.http.post("/internal/auth/refresh", json=refresh, headers=accounts.gateway)
     body = {"name": "robot", "scopes": ["accounts:read"]}
     key = (await accounts.http.post("/internal/auth/api-keys", json=body, headers=person.auth)).json()["key"]
@@ -46,7 +48,8 @@ async def live(accounts: Any) -> dict[str, str]:
         "later access token": renewed["access_token"].rsplit(".", 1)[1],
         "key's access token": exchanged.json()["access_token"].rsplit(".", 1)[1],
         "refresh token": person.refresh_token,
-        "rotated refresh token": renewed["refresh_token"],
+        "rotated refresh token": once["refresh_token"],
+        "newest refresh token": renewed["refresh_token"],
         "api key": key[12:],
         "code": redirect["code"],
         "lost code": lost["code"],

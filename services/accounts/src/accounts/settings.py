@@ -37,6 +37,7 @@ class Settings(DatabaseSettings, ServiceSettings):
     encryption_key: Annotated[SecretStr, AfterValidator(_fernet_keys)]
     access_token_ttl_seconds: int = Field(default=86_400, ge=60, le=604_800)
     refresh_token_ttl_seconds: int = Field(default=2_592_000, ge=300, le=31_536_000)
+    refresh_grace_seconds: float = Field(default=30.0, ge=0, le=300)
     api_key_token_ttl_seconds: int = Field(default=300, ge=30, le=3600)
 
     argon2_time_cost: int = Field(default=2, ge=1, le=20)
@@ -54,6 +55,7 @@ class Settings(DatabaseSettings, ServiceSettings):
     tiktok_required_scopes: str = POSTING_SCOPES
     oauth_state_ttl_seconds: int = Field(default=600, ge=30, le=3600)
     oauth_return_urls: str = ""
+    oauth_require_browser: bool = False
     token_refresh_ahead_seconds: int = Field(default=600, ge=0, le=86_400)
     creator_info_cache_seconds: float = Field(default=60.0, ge=0, le=600)
 

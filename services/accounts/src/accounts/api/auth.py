@@ -1,5 +1,6 @@
 """Registration, login, refresh and logout. Without a user's token only the gateway calls."""
 
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -99,6 +100,7 @@ async def refresh(request: Request, body: Refresh, parts: WiredParts, _: FromGat
             stored=stored,
             life=parts.refresh_life,
             token_life=parts.jwts.session_life,
+            grace=timedelta(seconds=parts.settings.refresh_grace_seconds),
         )
     if isinstance(outcome, Refusal):
         raise refresh_refused(outcome)

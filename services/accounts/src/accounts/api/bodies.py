@@ -1,7 +1,8 @@
 """What requests carry. Unknown fields are refused; no message repeats a value."""
 
+from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -13,9 +14,18 @@ from pydantic import (
     SecretStr,
     StringConstraints,
 )
+from pydantic_core import PydanticCustomError
 
 from accounts.domain.api_key import NAME_MAX
-from accounts.domain.identity import PASSWORD_MAX, Email, parse_email, parse_password, parse_timezone, parse_username
+from accounts.domain.identity import (
+    PASSWORD_MAX,
+    Email,
+    Unacceptable,
+    parse_email,
+    parse_password,
+    parse_timezone,
+    parse_username,
+)
 from accounts.domain.scopes import Scope
 from accounts.security.opaque import TOKEN_MAX
 from common.clock import utc_now
@@ -25,26 +35,42 @@ EMAIL_TEXT_MAX = 320
 KEY_LIFE_MAX = timedelta(days=3660)
 
 
+V = TypeVar("V")
+R = TypeVar("R")
+
+
+def _coded(parse: Callable[[V], R]) -> Callable[[V], R]:
+    """Return the rule as a validator whose field errors carry the rule's own code."""
+
+    def validate(value: V) -> R:
+        try:
+            return parse(value)
+        except Unacceptable as refusal:
+            raise PydanticCustomError(refusal.code, refusal.message) from None
+
+    return validate
+
+
 def _secret_password(secret: SecretStr) -> SecretStr:
     return SecretStr(parse_password(secret.get_secret_value()))
 
 
 def _email(value: object) -> Email:
     if not isinstance(value, str):
-        raise ValueError("not a valid email address")  # noqa: TRY004 - pydantic turns ValueErrors into field errors
+        raise Unacceptable("email_invalid", "not a valid email address")
     return parse_email(value)
 
 
 def _key_name(value: str) -> str:
     name = value.strip()
     if not name or not name.isprintable():
-        raise ValueError("a name has at least one character, and no control characters")
+        raise Unacceptable("name_invalid", "a name has at least one character, and no control characters")
     return name
 
 
 def _future(value: datetime) -> datetime:
     if not utc_now() < value < utc_now() + KEY_LIFE_MAX:
-        raise ValueError("must lie in the future, at most ten years ahead")
+        raise Unacceptable("expires_at_out_of_range", "must lie in the future, at most ten years ahead")
     return value
 
 
@@ -57,10 +83,10 @@ class Body(BaseModel):
 class Registration(Body):
     """A new person."""
 
-    email: Annotated[Email, BeforeValidator(_email)]
-    username: Annotated[str, AfterValidator(parse_username)]
-    password: Annotated[SecretStr, AfterValidator(_secret_password)]
-    timezone: Annotated[str, AfterValidator(parse_timezone)] = "UTC"
+    email: Annotated[Email, BeforeValidator(_coded(_email))]
+    username: Annotated[str, AfterValidator(_coded(parse_username))]
+    password: Annotated[SecretStr, AfterValidator(_coded(_secret_password))]
+    timezone: Annotated[str, AfterValidator(_coded(parse_timezone))] = "UTC"
 
 
 class Login(Body):
@@ -79,9 +105,9 @@ class Refresh(Body):
 class NewApiKey(Body):
     """A key to be made."""
 
-    name: Annotated[str, StringConstraints(max_length=NAME_MAX), AfterValidator(_key_name)]
+    name: Annotated[str, StringConstraints(max_length=NAME_MAX), AfterValidator(_coded(_key_name))]
     scopes: Annotated[list[Scope], Field(min_length=1, max_length=len(Scope))]
-    expires_at: Annotated[Moment, AfterValidator(_future)] | None = None
+    expires_at: Annotated[Moment, AfterValidator(_coded(_future))] | None = None
 
 
 class ApiKeyExchange(Body):

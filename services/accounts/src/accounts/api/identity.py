@@ -25,15 +25,17 @@ WiredParts = Annotated[Parts, Depends(parts_of)]
 
 
 async def live_user(parts: WiredParts, claims: Annotated[UserClaims, Depends(current_user)]) -> UserClaims:
-    """Return the caller's claims; Problem 401 `token_revoked` once the session ended or the key was revoked."""
+    """Return the caller's claims; Problem 401 `session_revoked` or `invalid_api_key` once the session or key was ended."""
     async with parts.database.read() as connection:
         if claims.api_key_id is not None:
             live = await is_key_live(connection, _id(claims.api_key_id))
         else:
             live = claims.session_id is not None and await is_session_live(connection, _id(claims.session_id))
-    if not live:
-        raise refused("token_revoked", "The session or API key of this token was ended.")
-    return claims
+    if live:
+        return claims
+    if claims.api_key_id is not None:
+        raise refused("invalid_api_key", "The API key is unknown, revoked or expired.")
+    raise refused("session_revoked", "The session of this token was revoked.")
 
 
 LiveUser = Annotated[UserClaims, Depends(live_user)]

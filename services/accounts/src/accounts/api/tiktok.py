@@ -10,12 +10,13 @@ import structlog
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, SecretStr
 
+from accounts.api.connect_cookie import bind, forget, new_state, require_same_browser
 from accounts.api.identity import WiredParts, live_user_with
+from accounts.api.never_stored import never_stored
 from accounts.clients.tiktok_problems import denied, exchange_problem, missing_scope, tiktok_away
 from accounts.domain.return_url import RETURN_URL_MAX, is_allowed
 from accounts.domain.scopes import missing_scopes
 from accounts.parts import Parts
-from accounts.security.opaque import new_secret
 from accounts.security.token_sealing import seal_grant
 from accounts.usecases.connect_account import Grant, connect_account
 from accounts.usecases.finish_connecting import Connecting, finish_connecting, invalid_state
@@ -55,17 +56,23 @@ class Callback(BaseModel):
     error_type: str | None = None
 
 
-@router.get("/auth/url")
+@router.get("/auth/url", dependencies=[Depends(never_stored)])
 async def auth_url(
     parts: WiredParts,
     claims: MayConnect,
+    response: Response,
     return_url: Annotated[str | None, Query(max_length=RETURN_URL_MAX)] = None,
+    browser: bool = False,
 ) -> AuthUrlAnswer:
-    """Start connecting: the address is good once, for ten minutes, for this user. 422 `return_url_not_allowed`."""
+    """Start connecting: the address is good once, for ten minutes, for this user. 422 `return_url_not_allowed`.
+
+    With `browser`, or where OAUTH_REQUIRE_BROWSER is set, it is good only in the browser that gets this answer's cookie.
+    """
     settings = parts.settings
+    browser = browser or settings.oauth_require_browser
     if return_url is not None and not is_allowed(return_url, settings.allowed_return_urls):
         raise _return_url_not_allowed()
-    state, pkce = new_secret(), pkce_pair()
+    state, pkce = new_state(browser=browser), pkce_pair()
     async with parts.database.transaction() as tx:
         await start_connecting(
             tx,
@@ -85,6 +92,9 @@ async def auth_url(
         code_challenge=pkce.challenge,
         disable_auto_auth=True,
     )
+    if browser:
+        life = settings.oauth_state_ttl_seconds
+        bind(response, state, redirect_uri=settings.tiktok_redirect_uri, life_seconds=life)
     return AuthUrlAnswer(auth_url=url, state=state.get_secret_value())
 
 
@@ -110,8 +120,9 @@ async def callback(
 ) -> Response:
     """Finish connecting: 200, or 302 to the `return_url` given at the start; the same body in both cases.
 
-    The state is used up first. Refusals: 400 `invalid_state`, `authorization_denied`, `authorization_failed`, `code_missing`,
-    `code_expired`, `missing_scope`; 409 `account_owned_by_another_user`; 502 `tiktok_unavailable`, `tiktok_refused`.
+    The state is used up first. Refusals: 400 `invalid_state`, `other_browser`, `authorization_denied`, `authorization_failed`,
+    `code_missing`, `code_expired`, `missing_scope`; 409 `account_owned_by_another_user`; 502 `tiktok_unavailable`,
+    `tiktok_refused`.
     """
     if answer.state is None:
         raise invalid_state()
@@ -119,12 +130,15 @@ async def callback(
         connecting = await finish_connecting(tx, parts.vault, answer.state)
     if connecting is None:
         raise invalid_state()
+    require_same_browser(request, answer.state)
     grant = await _grant(parts, connecting, _code(parts, answer))
     origin = request_context(request, user_id=connecting.user_id)
     async with parts.database.transaction() as tx:
         account = await connect_account(tx, parts.outbox, origin, user_id=connecting.user_id, grant=grant)
     parts.creator_infos.forget(account.id)
-    return _connected(account.id, connecting.return_url)
+    response = _connected(account.id, connecting.return_url)
+    forget(response, answer.state, redirect_uri=parts.settings.tiktok_redirect_uri)
+    return response
 
 
 def _code(parts: Parts, answer: Callback) -> SecretStr:

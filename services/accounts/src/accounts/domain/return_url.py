@@ -8,8 +8,11 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def is_allowed(return_url: str, allowed: Iterable[str]) -> bool:
-    """Return whether the address has the origin of an allowed one and lies at or below its path."""
-    if len(return_url) > RETURN_URL_MAX or any(ord(character) <= 0x20 or character == "\\" for character in return_url):
+    """Return whether the address has the origin of an allowed one and lies at or below its path.
+
+    Only visible ASCII, as addresses are written: anything else is percent-encoded, and could not stand in a header.
+    """
+    if len(return_url) > RETURN_URL_MAX or any(not "!" <= character <= "~" or character == "\\" for character in return_url):
         return False
     target = _split(return_url)
     if target is None or target.username is not None or target.password is not None or ".." in unquote(target.path):
@@ -34,4 +37,4 @@ def _covers(base: SplitResult, target: SplitResult) -> bool:
 
 
 def _origin(parts: SplitResult) -> tuple[str, str | None, int | None]:
-    return parts.scheme, parts.hostname, parts.port or _DEFAULT_PORTS[parts.scheme]
+    return parts.scheme, parts.hostname, _DEFAULT_PORTS[parts.scheme] if parts.port is None else parts.port

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import timedelta
+from ipaddress import IPv6Address, ip_address, ip_network
 
 WAIT_MAX_S = 60.0
 FORGET_AFTER = timedelta(minutes=15)
@@ -19,3 +20,14 @@ class ThrottleRule:
         if excess <= 0:
             return timedelta(0)
         return timedelta(seconds=min(2.0 ** min(excess - 1, 16), WAIT_MAX_S))
+
+
+def counted_address(client_ip: str) -> str:
+    """Return what is counted for a client's address: whoever has an IPv6 address has its whole /64."""
+    try:
+        address = ip_address(client_ip)
+    except ValueError:
+        return client_ip
+    if not isinstance(address, IPv6Address):
+        return str(address)
+    return str(address.ipv4_mapped or ip_network((address, 64), strict=False))

@@ -10,7 +10,12 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from pydantic import SecretStr
 
+from common.errors import Transient
+
 T = TypeVar("T")
+WAITING_MAX = 64
+"""So many may wait for a thread; more are asked to come back, before they wait longer than a client would."""
+BUSY_RETRY_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +36,16 @@ class Verdict:
 
 
 class Passwords:
-    """A component that hashes and verifies; at most `threads` at once, each with the memory of one hash."""
+    """A component that hashes and verifies; at most `threads` at once, each with the memory of one hash, and few waiting.
 
-    def __init__(self, cost: Argon2Cost, *, threads: int = 2) -> None:
+    However many log in at once, memory is bounded by `threads` x the cost's memory; who finds the queue full gets Transient.
+    """
+
+    def __init__(self, cost: Argon2Cost, *, threads: int = 2, waiting: int = WAITING_MAX) -> None:
         self._hasher = PasswordHasher(time_cost=cost.time, memory_cost=cost.memory_kib, parallelism=cost.parallelism)
         self._executor = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="argon2")
         self._dummy = self._hasher.hash("no user has this password")
+        self._places = threads + waiting
 
     async def hash(self, password: SecretStr) -> str:
         """Return the encoded hash with its parameters and salt."""
@@ -62,4 +71,13 @@ class Passwords:
         return Verdict(fits=True, outdated=self._hasher.check_needs_rehash(stored))
 
     async def _run(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+        """Do it in a thread. A place is given back when the work ends, also if nobody waits for it any more."""
+        if not self._places:
+            raise Transient("too many passwords wait to be hashed", retry_after=BUSY_RETRY_SECONDS)
+        self._places -= 1
+        done = asyncio.get_running_loop().run_in_executor(self._executor, work)
+        done.add_done_callback(self._give_back)
+        return await asyncio.shield(done)
+
+    def _give_back(self, _: "asyncio.Future[T]") -> None:
+        self._places += 1

@@ -21,29 +21,57 @@ async def insert_session(
 
 
 async def lock_refresh_token(connection: AsyncConnection, token_hash: bytes) -> RefreshToken | None:
-    """Return the token and lock it with its session, so that of two uses at once the second sees the first."""
-    statement = (
-        select(
-            sessions.c.id,
-            sessions.c.user_id,
-            refresh_tokens.c.used_at.is_not(None),
-            refresh_tokens.c.expires_at <= func.now(),
-            (sessions.c.revoked_at.is_not(None)) | (sessions.c.expires_at <= func.now()),
+    """Return the token and lock its session, so that of two uses at once the second sees the first."""
+    owner = select(refresh_tokens.c.session_id).where(refresh_tokens.c.token_hash == token_hash).scalar_subquery()
+    session = (
+        await connection.execute(
+            select(
+                sessions.c.id,
+                sessions.c.user_id,
+                ((sessions.c.revoked_at.is_not(None)) | (sessions.c.expires_at <= func.now())).label("over"),
+            )
+            .where(sessions.c.id == owner)
+            .with_for_update()
         )
-        .join_from(refresh_tokens, sessions, refresh_tokens.c.session_id == sessions.c.id)
-        .where(refresh_tokens.c.token_hash == token_hash)
-        .with_for_update()
-    )
+    ).one_or_none()
+    if session is None:
+        return None
+    # Only now, with the lock held: what another use has just written is seen.
+    family = refresh_tokens.alias()
+    of_session = family.c.session_id == session.id
+    statement = select(
+        func.extract("epoch", func.clock_timestamp() - refresh_tokens.c.used_at),
+        refresh_tokens.c.used_at == select(func.max(family.c.used_at)).where(of_session).scalar_subquery(),
+        select(func.count()).select_from(family).where(of_session, family.c.used_at.is_(None)).scalar_subquery(),
+        refresh_tokens.c.expires_at <= func.now(),
+    ).where(refresh_tokens.c.token_hash == token_hash)
     row = (await connection.execute(statement)).one_or_none()
-    return None if row is None else RefreshToken(*row)
+    if row is None:
+        return None
+    since = None if row[0] is None else max(float(row[0]), 0.0)
+    return RefreshToken(session.id, session.user_id, since, bool(row[1]), int(row[2]), row[3], session.over)
 
 
 async def rotate_refresh_token(
     connection: AsyncConnection, session_id: UUID, *, used_hash: bytes, new_hash: bytes, life: timedelta
 ) -> datetime:
-    """Mark the old token used, add the new one and prolong the session; returns when it now ends."""
-    used = update(refresh_tokens).where(refresh_tokens.c.token_hash == used_hash).values(used_at=func.now())
-    await connection.execute(used)
+    """Use up the old token with every other that was given in its place, add the new one; returns when the session now ends.
+
+    The others count as used when they were made: sent again, they are old ones.
+    """
+    others = update(refresh_tokens).where(
+        refresh_tokens.c.session_id == session_id,
+        refresh_tokens.c.token_hash != used_hash,
+        refresh_tokens.c.used_at.is_(None),
+    )
+    await connection.execute(others.values(used_at=refresh_tokens.c.created_at))
+    used = update(refresh_tokens).where(refresh_tokens.c.token_hash == used_hash)
+    await connection.execute(used.values(used_at=func.clock_timestamp()))
+    return await add_refresh_token(connection, session_id, new_hash=new_hash, life=life)
+
+
+async def add_refresh_token(connection: AsyncConnection, session_id: UUID, *, new_hash: bytes, life: timedelta) -> datetime:
+    """Add a token and prolong the session; returns when it now ends."""
     prolonged = update(sessions).where(sessions.c.id == session_id).values(expires_at=func.now() + life)
     expires_at: datetime = (await connection.execute(prolonged.returning(sessions.c.expires_at))).scalar_one()
     await _insert_token(connection, session_id, new_hash, expires_at)

@@ -5,7 +5,7 @@ from datetime import timedelta
 from math import ceil
 from uuid import UUID
 
-from accounts.domain.throttle import ThrottleRule
+from accounts.domain.throttle import ThrottleRule, counted_address
 from accounts.security.opaque import digest
 from accounts.storage.throttles import clear_failures, give_back_attempt, take_attempt
 from common.contracts.accounts import LoginFailed
@@ -33,7 +33,8 @@ class LoginAttempt:
     @classmethod
     def of(cls, email_key: str, client_ip: str | None) -> "LoginAttempt":
         """Return the attempt's subjects; neither email nor address is stored in the clear."""
-        return cls(digest(f"email:{email_key}"), digest(f"address:{client_ip}") if client_ip else None)
+        address = digest(f"address:{counted_address(client_ip)}") if client_ip else None
+        return cls(digest(f"email:{email_key}"), address)
 
 
 async def begin_login(tx: Transaction, attempt: LoginAttempt, limits: LoginLimits) -> timedelta | None:

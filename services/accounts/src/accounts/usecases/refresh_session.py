@@ -1,4 +1,7 @@
-"""Refreshing a session: the refresh token is used up and replaced; a used one that comes back ends the session."""
+"""Refreshing a session: the refresh token is used up and replaced; a used one that comes back ends the session.
+
+The one exception is an answer that got lost: see docs/decisions/0015-a-lost-refresh-answer.md.
+"""
 
 from datetime import timedelta
 from enum import Enum
@@ -7,7 +10,7 @@ from pydantic import SecretStr
 
 from accounts.domain.user import RefreshToken
 from accounts.security.opaque import digest, new_secret
-from accounts.storage.sessions import lock_refresh_token, rotate_refresh_token
+from accounts.storage.sessions import add_refresh_token, lock_refresh_token, rotate_refresh_token
 from accounts.usecases.end_session import end_session
 from accounts.usecases.open_session import OpenSession
 from common.contracts.context import Context
@@ -37,14 +40,20 @@ async def refresh_session(
     stored: RefreshToken,
     life: timedelta,
     token_life: timedelta,
+    grace: timedelta,
 ) -> OpenSession | Refusal:
     """Rotate the token, or refuse it; the transaction is to be committed in both cases.
 
-    A token that was used before means that two parties hold it: the whole session ends.
+    A token that was used before means that two parties hold it: the whole session ends. Within `grace` of its use, and while
+    nothing that was given for it has been used, its sender may have lost the answer and gets another.
     """
     if stored.session_over:
         return Refusal.INVALID
-    if stored.used:
+    session = OpenSession(stored.session_id, stored.user_id, new_secret())
+    if stored.repeats_lost_answer(grace.total_seconds()):
+        await add_refresh_token(tx.connection, stored.session_id, new_hash=digest(session.refresh_token), life=life)
+        return session
+    if stored.seconds_since_use is not None:
         await end_session(
             tx,
             outbox,
@@ -57,7 +66,6 @@ async def refresh_session(
         return Refusal.REUSED
     if stored.expired:
         return Refusal.INVALID
-    session = OpenSession(stored.session_id, stored.user_id, new_secret())
     await rotate_refresh_token(
         tx.connection,
         stored.session_id,

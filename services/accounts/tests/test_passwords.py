@@ -1,0 +1,100 @@
+"""Hashing in threads: the event loop goes on, memory is bounded, too many are asked to come back."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from accounts.security.passwords import Argon2Cost, Passwords
+from common.errors import Transient
+from common.testing.eventually import eventually
+
+SECRET = SecretStr("correct horse battery")
+
+
+class Gate:
+    """Holds hashes in their threads until it is opened, and counts how many are in there at once."""
+
+    def __init__(self) -> None:
+        self.opened = threading.Event()
+        self.inside = 0
+        self.most = 0
+        self._lock = threading.Lock()
+
+    def __call__(self) -> None:
+        with self._lock:
+            self.inside += 1
+            self.most = max(self.most, self.inside)
+        assert self.opened.wait(20)
+        with self._lock:
+            self.inside -= 1
+
+
+@pytest.fixture
+def gate(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gate]:
+    gate = Gate()
+    original = Passwords._verify
+
+    def held(self: Passwords, stored: str, password: SecretStr) -> Any:
+        gate()
+        return original(self, stored, password)
+
+    monkeypatch.setattr(Passwords, "_verify", held)
+    yield gate
+    gate.opened.set()
+
+
+async def test_few_hash_at_once_and_few_wait(gate: Gate) -> None:
+    passwords = Passwords(Argon2Cost(1, 64), threads=2, waiting=5)
+    tries = [asyncio.create_task(passwords.verify(None, SECRET)) for _ in range(20)]
+    await eventually(lambda: gate.inside == 2)
+    refused = [task for task in tries if task.done()]
+    assert len(refused) == 13
+    for task in refused:
+        with pytest.raises(Transient) as caught:
+            await task
+        assert caught.value.retry_after
+    gate.opened.set()
+    assert [(await task).fits for task in tries if task not in refused] == [False] * 7
+    assert gate.most == 2
+    assert not (await passwords.verify(None, SECRET)).fits, "places are given back"
+    await passwords.stop()
+
+
+async def test_a_place_is_given_back_by_who_went_away(gate: Gate) -> None:
+    passwords = Passwords(Argon2Cost(1, 64), threads=1, waiting=0)
+    impatient = asyncio.create_task(passwords.verify(None, SECRET))
+    await eventually(lambda: gate.inside == 1)
+    impatient.cancel()
+    await asyncio.wait([impatient])
+    with pytest.raises(Transient):
+        await passwords.verify(None, SECRET)
+    gate.opened.set()
+
+    async def again() -> bool:
+        try:
+            return not (await passwords.verify(None, SECRET)).fits
+        except Transient:
+            return False
+
+    assert await eventually(again)
+    await passwords.stop()
+
+
+@pytest.mark.integration
+async def test_requests_are_answered_while_passwords_are_hashed(start: Any, gate: Gate) -> None:
+    accounts = await start(login_free_failures=1000, login_free_failures_per_address=1000)
+    person = await accounts.register()
+    logins = [asyncio.create_task(accounts.login(f"p{number}@example.com", "a wrong guess")) for number in range(80)]
+    await eventually(lambda: gate.inside == 2)
+    me = await asyncio.wait_for(accounts.http.get("/internal/auth/me", headers=person.auth), 10)
+    assert me.status_code == 200
+    gate.opened.set()
+    answers = await asyncio.gather(*logins)
+    assert {answer.status_code for answer in answers} == {401, 503}
+    refused = next(answer for answer in answers if answer.status_code == 503)
+    assert int(refused.headers["retry-after"]) >= 1
+    assert gate.most == 2
