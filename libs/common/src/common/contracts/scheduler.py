@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Literal
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer
 
 from common.contracts.message import Command, Event, Message
 from common.contracts.moment import LocalMoment, Moment
@@ -70,13 +70,14 @@ class PostDrafted(PostEvent):
 
 
 class PostScheduled(PostEvent):
-    """The post will be published at `scheduled_time`."""
+    """The post will be published at `scheduled_time`; `changes` tells what its owner changed in the draft it was."""
 
     KEY: ClassVar[str] = "scheduler.post.scheduled.v1"
+    changes: dict[str, Any] = {}
 
 
 class PostUpdated(PostEvent):
-    """Its owner changed it; `changes` maps a field to its old and new value."""
+    """Its owner changed it; `changes` maps a field to its old and new value (of addresses only what precedes the `?`)."""
 
     KEY: ClassVar[str] = "scheduler.post.updated.v1"
     changes: dict[str, Any] = {}
@@ -114,11 +115,13 @@ class PostContent(Message):
 class PostDue(PostEvent):
     """Its time has come: all the publisher needs. Jobs are unique by (post, attempt).
 
-    `again` marks the sweep's question about an attempt that was told before: nothing new happened.
+    `again` marks the sweep's question about an attempt that was told before: nothing new happened. Attempts up to
+    `dismissed_attempts` whose outcome could not be known are, by a person's word, not published.
     """
 
     KEY: ClassVar[str] = "scheduler.post.due.v1"
     again: bool = False
+    dismissed_attempts: int = 0
     account_id: UUID
     user_id: UUID
     due_at: datetime
@@ -132,9 +135,14 @@ class PostDue(PostEvent):
 
 
 class PostRetryScheduled(PostEvent):
-    """An attempt failed for a passing reason; the next one starts at `next_attempt_at`."""
+    """An attempt failed for a passing reason, or its owner wants another; the next one starts at `next_attempt_at`.
+
+    `by_owner` tells a person's wish from the machine's own retry, `confirmed_not_published` that the person vouched for it.
+    """
 
     KEY: ClassVar[str] = "scheduler.post.retry_scheduled.v1"
+    by_owner: bool = False
+    confirmed_not_published: bool = False
     next_attempt_at: datetime
     code: str
     message: str
@@ -150,9 +158,10 @@ class PostFailed(PostEvent):
 
 
 class PostPublished(PostEvent):
-    """It is live at TikTok (or delivered to the creator's inbox: `status` tells)."""
+    """It is live at TikTok (or delivered to the creator's inbox: `status` tells); `by_owner`: a person says so, not TikTok."""
 
     KEY: ClassVar[str] = "scheduler.post.published.v1"
+    by_owner: bool = False
     publish_id: str | None = None
     tiktok_video_id: str | None = None
     video_url: str | None = None
@@ -180,10 +189,9 @@ class RegisterMedia(Command):
     sha256: str
 
 
-class CreatePost(Command):
-    """Body of POST `/posts`; `scheduled_time` carries an offset, or none together with `timezone`."""
+class PostFields(Message):
+    """What a client says of a post; `scheduled_time` carries an offset, or none together with `timezone`."""
 
-    KEY: ClassVar[str] = "scheduler.create_post.v1"
     tiktok_account_id: UUID | None = None
     caption: str = Field(default="", max_length=20_000)
     """Only a size cap: the rule, 2200 UTF-16 units of the whole title, is the scheduler's and has its own code."""
@@ -209,6 +217,65 @@ class CreatePost(Command):
     allow_duplicate: bool = False
 
 
+class CreatePost(PostFields, Command):
+    """Body of POST `/posts`."""
+
+    KEY: ClassVar[str] = "scheduler.create_post.v1"
+
+
+class GivenFields(PostFields):
+    """Some fields of a post: only those that were given count, and only they travel."""
+
+    @model_serializer(mode="wrap")
+    def _given(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in dump(self).items() if name in self.model_fields_set}
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The fields that were given, with their values; null takes a value away."""
+        return {name: getattr(self, name) for name in self.model_fields_set}
+
+
+class UpdatePost(Command):
+    """PUT and PATCH `/posts/{id}`; `if_match` are the versions (entity tags without quotes) that may be changed, null any."""
+
+    KEY: ClassVar[str] = "scheduler.update_post.v1"
+    post_id: UUID
+    changes: GivenFields
+    if_match: list[str] | None = None
+
+
+class RowProblem(Message):
+    """Why a row of a batch makes no post."""
+
+    field: str
+    code: str
+    message: str
+    hint: str | None = None
+    alternatives: list[str] = []
+
+
+class Row(Message):
+    """A row of a batch, counted from 1: a post, or why it cannot be read as one."""
+
+    row: int
+    post: GivenFields | None = None
+    problems: list[RowProblem] = []
+
+
+BulkMode = Literal["all_or_nothing", "valid_rows"]
+MAX_ROWS = 500
+
+
+class CreatePosts(Command):
+    """POST `/posts/bulk`: many posts at once; with `dry_run` nothing is stored."""
+
+    KEY: ClassVar[str] = "scheduler.create_posts.v1"
+    rows: list[Row] = Field(min_length=1, max_length=MAX_ROWS)
+    mode: BulkMode = "all_or_nothing"
+    dry_run: bool = False
+
+
 class CancelPost(Command):
     """DELETE `/posts/{id}`."""
 
@@ -221,3 +288,19 @@ class PublishPostNow(Command):
 
     KEY: ClassVar[str] = "scheduler.publish_post_now.v1"
     post_id: UUID
+
+
+class RetryPost(Command):
+    """POST `/posts/{id}/retry`: another attempt of a failed post, or of an unconfirmed one that a person knows is not live."""
+
+    KEY: ClassVar[str] = "scheduler.retry_post.v1"
+    post_id: UUID
+    confirm_not_published: bool = False
+
+
+class ConfirmPost(Command):
+    """POST `/posts/{id}/confirm`: a person found the video of an unconfirmed post at TikTok."""
+
+    KEY: ClassVar[str] = "scheduler.confirm_post.v1"
+    post_id: UUID
+    tiktok_video_id: str
