@@ -17,7 +17,7 @@ from tiktok_simulator.faults import Fault
 
 pytestmark = pytest.mark.integration
 TOKEN = "/v2/oauth/token/"
-CALLERS = 50
+CALLERS = 100
 
 
 def hash_of(token: str) -> str:
@@ -54,7 +54,7 @@ async def test_only_services_that_call_tiktok_may_ask(accounts: Any) -> None:
     assert (await accounts.access_token(account_id, rejected_token_sha256="nonsense")).status_code == 422
 
 
-async def test_fifty_callers_at_once_cause_one_refresh(accounts: Any) -> None:
+async def test_a_hundred_callers_at_once_cause_one_refresh(accounts: Any) -> None:
     account_id = await connected(accounts)
     old = (await accounts.access_token(account_id)).json()["access_token"]
     await accounts.make_refresh_due(account_id)

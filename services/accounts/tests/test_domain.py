@@ -10,9 +10,13 @@ from accounts.domain.identity import email_key, parse_email, parse_username
 from accounts.domain.profile import clean_text, search_text
 from accounts.domain.return_url import is_allowed
 from accounts.domain.throttle import ThrottleRule
-from accounts.domain.token_life import LIFE_MAX, token_life
+from accounts.domain.token_life import LIFE_MAX, PAUSE, TokenLife, refresh_backoff, token_life
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
+
+
+def plan(life: float, *, refresh_life: float = 1e7, ahead: int = 600, spread: float = 0.0) -> TokenLife:
+    return token_life(NOW, expires_in=life, refresh_expires_in=refresh_life, ahead=timedelta(seconds=ahead), spread=spread)
 
 
 @pytest.mark.parametrize(
@@ -20,15 +24,32 @@ NOW = datetime(2026, 11, 21, tzinfo=UTC)
     [(7200, 600, 600), (1200, 600, 300), (2400, 600, 600), (0, 600, 0), (-5, 600, 0), (7200, 0, 0)],
 )
 def test_a_token_is_due_ten_minutes_or_a_quarter_of_its_life_ahead(life: int, ahead: int, left_when_due: int) -> None:
-    planned = token_life(NOW, life, timedelta(seconds=ahead))
+    planned = plan(life, ahead=ahead)
     assert planned.expires_at - planned.refresh_due_at == timedelta(seconds=left_when_due)
     assert planned.expires_at == NOW + timedelta(seconds=max(life, 0))
 
 
-@given(st.integers(-(2**70), 2**70), st.integers(0, 86_400))
-def test_any_lifetime_gives_a_plan(life: int, ahead: int) -> None:
-    planned = token_life(NOW, life, timedelta(seconds=ahead))
+@given(st.integers(-(2**70), 2**70), st.integers(-(2**70), 2**70), st.integers(0, 86_400), st.floats(0, 1))
+def test_any_lifetime_gives_a_plan(life: int, refresh_life: int, ahead: int, spread: float) -> None:
+    planned = plan(life, refresh_life=refresh_life, ahead=ahead, spread=spread)
     assert NOW <= planned.refresh_due_at <= planned.expires_at <= NOW + LIFE_MAX
+    assert NOW + PAUSE <= planned.next_refresh_at <= max(planned.refresh_due_at, NOW + PAUSE)
+
+
+@pytest.mark.parametrize(("life", "spread", "after"), [(7200, 0, 6600), (7200, 1, 5880), (60, 0, 45), (60, 1, 39), (1, 1, 1)])
+def test_the_service_refreshes_before_anyone_has_to_wait(life: int, spread: float, after: int) -> None:
+    assert plan(life, spread=spread).next_refresh_at - NOW == timedelta(seconds=after)
+
+
+def test_a_refresh_token_that_ends_first_decides() -> None:
+    planned = plan(7200, refresh_life=2400)
+    assert planned.next_refresh_at == planned.refresh_due_at == NOW + timedelta(seconds=1800)
+    assert (planned.expires_at, planned.refresh_expires_at) == (NOW + timedelta(seconds=7200), NOW + timedelta(seconds=2400))
+
+
+def test_a_failed_refresh_is_tried_again_ever_later() -> None:
+    assert [refresh_backoff(n, spread=0) for n in (0, 1, 2, 3, 7, 1000)] == [5, 5, 10, 20, 300, 300]
+    assert (refresh_backoff(3, spread=1), refresh_backoff(1, spread=1, at_least=60)) == (10, 60)
 
 
 @given(st.text())

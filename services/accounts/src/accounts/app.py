@@ -12,6 +12,7 @@ from accounts.clients.profiles import ProfileReader
 from accounts.creator_infos import CreatorInfos
 from accounts.domain.throttle import ThrottleRule
 from accounts.loops.retention import Retention
+from accounts.loops.token_refresh import TokenRefreshLoop
 from accounts.parts import Parts
 from accounts.security.key_store import KeyStore
 from accounts.security.passwords import Argon2Cost, Passwords
@@ -73,6 +74,7 @@ def wire(settings: Settings, *, tiktok_transport: httpx.AsyncBaseTransport | Non
             http,
             parts.passwords,
             tiktok_side.refresher,
+            parts.refreshes,
             parts.creator_infos,
             Retention(database),
         ],
@@ -94,6 +96,7 @@ class TikTokSide:
     oauth: OAuthClient
     profiles: ProfileReader
     refresher: TokenRefresher
+    refreshes: TokenRefreshLoop
     tokens: AccessTokens
     creator_infos: CreatorInfos
 
@@ -103,9 +106,11 @@ def _tiktok_side(settings: Settings, database: Database, outbox: Outbox, client:
     vault = Vault(settings.encryption_keys)
     oauth = OAuthClient(client, url, settings.tiktok_client_key, settings.tiktok_client_secret)
     refresher = TokenRefresher(database, vault, outbox, oauth, ahead=ahead)
+    refreshes = TokenRefreshLoop(database, refresher, concurrency=settings.token_refresh_concurrency)
+    refresher.planned = refreshes.wake
     tokens = AccessTokens(database, vault, refresher)
     infos = CreatorInfos(tokens, PostingClient(client, url), keep_seconds=settings.creator_info_cache_seconds)
-    return TikTokSide(vault, oauth, ProfileReader(UserClient(client, url)), refresher, tokens, infos)
+    return TikTokSide(vault, oauth, ProfileReader(UserClient(client, url)), refresher, refreshes, tokens, infos)
 
 
 def _parts(settings: Settings, database: Database, outbox: Outbox, tiktok_side: TikTokSide) -> Parts:
@@ -127,6 +132,7 @@ def _parts(settings: Settings, database: Database, outbox: Outbox, tiktok_side: 
         profiles=tiktok_side.profiles,
         tokens=tiktok_side.tokens,
         creator_infos=tiktok_side.creator_infos,
+        refreshes=tiktok_side.refreshes,
     )
 
 

@@ -6,6 +6,7 @@ from datetime import timedelta
 from accounts.access_tokens import AccessTokens
 from accounts.clients.profiles import ProfileReader
 from accounts.creator_infos import CreatorInfos
+from accounts.loops.token_refresh import TokenRefreshLoop
 from accounts.security.key_store import KeyStore
 from accounts.security.passwords import Passwords
 from accounts.security.user_jwts import UserJwts
@@ -33,6 +34,7 @@ class Parts:
     profiles: ProfileReader
     tokens: AccessTokens
     creator_infos: CreatorInfos
+    refreshes: TokenRefreshLoop
 
     @property
     def refresh_life(self) -> timedelta:

@@ -57,6 +57,7 @@ class Settings(DatabaseSettings, ServiceSettings):
     oauth_return_urls: str = ""
     oauth_require_browser: bool = False
     token_refresh_ahead_seconds: int = Field(default=600, ge=0, le=86_400)
+    token_refresh_concurrency: int = Field(default=8, ge=1, le=100)
     creator_info_cache_seconds: float = Field(default=60.0, ge=0, le=600)
 
     @property

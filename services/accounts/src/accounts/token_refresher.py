@@ -7,6 +7,7 @@ refresh token, so an answer that is not stored would cost the creator's grant.
 import asyncio
 import random
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -14,9 +15,10 @@ import structlog
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
 from accounts.domain.account import AccountStatus
+from accounts.domain.token_life import refresh_backoff
 from accounts.security.token_sealing import seal_grant
 from accounts.security.vault import Vault
-from accounts.storage.account_tokens import StoredPair, find_pair, release_lease, take_lease
+from accounts.storage.account_tokens import Lease, StoredPair, find_pair, postpone_refresh, take_lease
 from accounts.usecases.expire_account import expire_account
 from accounts.usecases.store_refreshed_pair import store_refreshed_pair
 from common.clock import utc_now
@@ -24,7 +26,7 @@ from common.contracts.context import Context
 from common.database import Database
 from common.messaging.failures import is_database_away
 from common.messaging.outbox import Outbox
-from tiktok.errors import GrantInvalid, TikTokError
+from tiktok.errors import GrantInvalid, TikTokError, TikTokRateLimited, TikTokUnavailable
 from tiktok.oauth import OAuthClient, TokenGrant
 
 LEASE = timedelta(seconds=45)
@@ -35,6 +37,11 @@ COOL_DOWN_SECONDS = 15.0
 MAX_REMEMBERED_FAILURES = 10_000
 
 GRANT_GONE = "TikTok refused to renew the access: it was withdrawn or has lapsed."
+ANSWER_LOST = (
+    "TikTok renewed the access, but its answer was lost before it could be stored (a process, or the connection to TikTok, ended"
+    " at that moment), and TikTok no longer accepts the old one."
+)
+LAPSED = "TikTok's access has lapsed: it could not be renewed in time."
 OTHER_CREATOR = "TikTok answered with another creator's access."
 
 log = structlog.get_logger(__name__)
@@ -55,6 +62,8 @@ class TokenRefresher:
         self._ahead = ahead
         self._under_way: dict[UUID, asyncio.Task[None]] = {}
         self._failed_at: dict[UUID, float] = {}
+        self.planned: Callable[[], None] = _nobody
+        """Called after a commit that planned another refresh (the refresh loop's wake-up)."""
 
     async def start(self) -> None:
         """Do nothing: refreshes begin when a token is asked for."""
@@ -96,38 +105,53 @@ class TokenRefresher:
             log.error("token_refresh_crashed", account_id=str(pair.account_id), kind=type(error).__name__)
 
     async def _run(self, pair: StoredPair) -> None:
-        lease_id = uuid4()
-        if not await self._lease(pair, lease_id):
+        # Opened first: a lease that lapses is to mean that TikTok may have been asked.
+        refresh_token = self._vault.open(pair.refresh_token)
+        lease = await self._lease(pair)
+        if lease is None:
             return
         asked_at = utc_now()
         try:
-            grant = await self._oauth.refresh(self._vault.open(pair.refresh_token))
+            grant = await self._oauth.refresh(refresh_token)
         except GrantInvalid as error:
-            log.warning("token_refresh_refused", account_id=str(pair.account_id), code=error.code, log_id=error.log_id)
-            await self._expire(pair, lease_id, GRANT_GONE)
+            log.warning("token_refresh_refused", **_told(pair, error), answer_lost=lease.answer_lost)
+            await self._expire(pair, lease, ANSWER_LOST if lease.answer_lost else GRANT_GONE)
             return
         except TikTokError as error:
-            log.warning("token_refresh_failed", account_id=str(pair.account_id), code=error.code, log_id=error.log_id)
-            await self._release(pair, lease_id)
-            raise
+            await self._failed(pair, lease, error)
+            return
         if grant.open_id != pair.open_id:
             log.error("token_refresh_of_other_creator", account_id=str(pair.account_id))
-            await self._expire(pair, lease_id, OTHER_CREATOR)
+            await self._expire(pair, lease, OTHER_CREATOR)
             return
         await self._store(pair, grant, asked_at)
 
-    async def _lease(self, pair: StoredPair, lease_id: UUID) -> bool:
-        """Wait for the sole right to refresh this pair; False when someone else settled it meanwhile."""
-        deadline = time.monotonic() + LEASE_WAIT_SECONDS
+    async def _failed(self, pair: StoredPair, lease: Lease, error: TikTokError) -> None:
+        """Plan the next try; raises the error, unless no token has any life left: then the account is expired."""
+        answer_lost = isinstance(error, TikTokUnavailable) and error.sent and error.http_status is None
+        log.warning("token_refresh_failed", **_told(pair, error), failures=pair.refresh_failures + 1, answer_lost=answer_lost)
+        if pair.refresh_lapsed:
+            await self._expire(pair, lease, LAPSED)
+            return
+        asked_for = error.retry_after if isinstance(error, TikTokRateLimited) else 0.0
+        seconds = refresh_backoff(pair.refresh_failures + 1, spread=random.random(), at_least=asked_for)  # noqa: S311
+        async with self._database.transaction() as tx:
+            await postpone_refresh(tx.connection, pair.account_id, lease.lease_id, seconds=seconds, answer_lost=answer_lost)
+            tx.after_commit(self.planned)
+        raise error
+
+    async def _lease(self, pair: StoredPair) -> Lease | None:
+        """Wait for the sole right to refresh this pair; None when someone else settled it meanwhile."""
+        lease_id, deadline = uuid4(), time.monotonic() + LEASE_WAIT_SECONDS
         while time.monotonic() < deadline:
             async with self._database.transaction() as tx:
-                taken = await take_lease(tx.connection, pair.account_id, pair_id=pair.pair_id, lease_id=lease_id, life=LEASE)
-            if taken:
-                return True
+                lease = await take_lease(tx.connection, pair.account_id, pair_id=pair.pair_id, lease_id=lease_id, life=LEASE)
+            if lease is not None:
+                return lease
             async with self._database.read() as connection:
                 current = await find_pair(connection, pair.account_id)
             if current is None or current.pair_id != pair.pair_id or current.status is AccountStatus.EXPIRED:
-                return False
+                return None
             await asyncio.sleep(random.uniform(0.03, 0.1))  # noqa: S311 - spreads the replicas that wait
         raise RefreshPending
 
@@ -151,9 +175,10 @@ class TokenRefresher:
                         pair=sealed,
                         scopes=grant.scopes,
                     )
+                    tx.after_commit(self.planned)
         log.info("token_refreshed", account_id=str(pair.account_id), stored=stored, expires_at=sealed.life.expires_at)
 
-    async def _expire(self, pair: StoredPair, lease_id: UUID, reason: str) -> None:
+    async def _expire(self, pair: StoredPair, lease: Lease, reason: str) -> None:
         async with self._database.transaction() as tx:
             await expire_account(
                 tx,
@@ -161,13 +186,17 @@ class TokenRefresher:
                 _context(pair),
                 account_id=pair.account_id,
                 pair_id=pair.pair_id,
-                lease_id=lease_id,
+                lease_id=lease.lease_id,
                 reason=reason,
             )
 
-    async def _release(self, pair: StoredPair, lease_id: UUID) -> None:
-        async with self._database.transaction() as tx:
-            await release_lease(tx.connection, pair.account_id, lease_id)
+
+def _nobody() -> None:
+    """Nobody waits for plans."""
+
+
+def _told(pair: StoredPair, error: TikTokError) -> dict[str, str | None]:
+    return {"account_id": str(pair.account_id), "code": error.code, "log_id": error.log_id}
 
 
 def _context(pair: StoredPair) -> Context:

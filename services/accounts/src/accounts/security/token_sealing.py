@@ -1,8 +1,9 @@
 """From TikTok's token answer to a sealed pair with its life."""
 
+import random
 from datetime import datetime, timedelta
 
-from accounts.domain.token_life import bounded_life, token_life
+from accounts.domain.token_life import token_life
 from accounts.security.vault import Vault
 from accounts.storage.account_tokens import SealedPair
 from common.ids import uuid7
@@ -15,6 +16,11 @@ def seal_grant(vault: Vault, grant: TokenGrant, *, asked_at: datetime, ahead: ti
         pair_id=uuid7(),
         access_token=vault.seal(grant.access_token),
         refresh_token=vault.seal(grant.refresh_token),
-        life=token_life(asked_at, grant.expires_in, ahead),
-        refresh_expires_at=asked_at + bounded_life(grant.refresh_expires_in),
+        life=token_life(
+            asked_at,
+            expires_in=grant.expires_in,
+            refresh_expires_in=grant.refresh_expires_in,
+            ahead=ahead,
+            spread=random.random(),  # noqa: S311 - spreads load, not a secret
+        ),
     )

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, and_, func, or_, select, update
+from sqlalchemy import Row, Update, case, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -28,12 +28,19 @@ class SealedPair:
     access_token: bytes = field(repr=False)
     refresh_token: bytes = field(repr=False)
     life: TokenLife
-    refresh_expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """The sole right to refresh a pair. `answer_lost`: TikTok may have answered an earlier refresh of it that was never stored."""
+
+    lease_id: UUID
+    answer_lost: bool
 
 
 @dataclass(frozen=True, slots=True)
 class StoredPair:
-    """The current pair of an account, judged by the database's clock."""
+    """The current pair of an account, judged by the database's clock; `refresh_lapsed` when neither token has any life left."""
 
     account_id: UUID
     user_id: UUID
@@ -43,6 +50,8 @@ class StoredPair:
     expires_at: datetime
     seconds_left: float
     refresh_due: bool
+    refresh_lapsed: bool
+    refresh_failures: int
     status: AccountStatus
     scopes: tuple[str, ...]
     open_id: str
@@ -77,6 +86,7 @@ async def find_pair(connection: AsyncConnection, account_id: UUID) -> StoredPair
             _tokens,
             func.extract("epoch", _tokens.c.expires_at - func.now()).label("seconds_left"),
             (_tokens.c.refresh_due_at <= func.now()).label("refresh_due"),
+            (func.greatest(_tokens.c.expires_at, _tokens.c.refresh_expires_at) <= func.now()).label("refresh_lapsed"),
         )
         .join_from(account, _tokens, _tokens.c.account_id == account.c.id)
         .where(account.c.id == account_id, account.c.disconnected_at.is_(None))
@@ -93,8 +103,15 @@ async def lock_pair(connection: AsyncConnection, account_id: UUID, pair_id: UUID
     return await connection.scalar(statement) is not None
 
 
-async def take_lease(connection: AsyncConnection, account_id: UUID, *, pair_id: UUID, lease_id: UUID, life: timedelta) -> bool:
-    """Take the sole right to refresh this pair for `life`; False while another holds it, or the pair has changed."""
+async def take_lease(
+    connection: AsyncConnection, account_id: UUID, *, pair_id: UUID, lease_id: UUID, life: timedelta
+) -> Lease | None:
+    """Take the sole right to refresh this pair for `life`; None while another holds it, or when the pair has changed.
+
+    A lease that lapsed instead of being given back shows that its holder died while TikTok may have answered; that is kept in
+    `interrupted_at` until there is another pair.
+    """
+    lapsed = case((_tokens.c.lease_id.is_not(None), func.coalesce(_tokens.c.interrupted_at, _tokens.c.lease_until)))
     statement = (
         update(_tokens)
         .where(
@@ -102,19 +119,44 @@ async def take_lease(connection: AsyncConnection, account_id: UUID, *, pair_id: 
             _tokens.c.pair_id == pair_id,
             or_(_tokens.c.lease_until.is_(None), _tokens.c.lease_until <= func.now()),
         )
-        .values(lease_id=lease_id, lease_until=func.now() + life)
+        .values(
+            lease_id=lease_id,
+            lease_until=func.now() + life,
+            interrupted_at=func.coalesce(lapsed, _tokens.c.interrupted_at),
+        )
+        .returning(_tokens.c.interrupted_at)
     )
-    return bool((await connection.execute(statement)).rowcount)
+    row = (await connection.execute(statement)).one_or_none()
+    return None if row is None else Lease(lease_id, row.interrupted_at is not None)
 
 
 async def release_lease(connection: AsyncConnection, account_id: UUID, lease_id: UUID) -> None:
-    """Give the right back when the refresh brought nothing."""
-    statement = (
-        update(_tokens)
-        .where(and_(_tokens.c.account_id == account_id, _tokens.c.lease_id == lease_id))
-        .values(lease_id=None, lease_until=None)
+    """Give the right back."""
+    await connection.execute(_of_holder(account_id, lease_id).values(lease_id=None, lease_until=None))
+
+
+async def postpone_refresh(
+    connection: AsyncConnection, account_id: UUID, lease_id: UUID, *, seconds: float, answer_lost: bool
+) -> None:
+    """Give the right back after a failure, and try again after so many seconds."""
+    statement = _of_holder(account_id, lease_id).values(
+        lease_id=None,
+        lease_until=None,
+        next_refresh_at=func.now() + timedelta(seconds=seconds),
+        refresh_failures=_tokens.c.refresh_failures + 1,
     )
+    if answer_lost:
+        statement = statement.values(interrupted_at=func.coalesce(_tokens.c.interrupted_at, func.now()))
     await connection.execute(statement)
+
+
+async def stop_refreshing(connection: AsyncConnection, account_id: UUID) -> None:
+    """Plan no further refresh of the pair: its grant is gone."""
+    await connection.execute(update(_tokens).where(_tokens.c.account_id == account_id).values(next_refresh_at=None))
+
+
+def _of_holder(account_id: UUID, lease_id: UUID) -> Update:
+    return update(_tokens).where(_tokens.c.account_id == account_id, _tokens.c.lease_id == lease_id)
 
 
 def _values(pair: SealedPair) -> dict[str, Any]:
@@ -125,7 +167,10 @@ def _values(pair: SealedPair) -> dict[str, Any]:
         "obtained_at": pair.life.obtained_at,
         "refresh_due_at": pair.life.refresh_due_at,
         "expires_at": pair.life.expires_at,
-        "refresh_expires_at": pair.refresh_expires_at,
+        "refresh_expires_at": pair.life.refresh_expires_at,
+        "next_refresh_at": pair.life.next_refresh_at,
+        "refresh_failures": 0,
+        "interrupted_at": None,
         "lease_id": None,
         "lease_until": None,
     }
@@ -141,6 +186,8 @@ def _stored(row: Row[Any]) -> StoredPair:
         expires_at=row.expires_at,
         seconds_left=float(row.seconds_left),
         refresh_due=row.refresh_due,
+        refresh_lapsed=row.refresh_lapsed,
+        refresh_failures=row.refresh_failures,
         status=AccountStatus(row.status),
         scopes=tuple(row.scopes),
         open_id=row.open_id,

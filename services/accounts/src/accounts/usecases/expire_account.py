@@ -4,7 +4,7 @@ from uuid import UUID
 
 from accounts.domain.account import AccountStatus
 from accounts.storage.account_reads import find_account
-from accounts.storage.account_tokens import lock_pair, release_lease
+from accounts.storage.account_tokens import lock_pair, release_lease, stop_refreshing
 from accounts.storage.account_writes import change_status
 from accounts.usecases.account_events import tell_expired
 from common.contracts.context import Context
@@ -23,6 +23,7 @@ async def expire_account(
     if not await lock_pair(tx.connection, account_id, pair_id):
         return False
     await release_lease(tx.connection, account_id, lease_id)
+    await stop_refreshing(tx.connection, account_id)
     account = await find_account(tx.connection, account_id)
     if account is None or account.status is AccountStatus.EXPIRED:
         return False

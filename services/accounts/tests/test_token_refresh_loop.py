@@ -1,0 +1,178 @@
+"""Token pairs are refreshed ahead of time by the service itself."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from accounts.storage.due_refreshes import claim_due_refreshes, seconds_to_next_refresh
+from accounts.token_refresher import ANSWER_LOST, LAPSED
+from common.testing.eventually import eventually
+from tiktok_simulator.faults import Fault
+from tiktok_simulator.personas import CreatorInput, Persona
+
+pytestmark = pytest.mark.integration
+TOKEN = "/v2/oauth/token/"
+DUE = "UPDATE account_tokens SET next_refresh_at = now()"
+
+
+async def pair_of(accounts: Any) -> tuple[Any, ...]:
+    async with accounts.database.read() as connection:
+        statement = (
+            "SELECT pair_id, refresh_failures, interrupted_at IS NOT NULL, lease_id,"
+            " extract(epoch FROM next_refresh_at - now())::float FROM account_tokens"
+        )
+        return tuple((await connection.exec_driver_sql(statement)).one())
+
+
+async def until_refreshed(accounts: Any, old: UUID) -> None:
+    async def another() -> bool:
+        return (await pair_of(accounts))[0] != old
+
+    await eventually(another)
+
+
+async def connected(accounts: Any) -> UUID:
+    await accounts.connect(await accounts.register())
+    return (await pair_of(accounts))[0]
+
+
+async def test_a_pair_is_refreshed_when_it_is_due_and_not_before(accounts: Any) -> None:
+    old = await connected(accounts)
+    calls = accounts.token_calls()
+    planned = (await pair_of(accounts))[4]
+    assert 7200 - 600 - 720 - 5 < planned <= 7200 - 600, "by the two hours TikTok gave, ahead and spread"
+    accounts.parts.refreshes.wake()
+    await accounts.execute("UPDATE account_tokens SET next_refresh_at = now() + interval '0.4 seconds'")
+    accounts.parts.refreshes.wake()
+    assert accounts.token_calls() == calls
+    await until_refreshed(accounts, old)
+    assert accounts.token_calls() == calls + 1
+    assert (await pair_of(accounts))[4] > 5000
+
+
+async def test_a_grant_that_lives_seconds_is_renewed_again_and_again(accounts: Any) -> None:
+    """Nothing but the commit wakes the loop: it slept for half a minute."""
+    settings = accounts.simulator.state.grants._settings
+    accounts.simulator.state.grants._settings = settings.model_copy(update={"access_token_seconds": 2})
+    try:
+        old = await connected(accounts)
+        for _ in range(2):
+            await until_refreshed(accounts, old)
+            old = (await pair_of(accounts))[0]
+    finally:
+        accounts.simulator.state.grants._settings = settings
+    assert await accounts.scalar("SELECT status FROM tiktok_accounts") == "active"
+
+
+@pytest.mark.parametrize(
+    ("change", "refreshed"),
+    [("status = 'inactive'", True), ("status = 'expired'", False), ("disconnected_at = now()", False)],
+)
+async def test_paused_accounts_are_refreshed_expired_and_disconnected_ones_not(
+    accounts: Any, change: str, refreshed: bool
+) -> None:
+    old = await connected(accounts)
+    await accounts.execute(f"UPDATE tiktok_accounts SET {change}")
+    calls = accounts.token_calls()
+    await accounts.execute(DUE)
+    accounts.parts.refreshes.wake()
+
+    async def settled() -> bool:
+        pair, *_, planned = await pair_of(accounts)
+        return pair != old if refreshed else planned is None
+
+    await eventually(settled)
+    assert accounts.token_calls() == calls + refreshed
+
+
+async def test_a_passing_failure_is_tried_again_while_the_old_token_is_handed_out(accounts: Any) -> None:
+    account_id = await accounts.connect(await accounts.register())
+    old = (await pair_of(accounts))[0]
+    accounts.simulator.state.faults.add(Fault(endpoint=TOKEN, status=503, times=2))
+    await accounts.execute(DUE)
+    accounts.parts.refreshes.wake()
+
+    async def failed(times: int) -> bool:
+        pair, failures, _, lease, planned = await pair_of(accounts)
+        return (pair, failures, lease) == (old, times, None) and 0 < planned <= 5.0 * times
+
+    await eventually(lambda: failed(1))
+    assert (await accounts.access_token(account_id)).status_code == 200
+    await accounts.execute(DUE)
+    accounts.parts.refreshes.wake()
+    await eventually(lambda: failed(2))
+    await accounts.execute(DUE)
+    accounts.parts.refreshes.wake()
+    await until_refreshed(accounts, old)
+    assert (await pair_of(accounts))[1] == 0
+
+
+async def test_many_at_once_run_side_by_side_but_never_more_than_allowed(start: Any, simulator: Any) -> None:
+    accounts = await start(token_refresh_concurrency=3)
+    person = await accounts.register()
+    for number in range(7):
+        simulator.state.creators.upsert(CreatorInput(username=f"c{number}", persona=Persona.PUBLIC))
+        await accounts.connect(person, f"c{number}")
+    most = 0
+    refresher = accounts.parts.tokens._refresher
+    original = refresher._run
+
+    async def watched(*args: Any) -> None:
+        nonlocal most
+        most = max(most, len(refresher._under_way))
+        await original(*args)
+
+    refresher._run = watched
+    simulator.state.faults.add(Fault(endpoint=TOKEN, delay=0.1, times=7))
+    calls = accounts.token_calls()
+    await accounts.execute(DUE)
+    accounts.parts.refreshes.wake()
+
+    async def all_refreshed() -> bool:
+        async with accounts.database.read() as connection:
+            return (await seconds_to_next_refresh(connection) or 0) > 5000
+
+    await eventually(all_refreshed)
+    assert (most, accounts.token_calls()) == (3, calls + 7)
+
+
+async def test_two_claims_never_take_the_same_pair(accounts: Any) -> None:
+    await connected(accounts)
+    await accounts.parts.refreshes.stop()
+    await accounts.execute(DUE)
+    hold = timedelta(seconds=60)
+    async with accounts.database.transaction() as one, accounts.database.transaction() as two:
+        first = await claim_due_refreshes(one.connection, limit=5, hold=hold)
+        second = await claim_due_refreshes(two.connection, limit=5, hold=hold)
+    assert (len(first), second) == (1, [])
+
+
+async def test_a_grant_that_cannot_be_renewed_expires_when_its_time_is_up(accounts: Any, events: Any) -> None:
+    """TikTok stays away until neither token has any life left: the account is expired, with the reason."""
+    await connected(accounts)
+    accounts.simulator.state.faults.add(Fault(endpoint=TOKEN, status=503))
+    await accounts.execute("UPDATE account_tokens SET expires_at = now(), refresh_expires_at = now(), next_refresh_at = now()")
+    accounts.parts.refreshes.wake()
+    expired = (await events.of("accounts.account.expired.v1"))[0]
+    assert expired.data["reason"] == LAPSED
+    assert await accounts.scalar("SELECT last_error FROM tiktok_accounts") == LAPSED
+    assert (await pair_of(accounts))[4] is None
+
+
+async def test_a_lost_answer_is_known_and_told_as_such(accounts: Any, events: Any) -> None:
+    """TikTok rotated and its answer never came: the old refresh token is dead, and only the creator can help."""
+    old = await connected(accounts)
+    accounts.simulator.state.faults.add(Fault(endpoint=TOKEN, lost_answer=True))
+    await accounts.execute(DUE)
+    accounts.parts.refreshes.wake()
+
+    async def failed() -> bool:
+        pair, failures, interrupted, *_ = await pair_of(accounts)
+        return (pair, failures, interrupted) == (old, 1, True)
+
+    await eventually(failed)
+    await accounts.execute(DUE)
+    accounts.parts.refreshes.wake()
+    assert (await events.of("accounts.account.expired.v1"))[0].data["reason"] == ANSWER_LOST
