@@ -1,10 +1,14 @@
 #!/usr/bin/env bash
 # Everything that must hold: lint, types, boundaries, then all tests with the coverage of all members, their
-# subprocesses included. Arguments go to pytest.
+# subprocesses included. The tests run in parts at once, each with servers of its own; with arguments, which go to
+# pytest, in one run.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 deploy/bootstrap.sh
 export PATH="$PWD/.venv/bin:$PATH"
+
+# Most of a test's time is waiting: for processes to start and die, for leases to end.
+parts=("libs services/accounts services/gateway services/scheduler" "services/publisher services/analytics" "tests deploy")
 
 step() {
   printf '\n== %s\n' "$*"
@@ -23,11 +27,41 @@ mypy "${packages[@]}"
 step import-linter
 lint-imports
 
-step pytest
 # Subprocesses find the configuration by its absolute path and put their data beside ours, wherever they run.
 export COVERAGE_PROCESS_START="$PWD/pyproject.toml" COVERAGE_FILE="$PWD/.coverage"
 coverage erase
-coverage run -m pytest "$@"
+if [ $# -gt 0 ]; then
+  step pytest "$@"
+  coverage run -m pytest "$@"
+else
+  step "pytest in ${#parts[@]} parts at once, each shown when it has ended"
+  logs=.local/tests/parts
+  mkdir -p "$logs"
+  running=()
+  # Job control gives each part a process group of its own: without, it would be deaf to an interrupt and leave its servers.
+  set -m
+  for part in "${!parts[@]}"; do
+    # shellcheck disable=SC2086 # a part is several folders
+    coverage run -m pytest -p no:cacheprovider ${parts[part]} >"$logs/$part.log" 2>&1 &
+    running+=($!)
+  done
+  set +m
+  trap 'for group in "${running[@]}"; do kill -INT -- "-$group" 2>/dev/null; done; wait' EXIT
+  failed=0
+  for part in "${!parts[@]}"; do
+    status=0
+    wait "${running[part]}" || status=$?
+    step "pytest ${parts[part]}"
+    cat "$logs/$part.log"
+    if [ "$status" -ne 0 ]; then failed=1; fi
+  done
+  trap - EXIT
+  if [ "$failed" -ne 0 ]; then
+    step "some tests failed"
+    grep -h '^\(FAILED\|ERROR\) ' "$logs"/*.log || true
+    exit 1
+  fi
+fi
 step coverage
 coverage combine --quiet
 coverage report --fail-under=85
