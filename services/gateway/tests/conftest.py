@@ -24,6 +24,7 @@ from common.messaging.topology import COMMANDS, EVENTS
 from common.testing.eventually import eventually
 from common.testing.http_server import serving
 from common.testing.keys import ServiceKeys, UserKeys
+from common.testing.tcp_gate import TcpGate, tcp_gate
 from gateway.app import build_app
 from gateway.settings import Settings
 
@@ -136,6 +137,13 @@ async def broker_channel(rabbitmq_url: str) -> AsyncIterator[Any]:
     connection = await aio_pika.connect(rabbitmq_url)
     async with connection:
         yield await connection.channel()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def gate(rabbitmq_url: str) -> AsyncIterator[tuple[TcpGate, str]]:
+    """Stand between a gateway and the broker: the gate, and the broker's address through it."""
+    async with tcp_gate(rabbitmq_url) as opened:
+        yield opened
 
 
 @pytest.fixture

@@ -1,58 +1,22 @@
 """A broker that hangs: connections stay open and nothing answers on them."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
-import pytest_asyncio
-from yarl import URL
 
 from common.clock import rfc3339, utc_now
 from common.testing.eventually import eventually
 from common.testing.keys import UserKeys
+from common.testing.tcp_gate import TcpGate
 
 pytestmark = pytest.mark.integration
 
 
-class Gate:
-    """Stands between the gateway and the broker; while `open` is cleared, bytes wait on their way."""
-
-    def __init__(self, target: URL) -> None:
-        self._target = target
-        self.open = asyncio.Event()
-        self.open.set()
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, away = await asyncio.open_connection(self._target.host, self._target.port)
-        with suppress(OSError, asyncio.CancelledError):
-            await asyncio.gather(self._pass_on(reader, away), self._pass_on(there, writer))
-
-    async def _pass_on(self, source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
-        try:
-            while data := await source.read(65536):
-                await self.open.wait()
-                to.write(data)
-                await to.drain()
-        finally:
-            to.close()
-
-
-@pytest_asyncio.fixture(loop_scope="session")
-async def gate(rabbitmq_url: str) -> AsyncIterator[tuple[Gate, str]]:
-    url = URL(rabbitmq_url)
-    gate = Gate(url)
-    server = await asyncio.start_server(gate.serve, "127.0.0.1", 0)
-    yield gate, str(url.with_host("127.0.0.1").with_port(server.sockets[0].getsockname()[1]))
-    gate.open.set()
-    server.close()
-
-
 async def test_a_logout_counts_within_two_seconds_while_the_broker_hangs(
-    run_gateway: Any, services: Any, user_keys: UserKeys, gate: tuple[Gate, str]
+    run_gateway: Any, services: Any, user_keys: UserKeys, gate: tuple[TcpGate, str]
 ) -> None:
     services.answer("GET", "/internal/auth/me", {"id": "x"})
     session_id = uuid4()
@@ -72,7 +36,7 @@ async def test_a_logout_counts_within_two_seconds_while_the_broker_hangs(
 
 
 async def test_nobody_is_let_in_when_the_broker_hangs_and_accounts_is_away(
-    run_gateway: Any, services: Any, user_keys: UserKeys, gate: tuple[Gate, str], monkeypatch: pytest.MonkeyPatch
+    run_gateway: Any, services: Any, user_keys: UserKeys, gate: tuple[TcpGate, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.security.revocations.STALE_AFTER_S", 0.5)
     async with run_gateway(amqp_url=gate[1]) as client:
@@ -89,7 +53,7 @@ async def test_nobody_is_let_in_when_the_broker_hangs_and_accounts_is_away(
         await eventually(lambda: feed.healthy() is None, timeout=6.0)
 
 
-async def test_readiness_tells_a_hung_broker(run_gateway: Any, services: Any, gate: tuple[Gate, str]) -> None:
+async def test_readiness_tells_a_hung_broker(run_gateway: Any, services: Any, gate: tuple[TcpGate, str]) -> None:
     async with run_gateway(amqp_url=gate[1]) as client:
         gate[0].open.clear()
         answer = await client.get("/readyz")

@@ -16,8 +16,9 @@ from common.settings import load
 from gateway.api.allow import install_allow
 from gateway.api.documents import install_openapi
 from gateway.api.drain import DrainRefusedBody
-from gateway.api.routes import accounts, audit, auth, jwks, media, operations, posts, tiktok
+from gateway.api.routes import accounts, audit, auth, jwks, media, operations, posts, tiktok, webhooks
 from gateway.clients.accounts_client import AccountsClient
+from gateway.clients.event_sender import EventSender
 from gateway.clients.object_store import ObjectStore
 from gateway.clients.upstreams import HttpClient, Upstreams
 from gateway.domain.client_address import parse_networks
@@ -30,6 +31,7 @@ from gateway.security.rate_limit_headers import RateLimitHeaders
 from gateway.security.rate_limits import RateLimits
 from gateway.security.revocations import RevokedSet
 from gateway.settings import Settings
+from gateway.usecases.receive_webhook import WebhookApp, Webhooks
 from gateway.usecases.run_command import Commands
 
 VERSION = "1.0.0"
@@ -65,21 +67,22 @@ def build_app(settings: Settings) -> FastAPI:
     )
     operation_key = b64url_decode(settings.operation_key.get_secret_value())
     store = ObjectStore(settings.storage_url)
+    events = EventSender(settings.amqp_url, name=f"gateway.events.{settings.instance}")
     app = create_app(
         service=settings.service,
         title="Cuepost",
         version=VERSION,
-        components=[http, commands, feed, stale_uploads_loop(store)],
+        components=[http, commands, events, feed, stale_uploads_loop(store)],
         checks=[
             Check("storage", partial(store.size, "uploads/tmp/readiness")),
             Check("broker", commands.check, timeout_seconds=PROBE_TIMEOUT_S + 1),
         ],
-        routers=[module.router for module in (posts, media, accounts, auth, tiktok, audit, operations, jwks)],
+        routers=[module.router for module in (posts, media, accounts, auth, tiktok, webhooks, audit, operations, jwks)],
         docs=True,
         user_tokens=tokens,
         behind_gateway=False,
         body_limit_bytes=BODY_LIMIT_BYTES,
-        upload_prefixes=[media.UPLOAD_PATH],
+        upload_prefixes=[media.UPLOAD_PATH, webhooks.PATH],
     )
     app.state.edge = Edge(
         authenticator=Authenticator(tokens, api_keys, revoked),
@@ -91,6 +94,9 @@ def build_app(settings: Settings) -> FastAPI:
         upstreams=Upstreams({"accounts": to_accounts, "scheduler": to_scheduler, "analytics": to_analytics}),
         accounts=accounts_client,
         commands=Commands(commands, operation_key=operation_key),
+        webhooks=Webhooks(
+            WebhookApp(settings.tiktok_client_key, settings.tiktok_client_secret, settings.webhook_tolerance_seconds), events
+        ),
         store=store,
         operation_key=operation_key,
         trusted_proxies=parse_networks(settings.trusted_proxies),
@@ -101,5 +107,7 @@ def build_app(settings: Settings) -> FastAPI:
     app.add_middleware(RateLimitHeaders)
     app.add_middleware(DrainRefusedBody)
     install_allow(app)
-    install_openapi(app, public_url=settings.public_url, models=[*auth.BODIES, *accounts.BODIES, *posts.BODIES])
+    install_openapi(
+        app, public_url=settings.public_url, models=[*auth.BODIES, *accounts.BODIES, *posts.BODIES, *webhooks.BODIES]
+    )
     return app

@@ -10,6 +10,7 @@ from gateway.clients.upstreams import Upstreams
 from gateway.domain.client_address import Network
 from gateway.security.authenticator import Authenticator
 from gateway.security.rate_limits import RateLimits
+from gateway.usecases.receive_webhook import Webhooks
 from gateway.usecases.run_command import Commands
 
 
@@ -22,6 +23,7 @@ class Edge:
     upstreams: Upstreams
     accounts: AccountsClient
     commands: Commands
+    webhooks: Webhooks
     store: ObjectStore
     operation_key: bytes
     trusted_proxies: tuple[Network, ...]

@@ -1,16 +1,18 @@
 """Settings of the gateway; the only place that reads its environment."""
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Self
 from urllib.parse import urlsplit
 
 import limits
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from common.auth.keys import b64url_decode
 from common.settings import BaseUrl, ServiceSettings
 from gateway.domain.client_address import parse_networks
 
 OPERATION_KEY_BYTES = 32
+MAX_WEBHOOK_TOLERANCE_S = 6 * 86_400
+"""Shorter than the 7 days for which consumers remember what they have handled: within it, a replay is a duplicate."""
 
 
 def _rate_limits(text: str) -> str:
@@ -58,3 +60,13 @@ class Settings(ServiceSettings):
     command_timeout_seconds: float = Field(default=5.0, gt=0, le=60)
     trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
     operation_key: Annotated[SecretStr, AfterValidator(_operation_key)]
+
+    tiktok_client_key: str = ""
+    tiktok_client_secret: SecretStr = SecretStr("")
+    webhook_tolerance_seconds: int = Field(default=300, ge=1, le=MAX_WEBHOOK_TOLERANCE_S)
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if bool(self.tiktok_client_key) is not bool(self.tiktok_client_secret.get_secret_value()):
+            raise ValueError("TIKTOK_CLIENT_KEY and TIKTOK_CLIENT_SECRET belong together: set both, or neither")
+        return self

@@ -3,7 +3,9 @@
 WORK_QUEUES = (
     "accounts.commands",
     "accounts.sync",
+    "accounts.webhooks",
     "analytics.all_events",
+    "publisher.accounts",
     "publisher.post_due",
     "scheduler.accounts",
     "scheduler.commands",

@@ -18,6 +18,7 @@ _DESCRIPTIONS = {
     401: "No valid access token.",
     403: "The API key lacks the scope.",
     404: "Not there, or not yours.",
+    408: "The body did not arrive in time.",
     409: "It conflicts with the state of things.",
     413: "Too large.",
     415: "A type of content that is not taken here.",
