@@ -17,6 +17,7 @@ from common.messaging.outbox import Outbox
 from common.messaging.publisher import MessagePublisher
 from common.messaging.relay import Relay
 from common.settings import ServiceSettings, load
+from publisher.api.accounts import accounts_router
 from publisher.api.posts import posts_router
 from publisher.clients.accounts import AccountsClient
 from publisher.clients.http import HttpClients, tiktok_http_client
@@ -82,7 +83,7 @@ def wire(settings: Settings) -> FastAPI:
             Check("broker", publisher.check),
             Check("consumer", consumer.check),
         ],
-        routers=[posts_router(database, outbox, replica=name)],
+        routers=[posts_router(database, outbox, replica=name), accounts_router(database)],
         service_tokens=ServiceTokenVerifier(settings.service, settings.service_public_keys),
     )
 

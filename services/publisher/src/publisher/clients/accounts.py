@@ -43,17 +43,22 @@ class AccountsClient:
         self._service = service
         self._cache: dict[UUID, _Cached] = {}
 
-    async def access(self, account_id: UUID, *, cached: bool = False, refused: SecretStr | None = None) -> Access:
+    async def access(
+        self, account_id: UUID, *, cached: bool = False, refused: SecretStr | None = None, under_way: bool = False
+    ) -> Access:
         """Return a valid token of the account.
 
-        With `cached` one that is up to a minute old will do (status reads). `refused` names a token that TikTok did not accept:
+        With `cached` one that is up to a minute old will do. `under_way` is for what began before: its tokens are given out for
+        some minutes more after the account was disconnected. `refused` names a token that TikTok did not accept:
         accounts then refreshes unless it has a newer one already. Raises `CallFailed` when the account is paused, expired or
         gone, or accounts does not answer.
         """
         known = self._cache.get(account_id)
         if cached and refused is None and known is not None and time.monotonic() < known.until:
             return known.access
-        body = {} if refused is None else {"force_refresh": token_hash(refused)}
+        body: dict[str, str | bool] = {"under_way": under_way}
+        if refused is not None:
+            body["force_refresh"] = token_hash(refused)
         try:
             answer = await self._service.post(f"/internal/accounts/{account_id}/access-token", json=body, timeout=20.0)
             access = Access.model_validate(answer)

@@ -56,13 +56,14 @@ class TikTok:
 
     async def status(self, account_id: UUID, publish_id: str, before_send: BeforeSend) -> PublishStatus:
         """Return what TikTok says of a publication."""
-        access = await self._accounts.access(account_id, cached=True)
+        access = await self._accounts.access(account_id, cached=True, under_way=True)
         return await self._call(
             account_id,
             access,
             lambda token: self._posting.status(token.access_token, publish_id),
             before_send,
             _is_unavailable,
+            under_way=True,
         )
 
     async def _call(
@@ -72,12 +73,14 @@ class TikTok:
         send: Callable[[Access], Awaitable[T]],
         before_send: BeforeSend,
         may_repeat: Callable[[BaseException], bool],
+        *,
+        under_way: bool = False,
     ) -> T:
         try:
             try:
                 return await _repeating(lambda: send(access), before_send, may_repeat)
             except TokenInvalid:
-                renewed = await self._accounts.access(account_id, refused=access.access_token)
+                renewed = await self._accounts.access(account_id, refused=access.access_token, under_way=under_way)
                 return await _repeating(lambda: send(renewed), before_send, may_repeat)
         except TikTokError as error:
             raise CallFailed(trouble_of(error)) from error
