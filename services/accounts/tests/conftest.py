@@ -14,11 +14,17 @@ import pytest
 from aio_pika import ExchangeType
 from asgi_lifespan import LifespanManager
 from cryptography.fernet import Fernet
+from pydantic import SecretStr
 
 from accounts.app import wire
 from accounts.settings import Settings
-from common.contracts.envelope import Envelope
+from common.contracts.context import Context
+from common.contracts.envelope import Envelope, wrap
+from common.contracts.message import Command
 from common.database import Database
+from common.ids import uuid7
+from common.messaging.command_client import CommandClient
+from common.messaging.reply import Reply
 from common.testing.amqp import broker_channel
 from common.testing.eventually import eventually
 from common.testing.keys import ServiceKeys
@@ -231,3 +237,29 @@ async def events(broker_url: str) -> AsyncIterator[Events]:
         await queue.bind(exchange, "accounts.#")
         await queue.consume(take, no_ack=True)
         yield found
+
+
+Send = Callable[..., Awaitable[Reply]]
+
+
+@pytest.fixture
+async def send(broker_url: str) -> AsyncIterator[Send]:
+    """Send commands as the gateway does and return the replies; keyword arguments: `id`, `hash`."""
+    client = CommandClient(SecretStr(broker_url), prefix="gateway.replies", instance=uuid7().hex, timeout=20)
+
+    async def one(command: Command, person: Person, *, id: UUID | None = None, hash: str = "h") -> Reply:  # noqa: A002
+        context = Context(user_id=person.user_id, actor=f"user:{person.user_id}", correlation_id="req-1")
+        envelope_id = id or uuid7()
+        envelope = wrap(
+            command,
+            service="gateway",
+            subject=str(envelope_id),
+            context=context,
+            envelope_id=envelope_id,
+            request_hash=hash,
+        )
+        return await client.call(envelope)
+
+    await client.start()
+    yield one
+    await client.stop()

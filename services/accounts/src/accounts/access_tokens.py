@@ -57,21 +57,22 @@ class AccessTokens:
         self._refresher = refresher
         self._patience = patience or Patience()
 
-    async def get(self, account_id: UUID, *, rejected_sha256: str | None = None) -> AccessToken:
+    async def get(self, account_id: UUID, *, rejected_sha256: str | None = None, under_way: bool = False) -> AccessToken:
         """Return a token that TikTok should accept; `rejected_sha256` names one that it just refused (hex SHA-256).
 
+        `under_way` asks for work that began before the account was disconnected: its token stays until the grant is revoked.
         Raises Problem 404 `account_not_found`, 409 `account_expired`, and 503 `tiktok_unavailable` when a new token is needed and
         TikTok does not give one.
         """
-        pair = await self._current(account_id)
+        pair = await self._current(account_id, under_way)
         token = self._answer(pair)
         rejected = rejected_sha256 is not None and hmac.compare_digest(hex_digest(token.token), rejected_sha256.lower())
         if not rejected and not pair.refresh_due:
             return token
         usable = not rejected and pair.seconds_left > STILL_USABLE_SECONDS
-        return await self._refreshed(pair, token if usable else None)
+        return await self._refreshed(pair, token if usable else None, under_way)
 
-    async def _refreshed(self, pair: StoredPair, fallback: AccessToken | None) -> AccessToken:
+    async def _refreshed(self, pair: StoredPair, fallback: AccessToken | None, under_way: bool) -> AccessToken:
         problem = tiktok_away(status=503)
         if fallback is None or not self._refresher.failed_recently(pair.account_id):
             patience = self._patience.without if fallback is None else self._patience.with_fallback
@@ -81,17 +82,17 @@ class AccessTokens:
                 problem = tiktok_away(status=503, detail="A new access token is still on its way from TikTok.")
             except TikTokError as error:
                 problem = _refresh_problem(error)
-        current = await self._current(pair.account_id)
+        current = await self._current(pair.account_id, under_way)
         if current.pair_id != pair.pair_id:
             return self._answer(current)
         if fallback is not None:
             return fallback
         raise problem
 
-    async def _current(self, account_id: UUID) -> StoredPair:
+    async def _current(self, account_id: UUID, under_way: bool) -> StoredPair:
         async with self._database.read() as connection:
             pair = await find_pair(connection, account_id)
-        if pair is None:
+        if pair is None or (pair.disconnected and not under_way):
             raise account_not_found()
         if pair.status is AccountStatus.EXPIRED:
             raise account_expired()

@@ -7,10 +7,13 @@ import httpx
 from fastapi import FastAPI
 
 from accounts.access_tokens import AccessTokens
-from accounts.api import accounts, api_keys, auth, creator_info, keys, service_accounts, tiktok
+from accounts.api import accounts, api_keys, auth, creator_info, keys, operations, service_accounts, tiktok
+from accounts.call_pace import USER_INFO, CallPace
 from accounts.clients.profiles import ProfileReader
+from accounts.command_side import Wires, command_side
 from accounts.creator_infos import CreatorInfos
 from accounts.domain.throttle import ThrottleRule
+from accounts.grant_revoker import GrantRevoker
 from accounts.loops.retention import Retention
 from accounts.loops.token_refresh import TokenRefreshLoop
 from accounts.parts import Parts
@@ -45,6 +48,7 @@ ROUTERS = (
     accounts.router,
     creator_info.router,
     service_accounts.router,
+    operations.router,
 )
 
 
@@ -63,6 +67,9 @@ def wire(settings: Settings, *, tiktok_transport: httpx.AsyncBaseTransport | Non
     outbox = Outbox(outbox_messages, service=settings.service, wake=relay.wake)
     tiktok_side = _tiktok_side(settings, database, outbox, http.client)
     parts = _parts(settings, database, outbox, tiktok_side)
+    commands = command_side(
+        Wires(settings, database, publisher, outbox, tiktok_side.tokens, tiktok_side.profiles, tiktok_side.revoker)
+    )
     app = create_app(
         service=settings.service,
         title="Cuepost accounts",
@@ -77,8 +84,9 @@ def wire(settings: Settings, *, tiktok_transport: httpx.AsyncBaseTransport | Non
             parts.refreshes,
             parts.creator_infos,
             Retention(database),
+            *commands.components,
         ],
-        checks=[Check("database", database.ping), Check("broker", publisher.check)],
+        checks=[Check("database", database.ping), Check("broker", publisher.check), *commands.checks],
         routers=ROUTERS,
         # Starts and stops the key store too: it is the verifier's source of keys.
         user_tokens=UserTokenVerifier(parts.keys, issuer=settings.jwt_issuer, audience=settings.jwt_audience),
@@ -99,6 +107,7 @@ class TikTokSide:
     refreshes: TokenRefreshLoop
     tokens: AccessTokens
     creator_infos: CreatorInfos
+    revoker: GrantRevoker
 
 
 def _tiktok_side(settings: Settings, database: Database, outbox: Outbox, client: httpx.AsyncClient) -> TikTokSide:
@@ -110,7 +119,9 @@ def _tiktok_side(settings: Settings, database: Database, outbox: Outbox, client:
     refresher.planned = refreshes.wake
     tokens = AccessTokens(database, vault, refresher)
     infos = CreatorInfos(tokens, PostingClient(client, url), keep_seconds=settings.creator_info_cache_seconds)
-    return TikTokSide(vault, oauth, ProfileReader(UserClient(client, url)), refresher, refreshes, tokens, infos)
+    profiles = ProfileReader(UserClient(client, url), CallPace(database, USER_INFO).wait)
+    revoker = GrantRevoker(database, vault, oauth, refresher)
+    return TikTokSide(vault, oauth, profiles, refresher, refreshes, tokens, infos, revoker)
 
 
 def _parts(settings: Settings, database: Database, outbox: Outbox, tiktok_side: TikTokSide) -> Parts:

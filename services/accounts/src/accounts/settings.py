@@ -59,6 +59,8 @@ class Settings(DatabaseSettings, ServiceSettings):
     token_refresh_ahead_seconds: int = Field(default=600, ge=0, le=86_400)
     token_refresh_concurrency: int = Field(default=8, ge=1, le=100)
     creator_info_cache_seconds: float = Field(default=60.0, ge=0, le=600)
+    disconnect_check_seconds: float = Field(default=15.0, ge=0.05, le=600)
+    disconnect_patience_seconds: float = Field(default=600.0, ge=0, le=86_400)
 
     @property
     def encryption_keys(self) -> tuple[SecretStr, ...]:

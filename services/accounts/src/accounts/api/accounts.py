@@ -6,12 +6,13 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Query
 
 from accounts.access_tokens import account_not_found
-from accounts.api.answers import AccountAnswer, AccountDetailAnswer
+from accounts.account_answers import AccountAnswer, AccountDetailAnswer
 from accounts.api.identity import WiredParts, live_user_with
 from accounts.creator_infos import SeenCreatorInfo
 from accounts.domain.account import Account, AccountStatus
 from accounts.parts import Parts
 from accounts.storage.account_reads import AccountFilter, count_accounts, find_account, list_accounts
+from accounts.storage.account_summary import Summary, summarise
 from common.auth.claims import UserClaims
 from common.http.paging import TOTAL_CAP, Page, decode_cursor, page_cursor, page_limit, page_of
 
@@ -38,6 +39,13 @@ async def show_accounts(
         rows = await list_accounts(connection, chosen, limit=limit + 1, before=before)
         total = await count_accounts(connection, chosen, cap=TOTAL_CAP + 1)
     return page_of(rows, limit=limit, total=total, item=AccountAnswer.of, key=lambda row: [row.id], scope=scope)
+
+
+@router.get("/stats/summary")
+async def show_summary(parts: WiredParts, claims: MayRead) -> Summary:
+    """Count the user's accounts and add their numbers up."""
+    async with parts.database.read() as connection:
+        return await summarise(connection, claims.user_id)
 
 
 @router.get("/{account_id}")

@@ -117,7 +117,7 @@ class ApiKeyExchange(Body):
 
 
 class AccessTokenRequest(BaseModel):
-    """Names, by its hex SHA-256, a token that TikTok refused."""
+    """Names, by its hex SHA-256, a token that TikTok refused; `under_way` when something was sent with the grant already."""
 
     model_config = ConfigDict(extra="ignore", hide_input_in_errors=True, frozen=True)
 
@@ -126,3 +126,4 @@ class AccessTokenRequest(BaseModel):
         pattern=r"^[0-9a-fA-F]{64}$",
         validation_alias=AliasChoices("rejected_token_sha256", "force_refresh"),
     )
+    under_way: bool = False

@@ -7,8 +7,8 @@ from uuid import UUID
 from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel
 
+from accounts.account_answers import ServiceAccountAnswer
 from accounts.api.accounts import owned_account
-from accounts.api.answers import ServiceAccountAnswer
 from accounts.api.bodies import AccessTokenRequest
 from accounts.api.identity import WiredParts
 from accounts.domain.account import AccountStatus
@@ -61,15 +61,20 @@ async def access_token(
     account_id: UUID,
     parts: WiredParts,
     response: Response,
-    _: Annotated[str, Depends(caller("publisher", "analytics"))],
+    service: Annotated[str, Depends(caller("publisher", "analytics"))],
     body: AccessTokenRequest | None = None,
 ) -> AccessTokenAnswer:
     """Give a token TikTok should accept, refreshed first when little life is left or the given hash is the current one's.
 
-    404 `account_not_found`, 409 `account_expired`, 503 `tiktok_unavailable`.
+    Of a disconnected account the publisher gets one for jobs under way, until the grant is revoked. 404 `account_not_found`, 409
+    `account_expired`, 503 `tiktok_unavailable`.
     """
-    rejected = body.rejected_token_sha256 if body is not None else None
-    token = await parts.tokens.get(account_id, rejected_sha256=rejected)
+    asked = body or AccessTokenRequest()
+    token = await parts.tokens.get(
+        account_id,
+        rejected_sha256=asked.rejected_token_sha256,
+        under_way=asked.under_way and service == "publisher",
+    )
     response.headers["Cache-Control"] = "no-store"
     return AccessTokenAnswer(
         access_token=token.token.get_secret_value(),

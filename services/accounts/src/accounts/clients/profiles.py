@@ -1,7 +1,7 @@
 """Reading a creator's profile; reads are repeated, because repeating them is harmless."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from pydantic import SecretStr
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_attempt, wait_exponential_jitter
@@ -15,16 +15,18 @@ TRY_SECONDS = 4.0
 
 
 class ProfileReader:
-    """Reads profiles with up to three tries."""
+    """Reads profiles with up to three tries; each waits for its turn first, so that all calls together stay in the quota."""
 
-    def __init__(self, users: UserClient, *, first_wait_seconds: float = 0.2) -> None:
+    def __init__(self, users: UserClient, turn: Callable[[], Awaitable[None]], *, first_wait_seconds: float = 0.2) -> None:
         self._users = users
+        self._turn = turn
         self._first_wait = first_wait_seconds
 
     async def read(self, token: SecretStr, scopes: Iterable[str], *, open_id: str) -> Profile:
         """Return the profile of the token's creator, as far as the scopes show it.
 
-        Raises a TikTokError; TikTokUnavailable also when the answer is about another creator than `open_id`.
+        Raises a TikTokError: TikTokRateLimited also when the turn is too far off, TikTokUnavailable also when the answer is about
+        another creator than `open_id`.
         """
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(TikTokUnavailable),
@@ -33,6 +35,7 @@ class ProfileReader:
             reraise=True,
         ):
             with attempt:
+                await self._turn()
                 info = await self._once(token, scopes)
         if info.open_id != open_id:
             raise TikTokUnavailable("malformed_answer", sent=True, message="TikTok's answer is about another creator.")

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -53,6 +54,21 @@ async def find_account(connection: AsyncConnection, account_id: UUID, *, user_id
     return None if row is None else _account(row)
 
 
+async def lock_account(connection: AsyncConnection, account_id: UUID, *, user_id: UUID | None = None) -> Account | None:
+    """Return the account as `find_account` does, locked until the transaction ends."""
+    statement = _accounts().where(_table.c.id == account_id, _table.c.disconnected_at.is_(None))
+    if user_id is not None:
+        statement = statement.where(_table.c.user_id == user_id)
+    row = (await connection.execute(statement.with_for_update(of=_table))).one_or_none()
+    return None if row is None else _account(row)
+
+
+async def database_time(connection: AsyncConnection) -> datetime:
+    """Return the database's clock."""
+    time: datetime = (await connection.execute(select(func.clock_timestamp()))).scalar_one()
+    return time
+
+
 async def list_accounts(
     connection: AsyncConnection, chosen: AccountFilter, *, limit: int, before: UUID | None
 ) -> Sequence[Account]:
@@ -79,8 +95,15 @@ def _conditions(chosen: AccountFilter) -> list[ColumnElement[bool]]:
     if chosen.status is not None:
         conditions.append(_table.c.status == chosen.status.value)
     if chosen.search and (wanted := search_text(chosen.search)):
-        conditions.append(_table.c.search_text.contains(wanted, autoescape=True))
+        conditions.append(_table.c.search_text.like(_containing(wanted)))
     return conditions
+
+
+def _containing(text: str) -> str:
+    """Return the pattern of texts that contain this one; with LIKE's own escape, so that the index's operator takes it as it is."""
+    for special in ("\\", "%", "_"):
+        text = text.replace(special, f"\\{special}")
+    return f"%{text}%"
 
 
 def _account(row: Row[Any]) -> Account:

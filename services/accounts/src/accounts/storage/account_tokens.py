@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, Update, case, func, or_, select, update
+from sqlalchemy import Row, Update, case, delete, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from accounts.domain.account import AccountStatus
 from accounts.domain.token_life import TokenLife
-from accounts.storage.tables import account_tokens, tiktok_accounts
+from accounts.storage.tables import account_tokens, grant_revocations, tiktok_accounts
 
 _tokens = account_tokens
 
@@ -56,6 +56,8 @@ class StoredPair:
     scopes: tuple[str, ...]
     open_id: str
     username: str
+    disconnected: bool
+    """Its owner has removed the account; the grant lives on for jobs under way, until it is revoked."""
 
 
 async def store_new_pair(connection: AsyncConnection, account_id: UUID, pair: SealedPair) -> None:
@@ -74,8 +76,9 @@ async def replace_pair(connection: AsyncConnection, account_id: UUID, *, old_pai
 
 
 async def find_pair(connection: AsyncConnection, account_id: UUID) -> StoredPair | None:
-    """Return the current pair of a connected account."""
-    account = tiktok_accounts
+    """Return the current pair of an account that is connected, or whose grant is still to be revoked."""
+    account, revocation = tiktok_accounts, grant_revocations
+    ending = select(revocation.c.account_id).where(revocation.c.account_id == account.c.id, revocation.c.finished_at.is_(None))
     statement = (
         select(
             account.c.user_id,
@@ -83,16 +86,22 @@ async def find_pair(connection: AsyncConnection, account_id: UUID) -> StoredPair
             account.c.scopes,
             account.c.open_id,
             account.c.username,
+            account.c.disconnected_at.is_not(None).label("disconnected"),
             _tokens,
             func.extract("epoch", _tokens.c.expires_at - func.now()).label("seconds_left"),
             (_tokens.c.refresh_due_at <= func.now()).label("refresh_due"),
             (func.greatest(_tokens.c.expires_at, _tokens.c.refresh_expires_at) <= func.now()).label("refresh_lapsed"),
         )
         .join_from(account, _tokens, _tokens.c.account_id == account.c.id)
-        .where(account.c.id == account_id, account.c.disconnected_at.is_(None))
+        .where(account.c.id == account_id, or_(account.c.disconnected_at.is_(None), ending.exists()))
     )
     row = (await connection.execute(statement)).one_or_none()
     return None if row is None else _stored(row)
+
+
+async def forget_pair(connection: AsyncConnection, account_id: UUID) -> None:
+    """Delete the pair of an account that is not connected any more."""
+    await connection.execute(delete(_tokens).where(_tokens.c.account_id == account_id))
 
 
 async def lock_pair(connection: AsyncConnection, account_id: UUID, pair_id: UUID) -> bool:
@@ -192,4 +201,5 @@ def _stored(row: Row[Any]) -> StoredPair:
         scopes=tuple(row.scopes),
         open_id=row.open_id,
         username=row.username,
+        disconnected=row.disconnected,
     )

@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from sqlalchemy import case, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from accounts.domain.account import AccountStatus
+from accounts.domain.account import Account, AccountStatus
 from accounts.domain.profile import Profile, search_text
 from accounts.storage.tables import tiktok_accounts
 
@@ -80,6 +81,27 @@ async def change_status(
 async def change_scopes(connection: AsyncConnection, account_id: UUID, scopes: Sequence[str]) -> None:
     """Set what the grant allows."""
     await _change(connection, account_id, {"scopes": list(scopes)})
+
+
+async def store_profile(connection: AsyncConnection, account: Account, profile: Profile, *, synced_at: datetime) -> None:
+    """Store what TikTok told at `synced_at`; what the granted scopes did not show stays as it was."""
+    username = profile.username or account.username
+    display_name = profile.display_name or account.display_name
+    values = {
+        **_profile_values(profile),
+        "username": username,
+        "display_name": display_name,
+        "search_text": search_text(username, display_name),
+        "last_synced_at": synced_at,
+    }
+    await _change(connection, account.id, values)
+
+
+async def disconnect(connection: AsyncConnection, account_id: UUID) -> int:
+    """Take the account away from its owner and return its new version."""
+    await _change(connection, account_id, {"disconnected_at": func.now()})
+    version = await connection.scalar(select(_table.c.version).where(_table.c.id == account_id))
+    return int(version or 0)
 
 
 async def _change(connection: AsyncConnection, account_id: UUID, values: dict[str, Any]) -> None:

@@ -6,11 +6,19 @@ from sqlalchemy import ColumnElement, Table, and_, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from accounts.domain.throttle import FORGET_AFTER
-from accounts.storage.tables import api_keys, login_throttles, oauth_states, refresh_tokens, sessions
+from accounts.storage.tables import (
+    api_keys,
+    grant_revocations,
+    login_throttles,
+    oauth_states,
+    refresh_tokens,
+    sessions,
+)
 
 BATCH = 1_000
 SESSIONS_KEPT = timedelta(days=7)
 API_KEYS_KEPT = timedelta(days=90)
+REVOCATIONS_KEPT = timedelta(days=7)
 
 
 def _outlived() -> tuple[tuple[Table, ColumnElement[bool]], ...]:
@@ -19,6 +27,7 @@ def _outlived() -> tuple[tuple[Table, ColumnElement[bool]], ...]:
         (login_throttles, login_throttles.c.last_failed_at < func.now() - FORGET_AFTER),
         (refresh_tokens, refresh_tokens.c.expires_at < func.now()),
         (sessions, sessions.c.expires_at < func.now() - SESSIONS_KEPT),
+        (grant_revocations, grant_revocations.c.finished_at < func.now() - REVOCATIONS_KEPT),
         (api_keys, and_(api_keys.c.revoked_at.is_not(None), api_keys.c.revoked_at < func.now() - API_KEYS_KEPT)),
     )
 

@@ -1,9 +1,17 @@
 """Telling what happened to a TikTok account: every event carries the account as it is afterwards."""
 
+from datetime import datetime
 from typing import Any
 
 from accounts.domain.account import Account
-from common.contracts.accounts import AccountConnected, AccountEvent, AccountExpired, AccountUpdated
+from common.contracts.accounts import (
+    AccountConnected,
+    AccountDisconnected,
+    AccountEvent,
+    AccountExpired,
+    AccountSynced,
+    AccountUpdated,
+)
 from common.contracts.context import Context
 from common.database import Transaction
 from common.messaging.outbox import Outbox
@@ -22,6 +30,17 @@ async def tell_updated(tx: Transaction, outbox: Outbox, account: Account, contex
 async def tell_expired(tx: Transaction, outbox: Outbox, account: Account, context: Context, *, reason: str) -> None:
     """Tell that the grant is gone."""
     await _tell(tx, outbox, account, context, AccountExpired(**_fields(account), reason=reason))
+
+
+async def tell_synced(tx: Transaction, outbox: Outbox, account: Account, context: Context, *, synced_at: datetime) -> None:
+    """Tell what TikTok shows of it."""
+    await _tell(tx, outbox, account, context, AccountSynced(**_fields(account), synced_at=synced_at))
+
+
+async def tell_disconnected(tx: Transaction, outbox: Outbox, account: Account, context: Context, *, version: int) -> None:
+    """Tell that its owner removed it; the event carries it as it was, with the version it has now."""
+    event = AccountDisconnected(**_fields(account))
+    await outbox.emit(tx, event, subject=str(account.id), context=context, sequence=version)
 
 
 async def _tell(tx: Transaction, outbox: Outbox, account: Account, context: Context, event: AccountEvent) -> None:

@@ -6,14 +6,17 @@ from uuid import UUID
 from accounts.domain.account import Account
 from accounts.domain.profile import Profile
 from accounts.storage.account_reads import find_account
-from accounts.storage.account_tokens import SealedPair, store_new_pair
+from accounts.storage.account_tokens import SealedPair, forget_pair, store_new_pair
 from accounts.storage.account_writes import insert_account, lock_creator, reconnect_account
+from accounts.storage.grant_revocations import cancel_revocation
 from accounts.usecases.account_events import tell_connected
 from common.contracts.context import Context
 from common.database import Transaction
 from common.errors import Problem
 from common.ids import uuid7
 from common.messaging.outbox import Outbox
+
+DISCONNECTING_SECONDS = 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,8 @@ async def connect_account(tx: Transaction, outbox: Outbox, context: Context, *, 
     """Store the account, or bring back the user's own under its old id, and tell of it.
 
     Raises Problem 409 `account_owned_by_another_user` while another user holds it. Of two users who connect the same creator at
-    once, the second one waits and is refused.
+    once, the second one waits and is refused. 409 `account_disconnecting` while the revocation of the account's old grant may
+    end the new one too: at TikTok both are one.
     """
     holdings = await lock_creator(tx.connection, grant.profile.open_id)
     if any(holding.connected and holding.user_id != user_id for holding in holdings):
@@ -41,6 +45,11 @@ async def connect_account(tx: Transaction, outbox: Outbox, context: Context, *, 
         )
     own = next((holding for holding in holdings if holding.user_id == user_id), None)
     account_id = own.id if own is not None else uuid7()
+    for holding in holdings:
+        if not await cancel_revocation(tx.connection, holding.id, granted_at=grant.pair.life.obtained_at):
+            raise _disconnecting()
+        if holding.id != account_id:
+            await forget_pair(tx.connection, holding.id)
     if own is None:
         await insert_account(tx.connection, account_id, user_id, grant.profile, grant.scopes)
     else:
@@ -51,3 +60,13 @@ async def connect_account(tx: Transaction, outbox: Outbox, context: Context, *, 
         raise RuntimeError("the account that was just stored is not there")
     await tell_connected(tx, outbox, account, context, reconnected=own is not None)
     return account
+
+
+def _disconnecting() -> Problem:
+    return Problem(
+        409,
+        "account_disconnecting",
+        "This TikTok account is just being disconnected.",
+        hint=f"Start connecting again in {DISCONNECTING_SECONDS} seconds.",
+        headers={"Retry-After": str(DISCONNECTING_SECONDS)},
+    )

@@ -1,0 +1,88 @@
+"""Commands that read TikTok: the calls are made before the transaction opens."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from accounts.access_tokens import account_not_found
+from accounts.domain.account import Account
+from accounts.handlers.owner import owner
+from accounts.profile_syncs import ProfileSyncs
+from accounts.usecases.store_synced_profile import SyncedProfile, store_synced_profile
+from common.clock import rfc3339
+from common.contracts.accounts import SyncAccount, SyncAccounts
+from common.contracts.envelope import Envelope
+from common.database import Transaction
+from common.errors import Problem
+from common.messaging.outbox import Outbox
+from common.messaging.reply import Reply
+from common.messaging.routes import CommandRoute, on_prepared_command
+
+Readings = Mapping[UUID, SyncedProfile | Problem]
+UP_TO_DATE = "Profile and counters are as TikTok shows them."
+
+
+@dataclass(frozen=True, slots=True)
+class SyncCommands:
+    """Handlers with what they need."""
+
+    outbox: Outbox
+    syncs: ProfileSyncs
+
+    def routes(self) -> Sequence[CommandRoute]:
+        """Return the routes for the queue of slow commands."""
+        return (
+            on_prepared_command(SyncAccount, self.read_one, self.store_one),
+            on_prepared_command(SyncAccounts, self.read_many, self.store_many),
+        )
+
+    async def read_one(self, command: SyncAccount, envelope: Envelope) -> SyncedProfile:
+        """Ask TikTok for one account."""
+        return await self.syncs.read(command.account_id, owner(envelope))
+
+    async def store_one(self, tx: Transaction, command: SyncAccount, envelope: Envelope, read: SyncedProfile) -> Reply:
+        """Store what TikTok told: 200 with the counters."""
+        account = await store_synced_profile(tx, self.outbox, envelope.context, account_id=command.account_id, read=read)
+        if account is None:
+            raise account_not_found()
+        return Reply(status=200, body=_synced(account))
+
+    async def read_many(self, command: SyncAccounts, envelope: Envelope) -> Readings:
+        """Ask TikTok for each account once, some at a time."""
+        return await self.syncs.read_many(list(dict.fromkeys(command.account_ids)), owner(envelope))
+
+    async def store_many(self, tx: Transaction, command: SyncAccounts, envelope: Envelope, readings: Readings) -> Reply:
+        """Store what TikTok told: 200 with a result for each account, in the order of the request."""
+        del command
+        problems = {account_id: read for account_id, read in readings.items() if isinstance(read, Problem)}
+        # In one order everywhere: two batches that share accounts must not wait for each other.
+        for account_id, read in sorted(readings.items()):
+            if isinstance(read, Problem):
+                continue
+            stored = await store_synced_profile(tx, self.outbox, envelope.context, account_id=account_id, read=read)
+            if stored is None:
+                problems[account_id] = account_not_found()
+        return Reply(status=200, body=_results(list(readings), problems))
+
+
+def _synced(account: Account) -> dict[str, object]:
+    return {
+        "success": True,
+        "synced_at": None if account.last_synced_at is None else rfc3339(account.last_synced_at),
+        "follower_count": account.follower_count,
+        "following_count": account.following_count,
+        "video_count": account.video_count,
+        "message": UP_TO_DATE,
+    }
+
+
+def _results(account_ids: Sequence[UUID], problems: Mapping[UUID, Problem]) -> dict[str, object]:
+    return {
+        "success": [str(account_id) for account_id in account_ids if account_id not in problems],
+        "failed": [
+            {"id": str(account_id), "code": problems[account_id].code, "error": problems[account_id].detail}
+            for account_id in account_ids
+            if account_id in problems
+        ],
+        "total": len(account_ids),
+    }
