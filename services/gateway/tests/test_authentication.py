@@ -1,6 +1,8 @@
 """Who gets in: tokens, revoked sessions and keys, API keys, scopes, limits."""
 
 import asyncio
+import hmac
+import json
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -8,6 +10,7 @@ from uuid import UUID, uuid4
 import aio_pika
 import pytest
 
+from common.auth.keys import b64url_encode
 from common.clock import rfc3339, utc_now
 from common.contracts.accounts import ApiKeyRevoked, SessionRevoked
 from common.http.json_response import json_response
@@ -40,14 +43,35 @@ def session_revoked(session_id: UUID) -> SessionRevoked:
     return SessionRevoked(session_id=session_id, user_id=uuid4(), reason="logout", tokens_expire_at=later)
 
 
+def unsigned(token: str) -> str:
+    """Return the token with the same claims under `alg: none`, without a signature."""
+    head = json.dumps({"alg": "none", "typ": "JWT", "kid": "test-key"}).encode()
+    return f"{b64url_encode(head)}.{token.split('.')[1]}."
+
+
+def shared_secret(user_keys: UserKeys) -> str:
+    """Return a token signed by HMAC with the public key as its secret: good where the algorithm is taken from the token."""
+    head = json.dumps({"alg": "HS256", "kid": "test-key"}).encode()
+    signed = f"{b64url_encode(head)}.{user_keys.token().split('.')[1]}"
+    code = hmac.digest(user_keys.public_key.public_bytes_raw(), signed.encode(), "sha256")
+    return f"{signed}.{b64url_encode(code)}"
+
+
 @pytest.mark.usefixtures("me")
 async def test_bad_tokens_are_401_with_a_challenge(gateway: Any, user_keys: UserKeys) -> None:
     stranger = UserKeys()
+    without_token: list[dict[str, str]] = [{}, {"Authorization": "Basic eDp5"}, {"Authorization": "Bearer"}]
     headers: list[dict[str, str]] = [
-        {},
-        {"Authorization": "Basic eDp5"},
-        {"Authorization": "Bearer"},
+        *without_token,
         {"Authorization": "Bearer nonsense"},
+        {"Authorization": f"Bearer {unsigned(user_keys.token())}"},
+        {"Authorization": f"Bearer {shared_secret(user_keys)}"},
+        {"Authorization": "Bearer " + user_keys.token()[:-8] + "AAAAAAAA"},
+        user_keys.authorization(headers={"kid": "x" * 200}),
+        user_keys.authorization(headers={"kid": "unknown"}),
+        user_keys.authorization(exp=None),
+        user_keys.authorization(aud=None),
+        user_keys.authorization(aud=["cuepost-api", "other"]),
         {"Authorization": "Bearer cpk_short"},
         {"Authorization": "Bearer cpk_" + "ä".encode().decode("latin-1") * 10},
         stranger.authorization(),
@@ -60,7 +84,8 @@ async def test_bad_tokens_are_401_with_a_challenge(gateway: Any, user_keys: User
         raw = {name: value.encode("latin-1") for name, value in sent.items()}
         answer = await gateway.get(ME, headers=raw)
         assert answer.status_code == 401, sent
-        assert answer.headers["www-authenticate"].startswith("Bearer")
+        expected = "Bearer" if sent in without_token else 'Bearer error="invalid_token"'
+        assert answer.headers["www-authenticate"].partition(",")[0] == expected, sent
         assert answer.headers["content-type"] == "application/problem+json"
     assert await status_of(gateway, user_keys.authorization()) == 200
 

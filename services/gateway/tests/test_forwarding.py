@@ -157,3 +157,20 @@ def _dangling(document: dict[str, Any]) -> set[str]:
 
     walk(document)
     return found - set(document["components"]["schemas"])
+
+
+async def test_cookies_of_connecting_and_no_others_reach_accounts(gateway: Any, services: Any, auth: dict[str, str]) -> None:
+    made = {"auth_url": "https://tiktok.example/", "state": "b.x"}
+    cookie = "cuepost_connect_0123=b.x; HttpOnly; Max-Age=600; Path=/api/v1/tiktok/callback; SameSite=lax"
+    services.answer("GET", "/internal/tiktok/auth/url", made, headers={"Set-Cookie": cookie})
+    started = await gateway.get("/api/v1/tiktok/auth/url", params={"browser": "true"}, headers=auth)
+    assert started.headers.get_list("set-cookie") == [cookie]
+    gateway.cookies.clear()
+    assert services.calls_of("/internal/tiktok/auth/url")[0]["query"] == "browser=true"
+    services.answer("GET", "/internal/tiktok/callback", {"success": True})
+    sent = {"Cookie": "session=secret; cuepost_connect_0123=b.x; other=1; cuepost_connect_4567=b.y"}
+    assert (await gateway.get("/api/v1/tiktok/callback", params={"state": "b.x"}, headers=sent)).status_code == 200
+    passed_on = services.calls_of("/internal/tiktok/callback")[0]["headers"]["cookie"]
+    assert passed_on == "cuepost_connect_0123=b.x; cuepost_connect_4567=b.y"
+    assert (await gateway.get("/api/v1/tiktok/callback")).status_code == 200
+    assert "cookie" not in services.calls_of("/internal/tiktok/callback")[1]["headers"]

@@ -1,7 +1,8 @@
 """FastAPI dependencies: who is calling, counted against their limits, with the right for the route."""
 
 from collections.abc import Awaitable, Callable
-from typing import Annotated
+from dataclasses import dataclass
+from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
@@ -19,6 +20,22 @@ from gateway.edge import edge_of
 from gateway.security.authenticator import Caller
 from gateway.security.rate_limit_headers import STATE_KEY
 from gateway.security.rate_limits import Allowance
+
+
+@dataclass(frozen=True, slots=True)
+class Right:
+    """What a route asks of its caller: a scope, or a person's own session, or (neither) any token."""
+
+    scope: str | None = None
+    session_only: bool = False
+
+
+_RIGHTS: dict[Callable[..., Any], Right] = {}
+
+
+def right_of(dependency: Callable[..., Any]) -> Right | None:
+    """Return what a dependency of a route asks of the caller; None when it asks nothing."""
+    return _RIGHTS.get(dependency)
 
 
 def note_client(request: Request) -> str:
@@ -77,6 +94,7 @@ def allowed(scope: str) -> Callable[..., Awaitable[Caller]]:
         check_scope(caller.claims, scope)
         return caller
 
+    _RIGHTS[with_scope] = Right(scope=scope)
     return with_scope
 
 
@@ -93,5 +111,7 @@ async def person(caller: Annotated[Caller, Depends(signed_in)]) -> Caller:
     return caller
 
 
+_RIGHTS[signed_in] = Right()
+_RIGHTS[person] = Right(session_only=True)
 SignedIn = Annotated[Caller, Depends(signed_in)]
 Person = Annotated[Caller, Depends(person)]

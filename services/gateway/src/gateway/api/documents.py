@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from common.http.json_response import PROBLEM_TYPE
+from gateway.api.documented_rights import document_rights
 from gateway.api.models.shared import PendingOperation, ProblemBody
 
 _REF = "#/components/schemas/{model}"
@@ -126,4 +127,5 @@ def _document(app: FastAPI, public_url: str, models: Sequence[type[BaseModel]]) 
         "bearer": {"type": "http", "scheme": "bearer", "description": "An access token, or an API key (`cpk_...`)."}
     }
     document["security"] = [{"bearer": []}]
+    document_rights(document, app.routes)
     return document

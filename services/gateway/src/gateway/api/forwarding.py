@@ -1,5 +1,7 @@
 """Passing a request on to the owning service, and its answer back untouched."""
 
+from collections.abc import Mapping
+
 import httpx
 from fastapi import Request, Response
 
@@ -12,15 +14,22 @@ from gateway.security.authenticator import Caller
 MAX_QUERY_BYTES = 8192
 _REQUEST_HEADERS = ("content-type", "if-none-match", "accept-language")
 _RESPONSE_HEADERS = frozenset(
-    {b"content-type", b"etag", b"cache-control", b"location", b"retry-after", b"www-authenticate", b"vary"}
+    {b"content-type", b"etag", b"cache-control", b"location", b"retry-after", b"www-authenticate", b"vary", b"set-cookie"}
 )
 
 
 async def forward(
-    request: Request, service: Upstream, path: str, *, caller: Caller | None, timeout: float = QUERY_TIMEOUT_S
+    request: Request,
+    service: Upstream,
+    path: str,
+    *,
+    caller: Caller | None,
+    timeout: float = QUERY_TIMEOUT_S,
+    also: Mapping[str, str] | None = None,
 ) -> Response:
     """Return the service's answer to this request: bytes, status, content type and ETag as they came.
 
+    `also` are headers to send beside the usual ones.
     The user's token is passed on, or the gateway's own without a caller. Raises Transient (503) when the service is away,
     `Problem` 414 for a query string beyond 8 KB.
     """
@@ -28,7 +37,7 @@ async def forward(
     if len(query) > MAX_QUERY_BYTES:
         raise Problem(414, "query_too_long", f"The query string is longer than {MAX_QUERY_BYTES} bytes.")
     body = await request.body() if request.method not in {"GET", "HEAD"} else b""
-    headers = forwarded_headers(request)
+    headers = forwarded_headers(request) | dict(also or {})
     for name in _REQUEST_HEADERS:
         value = request.headers.get(name, "")
         if value and value.isascii():

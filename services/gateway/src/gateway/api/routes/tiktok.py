@@ -12,13 +12,18 @@ from gateway.clients.upstreams import SLOW_TIMEOUT_S
 from gateway.security.authenticator import Caller
 
 router = APIRouter(prefix="/api/v1/tiktok", tags=["tiktok"])
+CONNECT_COOKIES = "cuepost_connect_"
+MAX_CONNECT_COOKIES = 10
 
 
 @router.get(
     "/auth/url",
     response_model=AuthorizationUrl,
     responses=problems(401, 403),
-    openapi_extra=parameters(query("return_url", "Where the browser goes afterwards; one of the allowed addresses.")),
+    openapi_extra=parameters(
+        query("return_url", "Where the browser goes afterwards; one of the allowed addresses."),
+        query("browser", "Good only in the browser that gets this answer's cookie.", type="boolean", default=False),
+    ),
 )
 async def authorization_url(request: Request, caller: Annotated[Caller, Depends(allowed("accounts:write"))]) -> Response:
     """Return where the creator allows access; good for one use within 10 minutes."""
@@ -40,4 +45,12 @@ async def authorization_url(request: Request, caller: Annotated[Caller, Depends(
 )
 async def callback(request: Request, _: Annotated[None, Depends(anonymous)]) -> Response:
     """Take the creator's answer from TikTok; the state says whose account it becomes."""
-    return await forward(request, "accounts", "/internal/tiktok/callback", caller=None, timeout=SLOW_TIMEOUT_S)
+    cookies = _connect_cookies(request)
+    return await forward(request, "accounts", "/internal/tiktok/callback", caller=None, timeout=SLOW_TIMEOUT_S, also=cookies)
+
+
+def _connect_cookies(request: Request) -> dict[str, str]:
+    """Return the header with the cookies that bind attempts to this browser, and with no other cookie."""
+    found = [(name, value) for name, value in request.cookies.items() if name.startswith(CONNECT_COOKIES)]
+    kept = [f"{name}={value}" for name, value in found[-MAX_CONNECT_COOKIES:] if f"{name}{value}".isascii()]
+    return {"Cookie": "; ".join(kept)} if kept else {}
