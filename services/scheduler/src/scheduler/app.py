@@ -28,6 +28,7 @@ from common.settings import ServiceSettings, load
 from scheduler.api.media import media_router
 from scheduler.api.operations import operations_router
 from scheduler.api.posts import posts_router
+from scheduler.api.validation import validation_router
 from scheduler.clients.accounts import AccountsClient
 from scheduler.clients.creator_options import CreatorOptions
 from scheduler.clients.intake_queue import PublisherIntake
@@ -47,6 +48,7 @@ from scheduler.probe.prober import Prober
 from scheduler.settings import Settings
 from scheduler.storage import tables
 from scheduler.usecases.apply_publish_event import PublishRules
+from scheduler.usecases.surroundings import Surveyor
 from scheduler.usecases.waker import Waker
 
 URGENT_POOL_SIZE = 3
@@ -125,6 +127,7 @@ def wire(settings: Settings, http: httpx.AsyncClient | None = None, user_tokens:
         ],
         routers=[
             posts_router(parts.database, parts.clients.publisher, parts.clients.timeline),
+            validation_router(parts.database, _surveyor(parts), frozenset(settings.source_url_allowed_hosts)),
             media_router(parts.database),
             operations_router(parts.database),
         ],
@@ -194,11 +197,14 @@ def _post_commands(settings: Settings, parts: Parts) -> PostCommands:
         parts.database,
         parts.outbox,
         parts.waker,
-        parts.clients.accounts,
-        parts.clients.creators,
+        _surveyor(parts),
         parts.clients.publisher,
         frozenset(settings.source_url_allowed_hosts),
     )
+
+
+def _surveyor(parts: Parts) -> Surveyor:
+    return Surveyor(parts.database, parts.clients.accounts, parts.clients.creators)
 
 
 def _media_commands(settings: Settings, parts: Parts) -> MediaCommands:

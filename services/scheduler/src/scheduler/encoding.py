@@ -4,6 +4,7 @@ from datetime import datetime
 from typing import Any
 
 from common.clock import rfc3339
+from scheduler.domain.finding import Finding
 from scheduler.domain.media import Media
 from scheduler.domain.post import Post
 
@@ -75,3 +76,14 @@ def media_json(media: Media) -> dict[str, Any]:
 def etag(post: Post) -> str:
     """Return the entity tag of a post: its version in quotes."""
     return f'"{post.version}"'
+
+
+def finding_json(finding: Finding) -> dict[str, Any]:
+    """Return a broken rule as validation and batches tell it."""
+    shown: dict[str, Any] = {
+        "field": finding.field,
+        "code": finding.code,
+        "message": finding.message,
+        "hint": finding.hint,
+    }
+    return shown | ({"alternatives": list(finding.alternatives)} if finding.alternatives else {})

@@ -18,22 +18,22 @@ from scheduler.domain.post_states import (
 
 # Rows: states. Columns: what becomes of them; "." changes nothing.
 HEADER = (
-    "schedule claim expire cancel cancel_confirmed started wait submitted failed_retry failed_final lost delivered published"
+    "schedule claim expire retry confirm cancel cancel_confirmed started wait submitted failed_retry failed_final lost delivered published"
 )
 COLUMNS = HEADER.split()
 MATRIX = """
-draft           scheduled . . cancelled . . . . . . . sent_to_inbox published
-scheduled       . due failed cancelled . . . . . . . sent_to_inbox published
-due             . . . . cancelled publishing deferred processing retry_scheduled failed unconfirmed sent_to_inbox published
-publishing      . . . . cancelled . deferred processing retry_scheduled failed unconfirmed sent_to_inbox published
-deferred        . . . . cancelled publishing deferred processing retry_scheduled failed unconfirmed sent_to_inbox published
-processing      . . . . cancelled . . . retry_scheduled failed unconfirmed sent_to_inbox published
-retry_scheduled . due failed cancelled . . . . . . . sent_to_inbox published
-sent_to_inbox   . . . . . . . . . . . . published
-published       . . . . . . . . . . . . .
-unconfirmed     . . . . . . . . failed failed . sent_to_inbox published
-failed          . . . . . . . . . . . sent_to_inbox published
-cancelled       . . . . . . . . . . . sent_to_inbox published
+draft           scheduled . . . . cancelled . . . . . . . sent_to_inbox published
+scheduled       . due failed . . cancelled . . . . . . . sent_to_inbox published
+due             . . . . . . cancelled publishing deferred processing retry_scheduled failed unconfirmed sent_to_inbox published
+publishing      . . . . . . cancelled . deferred processing retry_scheduled failed unconfirmed sent_to_inbox published
+deferred        . . . . . . cancelled publishing deferred processing retry_scheduled failed unconfirmed sent_to_inbox published
+processing      . . . . . . cancelled . . . retry_scheduled failed unconfirmed sent_to_inbox published
+retry_scheduled . due failed . . cancelled . . . . . . . sent_to_inbox published
+sent_to_inbox   . . . . . . . . . . . . . . published
+published       . . . . . . . . . . . . . . .
+unconfirmed     . . . retry_scheduled published . . . . . failed failed . sent_to_inbox published
+failed          . . . retry_scheduled . . . . . . . . . sent_to_inbox published
+cancelled       . . . . . . . . . . . . . sent_to_inbox published
 """
 EXPECTED = {
     (PostState(row.split()[0]), Kind(kind)): None if cell == "." else PostState(cell)

@@ -15,7 +15,10 @@ from common.errors import Problem
 from common.ids import uuid7
 from common.messaging.reply import Reply
 from common.testing.eventually import eventually
-from scheduler.usecases.create_post import CheckedPost, create_post
+from scheduler.usecases.create_post import create_post
+from scheduler.usecases.judge_posts import Candidate
+from scheduler.usecases.surroundings import Surroundings
+from scheduler.usecases.wanted_post import want_post
 
 pytestmark = pytest.mark.integration
 
@@ -172,11 +175,11 @@ async def test_an_account_disconnected_meanwhile_is_not_found(author: Author, wo
     """Found in the copy before the transaction, gone inside it."""
     command = author.body()
     envelope = wrap(command, service="gateway", subject="x", context=Context(user_id=author.user_id))
-    checked = CheckedPost(utc_now(), account_id=author.account_id)
+    candidate = Candidate(want_post(command, now=utc_now(), allowed_hosts=set()), Surroundings(author.account_id))
     await world.execute("UPDATE accounts SET deleted = true")
     with pytest.raises(Problem) as caught:
         async with world.database.transaction() as tx:
-            await create_post(tx, world.outbox, world.waker, command, checked, envelope)
+            await create_post(tx, world.outbox, world.waker, candidate, envelope)
     assert caught.value.code == "account_not_found"
 
 

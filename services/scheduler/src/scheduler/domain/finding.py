@@ -1,13 +1,16 @@
 """A rule that some input breaks, as a value."""
 
+import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """One broken rule: the field, a machine code, a sentence for people and what the client can do about it.
 
-    `alternatives` holds RFC 3339 times where a time must be chosen anew.
+    `alternatives` holds RFC 3339 times where a time must be chosen anew. `status` is the HTTP status when it is the only one;
+    `retry_after` (seconds) is set where waiting helps, `extra` holds further members of the refusal.
     """
 
     field: str
@@ -15,3 +18,6 @@ class Finding:
     message: str
     hint: str | None = None
     alternatives: tuple[str, ...] = ()
+    status: int = 422
+    retry_after: int | None = None
+    extra: dict[str, Any] = dataclasses.field(default_factory=dict, compare=False)

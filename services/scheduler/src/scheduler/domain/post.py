@@ -13,7 +13,8 @@ class Post:
     """One post with all its columns; times are aware UTC.
 
     `held` takes a waiting post out of the due index while its account cannot publish; `attempt` grows over the post's whole life,
-    `retry_count` counts automatic retries since a person last started it; `publisher_sequence` is the highest sequence seen of
+    `retry_count` counts automatic retries since a person last started it; attempts up to `dismissed_attempts` whose outcome could
+    not be known are, by a person's word, not published; `publisher_sequence` is the highest sequence seen of
     the current attempt; `due_at` is the due time of the current attempt, `forecast_at` the end of a wait that the publisher
     told; `sweep_at` is when a moving post is asked about again, `cancel_at` when the publisher is asked to stop it.
     """
@@ -26,6 +27,7 @@ class Post:
     held_reason: str | None
     attempt: int
     retry_count: int
+    dismissed_attempts: int
     version: int
     caption: str
     hashtags: list[str]

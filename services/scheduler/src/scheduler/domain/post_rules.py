@@ -41,6 +41,11 @@ def check_supported(post: PostInput) -> list[Finding]:
     ]
 
 
+def is_unsupported(findings: Iterable[Finding]) -> bool:
+    """Tell whether a finding says that this way of publishing is not there yet."""
+    return any(finding.code == "not_supported" for finding in findings)
+
+
 def check_media_options(*, cover_timestamp_ms: int | None, duration_ms: int | None) -> list[Finding]:
     """Return what does not fit the video itself: a cover beyond its end. An unknown duration is no finding."""
     if cover_timestamp_ms is None or duration_ms is None or cover_timestamp_ms <= duration_ms:

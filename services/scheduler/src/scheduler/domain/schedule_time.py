@@ -7,14 +7,25 @@ from zoneinfo import ZoneInfo, available_timezones
 from scheduler.domain.finding import Finding
 
 TOLERANCE = timedelta(minutes=1)
-HORIZON = timedelta(days=3660)
+YEARS_AHEAD = 10
 DEFAULT_DEADLINE = timedelta(hours=24)
 _FIELD = "scheduled_time"
 
 
+_NO_PLACES = frozenset({"localtime", "Factory"})
+"""Found in zone databases, but they say nothing: the machine's own zone, and none at all."""
+
+
 @cache
 def _known_zones() -> frozenset[str]:
-    return frozenset(available_timezones())
+    return frozenset(available_timezones()) - _NO_PLACES
+
+
+def check_timezone(timezone: str | None) -> Finding | None:
+    """Return what is wrong with the name of a time zone; None is none."""
+    if timezone is None or timezone in _known_zones():
+        return None
+    return Finding("timezone", "unknown_timezone", "This time zone is not in the IANA database.", "Use e.g. Europe/Berlin.")
 
 
 def resolve_scheduled_time(scheduled: datetime, timezone: str | None, *, now: datetime) -> datetime | Finding:
@@ -22,12 +33,10 @@ def resolve_scheduled_time(scheduled: datetime, timezone: str | None, *, now: da
 
     `now` is the time of the command, so that a command that runs late is judged as it was meant. A time with an offset
     stands for itself and `timezone` is only kept; one without needs an IANA `timezone`. Up to a minute in the past is
-    accepted (clocks differ), ten years ahead are.
+    accepted (clocks differ), and up to ten years ahead, by the calendar and the same minute.
     """
-    if timezone is not None and timezone not in _known_zones():
-        return Finding(
-            "timezone", "unknown_timezone", "This time zone is not in the IANA database.", "Use e.g. Europe/Berlin."
-        )
+    if (unknown := check_timezone(timezone)) is not None:
+        return unknown
     if (outside := _outside_horizon(scheduled.replace(tzinfo=UTC), now, slack=timedelta(days=2))) is not None:
         return outside
     if scheduled.tzinfo is not None:
@@ -45,7 +54,7 @@ def resolve_scheduled_time(scheduled: datetime, timezone: str | None, *, now: da
 
 def check_publish_before(publish_before: datetime, *, now: datetime) -> Finding | None:
     """Return what is wrong with a deadline by itself: it lies in the past or beyond the horizon."""
-    if now < publish_before <= now + HORIZON + DEFAULT_DEADLINE:
+    if now < publish_before <= _horizon(now) + DEFAULT_DEADLINE:
         return None
     return Finding(
         "publish_before",
@@ -58,9 +67,16 @@ def check_publish_before(publish_before: datetime, *, now: datetime) -> Finding 
 def _outside_horizon(instant: datetime, now: datetime, *, slack: timedelta = timedelta(0)) -> Finding | None:
     if instant < now - TOLERANCE - slack:
         return Finding(_FIELD, "scheduled_in_past", "The time lies in the past.", "Choose a later time, or publish now.")
-    if instant > now + HORIZON + slack:
+    if instant > _horizon(now) + slack:
         return Finding(_FIELD, "scheduled_too_far", "The time lies more than ten years ahead.", "Choose an earlier time.")
     return None
+
+
+def _horizon(now: datetime) -> datetime:
+    """Return the same moment ten years later (of a 29 February the day after), and the tolerance."""
+    is_leap_day = (now.month, now.day) == (2, 29)
+    later = now + timedelta(days=1) if is_leap_day else now
+    return later.replace(year=now.year + YEARS_AHEAD) + TOLERANCE
 
 
 def _from_local(local: datetime, zone: ZoneInfo) -> datetime | Finding:

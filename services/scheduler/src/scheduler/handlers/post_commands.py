@@ -1,34 +1,39 @@
 """Commands about posts: prepare what is slow, then one transaction, then the reply."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from common.contracts.envelope import Envelope
-from common.contracts.scheduler import CancelPost, CreatePost, PublishPostNow
+from common.contracts.scheduler import (
+    CancelPost,
+    ConfirmPost,
+    CreatePost,
+    CreatePosts,
+    PublishPostNow,
+    RetryPost,
+    UpdatePost,
+)
 from common.database.database import Database, Transaction
 from common.messaging.outbox import Outbox
 from common.messaging.reply import Reply
 from common.messaging.routes import CommandRoute, on_command, on_prepared_command
-from scheduler.clients.accounts import AccountsClient
-from scheduler.clients.creator_options import CreatorOptions
 from scheduler.clients.publisher import PublisherClient
-from scheduler.domain.account_copy import AccountCopy
-from scheduler.domain.finding import Finding
-from scheduler.domain.post_rules import check_privacy_options
+from scheduler.domain.post import Post
+from scheduler.domain.post_rules import is_unsupported
 from scheduler.encoding import etag, post_json
 from scheduler.storage.posts import get_post
 from scheduler.usecases.cancel_post import Word, ask_publisher, cancel_post
-from scheduler.usecases.choose_account import choose_account
-from scheduler.usecases.create_post import CheckedPost, check_command, create_post, owner
-from scheduler.usecases.problems import problem_of
+from scheduler.usecases.confirm_post import confirm_post
+from scheduler.usecases.create_post import create_post, owner
+from scheduler.usecases.create_posts import Batch, create_posts, prepare_posts
+from scheduler.usecases.judge_posts import Candidate
+from scheduler.usecases.problems import post_not_found, problem_of
 from scheduler.usecases.publish_post_now import publish_post_now
+from scheduler.usecases.retry_post import retry_post
+from scheduler.usecases.surroundings import Surveyor
+from scheduler.usecases.update_post import EditPlan, require_editable, update_post
 from scheduler.usecases.waker import Waker
-
-PRIVACY_UNCHECKED = Finding(
-    "privacy_level",
-    "privacy_unchecked",
-    "TikTok could not be asked which privacy levels this creator may choose; it is checked again before publishing.",
-)
+from scheduler.usecases.wanted_post import want_change, want_post
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +43,7 @@ class PostCommands:
     database: Database
     outbox: Outbox
     waker: Waker
-    accounts: AccountsClient
-    creators: CreatorOptions
+    surveyor: Surveyor
     publisher: PublisherClient
     allowed_hosts: frozenset[str]
 
@@ -47,36 +51,91 @@ class PostCommands:
         """Return the routes for the command queue."""
         return (
             on_prepared_command(CreatePost, self.prepare_create, self.create),
+            on_prepared_command(CreatePosts, self.prepare_bulk, self.create_bulk),
+            on_prepared_command(UpdatePost, self.prepare_update, self.update),
             on_command(PublishPostNow, self.publish_now),
+            on_command(RetryPost, self.retry),
+            on_command(ConfirmPost, self.confirm),
             on_prepared_command(CancelPost, self.prepare_cancel, self.cancel),
         )
 
-    async def prepare_create(self, command: CreatePost, envelope: Envelope) -> CheckedPost:
-        """Check the command, find its account and ask for the creator's privacy levels, all outside the transaction."""
-        user_id = owner(envelope)
-        checked = check_command(command, now=envelope.time, allowed_hosts=self.allowed_hosts)
-        if command.draft and command.tiktok_account_id is None:
-            return checked
-        account = await choose_account(self.database, self.accounts, user_id, command.tiktok_account_id)
-        warnings = await self._check_privacy(command, account)
-        return replace(checked, account_id=account.id, warnings=(*checked.warnings, *warnings))
+    async def prepare_create(self, command: CreatePost, envelope: Envelope) -> Candidate:
+        """Read the post, find its account and ask for the creator's privacy levels, all outside the transaction."""
+        wanted = want_post(command, now=envelope.time, allowed_hosts=self.allowed_hosts)
+        if is_unsupported(wanted.findings):
+            raise problem_of(wanted.findings)
+        (around,) = await self.surveyor.look_around([wanted], owner(envelope))
+        return Candidate(wanted, around)
 
-    async def create(self, tx: Transaction, command: CreatePost, envelope: Envelope, checked: CheckedPost) -> Reply:
+    async def create(self, tx: Transaction, _: CreatePost, envelope: Envelope, candidate: Candidate) -> Reply:
         """Store the post: 201 with the post."""
-        post = await create_post(tx, self.outbox, self.waker, command, checked, envelope)
-        return Reply(status=201, body=post_json(post), headers={"Location": f"/api/v1/posts/{post.id}", "ETag": etag(post)})
+        post = await create_post(tx, self.outbox, self.waker, candidate, envelope)
+        return _shown(post, 201, {"Location": f"/api/v1/posts/{post.id}"})
+
+    async def prepare_bulk(self, command: CreatePosts, envelope: Envelope) -> Batch:
+        """Read the rows and ask about their accounts."""
+        return await prepare_posts(
+            self.surveyor, command, owner(envelope), now=envelope.time, allowed_hosts=self.allowed_hosts
+        )
+
+    async def create_bulk(self, tx: Transaction, command: CreatePosts, envelope: Envelope, batch: Batch) -> Reply:
+        """Store the rows that may be stored: 200 with the verdicts."""
+        return Reply(status=200, body=await create_posts(tx, self.outbox, self.waker, command, batch, envelope))
+
+    async def prepare_update(self, command: UpdatePost, envelope: Envelope) -> EditPlan:
+        """Read what the post would become, and ask about its account."""
+        user_id = owner(envelope)
+        async with self.database.read() as connection:
+            post = await get_post(connection, command.post_id, user_id)
+        if post is None:
+            raise post_not_found()
+        require_editable(post, command.if_match)
+        wanted = want_change(post, command.changes.given, now=envelope.time, allowed_hosts=self.allowed_hosts)
+        if is_unsupported(wanted.findings):
+            raise problem_of(wanted.findings)
+        (around,) = await self.surveyor.look_around([wanted], user_id)
+        return EditPlan.of(wanted, around)
+
+    async def update(self, tx: Transaction, command: UpdatePost, envelope: Envelope, plan: EditPlan) -> Reply:
+        """Change the post: 200 with the post."""
+        post = await update_post(
+            tx,
+            self.outbox,
+            self.waker,
+            command.post_id,
+            command.changes.given,
+            plan,
+            envelope,
+            user_id=owner(envelope),
+            allowed_hosts=self.allowed_hosts,
+            if_match=command.if_match,
+        )
+        return _shown(post, 200)
 
     async def publish_now(self, tx: Transaction, command: PublishPostNow, envelope: Envelope) -> Reply:
         """Make the post due: 202 with the post."""
-        post = await publish_post_now(
+        user_id, context = owner(envelope), envelope.context
+        post = await publish_post_now(tx, self.outbox, self.waker, command.post_id, user_id, context=context)
+        return _shown(post, 202)
+
+    async def retry(self, tx: Transaction, command: RetryPost, envelope: Envelope) -> Reply:
+        """Give the post another attempt: 202 with the post."""
+        post = await retry_post(
             tx,
             self.outbox,
             self.waker,
             command.post_id,
             owner(envelope),
+            confirm_not_published=command.confirm_not_published,
             context=envelope.context,
         )
-        return Reply(status=202, body=post_json(post), headers={"ETag": etag(post)})
+        return _shown(post, 202)
+
+    async def confirm(self, tx: Transaction, command: ConfirmPost, envelope: Envelope) -> Reply:
+        """Settle the post as published: 200 with the post."""
+        user_id, video_id = owner(envelope), command.tiktok_video_id
+        post = await confirm_post(tx, self.outbox, command.post_id, user_id, video_id, context=envelope.context)
+        return _shown(post, 200)
 
     async def prepare_cancel(self, command: CancelPost, envelope: Envelope) -> Word | None:
         """Get the publisher's word on a post that it has in hand."""
@@ -89,13 +148,6 @@ class PostCommands:
         await cancel_post(tx, self.outbox, command.post_id, owner(envelope), word, context=envelope.context)
         return Reply(status=204)
 
-    async def _check_privacy(self, command: CreatePost, account: AccountCopy) -> Sequence[Finding]:
-        if command.mode != "direct" or command.privacy_level is None or account.status != "active":
-            return ()
-        options = await self.creators.privacy_levels(account.id, account.user_id)
-        if options is None:
-            return (PRIVACY_UNCHECKED,)
-        finding = check_privacy_options(command.privacy_level, options)
-        if finding is not None:
-            raise problem_of([finding])
-        return ()
+
+def _shown(post: Post, status: int, headers: dict[str, str] | None = None) -> Reply:
+    return Reply(status=status, body=post_json(post), headers={**(headers or {}), "ETag": etag(post)})

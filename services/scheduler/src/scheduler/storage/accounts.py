@@ -1,5 +1,6 @@
 """The scheduler's copies of TikTok accounts."""
 
+from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
@@ -67,3 +68,12 @@ async def lock_account(connection: AsyncConnection, account_id: UUID) -> Account
     statement = select(*_COPY).where(accounts.c.id == account_id).with_for_update(read=True)
     row: Any = (await connection.execute(statement)).one_or_none()
     return None if row is None else AccountCopy(*row)
+
+
+async def find_accounts(connection: AsyncConnection, account_ids: Collection[UUID], *, lock: bool) -> dict[UUID, AccountCopy]:
+    """Return copies by id; with `lock` kept from changing until the transaction ends, taken in the order of their ids."""
+    if not account_ids:
+        return {}
+    statement = select(*_COPY).where(accounts.c.id.in_(account_ids)).order_by(accounts.c.id)
+    rows: Any = await connection.execute(statement.with_for_update(read=True) if lock else statement)
+    return {row[0]: AccountCopy(*row) for row in rows}

@@ -1,5 +1,6 @@
 """Reading and writing the media library."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -61,6 +62,18 @@ async def share_media(connection: AsyncConnection, media_id: UUID, user_id: UUID
     """Return a user's file, kept from being deleted until the transaction ends."""
     row = (await connection.execute(_of_user(media_id, user_id).with_for_update(read=True))).one_or_none()
     return None if row is None else to_media(row)
+
+
+async def find_media(
+    connection: AsyncConnection, media_ids: Collection[UUID], user_id: UUID, *, lock: bool
+) -> dict[UUID, Media]:
+    """Return a user's files by id; with `lock` kept from being deleted until the transaction ends, in the order of their ids."""
+    if not media_ids:
+        return {}
+    statement = select(media).where(media.c.id.in_(media_ids), media.c.user_id == user_id, media.c.deleted_at.is_(None))
+    statement = statement.order_by(media.c.id)
+    rows = await connection.execute(statement.with_for_update(read=True) if lock else statement)
+    return {row.id: to_media(row) for row in rows}
 
 
 async def change_media(connection: AsyncConnection, file: Media, changes: dict[str, Any]) -> Media:

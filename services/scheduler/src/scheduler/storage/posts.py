@@ -1,10 +1,11 @@
 """Reading and writing single posts."""
 
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, insert, select, text, update
+from sqlalchemy import func, insert, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scheduler.domain.post import Post
@@ -22,6 +23,13 @@ async def insert_post(connection: AsyncConnection, values: dict[str, Any]) -> Po
     """Store a new post and return it with the columns that the database filled in."""
     row = (await connection.execute(insert(posts).values(values).returning(*posts.c))).one()
     return to_post(row)
+
+
+async def insert_posts(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> list[Post]:
+    """Store new posts in one statement and return them in the order given; every row has the same columns."""
+    found = await connection.execute(insert(posts).values(list(rows)).returning(*posts.c))
+    stored = {row.id: to_post(row) for row in found}
+    return [stored[values["id"]] for values in rows]
 
 
 async def get_post(connection: AsyncConnection, post_id: UUID, user_id: UUID) -> Post | None:
@@ -58,28 +66,35 @@ async def note_sequence(connection: AsyncConnection, post: Post, sequence: int) 
     )
 
 
-async def serialise_duplicates(connection: AsyncConnection, account_id: UUID, sha256: str) -> None:
-    """Make concurrent creates of the same video for the same account wait for each other until the transaction ends."""
-    await connection.execute(
-        text("SELECT pg_advisory_xact_lock(hashtextextended(:key, 0))"), {"key": f"{account_id}:{sha256}"}
+async def serialise_duplicates(connection: AsyncConnection, pairs: Collection[tuple[UUID, str]]) -> None:
+    """Make concurrent posts of the same video (sha256) for the same account wait for each other until the transaction ends.
+
+    All locks are taken in one order, so that two batches with the same videos do not deadlock.
+    """
+    keys = [f"{account_id}:{sha256}" for account_id, sha256 in pairs]
+    statement = text(
+        "SELECT pg_advisory_xact_lock(key) FROM"
+        " (SELECT DISTINCT hashtextextended(pair, 0) AS key FROM unnest(CAST(:keys AS text[])) AS pair ORDER BY key) AS sorted"
     )
+    await connection.execute(statement, {"keys": keys})
 
 
-async def find_duplicate(connection: AsyncConnection, account_id: UUID, sha256: str) -> UUID | None:
-    """Return a post of the last 24 hours with the same video for the same account.
+async def find_duplicates(
+    connection: AsyncConnection, pairs: Collection[tuple[UUID, str]], *, other_than: UUID | None = None
+) -> dict[tuple[UUID, str], UUID]:
+    """Return posts of the last 24 hours with the same video (sha256) for the same account, by (account, sha256).
 
-    Drafts, cancelled and failed ones do not count.
+    Drafts, cancelled and failed ones do not count, nor does the post `other_than`.
     """
     statement = (
-        select(posts.c.id)
+        select(posts.c.account_id, posts.c.media_sha256, posts.c.id)
         .where(
-            posts.c.account_id == account_id,
-            posts.c.media_sha256 == sha256,
+            tuple_(posts.c.account_id, posts.c.media_sha256).in_(list(pairs)),
             posts.c.created_at > func.now() - DUPLICATE_WINDOW,
             posts.c.status.not_in(("draft", "cancelled", "failed")),
         )
-        .order_by(posts.c.created_at.desc())
-        .limit(1)
+        .order_by(posts.c.created_at)
     )
-    found: UUID | None = await connection.scalar(statement)
-    return found
+    if other_than is not None:
+        statement = statement.where(posts.c.id != other_than)
+    return {(row.account_id, row.media_sha256): row.id for row in await connection.execute(statement)}

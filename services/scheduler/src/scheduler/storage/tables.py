@@ -50,6 +50,7 @@ posts = Table(
     Column("held_reason", Text),
     Column("attempt", Integer, nullable=False, server_default="0"),
     Column("retry_count", Integer, nullable=False, server_default="0"),
+    Column("dismissed_attempts", Integer, nullable=False, server_default="0"),
     Column("version", Integer, nullable=False, server_default="1"),
     Column("caption", Text, nullable=False, server_default=""),
     Column("hashtags", JSONB, nullable=False, server_default="[]"),

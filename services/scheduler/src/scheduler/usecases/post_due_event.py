@@ -51,6 +51,7 @@ def broken_fields(error: ValidationError) -> list[str]:
 def _due(post: DuePost, again: bool) -> PostDue:
     return PostDue(
         again=again,
+        dismissed_attempts=post.dismissed_attempts,
         post_id=post.id,
         account_id=post.account_id,
         status=post.status,

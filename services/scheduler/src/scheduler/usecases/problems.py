@@ -1,25 +1,47 @@
 """Refusals that clients are told about."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from common.errors import FieldError, Problem
 from scheduler.domain.finding import Finding
 
 
 def problem_of(findings: Sequence[Finding]) -> Problem:
-    """Return the 422 of broken rules: the rule's code, or `invalid_post` where different rules are broken."""
+    """Return the refusal of broken rules: the rule's own status and code, or 422 `invalid_post` where different ones are broken."""
     first = findings[0]
     errors = [FieldError(item.field, item.code, item.message, item.hint) for item in findings]
     alternatives = next((list(item.alternatives) for item in findings if item.alternatives), None)
-    extra = {"alternatives": alternatives} if alternatives else None
-    if all(item.code == first.code for item in findings):
-        return Problem(422, first.code, first.message, hint=first.hint, errors=errors, extra=extra)
-    return Problem(422, "invalid_post", f"The post breaks {len(findings)} rules.", errors=errors, extra=extra)
+    extra: dict[str, Any] = {"alternatives": alternatives} if alternatives else {}
+    if any(item.code != first.code for item in findings):
+        return Problem(422, "invalid_post", f"The post breaks {len(findings)} rules.", errors=errors, extra=extra)
+    headers = {"Retry-After": str(first.retry_after)} if first.retry_after is not None else None
+    return Problem(
+        first.status,
+        first.code,
+        first.message,
+        hint=first.hint,
+        errors=errors,
+        extra=extra | first.extra,
+        headers=headers,
+    )
+
+
+def finding_of(problem: Problem, field: str) -> Finding:
+    """Return a refusal as a broken rule of `field`, to be told together with others."""
+    return Finding(field, problem.code, problem.detail, problem.hint, status=problem.status)
 
 
 def post_not_found() -> Problem:
     """Return the 404 of a post that does not exist or is another user's."""
     return Problem(404, "post_not_found", "There is no such post.")
+
+
+def post_changed() -> Problem:
+    """Return the 409 of a post that another request changed at the same moment in a way that matters to this one."""
+    return Problem(
+        409, "post_changed", "The post was changed by another request at the same moment.", hint="Look at it and try again."
+    )
 
 
 def media_not_found() -> Problem:

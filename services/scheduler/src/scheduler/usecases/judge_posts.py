@@ -1,0 +1,148 @@
+"""The checks of a post against what is there: its account, its creator, its media, other posts. One path for all who ask."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from scheduler.domain.account_copy import AccountCopy
+from scheduler.domain.finding import Finding
+from scheduler.domain.media import Media, MediaStatus
+from scheduler.domain.post_rules import check_media_options, check_privacy_options, is_unsupported
+from scheduler.storage.accounts import find_accounts
+from scheduler.storage.media import find_media
+from scheduler.storage.posts import find_duplicates, serialise_duplicates
+from scheduler.usecases.problems import account_not_found, finding_of
+from scheduler.usecases.surroundings import ACCOUNT_FIELD, Surroundings
+from scheduler.usecases.wanted_post import WantedPost
+
+PRIVACY_UNCHECKED = Finding(
+    "privacy_level",
+    "privacy_unchecked",
+    "TikTok could not be asked which privacy levels this creator may choose; it is checked again before publishing.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A post to be judged; `post_id` is set when it exists, `is_settled` when its video was accepted for this account before."""
+
+    wanted: WantedPost
+    around: Surroundings
+    post_id: UUID | None = None
+    is_settled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """The verdict: every broken rule (none: it may be stored), and what the post belongs to."""
+
+    wanted: WantedPost
+    findings: tuple[Finding, ...]
+    warnings: tuple[Finding, ...]
+    account: AccountCopy | None
+    media: Media | None
+
+
+async def judge_posts(
+    connection: AsyncConnection, candidates: Sequence[Candidate], user_id: UUID, *, lock: bool
+) -> list[Judged]:
+    """Judge posts of one user together; a video twice among them is a duplicate, too.
+
+    With `lock`, what the verdicts rest on stays so until the transaction ends: accounts, then files, then the right to post a
+    video for an account, in one order for all transactions.
+    """
+    ids = {item.around.account_id for item in candidates if item.around.account_id is not None}
+    accounts = await find_accounts(connection, ids, lock=lock)
+    wanted_media = {item.wanted.fields.media_id for item in candidates if item.wanted.fields.media_id is not None}
+    files = await find_media(connection, wanted_media, user_id, lock=lock)
+    pairs = {pair for item in candidates if (pair := _pair(item, accounts, files)) is not None}
+    twins: dict[tuple[UUID, str], UUID | None] = {}
+    if pairs:
+        if lock:
+            await serialise_duplicates(connection, pairs)
+        other_than = candidates[0].post_id if len(candidates) == 1 else None
+        twins.update(await find_duplicates(connection, pairs, other_than=other_than))
+    return [_judge(item, accounts, files, twins, user_id) for item in candidates]
+
+
+def _judge(
+    item: Candidate,
+    accounts: Mapping[UUID, AccountCopy],
+    files: Mapping[UUID, Media],
+    twins: dict[tuple[UUID, str], UUID | None],
+    user_id: UUID,
+) -> Judged:
+    if is_unsupported(item.wanted.findings):
+        return Judged(item.wanted, item.wanted.findings, (), None, None)
+    account, missing = _account(item, accounts, user_id)
+    findings = [*item.wanted.findings, *missing, *_privacy(item)]
+    media_id = item.wanted.fields.media_id
+    media = files.get(media_id) if media_id is not None else None
+    if media_id is not None:
+        findings += _media(item.wanted, media)
+    pair = _pair(item, accounts, files)
+    if pair in twins and pair is not None:
+        findings.append(_duplicate(twins[pair]))
+    elif pair is not None and not findings:
+        twins[pair] = None
+    unchecked = (PRIVACY_UNCHECKED,) if _wants_options(item) and item.around.levels is None else ()
+    return Judged(item.wanted, tuple(findings), (*item.wanted.warnings, *unchecked), account, media)
+
+
+def _account(item: Candidate, accounts: Mapping[UUID, AccountCopy], user_id: UUID) -> tuple[AccountCopy | None, list[Finding]]:
+    if item.around.account_id is None:
+        return None, list(item.around.findings)
+    account = accounts.get(item.around.account_id)
+    if account is None or account.deleted or account.user_id != user_id:
+        return None, [finding_of(account_not_found(), ACCOUNT_FIELD)]
+    return account, []
+
+
+def _privacy(item: Candidate) -> Collection[Finding]:
+    if not _wants_options(item) or item.around.levels is None:
+        return ()
+    finding = check_privacy_options(item.wanted.fields.privacy_level, item.around.levels)
+    return () if finding is None else (finding,)
+
+
+def _wants_options(item: Candidate) -> bool:
+    fields = item.wanted.fields
+    return item.around.asked_creator and fields.mode == "direct" and fields.privacy_level is not None
+
+
+def _media(wanted: WantedPost, media: Media | None) -> Collection[Finding]:
+    if media is None:
+        return (Finding("media_id", "media_not_found", "There is no such media file.", status=404),)
+    if media.status == MediaStatus.PROCESSING:
+        message, hint = "The file is still being checked.", "Try again in a second."
+        return (Finding("media_id", "media_not_ready", message, hint, status=409, retry_after=1),)
+    if media.status == MediaStatus.REJECTED:
+        message, hint = "The file breaks TikTok's rules.", "Upload one that keeps them."
+        return (Finding("media_id", "media_rejected", message, hint, extra={"errors": media.problems}),)
+    return check_media_options(cover_timestamp_ms=wanted.fields.cover_timestamp_ms, duration_ms=media.duration_ms)
+
+
+def _pair(item: Candidate, accounts: Mapping[UUID, AccountCopy], files: Mapping[UUID, Media]) -> tuple[UUID, str] | None:
+    """Return (account, sha256) of a post whose video may not be posted twice."""
+    fields = item.wanted.fields
+    if fields.draft or fields.allow_duplicate or item.is_settled:
+        return None
+    account_id, media_id = item.around.account_id, fields.media_id
+    if account_id is None or account_id not in accounts or media_id is None or media_id not in files:
+        return None
+    return account_id, files[media_id].sha256
+
+
+def _duplicate(twin: UUID | None) -> Finding:
+    return Finding(
+        "media_id",
+        "duplicate_media",
+        "A post of the last 24 hours has the same video for the same account."
+        if twin is not None
+        else "An earlier row has the same video for the same account.",
+        "Send allow_duplicate: true if this is meant.",
+        status=409,
+        extra={} if twin is None else {"post_id": str(twin)},
+    )

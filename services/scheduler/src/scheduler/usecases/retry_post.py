@@ -1,0 +1,130 @@
+"""Another attempt of a post at its owner's wish: of a failed one, or of one whose outcome a person vouches for."""
+
+from uuid import UUID
+
+from common.contracts.context import Context
+from common.contracts.scheduler import PostRetryScheduled
+from common.database.database import Transaction
+from common.errors import Problem
+from common.messaging.outbox import Outbox
+from scheduler.domain.media import MediaStatus
+from scheduler.domain.post import Post
+from scheduler.domain.post_states import Happening, Kind, PostState, transition
+from scheduler.domain.schedule_time import DEFAULT_DEADLINE
+from scheduler.storage.accounts import lock_account
+from scheduler.storage.clock import database_now
+from scheduler.storage.media import find_media
+from scheduler.storage.posts import change_post, get_post, lock_post
+from scheduler.usecases.post_events import wrap_event
+from scheduler.usecases.problems import post_not_found
+from scheduler.usecases.waker import Waker
+
+
+async def retry_post(
+    tx: Transaction,
+    outbox: Outbox,
+    waker: Waker,
+    post_id: UUID,
+    user_id: UUID,
+    *,
+    confirm_not_published: bool,
+    context: Context,
+) -> Post:
+    """Make the post due at once as a new attempt, with 24 hours from now and the machine's retries counted from zero.
+
+    An unconfirmed post only with `confirm_not_published`: its attempts so far are then dismissed by the owner's word, which goes to
+    the publisher with the next one. Raises Problem 404; 409 `confirmation_required`, `post_not_retryable`, `account_not_active`,
+    `media_not_available`.
+    """
+    post = await get_post(tx.connection, post_id, user_id)
+    if post is not None and post.account_id is not None:
+        await _require_account(tx, post.account_id)
+    post = await lock_post(tx.connection, post_id, user_id)
+    if post is None:
+        raise post_not_found()
+    state = transition(post.standing, Happening(Kind.RETRY))
+    if state is None:
+        raise _not_retryable(post)
+    is_unconfirmed = post.state is PostState.UNCONFIRMED
+    if is_unconfirmed and not confirm_not_published:
+        raise _confirmation_required()
+    await _require_media(tx, post)
+    now = await database_now(tx.connection)
+    columns = {
+        "status": state.value,
+        "next_attempt_at": now,
+        "publish_before": now + DEFAULT_DEADLINE,
+        "retry_count": 0,
+        "dismissed_attempts": post.attempt if is_unconfirmed else post.dismissed_attempts,
+        "publish_id": None,
+        "ended_at": None,
+    }
+    changed = await change_post(tx.connection, post, columns)
+    event = PostRetryScheduled(
+        post_id=changed.id,
+        account_id=changed.account_id,
+        status=changed.status,
+        attempt=changed.attempt,
+        scheduled_time=changed.scheduled_time,
+        by_owner=True,
+        confirmed_not_published=is_unconfirmed,
+        next_attempt_at=now,
+        code="confirmed_not_published" if is_unconfirmed else "retried_by_owner",
+        message="Its owner says that it was not published." if is_unconfirmed else "Its owner wants another attempt.",
+    )
+    await outbox.emit_all(tx, [wrap_event(outbox, changed, event, context)])
+    waker.wake_for(tx, changed)
+    return changed
+
+
+async def _require_account(tx: Transaction, account_id: UUID) -> None:
+    account = await lock_account(tx.connection, account_id)
+    if account is None or account.deleted:
+        raise Problem(
+            409, "account_not_active", "The TikTok account was disconnected.", hint="Connect it again, then retry the post."
+        )
+    if account.hold_reason is not None:
+        raise Problem(
+            409,
+            "account_not_active",
+            "The TikTok account is paused or must be connected again.",
+            hint="Resume the account, or connect it again, then retry the post.",
+        )
+
+
+async def _require_media(tx: Transaction, post: Post) -> None:
+    if post.media_id is None:
+        return
+    found = await find_media(tx.connection, [post.media_id], post.user_id, lock=True)
+    media = found.get(post.media_id)
+    if media is None or media.status != MediaStatus.READY:
+        raise Problem(
+            409,
+            "media_not_available",
+            "The file of this post is not in the library any more.",
+            hint="Upload it again and create a new post.",
+        )
+
+
+def _confirmation_required() -> Problem:
+    return Problem(
+        409,
+        "confirmation_required",
+        "Whether this post went live could not be found out; trying again might publish it twice.",
+        hint='Look at the TikTok profile. If it is not there, send {"confirm_not_published": true}; if it is, confirm it.',
+    )
+
+
+def _not_retryable(post: Post) -> Problem:
+    hints = {
+        PostState.DRAFT: "Give it a time: PATCH with scheduled_time and draft: false.",
+        PostState.SCHEDULED: "It has not been tried yet; POST /posts/{id}/publish-now makes it due at once.",
+        PostState.RETRY_SCHEDULED: "It is tried again by itself; POST /posts/{id}/publish-now makes it due at once.",
+        PostState.CANCELLED: "Create a new post.",
+    }
+    return Problem(
+        409,
+        "post_not_retryable",
+        f"The post is {post.status}; only failed and unconfirmed posts can be tried again.",
+        hint=hints.get(post.state),
+    )

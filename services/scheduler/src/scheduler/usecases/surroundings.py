@@ -1,0 +1,80 @@
+"""What other services know that the checks of a post need: which account it is for, and what its creator may choose."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from common.database.database import Database
+from common.errors import Problem
+from scheduler.clients.accounts import AccountsClient
+from scheduler.clients.creator_options import CreatorOptions
+from scheduler.domain.finding import Finding
+from scheduler.usecases.choose_account import choose_account
+from scheduler.usecases.problems import finding_of, problem_of
+from scheduler.usecases.wanted_post import WantedPost
+
+PARALLEL_QUESTIONS = 20
+ACCOUNT_FIELD = "tiktok_account_id"
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """A post's account, or `findings` why there is none; and its creator's privacy levels, None when they are not known."""
+
+    account_id: UUID | None = None
+    findings: tuple[Finding, ...] = ()
+    levels: tuple[str, ...] | None = None
+    asked_creator: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Surveyor:
+    """Asks other services what the checks need, outside any transaction."""
+
+    database: Database
+    accounts: AccountsClient
+    creators: CreatorOptions
+
+    async def look_around(self, wanted: Sequence[WantedPost], user_id: UUID) -> list[Surroundings]:
+        """Return the surroundings of each post, asking once for each account.
+
+        Raises Problem 503 `accounts_unavailable`, unless posts break rules by themselves: then the refusal of those.
+        """
+        slots = asyncio.Semaphore(PARALLEL_QUESTIONS)
+        with_account = [post for post in wanted if _needs_account(post)]
+        ids = {post.fields.tiktok_account_id for post in with_account}
+        curious = {post.fields.tiktok_account_id for post in with_account if _has_privacy(post)}
+
+        async def ask(account_id: UUID | None) -> Surroundings:
+            async with slots:
+                return await self._ask(account_id, user_id, ask_creator=account_id in curious)
+
+        try:
+            found = dict(zip(ids, await asyncio.gather(*map(ask, ids)), strict=True))
+        except Problem:
+            broken = [finding for post in wanted for finding in post.findings]
+            if broken:
+                raise problem_of(broken) from None
+            raise
+        return [found[post.fields.tiktok_account_id] if _needs_account(post) else Surroundings() for post in wanted]
+
+    async def _ask(self, account_id: UUID | None, user_id: UUID, *, ask_creator: bool) -> Surroundings:
+        try:
+            account = await choose_account(self.database, self.accounts, user_id, account_id)
+        except Problem as problem:
+            if problem.status >= 500:
+                raise
+            return Surroundings(findings=(finding_of(problem, ACCOUNT_FIELD),))
+        if not ask_creator or account.status != "active":
+            return Surroundings(account.id)
+        levels = await self.creators.privacy_levels(account.id, account.user_id)
+        return Surroundings(account.id, levels=None if levels is None else tuple(levels), asked_creator=True)
+
+
+def _needs_account(post: WantedPost) -> bool:
+    return not (post.fields.draft and post.fields.tiktok_account_id is None)
+
+
+def _has_privacy(post: WantedPost) -> bool:
+    return post.fields.mode == "direct" and post.fields.privacy_level is not None

@@ -1,0 +1,173 @@
+"""Change a draft or a scheduled post: given fields only, the full checks on the result, one row written at once."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+from common.contracts.envelope import Envelope
+from common.contracts.scheduler import PostEvent, PostScheduled, PostUpdated
+from common.database.database import Transaction
+from common.errors import Problem
+from common.messaging.outbox import Outbox
+from scheduler.domain.post import Post
+from scheduler.domain.post_states import Happening, Kind, PostState, transition
+from scheduler.encoding import moment
+from scheduler.storage.accounts import find_accounts
+from scheduler.storage.posts import change_post, lock_post
+from scheduler.usecases.create_post import belonging
+from scheduler.usecases.judge_posts import Candidate, Judged, judge_posts
+from scheduler.usecases.post_events import wrap_event
+from scheduler.usecases.problems import post_changed, post_not_found, problem_of
+from scheduler.usecases.surroundings import Surroundings
+from scheduler.usecases.waker import Waker
+from scheduler.usecases.wanted_post import WantedPost, want_change
+
+
+@dataclass(frozen=True, slots=True)
+class EditPlan:
+    """What was found out before the transaction, and for which account, mode and privacy level it holds."""
+
+    around: Surroundings
+    holds_for: tuple[object, ...]
+
+    @classmethod
+    def of(cls, wanted: WantedPost, around: Surroundings) -> "EditPlan":
+        """Return the plan of a change as it was read before."""
+        return cls(around, _decisive(wanted))
+
+
+EDITABLE = frozenset({PostState.DRAFT, PostState.SCHEDULED})
+_ADDRESSES = frozenset({"source_url", "photo_urls"})
+_DERIVED = frozenset({"title", "media_sha256", "warnings", "held", "held_reason", "next_attempt_at"})
+
+
+async def update_post(
+    tx: Transaction,
+    outbox: Outbox,
+    waker: Waker,
+    post_id: UUID,
+    given: dict[str, Any],
+    plan: EditPlan,
+    envelope: Envelope,
+    *,
+    user_id: UUID,
+    allowed_hosts: frozenset[str],
+    if_match: Collection[str] | None = None,
+) -> Post:
+    """Write the `given` fields, and emit `PostUpdated`, or `PostScheduled` where a draft gets its time; no change, no event.
+
+    Raises Problem 404; 412 `precondition_failed`; 409 `post_not_editable`; the refusal of every broken rule. Guarantees: of this
+    and the claim of a due post exactly one comes first, so that what is published was stored before or after, never a mix.
+    """
+    around = plan.around
+    if around.account_id is not None:
+        # Before the post, in the order of every other transaction that locks both.
+        await find_accounts(tx.connection, [around.account_id], lock=True)
+    post = await lock_post(tx.connection, post_id, user_id)
+    if post is None:
+        raise post_not_found()
+    require_editable(post, if_match)
+    wanted = want_change(post, given, now=envelope.time, allowed_hosts=allowed_hosts)
+    if _decisive(wanted) != plan.holds_for:
+        raise post_changed()
+    candidate = Candidate(wanted, around, post_id=post.id, is_settled=_is_settled(post, wanted.fields.media_id, around))
+    (judged,) = await judge_posts(tx.connection, [candidate], user_id, lock=True)
+    if judged.findings:
+        raise problem_of(judged.findings)
+    columns = _columns(post, judged, given)
+    if not columns:
+        return post
+    changed = await change_post(tx.connection, post, columns)
+    await outbox.emit_all(tx, [wrap_event(outbox, changed, _event(post, changed), envelope.context)])
+    waker.wake_for(tx, changed)
+    return changed
+
+
+def require_editable(post: Post, if_match: Collection[str] | None) -> None:
+    """Pass when the client knows this version and the post may still be edited; raises Problem 412 or 409."""
+    if if_match is not None and str(post.version) not in if_match:
+        raise Problem(
+            412,
+            "precondition_failed",
+            "The post has been changed since the version that If-Match names.",
+            hint="Read it again; its ETag is the version to send.",
+            headers={"ETag": f'"{post.version}"'},
+        )
+    if post.state not in EDITABLE:
+        raise Problem(
+            409,
+            "post_not_editable",
+            f"The post is {post.status}; only drafts and scheduled posts can be edited.",
+            hint=_HINTS.get(post.state, "Create a new post."),
+        )
+
+
+_HINTS = {
+    PostState.RETRY_SCHEDULED: "Cancel it and create a new post.",
+    PostState.UNCONFIRMED: "Look at TikTok first, then confirm or retry it.",
+    PostState.FAILED: "POST /posts/{id}/retry tries it as it is; for another content create a new post.",
+}
+
+
+def _decisive(wanted: WantedPost) -> tuple[object, ...]:
+    fields = wanted.fields
+    return fields.tiktok_account_id, fields.mode, fields.privacy_level, fields.draft
+
+
+def _is_settled(post: Post, media_id: UUID | None, around: Surroundings) -> bool:
+    return post.state is not PostState.DRAFT and (post.media_id, post.account_id) == (media_id, around.account_id)
+
+
+def _columns(post: Post, judged: Judged, given: dict[str, Any]) -> dict[str, Any]:
+    """Return the columns that differ from what is stored."""
+    wanted = judged.wanted
+    state = PostState.SCHEDULED
+    if wanted.fields.draft:
+        state = PostState.DRAFT
+    elif post.state is PostState.DRAFT:
+        state = transition(post.standing, Happening(Kind.SCHEDULE)) or post.state
+    columns = {**wanted.columns(), **belonging(judged), "status": state.value, "next_attempt_at": post.next_attempt_at}
+    if state is PostState.SCHEDULED and (post.state is PostState.DRAFT or "scheduled_time" in given):
+        columns["next_attempt_at"] = wanted.scheduled_time
+    if state is post.state and columns["account_id"] == post.account_id:
+        # Holding and releasing is for the events of the account, which tell of it.
+        columns |= {"held": post.held, "held_reason": post.held_reason}
+    return {name: value for name, value in columns.items() if getattr(post, name) != value}
+
+
+def _event(old: Post, new: Post) -> PostEvent:
+    kind = PostScheduled if old.state is not new.state else PostUpdated
+    return kind(
+        post_id=new.id,
+        account_id=new.account_id,
+        status=new.status,
+        attempt=new.attempt,
+        scheduled_time=new.scheduled_time,
+        changes=changes_between(old, new),
+    )
+
+
+def changes_between(old: Post, new: Post) -> dict[str, Any]:
+    """Return old and new value of each field of the API that differs; of addresses only what precedes the `?`."""
+    names = [name for name in Post.__dataclass_fields__ if name not in _DERIVED | {"version", "updated_at"}]
+    differing = [name for name in names if getattr(old, name) != getattr(new, name)]
+    return {
+        "tiktok_account_id" if name == "account_id" else name: [_shown(name, getattr(post, name)) for post in (old, new)]
+        for name in differing
+    }
+
+
+def _shown(name: str, value: Any) -> Any:
+    if name in _ADDRESSES:
+        return [_without_query(url) for url in value] if isinstance(value, list) else value and _without_query(value)
+    if isinstance(value, datetime):
+        return moment(value)
+    return str(value) if isinstance(value, UUID) else value
+
+
+def _without_query(url: str) -> str:
+    """Leave out what follows the `?`: it is often a signature that gives access."""
+    return urlsplit(url)._replace(query="", fragment="").geturl()
