@@ -99,6 +99,11 @@ class Parts:
         """Wakes the due loop."""
         return Waker(self.due.loop.wake)
 
+    @property
+    def surveyor(self) -> Surveyor:
+        """Asks what the checks of posts need to know from other services."""
+        return Surveyor(self.database, self.clients.accounts, self.clients.creators)
+
 
 def build() -> tuple[FastAPI, ServiceSettings]:
     """Read the settings and wire the service."""
@@ -127,7 +132,7 @@ def wire(settings: Settings, http: httpx.AsyncClient | None = None, user_tokens:
         ],
         routers=[
             posts_router(parts.database, parts.clients.publisher, parts.clients.timeline),
-            validation_router(parts.database, _surveyor(parts), frozenset(settings.source_url_allowed_hosts)),
+            validation_router(parts.database, parts.surveyor, frozenset(settings.source_url_allowed_hosts)),
             media_router(parts.database),
             operations_router(parts.database),
         ],
@@ -197,14 +202,10 @@ def _post_commands(settings: Settings, parts: Parts) -> PostCommands:
         parts.database,
         parts.outbox,
         parts.waker,
-        _surveyor(parts),
+        parts.surveyor,
         parts.clients.publisher,
         frozenset(settings.source_url_allowed_hosts),
     )
-
-
-def _surveyor(parts: Parts) -> Surveyor:
-    return Surveyor(parts.database, parts.clients.accounts, parts.clients.creators)
 
 
 def _media_commands(settings: Settings, parts: Parts) -> MediaCommands:

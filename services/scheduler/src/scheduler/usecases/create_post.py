@@ -25,7 +25,7 @@ async def create_post(tx: Transaction, outbox: Outbox, waker: Waker, candidate: 
     Raises Problem: the refusal of every broken rule, 404, 409 or 422. Guarantees: the same video for the same account is stored
     once however many creates run at the same time; an account that changes meanwhile holds the post.
     """
-    (judged,) = await judge_posts(tx.connection, [candidate], owner(envelope), lock=True)
+    (judged,) = await judge_posts(tx, [candidate], owner(envelope), lock=True)
     if judged.findings:
         raise problem_of(judged.findings)
     (post,) = await store_posts(tx, outbox, waker, [judged], envelope)

@@ -49,7 +49,7 @@ async def create_posts(
     `created`, `valid` (it would be), or `invalid` with its problems.
     """
     numbers = list(batch.candidates)
-    judged = await judge_posts(tx.connection, list(batch.candidates.values()), owner(envelope), lock=not command.dry_run)
+    judged = await judge_posts(tx, list(batch.candidates.values()), owner(envelope), lock=not command.dry_run)
     verdicts = dict(zip(numbers, judged, strict=True))
     valid = {number: one for number, one in verdicts.items() if not one.findings}
     is_stopped = command.mode == "all_or_nothing" and len(valid) < len(command.rows)

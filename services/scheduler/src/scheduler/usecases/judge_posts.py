@@ -4,8 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
+from common.database.database import Transaction
 from scheduler.domain.account_copy import AccountCopy
 from scheduler.domain.finding import Finding
 from scheduler.domain.media import Media, MediaStatus
@@ -45,25 +44,23 @@ class Judged:
     media: Media | None
 
 
-async def judge_posts(
-    connection: AsyncConnection, candidates: Sequence[Candidate], user_id: UUID, *, lock: bool
-) -> list[Judged]:
+async def judge_posts(tx: Transaction, candidates: Sequence[Candidate], user_id: UUID, *, lock: bool) -> list[Judged]:
     """Judge posts of one user together; a video twice among them is a duplicate, too.
 
     With `lock`, what the verdicts rest on stays so until the transaction ends: accounts, then files, then the right to post a
     video for an account, in one order for all transactions.
     """
     ids = {item.around.account_id for item in candidates if item.around.account_id is not None}
-    accounts = await find_accounts(connection, ids, lock=lock)
+    accounts = await find_accounts(tx.connection, ids, lock=lock)
     wanted_media = {item.wanted.fields.media_id for item in candidates if item.wanted.fields.media_id is not None}
-    files = await find_media(connection, wanted_media, user_id, lock=lock)
+    files = await find_media(tx.connection, wanted_media, user_id, lock=lock)
     pairs = {pair for item in candidates if (pair := _pair(item, accounts, files)) is not None}
     twins: dict[tuple[UUID, str], UUID | None] = {}
     if pairs:
         if lock:
-            await serialise_duplicates(connection, pairs)
+            await serialise_duplicates(tx.connection, pairs)
         other_than = candidates[0].post_id if len(candidates) == 1 else None
-        twins.update(await find_duplicates(connection, pairs, other_than=other_than))
+        twins.update(await find_duplicates(tx.connection, pairs, other_than=other_than))
     return [_judge(item, accounts, files, twins, user_id) for item in candidates]
 
 

@@ -74,7 +74,7 @@ async def update_post(
     if _decisive(wanted) != plan.holds_for:
         raise post_changed()
     candidate = Candidate(wanted, around, post_id=post.id, is_settled=_is_settled(post, wanted.fields.media_id, around))
-    (judged,) = await judge_posts(tx.connection, [candidate], user_id, lock=True)
+    (judged,) = await judge_posts(tx, [candidate], user_id, lock=True)
     if judged.findings:
         raise problem_of(judged.findings)
     columns = _columns(post, judged, given)

@@ -27,6 +27,6 @@ async def validate_post(
     """
     wanted = want_post(fields, now=now, allowed_hosts=allowed_hosts)
     (around,) = await surveyor.look_around([wanted], user_id)
-    async with database.read() as connection:
-        (judged,) = await judge_posts(connection, [Candidate(wanted, around)], user_id, lock=False)
+    async with database.transaction() as tx:
+        (judged,) = await judge_posts(tx, [Candidate(wanted, around)], user_id, lock=False)
     return judged.findings
