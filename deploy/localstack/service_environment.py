@@ -99,7 +99,7 @@ def _process_settings(
 
 
 def _simulator_settings(blueprint: Blueprint, paths: Paths, secrets: dict[str, Any]) -> dict[str, str]:
-    """Return the simulator's side of what accounts is told: same client, same redirect address."""
+    """Return the simulator's side of what accounts and gateway are told: same client, same addresses."""
     given = blueprint.environment
     redirect = given.get("TIKTOK_REDIRECT_URI") or f"{public_url(blueprint)}/api/v1/tiktok/callback"
     return {
@@ -109,6 +109,7 @@ def _simulator_settings(blueprint: Blueprint, paths: Paths, secrets: dict[str, A
         "SIMULATOR_CLIENT_KEY": given.get("TIKTOK_CLIENT_KEY") or secrets["tiktok_client_key"],
         "SIMULATOR_CLIENT_SECRET": given.get("TIKTOK_CLIENT_SECRET") or secrets["tiktok_client_secret"],
         "SIMULATOR_REDIRECT_URIS": redirect,
+        "SIMULATOR_WEBHOOK_URL": f"{public_url(blueprint)}/api/v1/webhooks/tiktok",
         "SIMULATOR_STATE_FILE": str(paths.simulator / "state.sqlite"),
     }
 

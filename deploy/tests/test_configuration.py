@@ -139,13 +139,17 @@ def test_what_the_operator_sets_wins_and_files_replace_made_secrets(paths: Paths
     assert environment["ENCRYPTION_KEY_FILE"] == "/k"
 
 
-def test_simulator_and_accounts_agree_on_the_client(paths: Paths) -> None:
+def test_simulator_gateway_and_accounts_agree_on_the_client(paths: Paths) -> None:
     secrets = load_secrets(paths)
     accounts = program_environment(Blueprint(), paths, secrets, "accounts")
     simulator = program_environment(Blueprint(), paths, secrets, "simulator")
     assert accounts["TIKTOK_CLIENT_KEY"] == simulator["SIMULATOR_CLIENT_KEY"]
     assert accounts["TIKTOK_CLIENT_SECRET"] == simulator["SIMULATOR_CLIENT_SECRET"]
     assert accounts["TIKTOK_REDIRECT_URI"] == simulator["SIMULATOR_REDIRECT_URIS"]
+    gateway = program_environment(Blueprint(), paths, secrets, "gateway")
+    assert gateway["TIKTOK_CLIENT_KEY"] == simulator["SIMULATOR_CLIENT_KEY"]
+    assert gateway["TIKTOK_CLIENT_SECRET"] == simulator["SIMULATOR_CLIENT_SECRET"]
+    assert simulator["SIMULATOR_WEBHOOK_URL"] == "http://127.0.0.1:8400/api/v1/webhooks/tiktok"
 
 
 def test_with_both_addresses_of_tiktok_no_simulator_runs(paths: Paths) -> None:

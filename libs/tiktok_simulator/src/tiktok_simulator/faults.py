@@ -7,18 +7,22 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
 UPLOAD_FAULT = "upload"
 PROCESSING = "processing"
+WEBHOOK = "webhook"
 
 API_PATHS = (
     "/v2/auth/authorize/",
     "/v2/oauth/token/",
     "/v2/oauth/revoke/",
     "/v2/user/info/",
+    "/v2/video/list/",
+    "/v2/video/query/",
     "/v2/post/publish/creator_info/query/",
     "/v2/post/publish/video/init/",
     "/v2/post/publish/status/fetch/",
 )
 _OF_CALLS = ("code", "status", "delay", "delay_at", "drop", "lost_answer")
 _OF_PROCESSING = ("fail_reason", "stuck", "hide_post_id")
+_OF_WEBHOOKS = ("duplicate", "reorder", "drop", "delay")
 
 
 class Fault(BaseModel):
@@ -28,7 +32,8 @@ class Fault(BaseModel):
     ``lost_answer``: let it have its effect, then close the connection. ``delay`` in seconds, at the place
     ``delay_at``: ``request`` (before anything), ``body`` (when half of the body, at most 1 MB, has been read),
     ``answer`` (after the effect). It is ``body`` for uploads and ``answer`` for all else unless given. ``drop`` with
-    ``delay_at: body`` cuts in the middle of the body.
+    ``delay_at: body`` cuts in the middle of the body. For ``webhook``: ``duplicate`` sends it twice, ``reorder`` after
+    the next one, ``drop`` never, ``delay`` later.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -46,6 +51,8 @@ class Fault(BaseModel):
     fail_reason: str | None = Field(None, pattern=r"^[a-z_]{1,80}$")
     stuck: bool | None = None
     hide_post_id: bool | None = None
+    duplicate: bool | None = None
+    reorder: bool | None = None
 
     _released: asyncio.Event = PrivateAttr(default_factory=asyncio.Event)
 
@@ -53,10 +60,12 @@ class Fault(BaseModel):
     def _fits_its_endpoint(self) -> Self:
         if self.endpoint == PROCESSING:
             allowed: tuple[str, ...] = _OF_PROCESSING
+        elif self.endpoint == WEBHOOK:
+            allowed = _OF_WEBHOOKS
         elif self.endpoint == UPLOAD_FAULT or self.endpoint in API_PATHS:
             allowed = _OF_CALLS
         else:
-            names = ", ".join((*API_PATHS, UPLOAD_FAULT, PROCESSING))
+            names = ", ".join((*API_PATHS, UPLOAD_FAULT, PROCESSING, WEBHOOK))
             raise ValueError(f"endpoint must be one of {names}")
         given = self.model_dump(exclude_none=True, exclude={"endpoint", "times", "skip", "open_id"})
         wrong = sorted(set(given) - set(allowed))

@@ -42,6 +42,7 @@ class Publication(BaseModel):
     uploaded_at: float | None = None
     published_at: float | None = None
     public_at: float | None = None
+    public_told: bool = False
     planned_fail_reason: str | None = None
     stuck: bool = False
     hide_post_id: bool = False
@@ -86,15 +87,18 @@ class Ledger:
         """Return all publications in the order of their inits."""
         return list(self._table)
 
+    def of_creator(self, open_id: str) -> list[Publication]:
+        """Return a creator's publications in the order of their inits."""
+        items = (self._table.get(publish_id) for publish_id in self._by_open_id.get(open_id, ()))
+        return [item for item in items if item is not None]
+
     def posts_today(self, open_id: str, but: str | None = None) -> int:
         """Return how many direct posts of a creator have all bytes in the last 24 hours and were not refused."""
         since = now() - DAY
-        items = (self._table.get(publish_id) for publish_id in self._by_open_id.get(open_id, ()))
         return sum(
             1
-            for item in items
-            if item is not None
-            and item.mode == "direct"
+            for item in self.of_creator(open_id)
+            if item.mode == "direct"
             and item.publish_id != but
             and item.status != "FAILED"
             and item.uploaded_at is not None

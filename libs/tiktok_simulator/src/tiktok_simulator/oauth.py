@@ -27,6 +27,7 @@ State = Annotated[Simulator, Depends(simulator_of)]
 AUTHORIZE = "/v2/auth/authorize/"
 TOKEN = "/v2/oauth/token/"  # noqa: S105 - a path
 REVOKE = "/v2/oauth/revoke/"
+_REVOKED_BY_THE_APP = 5
 
 
 @router.get(AUTHORIZE)
@@ -85,7 +86,7 @@ async def revoke(request: Request, simulator: State) -> JSONResponse:
     access = simulator.grants.access(_required(form, "token"))
     if access is None:
         raise OAuthError("invalid_grant", "The access token is invalid or expired.")
-    simulator.grants.revoke(access.open_id)
+    simulator.withdraw(access.open_id, _REVOKED_BY_THE_APP)
     return JSONResponse({})
 
 

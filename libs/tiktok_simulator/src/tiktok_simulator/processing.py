@@ -1,6 +1,7 @@
 """What happens after the last byte: checks, the wait, the verdict, and the post id's appearance."""
 
 import asyncio
+from collections.abc import Coroutine
 
 import structlog
 
@@ -12,8 +13,10 @@ from tiktok_simulator.personas import Creators
 from tiktok_simulator.probe import MAX_SECONDS, check_video
 from tiktok_simulator.settings import Settings
 from tiktok_simulator.upload_store import UploadStore
+from tiktok_simulator.webhooks import WebhookSender
 
 log = structlog.get_logger(__name__)
+PUBLISH_TYPE = "DIRECT_PUBLISH"
 _PROBES_AT_ONCE = 2
 
 
@@ -28,6 +31,7 @@ class Processor:
         grants: Grants,
         faults: Faults,
         uploads: UploadStore,
+        webhooks: WebhookSender,
     ) -> None:
         self._settings = settings
         self._ledger = ledger
@@ -35,6 +39,7 @@ class Processor:
         self._grants = grants
         self._faults = faults
         self._uploads = uploads
+        self._webhooks = webhooks
         self._tasks: set[asyncio.Task[None]] = set()
         self._probing = asyncio.Semaphore(_PROBES_AT_ONCE)
 
@@ -48,9 +53,11 @@ class Processor:
 
     def start(self, publication: Publication) -> None:
         """Process the publication in the background."""
-        task = asyncio.create_task(self._process(publication), name=f"process {publication.publish_id}")
-        self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        self._run(self._process(publication), f"process {publication.publish_id}")
+
+    def announce(self, publication: Publication) -> None:
+        """Tell the app once the post can be seen, in the background."""
+        self._run(self._announce(publication), f"announce {publication.publish_id}")
 
     async def stop(self) -> None:
         """Break off all processing."""
@@ -58,6 +65,11 @@ class Processor:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _run(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -100,4 +112,22 @@ class Processor:
             if creator is not None:
                 self._creators.store(creator.model_copy(update={"video_count": creator.video_count + 1}))
         self._ledger.store(publication)
+        self._tell_verdict(publication)
         log.info("processed", publish_id=publication.publish_id, status=publication.status, reason=fail_reason)
+
+    def _tell_verdict(self, publication: Publication) -> None:
+        told = {"publish_id": publication.publish_id, "publish_type": PUBLISH_TYPE}
+        if publication.fail_reason is not None:
+            failed = {"publish_id": publication.publish_id, "reason": publication.fail_reason, "publish_type": PUBLISH_TYPE}
+            self._webhooks.tell("post.publish.failed", publication.open_id, failed)
+            return
+        self._webhooks.tell("post.publish.complete", publication.open_id, told)
+        if publication.public_at is not None:
+            self.announce(publication)
+
+    async def _announce(self, publication: Publication) -> None:
+        await asyncio.sleep(max(0.0, (publication.public_at or 0.0) - now()))
+        public = {"publish_id": publication.publish_id, "post_id": publication.post_id, "publish_type": PUBLISH_TYPE}
+        self._webhooks.tell("post.publish.publicly_available", publication.open_id, public)
+        publication.public_told = True
+        self._ledger.store(publication)

@@ -13,6 +13,8 @@ INIT = "init"
 CREATOR_INFO = "creator_info"
 STATUS = "status"
 USER_INFO = "user_info"
+VIDEO_LIST = "video_list"
+VIDEO_QUERY = "video_query"
 
 
 class Quotas:
@@ -24,6 +26,8 @@ class Quotas:
             CREATOR_INFO: settings.creator_info_per_minute,
             STATUS: settings.status_per_minute,
             USER_INFO: settings.display_per_minute,
+            VIDEO_LIST: settings.display_per_minute,
+            VIDEO_QUERY: settings.display_per_minute,
         }
         self._calls: dict[tuple[str, str], deque[float]] = {}
 

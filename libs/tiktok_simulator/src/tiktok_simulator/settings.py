@@ -69,6 +69,15 @@ class Settings(BaseSettings):
     status_per_minute: int = Field(30, ge=1)
     display_per_minute: int = Field(600, ge=1)
 
+    webhook_url: str = Field("", pattern=r"^(https?://.+)?$")
+    """Callback address of the app; empty: no webhooks are sent."""
+    webhook_resign: bool = True
+    """Sign each repeat anew; otherwise all repeats carry the first signature. TikTok's documents leave it open."""
+    webhook_retry_seconds: float = Field(1.0, gt=0)
+    """Pause after the first failure; doubled after each further one."""
+    webhook_retry_max_seconds: float = Field(3600, gt=0)
+    webhook_give_up_seconds: float = Field(72 * 3600, gt=0)
+
     state_file: Path | None = None
     """SQLite file that keeps all state over restarts and kills; empty keeps it in memory only."""
     upload_folder: Path | None = None

@@ -14,6 +14,7 @@ from tiktok_simulator.quotas import Quotas
 from tiktok_simulator.settings import Settings
 from tiktok_simulator.stats import Stats
 from tiktok_simulator.upload_store import UploadStore
+from tiktok_simulator.webhooks import WebhookSender
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Simulator:
     stats: Stats
     uploads: UploadStore
     processor: Processor
+    webhooks: WebhookSender
 
     @classmethod
     def open(cls, settings: Settings) -> "Simulator":
@@ -40,6 +42,7 @@ class Simulator:
         ledger = Ledger(journal)
         faults = Faults()
         uploads = UploadStore(settings)
+        webhooks = WebhookSender(settings, journal, faults)
         return cls(
             settings=settings,
             journal=journal,
@@ -50,24 +53,39 @@ class Simulator:
             faults=faults,
             stats=Stats(),
             uploads=uploads,
-            processor=Processor(settings, ledger, creators, grants, faults, uploads),
+            processor=Processor(settings, ledger, creators, grants, faults, uploads, webhooks),
+            webhooks=webhooks,
         )
 
     async def start(self) -> None:
-        """Take up the processing of what was uploaded before a restart."""
+        """Take up what a restart interrupted: processing, and webhooks that wait."""
+        self.webhooks.resume()
         for publication in self.ledger.all():
             if publication.uploaded_at is not None and not publication.finished:
                 self.processor.start(publication)
+            elif publication.public_at is not None and not publication.public_told:
+                self.processor.announce(publication)
 
     async def close(self) -> None:
         """Stop processing (it goes on after a restart with a state file) and close the files."""
         await self.processor.stop()
+        await self.webhooks.stop()
         self.uploads.close()
         self.journal.close()
+
+    def withdraw(self, open_id: str, reason: int) -> bool:
+        """Take the app's access to a creator away and tell the app why; False when it had none."""
+        connected = self.grants.connected(open_id)
+        self.grants.revoke(open_id)
+        if connected:
+            self.webhooks.tell("authorization.removed", open_id, {"reason": reason})
+        return connected
 
     async def reset(self) -> None:
         """Go back to the beginning: three creators and nothing else."""
         await self.processor.stop()
+        await self.webhooks.stop()
+        self.webhooks.clear()
         self.faults.clear()
         self.stats.clear()
         self.quotas.reset()
