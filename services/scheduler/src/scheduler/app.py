@@ -35,6 +35,7 @@ from scheduler.clients.intake_queue import PublisherIntake
 from scheduler.clients.object_storage import ObjectStorage
 from scheduler.clients.publisher import PublisherClient
 from scheduler.clients.timeline import TimelineClient
+from scheduler.clients.waiting_registrations import WaitingRegistrations
 from scheduler.handlers import queues
 from scheduler.handlers.events import EventHandlers
 from scheduler.handlers.media_commands import MediaCommands
@@ -42,6 +43,7 @@ from scheduler.handlers.post_commands import PostCommands
 from scheduler.loops.backlog import Backlog
 from scheduler.loops.due_posts import DuePosts
 from scheduler.loops.follow_accounts import FollowAccounts
+from scheduler.loops.media_cleanup import MediaCleanup
 from scheduler.loops.prune import Prune
 from scheduler.loops.sweep import Sweep
 from scheduler.probe.prober import Prober
@@ -81,6 +83,8 @@ class Parts:
     due: DuePosts
     sweep: Sweep
     prune: Prune
+    storage: ObjectStorage
+    media_cleanup: MediaCleanup
 
     def components(self) -> Sequence[Component]:
         """Return what starts and stops with the service, in the order of starting."""
@@ -91,6 +95,7 @@ class Parts:
             self.sweep.moving_loop,
             self.sweep.deadline_loop,
             self.sweep.unwanted_loop,
+            *self.media_cleanup.loops,
         )
         return [self.database, self.urgent, self.publisher, self.relay, self.intake, *loops]
 
@@ -152,6 +157,8 @@ def _parts(settings: Settings, clients: Clients) -> Parts:
     outbox = Outbox(tables.outbox, service=settings.service, wake=relay.wake)
     intake = PublisherIntake(settings.amqp_url)
     backlog = Backlog(urgent, intake, limit=settings.claim_backlog_limit)
+    storage = ObjectStorage(settings.storage_url)
+    registrations = WaitingRegistrations(settings.amqp_url, queue=queues.MEDIA.name)
     return Parts(
         clients,
         database,
@@ -163,6 +170,8 @@ def _parts(settings: Settings, clients: Clients) -> Parts:
         DuePosts(urgent, outbox, settings.claim_limits, backlog),
         Sweep(database, outbox, clients.publisher, settings.sweep_limits, backlog),
         Prune(database, Inbox(tables.inbox), timedelta(days=settings.reply_retention_days)),
+        storage,
+        MediaCleanup(database, outbox, storage, settings.cleanup, registrations.none),
     )
 
 
@@ -181,12 +190,13 @@ def _consumers(settings: Settings, parts: Parts) -> tuple[Consumer, Consumer]:
         return CommandHandling(parts.database, tables.inbox, parts.publisher, routes)
 
     main, slow = consumer(queues.COMMANDS.prefetch), consumer(queues.MEDIA.prefetch)
-    posts, registrations = handling(_post_commands(settings, parts).routes()), _media_commands(settings, parts)
-    media = handling(registrations.routes())
+    files = _media_commands(settings, parts)
+    posts = handling([*_post_commands(settings, parts).routes(), *files.quick_routes()])
+    media = handling(files.routes())
 
     async def on_dead_registration(incoming: Incoming) -> None:
         try:
-            await registrations.on_dead(incoming.envelope())
+            await files.on_dead(incoming.envelope())
         finally:
             await media.on_dead(incoming)
 
@@ -210,7 +220,7 @@ def _post_commands(settings: Settings, parts: Parts) -> PostCommands:
 
 def _media_commands(settings: Settings, parts: Parts) -> MediaCommands:
     prober = Prober(settings.probe_limits, parallel=settings.probe_parallel)
-    return MediaCommands(parts.database, parts.outbox, ObjectStorage(settings.storage_url), prober)
+    return MediaCommands(parts.database, parts.outbox, parts.storage, prober, parts.media_cleanup.removal.wake)
 
 
 def _clients(settings: Settings, http: httpx.AsyncClient) -> Clients:

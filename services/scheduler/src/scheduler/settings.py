@@ -6,6 +6,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from common.settings import DatabaseSettings, ServiceSettings
+from scheduler.domain.cleanup import Cleanup
 from scheduler.domain.outcome import Patience
 from scheduler.domain.retry import RetryPolicy
 from scheduler.probe.limits import ProbeLimits
@@ -35,6 +36,9 @@ class Settings(DatabaseSettings, ServiceSettings):
 
     reply_retention_days: int = Field(default=7, ge=1, le=365)
     source_url_allowed_hosts: list[str] = Field(default=[], max_length=100)
+
+    unused_media_retention_days: int = Field(default=90, ge=0, le=3650, description="0: unused files are kept for ever")
+    orphan_grace_hours: float = Field(default=24.0, ge=1, le=24 * 365)
 
     probe_seconds: float = Field(default=20.0, gt=0, le=600)
     probe_memory_bytes: int = Field(default=1024 * 1024 * 1024, ge=256 * 1024 * 1024)
@@ -67,6 +71,16 @@ class Settings(DatabaseSettings, ServiceSettings):
     def sweep_limits(self) -> SweepLimits:
         """How much one sweep takes."""
         return SweepLimits(again_after=timedelta(seconds=self.sweep_due_seconds))
+
+    @property
+    def cleanup(self) -> Cleanup:
+        """When files and bytes of the media library are removed."""
+        days = self.unused_media_retention_days
+        return Cleanup(
+            unused_for=timedelta(days=days) if days else None,
+            orphan_grace=timedelta(hours=self.orphan_grace_hours),
+            reply_retention=timedelta(days=self.reply_retention_days),
+        )
 
     @property
     def probe_limits(self) -> ProbeLimits:

@@ -38,7 +38,7 @@ def test_allowed(facts: VideoFacts) -> None:
         (replace(GOOD, fps=0.0), "frame_rate_not_allowed", "0 fps", "23-60 fps"),
         (replace(GOOD, duration_ms=0), "duration_unknown", "0 ms", "> 0 ms"),
         (replace(GOOD, duration_ms=600_001), "video_too_long", "600001 ms", "<= 600000 ms"),
-        (replace(GOOD, whole=False), "file_truncated", None, None),
+        (replace(GOOD, whole=False), "file_truncated", "incomplete", "complete"),
     ],
 )
 def test_refused(facts: VideoFacts, code: str, found: str | None, allowed: str | None) -> None:
@@ -65,4 +65,6 @@ def test_shown_without_empty_members() -> None:
         "field": "file",
         "code": "file_truncated",
         "message": "The file ends before the video does.",
+        "found": "incomplete",
+        "allowed": "complete",
     }

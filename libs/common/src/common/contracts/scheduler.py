@@ -26,15 +26,15 @@ class MediaFile(Message):
 
 
 class MediaReady(Event):
-    """A file passed the probe and may be posted."""
+    """A file passed the probe and may be posted; a photo has neither frame rate nor codec."""
 
     KEY: ClassVar[str] = "scheduler.media.ready.v1"
     media: MediaFile
     filename: str
     width: int
     height: int
-    fps: float
-    video_codec: str
+    fps: float | None
+    video_codec: str | None
 
 
 class MediaRejected(Event):
@@ -47,10 +47,11 @@ class MediaRejected(Event):
 
 
 class MediaDeleted(Event):
-    """A file was deleted by its owner or pruned."""
+    """A file was deleted by its owner, or pruned because nothing had used it for long."""
 
     KEY: ClassVar[str] = "scheduler.media.deleted.v1"
     media_id: UUID
+    reason: Literal["deleted", "pruned"] = "deleted"
 
 
 class PostEvent(Event):
@@ -187,6 +188,13 @@ class RegisterMedia(Command):
     content_type: str
     size_bytes: int
     sha256: str
+
+
+class DeleteMedia(Command):
+    """DELETE `/media/{id}`."""
+
+    KEY: ClassVar[str] = "scheduler.delete_media.v1"
+    media_id: UUID
 
 
 class PostFields(Message):

@@ -1,9 +1,10 @@
-"""Object storage as the scheduler needs it: a file on local disk to look into."""
+"""Object storage as the scheduler needs it: a file on local disk to look into, small objects written, what is left removed."""
 
 import asyncio
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import IO
 from urllib.parse import unquote, urlsplit
@@ -16,6 +17,7 @@ from common.errors import Transient
 
 MAX_DOWNLOAD_BYTES = 4 * 1024**3
 DOWNLOAD_SECONDS = 600.0
+CALL_SECONDS = 60.0
 
 
 class ObjectMissing(Exception):
@@ -23,17 +25,27 @@ class ObjectMissing(Exception):
 
 
 class ObjectStorage:
-    """A local folder (`file:///abs/path`) or an S3-compatible bucket (`s3://bucket/prefix`)."""
+    """A local folder (`file:///abs/path`) or an S3-compatible bucket (`s3://bucket/prefix`).
+
+    Every call that goes out has a timeout and raises Transient while the store is away.
+    """
 
     def __init__(self, url: str, *, remote: ObjectStore | None = None) -> None:
         parts = urlsplit(url)
-        self._source: Path | ObjectStore
-        if parts.scheme == "file":
-            self._source = Path(unquote(parts.path))
-        else:
-            self._source = remote or from_url(
-                url, client_options={"timeout": "60s", "connect_timeout": "5s", "allow_http": True}
-            )
+        self._folder = Path(unquote(parts.path)) if parts.scheme == "file" else None
+        self._url = url
+        self._made = remote
+
+    @property
+    def _store(self) -> ObjectStore:
+        """The store, made when it is needed: a local folder must be there by then, and may come later than this service."""
+        if self._made is None and self._folder is not None:
+            if not self._folder.is_dir():
+                raise Transient("object storage: the folder is not there")
+            self._made = from_url(self._url)
+        elif self._made is None:
+            self._made = from_url(self._url, client_options={"timeout": "60s", "connect_timeout": "5s", "allow_http": True})
+        return self._made
 
     @asynccontextmanager
     async def local_file(self, key: str) -> AsyncIterator[Path]:
@@ -41,12 +53,47 @@ class ObjectStorage:
 
         Raises ObjectMissing when there is no such object (or the key leads out of the store), Transient while the store is away.
         """
-        if isinstance(self._source, Path):
-            yield await asyncio.to_thread(_inside, self._source, key)
+        if self._folder is not None:
+            yield await asyncio.to_thread(_inside, self._folder, key)
             return
         with tempfile.NamedTemporaryFile(prefix="cuepost-probe-") as copy:
-            await _download(self._source, key, copy)
+            await _download(self._store, key, copy)
             yield Path(copy.name)
+
+    async def write(self, key: str, content: bytes) -> None:
+        """Write a small object, over one that is there."""
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                await obstore.put_async(self._store, key, content, use_multipart=False)
+        except (BaseError, OSError) as error:
+            raise _away(error) from error
+
+    async def remove(self, key: str) -> None:
+        """Remove an object; one that is not there is no error."""
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                await obstore.delete_async(self._store, key)
+        except (NotFoundError, FileNotFoundError):
+            return
+        except (BaseError, OSError) as error:
+            raise _away(error) from error
+
+    async def pages(self, prefix: str, *, before: datetime) -> AsyncIterator[Sequence[str]]:
+        """Yield the keys below `prefix` that were last written before that time, some at a time."""
+        listing = aiter(obstore.list(self._store, prefix.rstrip("/")))
+        while True:
+            try:
+                async with asyncio.timeout(CALL_SECONDS):
+                    page = await anext(listing, None)
+            except (BaseError, OSError) as error:
+                raise _away(error) from error
+            if page is None:
+                return
+            yield [item["path"] for item in page if item["last_modified"] < before]
+
+
+def _away(error: Exception) -> Transient:
+    return Transient(f"object storage: {type(error).__name__}")
 
 
 async def _download(store: ObjectStore, key: str, copy: IO[bytes]) -> None:
@@ -61,7 +108,7 @@ async def _download(store: ObjectStore, key: str, copy: IO[bytes]) -> None:
     except (NotFoundError, FileNotFoundError) as error:
         raise ObjectMissing(key) from error
     except (BaseError, OSError) as error:
-        raise Transient(f"object storage: {type(error).__name__}") from error
+        raise _away(error) from error
 
 
 def _inside(root: Path, key: str) -> Path:

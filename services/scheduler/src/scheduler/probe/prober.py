@@ -5,20 +5,24 @@ import json
 import signal
 import sys
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated, Literal
 
 import structlog
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from scheduler.domain.media_rules import MediaProblem, VideoFacts
+from scheduler.domain.media_rules import MediaProblem, PhotoFacts, VideoFacts, photo_format_not_allowed
 from scheduler.probe.limits import ProbeLimits
 
-MAX_ANSWER_BYTES = 64 * 1024
+MAX_ANSWER_BYTES = 1024 * 1024
 MAX_CLAIMED_MS = 10**15
 """A file that says it lasts longer than this says nothing."""
+MAX_CLAIMED_PX = 2**31 - 1
 MESSAGES = {
     "no_video_stream": "The file holds no video.",
     "file_unreadable": "The file cannot be read as a video.",
+    "photo_unreadable": "The file cannot be read as a picture.",
     "probe_timeout": "Reading the file took too long.",
 }
 
@@ -27,15 +31,43 @@ _OUT_OF_TIME = {signal.SIGXCPU, signal.SIGKILL}
 _log = structlog.get_logger(__name__)
 
 
-class _Answer(BaseModel):
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """A file that could be read: what it is, and a small JPEG of it when a picture could be made."""
+
+    facts: VideoFacts | PhotoFacts
+    thumbnail: bytes | None = field(default=None, repr=False)
+
+
+class _Video(BaseModel):
     model_config = ConfigDict(extra="ignore")
+    kind: Literal["video"]
     container: str
     video_codec: str
     duration_ms: int = Field(ge=-MAX_CLAIMED_MS, le=MAX_CLAIMED_MS)
-    width: int
-    height: int
-    fps: float
+    width: int = Field(ge=0, le=MAX_CLAIMED_PX)
+    height: int = Field(ge=0, le=MAX_CLAIMED_PX)
+    fps: float = Field(allow_inf_nan=False)
     whole: bool
+
+    def facts(self) -> VideoFacts:
+        return VideoFacts(**self.model_dump(exclude={"kind"}))
+
+
+class _Photo(BaseModel):
+    model_config = ConfigDict(extra="ignore")
+    kind: Literal["photo"]
+    container: str
+    width: int = Field(ge=0, le=MAX_CLAIMED_PX)
+    height: int = Field(ge=0, le=MAX_CLAIMED_PX)
+    animated: bool
+    whole: bool
+
+    def facts(self) -> PhotoFacts:
+        return PhotoFacts(**self.model_dump(exclude={"kind"}))
+
+
+_ANSWER: TypeAdapter[_Video | _Photo] = TypeAdapter(Annotated[_Video | _Photo, Field(discriminator="kind")])
 
 
 class Prober:
@@ -49,7 +81,7 @@ class Prober:
         self._limits = limits
         self._slots = asyncio.Semaphore(parallel)
 
-    async def probe(self, path: Path) -> VideoFacts | MediaProblem:
+    async def probe(self, path: Path) -> Probed | MediaProblem:
         """Return what the file is, or why it cannot be read; never raises for what a file holds."""
         async with self._slots:
             try:
@@ -78,9 +110,7 @@ class Prober:
         )
         try:
             async with asyncio.timeout(self._limits.wall_seconds):
-                if child.stdout is None:
-                    raise RuntimeError("the child has no output")
-                answer = await child.stdout.read(MAX_ANSWER_BYTES)
+                answer = await _whole_answer(child)
                 return await child.wait(), answer
         finally:
             if child.returncode is None:
@@ -89,15 +119,36 @@ class Prober:
                 await child.wait()
 
 
-def _read(answer: bytes) -> VideoFacts | MediaProblem:
+async def _whole_answer(child: asyncio.subprocess.Process) -> bytes:
+    """Read to the end of the child's output; what goes on beyond the limit is no answer."""
+    if child.stdout is None:
+        raise RuntimeError("the child has no output")
+    answer = b""
+    while len(answer) <= MAX_ANSWER_BYTES:
+        piece = await child.stdout.read(MAX_ANSWER_BYTES)
+        if not piece:
+            return answer
+        answer += piece
+    child.kill()
+    return b""
+
+
+def _read(answer: bytes) -> Probed | MediaProblem:
+    line, _, thumbnail = answer.partition(b"\n")
     try:
-        found = json.loads(answer)
+        found = json.loads(line)
         if "error" in found:
-            return _unreadable(str(found["error"]))
-        return VideoFacts(**_Answer.model_validate(found).model_dump())
+            return _refused(str(found["error"]), str(found.get("found", "")))
+        return Probed(_ANSWER.validate_python(found).facts(), thumbnail or None)
     except (ValueError, TypeError, ValidationError):
         return _unreadable("file_unreadable")
 
 
+def _refused(code: str, found: str) -> MediaProblem:
+    return photo_format_not_allowed(found) if code == "photo_format_not_allowed" else _unreadable(code)
+
+
 def _unreadable(code: str) -> MediaProblem:
-    return MediaProblem("file", code, MESSAGES.get(code, MESSAGES["file_unreadable"]))
+    return MediaProblem(
+        "file", code if code in MESSAGES else "file_unreadable", MESSAGES.get(code, MESSAGES["file_unreadable"])
+    )

@@ -45,11 +45,24 @@ async def list_posts(
     return [to_post(row) for row in rows], total
 
 
+@dataclass(frozen=True, slots=True)
+class MediaFilter:
+    """Which files of a user: state, and `video` or `photo`."""
+
+    status: str | None = None
+    kind: str | None = None
+
+
 async def list_media(
-    connection: AsyncConnection, user_id: UUID, *, before: UUID | None, limit: int
+    connection: AsyncConnection, user_id: UUID, chosen: MediaFilter, *, before: UUID | None, limit: int
 ) -> tuple[Sequence[Media], int]:
     """Return up to `limit` files taken in before the file `before`, newest first, and the count of all, capped at 10,001."""
     conditions: list[ColumnElement[bool]] = [media.c.user_id == user_id, media.c.deleted_at.is_(None)]
+    if chosen.status is not None:
+        conditions.append(media.c.status == chosen.status)
+    if chosen.kind is not None:
+        is_photo = media.c.content_type.startswith("image/")
+        conditions.append(is_photo if chosen.kind == "photo" else ~is_photo)
     rows, total = await _page(connection, media, conditions, before=before, limit=limit)
     return [to_media(row) for row in rows], total
 

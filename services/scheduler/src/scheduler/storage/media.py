@@ -15,9 +15,10 @@ from scheduler.storage.tables import media
 
 @dataclass(frozen=True, slots=True)
 class NewMedia:
-    """A file that has arrived in object storage and was not probed yet."""
+    """A file that has arrived in object storage and was not probed yet; `command_id` is the upload that brought it."""
 
     id: UUID
+    command_id: UUID
     user_id: UUID
     filename: str
     content_type: str
@@ -31,8 +32,11 @@ def to_media(row: Any) -> Media:
     return Media(*row)
 
 
-async def add_media(connection: AsyncConnection, new: NewMedia) -> None:
-    """Store a file as `processing`; one that is known already stays as it is."""
+async def add_media(connection: AsyncConnection, new: NewMedia) -> Media:
+    """Store a file as `processing` and return it; one of the same upload (or id) that is there already is returned as it is.
+
+    Concurrent adds of one upload wait for each other.
+    """
     values = {
         "id": new.id,
         "user_id": new.user_id,
@@ -42,8 +46,19 @@ async def add_media(connection: AsyncConnection, new: NewMedia) -> None:
         "size_bytes": new.size_bytes,
         "sha256": new.sha256,
         "storage_key": new.storage_key,
+        "command_id": new.command_id,
     }
-    await connection.execute(insert(media).values(values).on_conflict_do_nothing(index_elements=["id"]))
+    await connection.execute(insert(media).values(values).on_conflict_do_nothing())
+    row = (await connection.execute(select(media).where(media.c.command_id == new.command_id))).one_or_none()
+    if row is None:
+        row = (await connection.execute(select(media).where(media.c.id == new.id))).one()
+    return to_media(row)
+
+
+async def media_of_upload(connection: AsyncConnection, command_id: UUID) -> UUID | None:
+    """Return the file that an upload brought, None when it has not been noted."""
+    found: UUID | None = await connection.scalar(select(media.c.id).where(media.c.command_id == command_id))
+    return found
 
 
 async def get_media(connection: AsyncConnection, media_id: UUID, user_id: UUID) -> Media | None:

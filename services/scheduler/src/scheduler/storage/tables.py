@@ -99,6 +99,7 @@ posts = Table(
     Index("ix_posts_deadline", "publish_before", postgresql_where=text(WAITING_SQL)),
     Index("ix_posts_cancel", "cancel_at", postgresql_where=text("cancel_at IS NOT NULL")),
     Index("ix_posts_user", "user_id", "id", postgresql_where=text("deleted_at IS NULL")),
+    Index("ix_posts_media", "media_id", postgresql_where=text("media_id IS NOT NULL")),
     Index(
         "ix_posts_account_unfinished",
         "account_id",
@@ -136,7 +137,31 @@ media = Table(
     _now("created_at"),
     _now("updated_at"),
     _moment("deleted_at"),
+    Column("command_id", Uuid),
     Index("ix_media_user", "user_id", "id", postgresql_where=text("deleted_at IS NULL")),
+    Index("ix_media_unused", "created_at", postgresql_where=text("deleted_at IS NULL")),
+    Index("ix_media_storage_key", "storage_key", postgresql_where=text("deleted_at IS NULL")),
+    Index("uq_media_command", "command_id", unique=True, postgresql_where=text("command_id IS NOT NULL")),
+)
+
+stored_objects = Table(
+    "stored_objects",
+    metadata,
+    Column("storage_key", Text, primary_key=True),
+    Column("user_id", Uuid, nullable=False),
+    Column("sha256", Text),
+    _flag("has_thumbnail"),
+    _moment("remove_at"),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    _now("created_at"),
+    Index(
+        "uq_stored_objects_content",
+        "user_id",
+        "sha256",
+        unique=True,
+        postgresql_where=text("sha256 IS NOT NULL AND remove_at IS NULL"),
+    ),
+    Index("ix_stored_objects_removal", "remove_at", postgresql_where=text("remove_at IS NOT NULL")),
 )
 
 accounts = Table(

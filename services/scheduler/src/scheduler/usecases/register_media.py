@@ -8,15 +8,17 @@ from uuid import UUID
 from common.contracts.context import Context
 from common.contracts.scheduler import MediaFile, MediaReady, MediaRejected, RegisterMedia
 from common.database.database import Database, Transaction
+from common.errors import Problem
 from common.messaging.outbox import Outbox
 from scheduler.clients.object_storage import ObjectMissing, ObjectStorage
-from scheduler.domain.media import Media, MediaStatus
-from scheduler.domain.media_rules import MediaProblem, VideoFacts, check_video
+from scheduler.domain.media import Media, MediaStatus, thumbnail_key
+from scheduler.domain.media_rules import MediaProblem, PhotoFacts, VideoFacts, check_media
 from scheduler.probe.prober import Prober
 from scheduler.storage.media import NewMedia, add_media, change_media, lock_media
+from scheduler.storage.stored_objects import add_object, give_up_object, share_object
 from scheduler.usecases.problems import media_not_found
 
-CHECK_FAILED = MediaProblem("file", "check_failed", "The file could not be checked. Upload it again.")
+CHECK_FAILED = MediaProblem("file", "check_failed", "The file could not be checked.", hint="Upload it again.")
 """The verdict on a file whose registration was given up."""
 
 
@@ -24,14 +26,20 @@ CHECK_FAILED = MediaProblem("file", "check_failed", "The file could not be check
 class Verdict:
     """What the probe found: the facts, if the file can be read, and every rule that it breaks."""
 
-    facts: VideoFacts | None
+    facts: VideoFacts | PhotoFacts | None
     problems: tuple[MediaProblem, ...]
+    has_thumbnail: bool = False
 
 
-async def note_upload(database: Database, command: RegisterMedia, user_id: UUID) -> None:
-    """Store the file as `processing`, so that it is known while the probe runs; repeating it changes nothing."""
+async def note_upload(database: Database, command: RegisterMedia, command_id: UUID, user_id: UUID) -> Media:
+    """Store the file as `processing`, so that it is known while the probe runs, and return it; repeating it changes nothing.
+
+    A second upload with the same Idempotency-Key is the first one's file, and its own object is nobody's. Raises Problem 422
+    `idempotency_key_reused` when it brings something else.
+    """
     new = NewMedia(
         id=command.media_id,
+        command_id=command_id,
         user_id=user_id,
         filename=command.filename,
         content_type=command.content_type,
@@ -40,19 +48,35 @@ async def note_upload(database: Database, command: RegisterMedia, user_id: UUID)
         storage_key=command.storage_key,
     )
     async with database.transaction() as tx:
-        await add_media(tx.connection, new)
+        noted = await add_media(tx.connection, new)
+        if noted.id == new.id and noted.status == MediaStatus.PROCESSING:
+            await add_object(tx.connection, noted.storage_key, user_id)
+    same = (noted.sha256, noted.content_type, noted.filename) == (new.sha256, new.content_type, new.filename)
+    if noted.command_id == command_id and not same:
+        raise Problem(
+            422,
+            "idempotency_key_reused",
+            "This Idempotency-Key was used with another file.",
+            hint="Send a new key for a new request.",
+        )
+    return noted
 
 
-async def judge_upload(storage: ObjectStorage, prober: Prober, command: RegisterMedia) -> Verdict:
-    """Probe the file and hold it against TikTok's rules; what is wrong with a file is a verdict, never an error."""
+async def judge_upload(storage: ObjectStorage, prober: Prober, file: Media) -> Verdict:
+    """Probe the file, hold it against TikTok's rules and store its thumbnail; what is wrong with it is a verdict, no error."""
+    if file.status != MediaStatus.PROCESSING and not is_unchecked(file):
+        return Verdict(None, ())
     try:
-        async with storage.local_file(command.storage_key) as path:
+        async with storage.local_file(file.storage_key) as path:
             found = await prober.probe(path)
     except ObjectMissing:
         return Verdict(None, (MediaProblem("file", "file_missing", "The uploaded file is not in the object storage."),))
     if isinstance(found, MediaProblem):
         return Verdict(None, (found,))
-    return Verdict(found, tuple(check_video(found, size_bytes=command.size_bytes)))
+    problems = check_media(found.facts, size_bytes=file.size_bytes)
+    if found.thumbnail is not None and not problems:
+        await storage.write(thumbnail_key(file.storage_key), found.thumbnail)
+    return Verdict(found.facts, tuple(problems), has_thumbnail=found.thumbnail is not None)
 
 
 async def register_media(
@@ -60,15 +84,22 @@ async def register_media(
 ) -> Media:
     """Store the verdict and emit `MediaReady` or `MediaRejected`; a file that was judged before stays as it is.
 
-    One that could not be checked is judged when its registration runs again (a replayed dead letter).
-    Raises Problem 404 when the file is another user's.
+    Identical bytes of a user are kept once: the file shares an object that is there already. One that could not be checked is
+    judged when its registration runs again (a replayed dead letter). Raises Problem 404 when the file is another user's.
     """
     media = await lock_media(tx.connection, media_id, user_id)
     if media is None:
         raise media_not_found()
-    if media.status != MediaStatus.PROCESSING and media.problems != [CHECK_FAILED.to_json()]:
+    if media.status != MediaStatus.PROCESSING and not is_unchecked(media):
         return media
-    changed = await change_media(tx.connection, media, _columns(verdict))
+    columns = _columns(verdict)
+    if verdict.facts is not None and not verdict.problems:
+        columns["storage_key"] = await share_object(
+            tx.connection, media.storage_key, user_id, media.sha256, has_thumbnail=verdict.has_thumbnail
+        )
+    elif CHECK_FAILED not in verdict.problems:
+        await give_up_object(tx.connection, media.storage_key)
+    changed = await change_media(tx.connection, media, columns)
     event = _ready(changed, verdict.facts) if verdict.facts is not None and not verdict.problems else _rejected(changed)
     await outbox.emit(tx, event, subject=str(changed.id), context=context, sequence=changed.version)
     return changed
@@ -79,6 +110,11 @@ async def give_up_media(tx: Transaction, outbox: Outbox, media_id: UUID, user_id
     media = await lock_media(tx.connection, media_id, user_id)
     if media is not None and media.status == MediaStatus.PROCESSING:
         await register_media(tx, outbox, media_id, user_id, Verdict(None, (CHECK_FAILED,)), context=context)
+
+
+def is_unchecked(media: Media) -> bool:
+    """Tell whether a file was rejected only because it could not be checked."""
+    return media.problems == [CHECK_FAILED.to_json()]
 
 
 def problems_json(problems: Sequence[MediaProblem]) -> list[dict[str, Any]]:
@@ -93,18 +129,13 @@ def _columns(verdict: Verdict) -> dict[str, Any]:
     }
     facts = verdict.facts
     if facts is not None:
-        columns |= {
-            "container": facts.container,
-            "video_codec": facts.video_codec,
-            "duration_ms": facts.duration_ms,
-            "width": facts.width,
-            "height": facts.height,
-            "fps": facts.fps,
-        }
+        columns |= {"container": facts.container, "width": facts.width, "height": facts.height}
+    if isinstance(facts, VideoFacts):
+        columns |= {"video_codec": facts.video_codec, "duration_ms": facts.duration_ms, "fps": facts.fps}
     return columns
 
 
-def _ready(media: Media, facts: VideoFacts) -> MediaReady:
+def _ready(media: Media, facts: VideoFacts | PhotoFacts) -> MediaReady:
     return MediaReady(
         media=MediaFile(
             media_id=media.id,
@@ -112,13 +143,13 @@ def _ready(media: Media, facts: VideoFacts) -> MediaReady:
             content_type=media.content_type,
             size_bytes=media.size_bytes,
             sha256=media.sha256,
-            duration_ms=facts.duration_ms,
+            duration_ms=media.duration_ms,
         ),
         filename=media.filename,
         width=facts.width,
         height=facts.height,
-        fps=facts.fps,
-        video_codec=facts.video_codec,
+        fps=media.fps,
+        video_codec=media.video_codec,
     )
 
 

@@ -1,0 +1,106 @@
+"""Looking into a video, inside the child."""
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from scheduler.probe.thumbnail import make_thumbnail, orientation_of
+
+FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm"
+CONTAINERS_BY_BRAND = {"qt": "mov"}
+WEBM_CODECS = frozenset({"vp8", "vp9", "libvpx", "libvpx-vp9", "av1", "libdav1d", "opus", "libopus", "vorbis", "libvorbis"})
+MAX_DECODED_PIXELS = 4096 * 4096
+THUMBNAIL_AT_S = 1.0
+"""Many videos begin black."""
+
+
+def look_into_video(path: Path) -> tuple[dict[str, Any], bytes | None]:
+    """Return the facts of a video and a thumbnail (None when no picture was decoded), or `{"error": code}` and None."""
+    import av
+
+    options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
+    try:
+        with av.open(str(path), mode="r", options=options, metadata_errors="replace") as container:
+            if not container.streams.video:
+                return {"error": "no_video_stream"}, None
+            stream = container.streams.video[0]
+            stream.codec_context.thread_count = 1
+            facts = _facts(container, stream)
+            facts["whole"], picture = _read(container, stream, facts)
+            return _turned(container, stream, facts, picture)
+    except (av.FFmpegError, ValueError, MemoryError, OverflowError):
+        return {"error": "file_unreadable"}, None
+
+
+def _turned(container: Any, stream: Any, facts: dict[str, Any], picture: Any) -> tuple[dict[str, Any], bytes | None]:
+    """Return facts and thumbnail as a player shows them: the display matrix turns what is stored."""
+    import av
+
+    if picture is None or not facts["whole"]:
+        return facts, None
+    orientation = orientation_of(picture.rotation)
+    if orientation >= 5:
+        facts["width"], facts["height"] = facts["height"], facts["width"]
+    with suppress(av.FFmpegError):
+        picture = _picture_at(container, stream, facts) or picture
+    return facts, make_thumbnail(picture, orientation)
+
+
+def _picture_at(container: Any, stream: Any, facts: dict[str, Any]) -> Any:
+    """Return the key picture at or before a moment that is likely to show something."""
+    seconds = min(THUMBNAIL_AT_S, facts["duration_ms"] / 2000)
+    container.seek(int(seconds * 1_000_000), backward=True)
+    return next(container.decode(stream), None)
+
+
+def _facts(container: Any, stream: Any) -> dict[str, Any]:
+    rate = stream.average_rate or stream.guessed_rate or 0
+    duration = float(container.duration) / 1_000_000 if container.duration else 0.0
+    if not duration and stream.duration:
+        duration = float(stream.duration * stream.time_base)
+    codec = stream.codec_context.codec
+    return {
+        "kind": "video",
+        "container": _container_name(container),
+        "video_codec": stream.codec_context.name if codec is None else codec.canonical_name,
+        "duration_ms": round(duration * 1000),
+        "width": stream.codec_context.width,
+        "height": stream.codec_context.height,
+        "fps": round(float(rate), 3),
+    }
+
+
+def _container_name(container: Any) -> str:
+    names = container.format.name.split(",")
+    if "mov" in names:
+        brand = container.metadata.get("major_brand", "").strip()
+        return CONTAINERS_BY_BRAND.get(brand, "mp4")
+    if "webm" in names:
+        codecs = {stream.codec_context.name for stream in container.streams if stream.type in {"video", "audio"}}
+        return "webm" if codecs <= WEBM_CODECS else "matroska"
+    return str(names[0])
+
+
+def _read(container: Any, stream: Any, facts: dict[str, Any]) -> tuple[bool, Any]:
+    """Read every packet of the video and decode its first picture; returns whether it is whole, and that picture.
+
+    It is what TikTok would find out after the upload. A picture beyond all limits is not decoded: it is refused anyway.
+    """
+    packets, last, picture = 0, 0.0, None
+    decodable = facts["width"] * facts["height"] <= MAX_DECODED_PIXELS
+    for packet in container.demux(stream):
+        if not packet.size:
+            continue
+        if packet.is_corrupt:
+            return False, None
+        packets += 1
+        if packet.pts is not None:
+            last = max(last, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        if decodable and picture is None:
+            picture = next(iter(packet.decode()), None)
+    if not packets or (decodable and picture is None):
+        return False, None
+    if stream.frames and packets < stream.frames:
+        return False, None
+    shown = facts["duration_ms"] / 1000
+    return last >= shown * 0.9 - 1.0, picture

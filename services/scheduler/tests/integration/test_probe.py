@@ -1,0 +1,201 @@
+"""The probe against real videos and hostile files, each looked into by a real child process."""
+
+import asyncio
+import ctypes
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import av
+import psutil
+import pytest
+
+from common.testing.eventually import eventually
+from scheduler.domain.media_rules import MediaProblem, PhotoFacts, VideoFacts
+from scheduler.probe.child import CLONE_NEWNET, CLONE_NEWUSER, look_into
+from scheduler.probe.limits import ProbeLimits
+from scheduler.probe.prober import Probed, Prober
+
+pytestmark = pytest.mark.integration
+
+
+async def probe(path: Path, **limits: Any) -> VideoFacts | PhotoFacts | MediaProblem:
+    found = await Prober(ProbeLimits(**limits)).probe(path)
+    return found.facts if isinstance(found, Probed) else found
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "container", "found"),
+    [
+        ("a.mp4", "libx264", "mp4", "h264"),
+        ("a.mov", "libx264", "mov", "h264"),
+        ("a.webm", "libvpx", "webm", "vp8"),
+        ("a.mkv", "libx264", "matroska", "h264"),
+        ("a.mp4", "mpeg4", "mp4", "mpeg4"),
+    ],
+)
+async def test_formats(make_video: Any, name: str, codec: str, container: str, found: str) -> None:
+    facts = await probe(make_video(name, codec=codec))
+    assert isinstance(facts, VideoFacts)
+    assert (facts.container, facts.video_codec, facts.whole) == (container, found, True)
+    assert abs(facts.duration_ms - 1000) <= 40
+
+
+async def code(path: Path, **limits: Any) -> str:
+    found = await probe(path, **limits)
+    assert isinstance(found, MediaProblem), found
+    return found.code
+
+
+def test_looking_into_files_in_this_process(make_video: Any, tmp_path: Path) -> None:
+    """The same code as in the child, where coverage sees it."""
+    good, picture = look_into(str(make_video()))
+    assert picture is not None
+    assert picture.startswith(b"\xff\xd8\xff")
+    assert (good["video_codec"], good["fps"], good["whole"]) == ("h264", 30.0, True)
+    assert look_into(str(make_video("a.webm", codec="libvpx")))[0]["container"] == "webm"
+    assert look_into(str(make_video("a.mkv")))[0]["container"] == "matroska"
+    fast = make_video("fast.mp4", frames=120, options={"movflags": "faststart"})
+    fast.write_bytes(fast.read_bytes()[: fast.stat().st_size * 2 // 3])
+    assert look_into(str(fast))[0]["whole"] is False
+    assert look_into(str(tmp_path / "missing.mp4")) == ({"error": "file_unreadable"}, None)
+
+
+async def test_garbage(tmp_path: Path) -> None:
+    path = tmp_path / "garbage.mp4"
+    for content in (b"", b"\x00" * 100_000, b"not a video" * 1000, b"\x00\x00\x00\x18ftypmp42" + b"\xff" * 5000):
+        path.write_bytes(content)
+        assert await code(path) == "file_unreadable"
+
+
+async def test_playlists_that_would_open_other_files_are_no_videos(tmp_path: Path, make_video: Any) -> None:
+    other = make_video()
+    for name, content in (
+        ("list.m3u8", f"#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{other}\n#EXT-X-ENDLIST\n"),
+        ("list.ffconcat", f"ffconcat version 1.0\nfile '{other}'\n"),
+    ):
+        path = tmp_path / name
+        path.write_text(content)
+        assert await code(path) == "file_unreadable"
+
+
+async def test_truncated(make_video: Any) -> None:
+    whole = make_video(frames=120)
+    whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
+    assert await code(whole) == "file_unreadable"
+    streamable = make_video("fast.mp4", frames=120, options={"movflags": "faststart"})
+    streamable.write_bytes(streamable.read_bytes()[: streamable.stat().st_size * 2 // 3])
+    facts = await probe(streamable)
+    assert isinstance(facts, VideoFacts)
+    assert not facts.whole
+
+
+async def test_sound_alone_is_no_video(tmp_path: Path) -> None:
+    path = tmp_path / "sound.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("aac", rate=44100, layout="mono")
+        frame = av.AudioFrame(format="fltp", layout="mono", samples=1024)
+        frame.sample_rate = 44100
+        for number in range(20):
+            for plane in frame.planes:
+                plane.update(bytes(plane.buffer_size))
+            frame.pts = number * 1024
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    assert await code(path) == "no_video_stream"
+
+
+async def test_a_bomb_is_stopped_in_time(tmp_path: Path) -> None:
+    """A file that never ends (a pipe nobody writes to) takes no more than its time, and its process is gone."""
+    path = tmp_path / "endless.mp4"
+    os.mkfifo(path)
+    began = time.monotonic()
+    assert await code(path, seconds=0.2) == "probe_timeout"
+    assert time.monotonic() - began < 3
+
+
+async def test_a_memory_bomb_is_stopped(make_video: Any) -> None:
+    path = make_video("big.mp4", width=4096, height=4096, frames=3)
+    assert isinstance(await probe(path), VideoFacts)
+    assert await code(path, memory_bytes=200 * 1024 * 1024) in {"file_unreadable", "probe_timeout"}
+
+
+async def test_a_child_that_dies_is_an_unreadable_file(make_video: Any) -> None:
+    assert await code(make_video(), memory_bytes=40 * 1024 * 1024) == "file_unreadable"
+
+
+async def test_processor_time_is_limited(make_video: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A child that computes on and on is ended by the system, even if nobody watched its clock."""
+    path = make_video(frames=600, width=1280, height=720)
+    prober = Prober(ProbeLimits(seconds=20))
+    endless = "import sys; from scheduler.probe.child import give_up_rights; give_up_rights(0.5, 2**30)\nwhile True: pass"
+
+    async def run(_: Path) -> tuple[int, bytes]:
+        child = await asyncio.create_subprocess_exec(sys.executable, "-I", "-c", endless, env={})
+        async with asyncio.timeout(10):
+            return await child.wait(), b""
+
+    monkeypatch.setattr(prober, "_run", run)
+    found = await prober.probe(path)
+    assert isinstance(found, MediaProblem)
+    assert found.code == "probe_timeout"
+
+
+async def test_an_answer_that_is_none_is_an_unreadable_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    prober = Prober(ProbeLimits())
+    facts = {"kind": "video", "container": "mp4", "video_codec": "h264", "width": 1, "height": 1, "fps": 1, "whole": True}
+    for_ever = json.dumps({**facts, "duration_ms": 2**63}).encode()
+    for answer in (b"", b"null", b"[]", b"{}", b"{", b'{"error": "unheard_of"}', for_ever):
+
+        async def run(_: Path, answer: bytes = answer) -> tuple[int, bytes]:
+            return 0, answer
+
+        monkeypatch.setattr(prober, "_run", run)
+        found = await prober.probe(tmp_path)
+        assert isinstance(found, MediaProblem)
+        assert found.message == "The file cannot be read as a video."
+
+
+async def test_the_child_sees_no_environment_and_no_network(tmp_path: Path) -> None:
+    """What the child does to itself, seen from inside: run in a process of its own."""
+    program = (
+        "import os, socket, resource; from scheduler.probe.child import give_up_rights; give_up_rights(5, 2**30)\n"
+        "names = [name for _, name in socket.if_nameindex()]\n"
+        "print(sorted(set(os.environ) - {'LC_CTYPE'}), resource.getrlimit(resource.RLIMIT_AS)[1] == 2**30, names)"
+    )
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-I", "-c", program, env={}, stdout=asyncio.subprocess.PIPE, cwd="/"
+    )
+    output, _ = await child.communicate()
+    names, interfaces = output.decode().strip().split(" True ")
+    assert names == "[]"
+    # Where the system lets nobody leave the network, ffmpeg's protocols are all that is left to forbid.
+    assert interfaces == "['lo']" or not may_unshare()
+    assert await child.wait() == 0
+
+
+async def test_probes_run_a_few_at_a_time(make_video: Any) -> None:
+    prober, path = Prober(ProbeLimits(), parallel=2), make_video()
+    found = await asyncio.gather(*(prober.probe(path) for _ in range(5)))
+    assert all(isinstance(one, Probed) and isinstance(one.facts, VideoFacts) for one in found)
+
+
+async def test_a_probe_given_up_leaves_no_process(tmp_path: Path) -> None:
+    path = tmp_path / "endless.mp4"
+    os.mkfifo(path)
+    probing = asyncio.create_task(probe(path, seconds=30))
+    children = await eventually(lambda: [child for child in psutil.Process().children() if str(path) in child.cmdline()])
+    probing.cancel()
+    await asyncio.wait([probing])
+    assert not children[0].is_running()
+
+
+def may_unshare() -> bool:
+    """Tell whether this system lets a process leave its network; asked in a process that ends at once."""
+    child = os.fork()
+    if child == 0:
+        os._exit(ctypes.CDLL(None).unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0)
+    return os.waitpid(child, 0)[1] == 0
