@@ -5,13 +5,12 @@ from typing import Any
 
 import pytest
 from cryptography.fernet import Fernet
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import SecretStr
 from sqlalchemy import text
 
-from accounts.security.key_store import KeyStore
+from accounts.security.key_store import KeyStore, new_key
 from accounts.security.vault import SealBroken, Vault
-from accounts.storage.signing_keys import insert_signing_key, usable_keys
+from accounts.storage.signing_keys import NewKey, insert_signing_key, usable_keys
 from common.auth.jwks import keys_of
 from common.auth.key_source import StaticKeys
 from common.auth.keys import private_key_text
@@ -35,7 +34,7 @@ async def test_a_key_made_while_this_transaction_waited_is_active(accounts: Any)
     async with accounts.database.transaction() as early:
         await early.connection.execute(text("SELECT now()"))
         async with accounts.database.transaction() as later:
-            await insert_signing_key(later.connection, kid="k", public_key=bytes(32), private_key_sealed=b"sealed")
+            await insert_signing_key(later.connection, NewKey("k", bytes(32), b"sealed"))
         assert [key.active for key in await usable_keys(early.connection)] == [True]
     await accounts.execute("DELETE FROM signing_keys")
 
@@ -60,18 +59,12 @@ async def test_the_private_key_is_sealed(accounts: Any) -> None:
 
 async def test_a_new_key_signs_and_the_old_one_still_verifies(accounts: Any, start: Any) -> None:
     person = await accounts.register()
-    private_key = Ed25519PrivateKey.generate()
+    made = new_key(accounts.parts.vault)
     async with accounts.database.transaction() as tx:
-        await insert_signing_key(
-            tx.connection,
-            kid="newer",
-            public_key=private_key.public_key().public_bytes_raw(),
-            private_key_sealed=accounts.parts.vault.seal(SecretStr(private_key_text(private_key))),
-        )
+        await insert_signing_key(tx.connection, made)
     other = await start()
-    assert other.parts.keys.signing_key().kid == "newer"
+    assert other.parts.keys.signing_key().kid == made.kid
     later = await other.register()
-    await accounts.execute("SELECT 1")
     accounts.parts.keys._read_at = float("-inf")
     for replica in (accounts, other):
         for who in (person, later):

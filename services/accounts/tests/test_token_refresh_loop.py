@@ -43,9 +43,9 @@ async def test_a_pair_is_refreshed_when_it_is_due_and_not_before(accounts: Any) 
     calls = accounts.token_calls()
     planned = (await pair_of(accounts))[4]
     assert 7200 - 600 - 720 - 5 < planned <= 7200 - 600, "by the two hours TikTok gave, ahead and spread"
-    accounts.parts.refreshes.wake()
+    accounts.parts.refresh_planned()
     await accounts.execute("UPDATE account_tokens SET next_refresh_at = now() + interval '0.4 seconds'")
-    accounts.parts.refreshes.wake()
+    accounts.parts.refresh_planned()
     assert accounts.token_calls() == calls
     await until_refreshed(accounts, old)
     assert accounts.token_calls() == calls + 1
@@ -77,7 +77,7 @@ async def test_paused_accounts_are_refreshed_expired_and_disconnected_ones_not(
     await accounts.execute(f"UPDATE tiktok_accounts SET {change}")
     calls = accounts.token_calls()
     await accounts.execute(DUE)
-    accounts.parts.refreshes.wake()
+    accounts.parts.refresh_planned()
 
     async def settled() -> bool:
         pair, *_, planned = await pair_of(accounts)
@@ -92,7 +92,7 @@ async def test_a_passing_failure_is_tried_again_while_the_old_token_is_handed_ou
     old = (await pair_of(accounts))[0]
     accounts.simulator.state.faults.add(Fault(endpoint=TOKEN, status=503, times=2))
     await accounts.execute(DUE)
-    accounts.parts.refreshes.wake()
+    accounts.parts.refresh_planned()
 
     async def failed(times: int) -> bool:
         pair, failures, _, lease, planned = await pair_of(accounts)
@@ -101,10 +101,10 @@ async def test_a_passing_failure_is_tried_again_while_the_old_token_is_handed_ou
     await eventually(lambda: failed(1))
     assert (await accounts.access_token(account_id)).status_code == 200
     await accounts.execute(DUE)
-    accounts.parts.refreshes.wake()
+    accounts.parts.refresh_planned()
     await eventually(lambda: failed(2))
     await accounts.execute(DUE)
-    accounts.parts.refreshes.wake()
+    accounts.parts.refresh_planned()
     await until_refreshed(accounts, old)
     assert (await pair_of(accounts))[1] == 0
 
@@ -128,7 +128,7 @@ async def test_many_at_once_run_side_by_side_but_never_more_than_allowed(start: 
     simulator.state.faults.add(Fault(endpoint=TOKEN, delay=0.1, times=7))
     calls = accounts.token_calls()
     await accounts.execute(DUE)
-    accounts.parts.refreshes.wake()
+    accounts.parts.refresh_planned()
 
     async def all_refreshed() -> bool:
         async with accounts.database.read() as connection:
@@ -140,7 +140,6 @@ async def test_many_at_once_run_side_by_side_but_never_more_than_allowed(start: 
 
 async def test_two_claims_never_take_the_same_pair(accounts: Any) -> None:
     await connected(accounts)
-    await accounts.parts.refreshes.stop()
     await accounts.execute(DUE)
     hold = timedelta(seconds=60)
     async with accounts.database.transaction() as one, accounts.database.transaction() as two:
@@ -154,7 +153,7 @@ async def test_a_grant_that_cannot_be_renewed_expires_when_its_time_is_up(accoun
     await connected(accounts)
     accounts.simulator.state.faults.add(Fault(endpoint=TOKEN, status=503))
     await accounts.execute("UPDATE account_tokens SET expires_at = now(), refresh_expires_at = now(), next_refresh_at = now()")
-    accounts.parts.refreshes.wake()
+    accounts.parts.refresh_planned()
     expired = (await events.of("accounts.account.expired.v1"))[0]
     assert expired.data["reason"] == LAPSED
     assert await accounts.scalar("SELECT last_error FROM tiktok_accounts") == LAPSED
@@ -166,7 +165,7 @@ async def test_a_lost_answer_is_known_and_told_as_such(accounts: Any, events: An
     old = await connected(accounts)
     accounts.simulator.state.faults.add(Fault(endpoint=TOKEN, lost_answer=True))
     await accounts.execute(DUE)
-    accounts.parts.refreshes.wake()
+    accounts.parts.refresh_planned()
 
     async def failed() -> bool:
         pair, failures, interrupted, *_ = await pair_of(accounts)
@@ -174,5 +173,5 @@ async def test_a_lost_answer_is_known_and_told_as_such(accounts: Any, events: An
 
     await eventually(failed)
     await accounts.execute(DUE)
-    accounts.parts.refreshes.wake()
+    accounts.parts.refresh_planned()
     assert (await events.of("accounts.account.expired.v1"))[0].data["reason"] == ANSWER_LOST

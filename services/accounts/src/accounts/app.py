@@ -81,7 +81,7 @@ def wire(settings: Settings, *, tiktok_transport: httpx.AsyncBaseTransport | Non
             http,
             parts.passwords,
             tiktok_side.refresher,
-            parts.refreshes,
+            tiktok_side.refreshes,
             parts.creator_infos,
             Retention(database),
             *commands.components,
@@ -143,7 +143,7 @@ def _parts(settings: Settings, database: Database, outbox: Outbox, tiktok_side: 
         profiles=tiktok_side.profiles,
         tokens=tiktok_side.tokens,
         creator_infos=tiktok_side.creator_infos,
-        refreshes=tiktok_side.refreshes,
+        refresh_planned=tiktok_side.refreshes.wake,
     )
 
 

@@ -1,12 +1,12 @@
 """The wired parts of the service that its routes use."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
 from accounts.access_tokens import AccessTokens
 from accounts.clients.profiles import ProfileReader
 from accounts.creator_infos import CreatorInfos
-from accounts.loops.token_refresh import TokenRefreshLoop
 from accounts.security.key_store import KeyStore
 from accounts.security.passwords import Passwords
 from accounts.security.user_jwts import UserJwts
@@ -34,7 +34,8 @@ class Parts:
     profiles: ProfileReader
     tokens: AccessTokens
     creator_infos: CreatorInfos
-    refreshes: TokenRefreshLoop
+    refresh_planned: Callable[[], None]
+    """To be called once a new grant was stored: its refresh may be the next one due."""
 
     @property
     def refresh_life(self) -> timedelta:

@@ -38,6 +38,7 @@ class Settings(DatabaseSettings, ServiceSettings):
     access_token_ttl_seconds: int = Field(default=86_400, ge=60, le=604_800)
     refresh_token_ttl_seconds: int = Field(default=2_592_000, ge=300, le=31_536_000)
     refresh_grace_seconds: float = Field(default=30.0, ge=0, le=300)
+    signing_key_overlap_seconds: int = Field(default=900, ge=0, le=86_400)
     api_key_token_ttl_seconds: int = Field(default=300, ge=30, le=3600)
 
     argon2_time_cost: int = Field(default=2, ge=1, le=20)

@@ -135,7 +135,7 @@ async def callback(
     origin = request_context(request, user_id=connecting.user_id)
     async with parts.database.transaction() as tx:
         account = await connect_account(tx, parts.outbox, origin, user_id=connecting.user_id, grant=grant)
-        tx.after_commit(parts.refreshes.wake)
+        tx.after_commit(parts.refresh_planned)
     parts.creator_infos.forget(account.id)
     response = _connected(account.id, connecting.return_url)
     forget(response, answer.state, redirect_uri=parts.settings.tiktok_redirect_uri)

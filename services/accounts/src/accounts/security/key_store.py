@@ -9,9 +9,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from pydantic import SecretStr
 
 from accounts.security.vault import Vault
-from accounts.storage.signing_keys import StoredKey, insert_signing_key, lock_signing_keys, usable_keys
+from accounts.storage.signing_keys import NewKey, StoredKey, insert_signing_key, lock_signing_keys, usable_keys
 from common.auth.keys import private_key_from, private_key_text
-from common.database import Database, Transaction
+from common.database import Database
 from common.due_loop import DueLoop, StepResult
 from common.ids import uuid7
 
@@ -30,9 +30,10 @@ class SigningKey:
 
 
 class KeyStore:
-    """A component and a key source for verifying: reads the keys again every 30 s and when an unknown `kid` turns up.
+    """A component and a key source for verifying.
 
-    Replicas that start at the same time on an empty database make one key between them (advisory lock).
+    It reads the keys again every 30 s, at the moment when one begins to sign, and when an unknown `kid` turns up. Replicas that
+    start at the same time on an empty database make one key between them (advisory lock).
     """
 
     def __init__(self, database: Database, vault: Vault) -> None:
@@ -50,7 +51,9 @@ class KeyStore:
             await lock_signing_keys(tx.connection)
             keys = await usable_keys(tx.connection)
             if not any(key.active for key in keys):
-                await self._make_key(tx)
+                made = new_key(self._vault)
+                await insert_signing_key(tx.connection, made)
+                log.info("signing_key_made", kid=made.kid)
                 keys = await usable_keys(tx.connection)
         self._take(keys)
         await self._loop.start()
@@ -83,12 +86,14 @@ class KeyStore:
 
     async def _step(self) -> StepResult:
         async with self._reload_lock:
-            await self._reload()
-        return StepResult(next_in=RELOAD_SECONDS)
+            keys = await self._reload()
+        return StepResult(next_in=min((key.active_in for key in keys if not key.active), default=None))
 
-    async def _reload(self) -> None:
+    async def _reload(self) -> list[StoredKey]:
         async with self._database.read() as connection:
-            self._take(await usable_keys(connection))
+            keys = await usable_keys(connection)
+        self._take(keys)
+        return keys
 
     def _take(self, keys: list[StoredKey]) -> None:
         self._read_at = time.monotonic()
@@ -98,13 +103,12 @@ class KeyStore:
             seed = self._vault.open(newest.private_key_sealed)
             self._signing = SigningKey(newest.kid, private_key_from(seed.get_secret_value()))
 
-    async def _make_key(self, tx: Transaction) -> None:
-        private_key = Ed25519PrivateKey.generate()
-        kid = str(uuid7())
-        await insert_signing_key(
-            tx.connection,
-            kid=kid,
-            public_key=private_key.public_key().public_bytes_raw(),
-            private_key_sealed=self._vault.seal(SecretStr(private_key_text(private_key))),
-        )
-        log.info("signing_key_made", kid=kid)
+
+def new_key(vault: Vault) -> NewKey:
+    """Return a new key pair, its private half sealed."""
+    private_key = Ed25519PrivateKey.generate()
+    return NewKey(
+        kid=str(uuid7()),
+        public_key=private_key.public_key().public_bytes_raw(),
+        private_key_sealed=vault.seal(SecretStr(private_key_text(private_key))),
+    )

@@ -14,7 +14,8 @@ class Vault:
     """Seals with the first key and opens with any, so that keys rotate while rows sealed by an older one are still read."""
 
     def __init__(self, keys: Sequence[SecretStr]) -> None:
-        self._fernet = MultiFernet([Fernet(key.get_secret_value().encode()) for key in keys])
+        fernets = [Fernet(key.get_secret_value().encode()) for key in keys]
+        self._first, self._fernet = fernets[0], MultiFernet(fernets)
 
     def seal(self, secret: SecretStr) -> bytes:
         """Return the sealed bytes to store."""
@@ -26,6 +27,14 @@ class Vault:
             return SecretStr(self._fernet.decrypt(sealed).decode())
         except InvalidToken:
             raise SealBroken("a stored secret cannot be opened with ENCRYPTION_KEY") from None
+
+    def is_sealed_by_first(self, sealed: bytes) -> bool:
+        """Return whether the first key sealed this: then the other keys are not needed for it."""
+        try:
+            self._first.decrypt(sealed)
+        except InvalidToken:
+            return False
+        return True
 
     def reseal(self, sealed: bytes) -> bytes:
         """Return the same secret sealed by the first key. Raises `SealBroken`."""

@@ -13,10 +13,14 @@ from accounts.storage.tables import (
     oauth_states,
     refresh_tokens,
     sessions,
+    signing_keys,
 )
 
 BATCH = 1_000
 SESSIONS_KEPT = timedelta(days=7)
+SIGNING_KEYS_KEPT = timedelta(days=1)
+"""After their retirement: nothing verifies with them any more."""
+
 API_KEYS_KEPT = timedelta(days=90)
 REVOCATIONS_KEPT = timedelta(days=7)
 
@@ -27,6 +31,7 @@ def _outlived() -> tuple[tuple[Table, ColumnElement[bool]], ...]:
         (login_throttles, login_throttles.c.last_failed_at < func.now() - FORGET_AFTER),
         (refresh_tokens, refresh_tokens.c.expires_at < func.now()),
         (sessions, sessions.c.expires_at < func.now() - SESSIONS_KEPT),
+        (signing_keys, signing_keys.c.retired_at < func.now() - SIGNING_KEYS_KEPT),
         (grant_revocations, grant_revocations.c.finished_at < func.now() - REVOCATIONS_KEPT),
         (api_keys, and_(api_keys.c.revoked_at.is_not(None), api_keys.c.revoked_at < func.now() - API_KEYS_KEPT)),
     )
