@@ -1,4 +1,4 @@
-"""The part of the composition root that takes commands and ends the grants of disconnected accounts."""
+"""The part of the composition root that takes commands and webhooks, and ends the grants of disconnected accounts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from accounts.grant_revoker import GrantRevoker
 from accounts.handlers import queues
 from accounts.handlers.account_commands import AccountCommands
 from accounts.handlers.sync_commands import SyncCommands
+from accounts.handlers.tiktok_webhooks import TikTokWebhooks
 from accounts.loops.revoke_grants import RevokeGrants, RevokeRules
 from accounts.profile_syncs import ProfileSyncs
 from accounts.settings import Settings
@@ -25,6 +26,7 @@ from common.http.health import Check
 from common.messaging.commands import CommandHandling
 from common.messaging.consumer import Consumer
 from common.messaging.dead_letters import Redelivery
+from common.messaging.inbox import Inbox
 from common.messaging.outbox import Outbox
 from common.messaging.publisher import MessagePublisher
 from common.messaging.routes import CommandRoute
@@ -67,7 +69,7 @@ class CommandSide:
 
 
 def command_side(wires: Wires) -> CommandSide:
-    """Wire the consumers of quick and of slow commands, and the loop that revokes grants."""
+    """Wire the consumers of quick and of slow commands and of webhooks, and the loop that revokes grants."""
     settings, http = wires.settings, InternalHttp()
     signer = ServiceTokenSigner(settings.service, settings.service_private_key.get_secret_value())
     jobs = PublishJobs(ServiceClient(http.client, settings.publisher_url, audience="publisher", signer=signer))
@@ -79,8 +81,20 @@ def command_side(wires: Wires) -> CommandSide:
     syncs = SyncCommands(wires.outbox, ProfileSyncs(wires.database, wires.tokens, wires.profiles))
     quick = _consumer(wires, queues.COMMANDS, changes.routes())
     slow = _consumer(wires, queues.SYNC, syncs.routes())
+    slow.subscribe(queues.WEBHOOKS, _webhooks(wires).handle)
     checks = [Check("consumer", quick.check), Check("sync_consumer", slow.check)]
     return CommandSide([http, revoking, quick, slow], checks)
+
+
+def _webhooks(wires: Wires) -> TikTokWebhooks:
+    return TikTokWebhooks(
+        client_key=wires.settings.tiktok_client_key,
+        database=wires.database,
+        inbox=Inbox(inbox_messages),
+        outbox=wires.outbox,
+        tokens=wires.tokens,
+        profiles=wires.profiles,
+    )
 
 
 def _consumer(wires: Wires, queue: QueueSpec, routes: Sequence[CommandRoute]) -> Consumer:

@@ -1,8 +1,11 @@
 """The queues of accounts and what they receive."""
 
 from common.contracts.accounts import DisconnectAccount, SyncAccount, SyncAccounts, UpdateAccount
-from common.messaging.topology import commands_queue
+from common.contracts.gateway import WebhookReceived
+from common.messaging.topology import commands_queue, events_queue
 
 COMMANDS = commands_queue("accounts.commands", UpdateAccount.KEY, DisconnectAccount.KEY, prefetch=20)
 SYNC = commands_queue("accounts.sync", SyncAccount.KEY, SyncAccounts.KEY, prefetch=4)
 """Slow ones: they ask TikTok."""
+WEBHOOKS = events_queue("accounts.webhooks", WebhookReceived.KEY, prefetch=4)
+"""Served beside the slow commands: it may ask TikTok, too."""

@@ -13,16 +13,24 @@ from common.messaging.outbox import Outbox
 
 
 async def expire_account(
-    tx: Transaction, outbox: Outbox, context: Context, *, account_id: UUID, pair_id: UUID, lease_id: UUID, reason: str
+    tx: Transaction,
+    outbox: Outbox,
+    context: Context,
+    *,
+    account_id: UUID,
+    pair_id: UUID,
+    reason: str,
+    lease_id: UUID | None = None,
 ) -> bool:
-    """Mark the account expired and tell of it, if `pair_id` is still its current pair.
+    """Mark the account expired and tell of it, if `pair_id` is still its current pair; gives a lease on that pair back.
 
     Another pair in storage means that someone else refreshed or reconnected meanwhile: then the refusal concerned a dead token,
     the account is well, and nothing changes.
     """
     if not await lock_pair(tx.connection, account_id, pair_id):
         return False
-    await release_lease(tx.connection, account_id, lease_id)
+    if lease_id is not None:
+        await release_lease(tx.connection, account_id, lease_id)
     await stop_refreshing(tx.connection, account_id)
     account = await find_account(tx.connection, account_id)
     if account is None or account.status is AccountStatus.EXPIRED:

@@ -1,0 +1,111 @@
+"""What TikTok tells by webhook: a creator, or TikTok, withdrew the access.
+
+Webhooks come late, twice and in any order, so what counts is when the access was removed, not when we hear of it. Where the
+clocks leave it open whether the grant we hold is the one that was removed, TikTok is asked whether the token still works.
+"""
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import structlog
+from structlog.contextvars import bound_contextvars
+
+from accounts.access_tokens import AccessTokens
+from accounts.clients.profiles import ProfileReader
+from accounts.domain.account import AccountStatus
+from accounts.domain.withdrawal import Withdrawal, judge
+from accounts.storage.held_grants import HeldGrant, find_held_grant
+from accounts.usecases.expire_account import expire_account
+from common.contracts.envelope import Envelope
+from common.contracts.gateway import WebhookReceived
+from common.contracts.registry import parse
+from common.database import Database
+from common.errors import Permanent, Problem, Transient
+from common.messaging.inbox import Inbox
+from common.messaging.incoming import Incoming
+from common.messaging.outbox import Outbox
+from tiktok.errors import TikTokError, TikTokRateLimited, TikTokRefused, TokenInvalid
+from tiktok.webhooks import AUTHORIZATION_REMOVED, RemovalReason, WebhookRefused, removal_reason
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class TikTokWebhooks:
+    """Handles the queue of webhooks; `client_key` names our app."""
+
+    client_key: str
+    database: Database
+    inbox: Inbox
+    outbox: Outbox
+    tokens: AccessTokens
+    profiles: ProfileReader
+
+    async def handle(self, incoming: Incoming) -> None:
+        """Take one delivery; the effect happens once, however often it comes.
+
+        Other events, other apps and creators whom nobody here has connected are passed over. Raises Permanent for a removal
+        that cannot be read, Transient while TikTok does not say whether the token works.
+        """
+        envelope = incoming.envelope()
+        if envelope.key != WebhookReceived.KEY:
+            return
+        event = parse(envelope, WebhookReceived)
+        if event.event != AUTHORIZATION_REMOVED:
+            return
+        with bound_contextvars(correlation_id=envelope.correlationid, message_id=str(envelope.id)):
+            if event.client_key != self.client_key:
+                log.warning("webhook_of_another_app")
+                return
+            await self._removed(incoming, envelope, event)
+
+    async def _removed(self, incoming: Incoming, envelope: Envelope, event: WebhookReceived) -> None:
+        reason, removed_at = _reason(event), datetime.fromtimestamp(event.create_time, UTC)
+        async with self.database.read() as connection:
+            grant = await find_held_grant(connection, event.user_openid)
+        if grant is None:
+            log.info("withdrawal_of_unknown_account", open_id=event.user_openid)
+            return
+        if grant.status is AccountStatus.EXPIRED or not await self._is_gone(grant, event.user_openid, removed_at):
+            log.info("withdrawal_changes_nothing", account_id=str(grant.account_id), removed_at=removed_at)
+            return
+        async with self.database.transaction() as tx:
+            if not await self.inbox.first_time(tx, incoming.queue, envelope.id):
+                return
+            # Correlated with the webhook, caused by it, and about the account's owner; the address is TikTok's.
+            context = replace(envelope.context, user_id=grant.user_id)
+            expired = await expire_account(
+                tx, self.outbox, context, account_id=grant.account_id, pair_id=grant.pair_id, reason=reason.value
+            )
+            if not expired:
+                raise Transient("the account's grant changed meanwhile", retry_after=1)
+        log.info("account_withdrawn", account_id=str(grant.account_id), reason=reason.name.lower())
+
+    async def _is_gone(self, grant: HeldGrant, open_id: str, removed_at: datetime) -> bool:
+        verdict = judge(removed_at, grant.obtained_at)
+        if verdict is Withdrawal.UNCLEAR:
+            return not await self._still_works(grant, open_id)
+        return verdict is Withdrawal.OF_THIS_GRANT
+
+    async def _still_works(self, grant: HeldGrant, open_id: str) -> bool:
+        """Ask TikTok; raises Transient when it does not say."""
+        try:
+            access = await self.tokens.get(grant.account_id)
+            await self.profiles.read(access.token, access.scopes, open_id=open_id)
+        except TokenInvalid:
+            return False
+        except TikTokRateLimited as error:
+            raise Transient(f"TikTok asks to wait: {error.code}", retry_after=error.retry_after) from None
+        except TikTokRefused:
+            # The token was good enough to be told no.
+            return True
+        except (TikTokError, Problem) as error:
+            raise Transient(f"TikTok does not say whether the access was withdrawn: {error.code}") from None
+        return True
+
+
+def _reason(event: WebhookReceived) -> RemovalReason:
+    try:
+        return removal_reason(event.content)
+    except WebhookRefused as refused:
+        raise Permanent(f"{event.event}: {refused.reason}") from None

@@ -1,0 +1,264 @@
+"""What TikTok's webhook `authorization.removed` does to an account, on real servers."""
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+from aio_pika import DeliveryMode, Message
+
+from accounts.domain.withdrawal import CLOCKS_DIFFER, Withdrawal, judge
+from accounts.handlers.tiktok_webhooks import TikTokWebhooks
+from common.contracts.context import Context
+from common.contracts.envelope import Envelope, wrap
+from common.contracts.gateway import WebhookReceived
+from common.ids import uuid7
+from common.testing.amqp import broker_channel, next_message
+from common.testing.eventually import eventually
+from tiktok.errors import ScopeMissing, TikTokRateLimited, TikTokUnavailable, TokenInvalid
+
+EXPIRED = "accounts.account.expired.v1"
+QUEUE = "accounts.webhooks"
+DISCONNECTED = "The creator disconnected the app in TikTok."
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+Tell = Callable[..., Awaitable[Envelope]]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [
+        (3600, Withdrawal.OF_THIS_GRANT),
+        (60, Withdrawal.OF_THIS_GRANT),
+        (59, Withdrawal.UNCLEAR),
+        (0, Withdrawal.UNCLEAR),
+        (-60, Withdrawal.UNCLEAR),
+        (-61, Withdrawal.OF_AN_OLDER_ONE),
+        (-86_400, Withdrawal.OF_AN_OLDER_ONE),
+    ],
+)
+def test_times_decide_where_they_can(seconds: int, expected: Withdrawal) -> None:
+    assert timedelta(seconds=60) == CLOCKS_DIFFER
+    assert judge(NOW + timedelta(seconds=seconds), NOW) is expected
+
+
+@pytest.fixture(autouse=True)
+def handled(monkeypatch: pytest.MonkeyPatch) -> list[UUID]:
+    """Note each webhook that a replica is done with; in place before the first replica is wired."""
+    done: list[UUID] = []
+    original = TikTokWebhooks.handle
+
+    async def noting(self: TikTokWebhooks, incoming: Any) -> None:
+        await original(self, incoming)
+        done.append(incoming.envelope().id)
+
+    monkeypatch.setattr(TikTokWebhooks, "handle", noting)
+    return done
+
+
+@pytest.fixture
+async def tell(handled: list[UUID], accounts: Any, broker_url: str) -> AsyncIterator[Tell]:
+    """Publish a webhook as the gateway does."""
+    async with broker_channel(broker_url) as channel:
+        exchange = await channel.get_exchange("cuepost.events")
+
+        async def one(
+            open_id: str = "", *, again: Envelope | None = None, seconds: float = 0, content: Any = None, **changes: Any
+        ) -> Envelope:
+            fields = {
+                "client_key": accounts.parts.settings.tiktok_client_key,
+                "event": "authorization.removed",
+                "create_time": int(time.time() + seconds),
+                "user_openid": open_id,
+                "content": {"reason": 1} if content is None else content,
+            }
+            context = Context(actor="webhook:tiktok", client_ip="192.0.2.9", correlation_id="hook-1")
+            event = WebhookReceived(**(fields | changes))
+            envelope = again or wrap(event, service="gateway", subject=open_id or "x", context=context, envelope_id=uuid7())
+            message = Message(envelope.to_bytes(), delivery_mode=DeliveryMode.PERSISTENT)
+            await exchange.publish(message, routing_key=envelope.key, mandatory=True)
+            one.told += 1  # type: ignore[attr-defined]
+            return envelope
+
+        one.told = 0  # type: ignore[attr-defined]
+        yield one
+
+
+def open_id(accounts: Any, creator: str = "demo_public") -> str:
+    return str(accounts.simulator.state.creators.named(creator).open_id)
+
+
+async def connected(accounts: Any, *, minutes_ago: int = 10, creator: str = "demo_public") -> tuple[Any, UUID]:
+    """Connect an account whose grant is so old that times decide."""
+    person = await accounts.register()
+    account_id = await accounts.connect(person, creator)
+    await accounts.execute(
+        f"UPDATE account_tokens SET obtained_at = obtained_at - interval '{minutes_ago} minutes'"
+        f" WHERE account_id = '{account_id}'"
+    )
+    return person, account_id
+
+
+async def shown(accounts: Any, person: Any, account_id: UUID) -> dict[str, Any]:
+    answer = await accounts.http.get(f"/internal/accounts/{account_id}", headers=person.auth)
+    assert answer.status_code == 200, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+@pytest.fixture
+def settled(tell: Tell, handled: list[UUID]) -> Callable[[], Awaitable[None]]:
+    """Return a wait for every webhook told so far to have been handled; a dead letter never is."""
+
+    async def wait() -> None:
+        await eventually(lambda: len(handled) >= tell.told)  # type: ignore[attr-defined]
+
+    return wait
+
+
+async def test_a_withdrawal_expires_the_account_and_says_why(accounts: Any, events: Any, tell: Tell) -> None:
+    person, account_id = await connected(accounts)
+    webhook = await tell(open_id(accounts), content={"reason": 4, "something": "new"})
+    (event,) = await events.of(EXPIRED)
+    assert event.data["reason"] == "TikTok banned the creator's account."
+    assert (event.data["account_id"], event.userid, event.actor) == (str(account_id), person.user_id, "webhook:tiktok")
+    assert (event.correlationid, event.causationid) == ("hook-1", str(webhook.id))
+    account = await shown(accounts, person, account_id)
+    assert (account["status"], account["last_error"]) == ("expired", "TikTok banned the creator's account.")
+    assert (await accounts.access_token(account_id)).json()["code"] == "account_expired"
+    assert await accounts.scalar("SELECT count(*) FROM account_tokens WHERE next_refresh_at IS NOT NULL") == 0
+
+
+async def test_repeats_and_late_repeats_change_nothing(
+    start: Any, accounts: Any, events: Any, tell: Tell, settled: Any
+) -> None:
+    await start()
+    person, account_id = await connected(accounts)
+    webhook = await tell(open_id(accounts), seconds=-120)
+    for _ in range(5):
+        await tell(again=webhook)
+    await tell(open_id(accounts), seconds=-119)
+    await events.of(EXPIRED)
+    await settled()
+    assert await accounts.connect(person) == account_id
+    await tell(again=webhook)
+    await tell(open_id(accounts), seconds=-300)
+    await settled()
+    assert (await shown(accounts, person, account_id))["status"] == "active"
+    assert len(await events.of(EXPIRED)) == 1
+
+
+async def test_a_withdrawal_older_than_the_last_refresh_is_ignored(
+    accounts: Any, events: Any, tell: Tell, settled: Any
+) -> None:
+    person, account_id = await connected(accounts)
+    await accounts.make_refresh_due(account_id)
+    assert (await accounts.access_token(account_id)).status_code == 200
+    await tell(open_id(accounts), seconds=-240)
+    await settled()
+    assert (await shown(accounts, person, account_id))["status"] == "active"
+    assert [event for event in events.received if event.key == EXPIRED] == []
+
+
+async def test_within_a_minute_of_connecting_tiktok_is_asked(accounts: Any, events: Any, tell: Tell, settled: Any) -> None:
+    person, account_id = await connected(accounts, minutes_ago=0)
+    await tell(open_id(accounts))
+    await settled()
+    assert (await shown(accounts, person, account_id))["status"] == "active"
+    accounts.simulator.state.grants.revoke(open_id(accounts))
+    await tell(open_id(accounts))
+    (event,) = await events.of(EXPIRED)
+    assert event.data["reason"] == DISCONNECTED
+
+
+@pytest.mark.parametrize("no_verdict", [TikTokUnavailable("no_answer", sent=True), TikTokRateLimited("x", retry_after=1)])
+async def test_while_tiktok_does_not_say_the_withdrawal_waits(
+    accounts: Any, events: Any, tell: Tell, no_verdict: Exception
+) -> None:
+    await connected(accounts, minutes_ago=0)
+    accounts.simulator.state.grants.revoke(open_id(accounts))
+    asked: list[Any] = []
+
+    async def refuse(access: Any, *_: Any, **__: Any) -> None:
+        asked.append(access)
+        if len(asked) == 1:
+            raise no_verdict
+        raise TokenInvalid("access_token_invalid")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("accounts.clients.profiles.ProfileReader.read", refuse)
+        await tell(open_id(accounts))
+        await events.of(EXPIRED)
+    assert len(asked) == 2
+
+
+async def test_a_refusal_of_another_kind_proves_that_the_token_works(
+    accounts: Any, events: Any, tell: Tell, settled: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    person, account_id = await connected(accounts, minutes_ago=0)
+
+    async def refuse(*_: Any, **__: Any) -> None:
+        raise ScopeMissing("scope_not_authorized")
+
+    monkeypatch.setattr("accounts.clients.profiles.ProfileReader.read", refuse)
+    await tell(open_id(accounts))
+    await settled()
+    assert (await shown(accounts, person, account_id))["status"] == "active"
+
+
+async def test_what_concerns_nobody_here_is_passed_over(accounts: Any, events: Any, tell: Tell, settled: Any) -> None:
+    person, account_id = await connected(accounts)
+    mine = open_id(accounts)
+    await tell(f"-000{uuid4().hex}")
+    await tell("")
+    await tell(mine, client_key="another-app")
+    await tell(mine, event="post.publish.complete", content="not an object")
+    await tell(mine, event="something.new", content={})
+    await settled()
+    assert (await shown(accounts, person, account_id))["status"] == "active"
+    await accounts.execute(f"UPDATE tiktok_accounts SET disconnected_at = now() WHERE id = '{account_id}'")
+    await tell(mine)
+    await settled()
+    assert [event for event in events.received if event.key == EXPIRED] == []
+
+
+async def test_a_paused_account_expires_too_and_others_do_not(accounts: Any, events: Any, tell: Tell) -> None:
+    person, account_id = await connected(accounts)
+    await accounts.execute(f"UPDATE tiktok_accounts SET status = 'inactive' WHERE id = '{account_id}'")
+    other, other_id = await connected(accounts, creator="demo_private")
+    await tell(open_id(accounts))
+    await events.of(EXPIRED)
+    assert (await shown(accounts, person, account_id))["status"] == "expired"
+    assert (await shown(accounts, other, other_id))["status"] == "active"
+
+
+@pytest.mark.parametrize("content", ["not json", {}, {"reason": "because"}])
+async def test_a_withdrawal_of_the_wrong_shape_is_a_dead_letter(
+    accounts: Any, tell: Tell, broker_url: str, content: Any
+) -> None:
+    webhook = await tell(open_id(accounts), content=content)
+    async with broker_channel(broker_url) as channel:
+        letter = await next_message(channel, f"{QUEUE}.dead")
+    assert Envelope.model_validate_json(letter.body).id == webhook.id
+    assert letter.headers["x-cuepost-reason"] == "authorization.removed: The content holds no integer reason."
+
+
+async def test_a_grant_that_changes_meanwhile_is_looked_at_again(
+    accounts: Any, events: Any, tell: Tell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, account_id = await connected(accounts)
+    judged: list[UUID] = []
+    original = TikTokWebhooks._is_gone
+
+    async def meanwhile(self: TikTokWebhooks, grant: Any, *rest: Any) -> bool:
+        judged.append(grant.pair_id)
+        if len(judged) == 1:
+            await accounts.execute(f"UPDATE account_tokens SET pair_id = '{uuid4()}' WHERE account_id = '{account_id}'")
+        return await original(self, grant, *rest)
+
+    monkeypatch.setattr(TikTokWebhooks, "_is_gone", meanwhile)
+    await tell(open_id(accounts))
+    await events.of(EXPIRED)
+    assert len(set(judged)) == 2
