@@ -231,7 +231,7 @@ async def test_unknown_routes_methods_and_ids(gateway: Any, auth: Any) -> None:
     assert (await gateway.get("/api/v1/nothing", headers=auth)).json()["code"] == "not_found"
     refused = await gateway.put("/api/v1/posts", headers=auth)
     assert (refused.status_code, refused.json()["code"]) == (405, "method_not_allowed")
-    assert refused.headers["allow"] == "GET, POST"
+    assert refused.headers["allow"] == "GET, HEAD, POST"
     assert refused.json()["request_id"] == refused.headers["x-request-id"]
     answer: httpx.Response = await gateway.get("/api/v1/posts/%00", headers=auth)
     assert answer.status_code == 404

@@ -16,6 +16,7 @@ from common.settings import load
 from gateway.api.allow import install_allow
 from gateway.api.documents import install_openapi
 from gateway.api.drain import DrainRefusedBody
+from gateway.api.head import HeadAsGet
 from gateway.api.routes import accounts, audit, auth, jwks, media, operations, posts, tiktok, webhooks
 from gateway.clients.accounts_client import AccountsClient
 from gateway.clients.event_sender import EventSender
@@ -106,6 +107,7 @@ def build_app(settings: Settings) -> FastAPI:
     app.state.feed = feed
     app.add_middleware(RateLimitHeaders)
     app.add_middleware(DrainRefusedBody)
+    app.add_middleware(HeadAsGet)
     install_allow(app)
     install_openapi(
         app, public_url=settings.public_url, models=[*auth.BODIES, *accounts.BODIES, *posts.BODIES, *webhooks.BODIES]

@@ -17,7 +17,10 @@ from scheduler.domain.post_states import (
 )
 
 # Rows: states. Columns: what becomes of them; "." changes nothing.
-HEADER = "schedule claim expire retry confirm cancel cancel_confirmed started wait submitted failed_retry failed_final lost delivered published"
+HEADER = (
+    "schedule claim expire retry confirm cancel cancel_confirmed started wait submitted "
+    "failed_retry failed_final lost delivered published"
+)
 COLUMNS = HEADER.split()
 MATRIX = """
 draft           scheduled . . . . cancelled . . . . . . . sent_to_inbox published

@@ -27,5 +27,5 @@ async def _on_method_not_allowed(request: Request, error: Exception) -> Response
 
 
 def _takes(request: Request, method: str) -> bool:
-    scope = {**request.scope, "method": method}
+    scope = {**request.scope, "method": "GET" if method == "HEAD" else method}
     return any(route.matches(dict(scope))[0] is Match.FULL for route in request.app.router.routes)

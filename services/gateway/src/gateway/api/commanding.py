@@ -15,6 +15,7 @@ from common.http.request_id import request_id_of
 from common.ids import uuid7
 from common.messaging.reply import Reply
 from gateway.domain.command_identity import is_valid_idempotency_key, keyed_command_id, request_hash
+from gateway.domain.if_match import MalformedIfMatch, parse_if_match
 from gateway.domain.operation_id import Scope
 from gateway.edge import edge_of
 from gateway.security.authenticator import Caller
@@ -52,14 +53,30 @@ def identity_of(request: Request, user_id: UUID, *, body: bytes) -> CommandIdent
     The id follows from (user, method, path, Idempotency-Key) when the client sent that header, else it is new. Raises `Problem`
     422 `invalid_idempotency_key`.
     """
-    hashed = request_hash(query=request.scope["query_string"], body=body, if_match=request.headers.get("if-match"))
-    key = request.headers.get("idempotency-key")
-    if key is None:
+    hashed = request_hash(query=request.scope["query_string"], body=body, if_match=_if_match(request))
+    keys = request.headers.getlist("idempotency-key")
+    if not keys:
         return CommandIdentity(uuid7(), hashed)
-    if not is_valid_idempotency_key(key):
-        detail = "An Idempotency-Key is 1 to 255 visible ASCII characters."
+    key = keys[0]
+    if len(keys) > 1 or not is_valid_idempotency_key(key):
+        detail = "An Idempotency-Key is 1 to 255 visible ASCII characters, sent once."
         raise Problem(422, "invalid_idempotency_key", detail, errors=[FieldError("Idempotency-Key", "invalid", detail)])
     return CommandIdentity(keyed_command_id(user_id, request.method, request.scope["path"], key), hashed)
+
+
+def wanted_versions(request: Request) -> list[str] | None:
+    """Return the versions that If-Match names, None for any; raises `Problem` 422 `invalid_if_match`."""
+    try:
+        return parse_if_match(_if_match(request))
+    except MalformedIfMatch:
+        detail = 'If-Match is an ETag such as "3", a list of them, or *.'
+        raise Problem(422, "invalid_if_match", detail, errors=[FieldError("If-Match", "invalid", detail)]) from None
+
+
+def _if_match(request: Request) -> str | None:
+    """Return the header, its lines joined as RFC 9110 says."""
+    lines = request.headers.getlist("if-match")
+    return ", ".join(lines) if lines else None
 
 
 async def command(

@@ -21,6 +21,7 @@ _DESCRIPTIONS = {
     404: "Not there, or not yours.",
     408: "The body did not arrive in time.",
     409: "It conflicts with the state of things.",
+    412: "Changed since the version that If-Match names.",
     413: "Too large.",
     415: "A type of content that is not taken here.",
     416: "The range lies outside the object.",
@@ -92,6 +93,14 @@ IDEMPOTENCY_KEY: Json = {
     "required": False,
     "description": "1 to 255 visible ASCII characters; the same key again gets the same answer and has no second effect.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+}
+
+IF_MATCH: Json = {
+    "name": "If-Match",
+    "in": "header",
+    "required": False,
+    "description": "The ETag of the version to change; another version is refused with 412.",
+    "schema": {"type": "string"},
 }
 
 NO_AUTHENTICATION: Json = {"security": []}

@@ -4,9 +4,9 @@ from datetime import datetime
 from typing import Any, Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from common.contracts.scheduler import CreatePost, Mode, PrivacyLevel, Transfer
+from common.contracts.scheduler import MAX_ROWS, BulkMode, CreatePost, GivenFields, Mode, PrivacyLevel, Transfer
 from gateway.api.models.media import Media
 
 PostStatusName = Literal[
@@ -29,6 +29,60 @@ class NewPost(CreatePost):
     """A post to be made; `scheduled_time` carries an offset, or none together with `timezone`."""
 
     model_config = ConfigDict(extra="forbid")
+
+
+class PostPatch(GivenFields):
+    """The fields to change; null takes a value away, what is left out stays."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class RetryBody(BaseModel):
+    """`confirm_not_published`: you have looked at TikTok, and the post is not there. Needed for unconfirmed posts only."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    confirm_not_published: bool = False
+
+
+class ConfirmBody(BaseModel):
+    """The video you found at TikTok."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    tiktok_video_id: str = Field(min_length=1, max_length=19, pattern="^[1-9][0-9]*$", examples=["7301234567890123456"])
+
+
+class BulkOptions(BaseModel):
+    """`all_or_nothing` stores nothing when a row breaks a rule, `valid_rows` stores the others; `dry_run` stores nothing."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    mode: BulkMode = "all_or_nothing"
+    dry_run: bool = False
+
+
+class BulkPosts(BulkOptions):
+    """Up to 500 posts; each has the fields of a single one."""
+
+    posts: list[Any] = Field(min_length=1, max_length=MAX_ROWS)
+
+
+class PostProblem(BaseModel):
+    """A rule that a post breaks; `alternatives` are times to choose from where a local time is missing or shown twice."""
+
+    field: str
+    code: str
+    message: str
+    hint: str | None
+    alternatives: list[str] = []
+
+
+class Validation(BaseModel):
+    """Every rule that a post would break."""
+
+    valid: bool
+    problems: list[PostProblem]
 
 
 class Warning(BaseModel):  # noqa: A001 - the name in the API's documentation
@@ -137,3 +191,24 @@ class PostDetail(BaseModel):
     planning: list[PlanningStep]
     execution_logs: list[LogEntry]
     attached_media: list[Media]
+
+
+class RowVerdict(BaseModel):
+    """What became of a row, counted from 1: `valid` rows were not stored, because of the mode or a dry run."""
+
+    row: int
+    status: Literal["created", "valid", "invalid"]
+    post: Post | None
+    problems: list[PostProblem]
+
+
+class BulkVerdicts(BaseModel):
+    """What became of a batch; `valid` counts the created ones, too."""
+
+    mode: BulkMode
+    dry_run: bool
+    total: int
+    created: int
+    valid: int
+    invalid: int
+    items: list[RowVerdict]

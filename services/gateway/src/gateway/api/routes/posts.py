@@ -5,20 +5,34 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Request, Response
 
-from common.contracts.scheduler import CancelPost, PublishPostNow
+from common.contracts.scheduler import CancelPost, ConfirmPost, PublishPostNow, RetryPost, UpdatePost
 from common.http.paging import Page
+from gateway.api.bulk_body import CSV_TYPE, read_bulk
 from gateway.api.callers import allowed
-from gateway.api.commanding import command, read_body
-from gateway.api.documents import IDEMPOTENCY_KEY, accepted, accepted_or, body, paging, parameters, problems, query
+from gateway.api.commanding import command, read_body, wanted_versions
+from gateway.api.documents import IDEMPOTENCY_KEY, IF_MATCH, accepted, accepted_or, body, paging, parameters, problems, query
 from gateway.api.forwarding import forward
-from gateway.api.models.posts import NewPost, Post, PostDetail, PostStatus
+from gateway.api.models.posts import (
+    BulkPosts,
+    BulkVerdicts,
+    ConfirmBody,
+    NewPost,
+    Post,
+    PostDetail,
+    PostPatch,
+    PostStatus,
+    RetryBody,
+    Validation,
+)
 from gateway.api.models.shared import EmptyBody
 from gateway.security.authenticator import Caller
 
 router = APIRouter(prefix="/api/v1/posts", tags=["posts"])
 Reader = Annotated[Caller, Depends(allowed("posts:read"))]
 Writer = Annotated[Caller, Depends(allowed("posts:write"))]
-BODIES = (NewPost, EmptyBody)
+BODIES = (NewPost, PostPatch, RetryBody, ConfirmBody, BulkPosts, EmptyBody)
+_BULK_BODY = body(BulkPosts)
+_BULK_BODY["requestBody"]["content"][CSV_TYPE] = {"schema": {"type": "string"}}
 
 
 @router.post(
@@ -68,6 +82,48 @@ async def get_post_detail(request: Request, caller: Reader, post_id: UUID) -> Re
     return await forward(request, "scheduler", f"/internal/posts/{post_id}/detail", caller=caller)
 
 
+@router.post("/validate", response_model=Validation, responses=problems(401, 403, 413, 415), openapi_extra=body(NewPost))
+async def validate_post(request: Request, caller: Writer) -> Response:
+    """Tell every rule that a post would break; nothing is stored."""
+    await read_body(request, NewPost)
+    return await forward(request, "scheduler", "/internal/posts/validate", caller=caller)
+
+
+@router.post(
+    "/bulk",
+    response_model=BulkVerdicts,
+    responses=accepted() | problems(401, 403, 413, 415),
+    openapi_extra=_BULK_BODY
+    | parameters(
+        IDEMPOTENCY_KEY,
+        query("mode", "For CSV; a member of a JSON body.", type="string", enum=["all_or_nothing", "valid_rows"]),
+        query("dry_run", "For CSV; a member of a JSON body.", type="boolean"),
+    ),
+)
+async def create_posts(request: Request, caller: Writer) -> Response:
+    """Schedule up to 500 posts, or see what would become of them."""
+    return await command(request, caller, await read_bulk(request), scope="posts:write")
+
+
+async def update_post(request: Request, caller: Writer, post_id: UUID) -> Response:
+    """Change the given fields of a draft or a scheduled post; `draft: false` schedules a draft."""
+    changes = await read_body(request, PostPatch)
+    update = UpdatePost(post_id=post_id, changes=changes, if_match=wanted_versions(request))
+    return await command(request, caller, update, scope="posts:write", subject=post_id)
+
+
+for _method in ("PUT", "PATCH"):
+    router.add_api_route(
+        "/{post_id}",
+        update_post,
+        methods=[_method],
+        operation_id=f"update_post_{_method.lower()}",
+        response_model=Post,
+        responses=accepted() | problems(401, 403, 404, 409, 412, 413, 415),
+        openapi_extra=body(PostPatch) | parameters(IDEMPOTENCY_KEY, IF_MATCH),
+    )
+
+
 @router.delete(
     "/{post_id}",
     status_code=204,
@@ -90,3 +146,29 @@ async def publish_post_now(request: Request, caller: Writer, post_id: UUID) -> R
     if await request.body():
         await read_body(request, EmptyBody)
     return await command(request, caller, PublishPostNow(post_id=post_id), scope="posts:write", subject=post_id)
+
+
+@router.post(
+    "/{post_id}/retry",
+    status_code=202,
+    responses=accepted_or(Post) | problems(401, 403, 404, 409),
+    openapi_extra=body(RetryBody, required=False) | parameters(IDEMPOTENCY_KEY),
+)
+async def retry_post(request: Request, caller: Writer, post_id: UUID) -> Response:
+    """Try a failed post again; an unconfirmed one only when you have seen that it is not at TikTok."""
+    wish = await read_body(request, RetryBody) if await request.body() else RetryBody()
+    retry = RetryPost(post_id=post_id, confirm_not_published=wish.confirm_not_published)
+    return await command(request, caller, retry, scope="posts:write", subject=post_id)
+
+
+@router.post(
+    "/{post_id}/confirm",
+    response_model=Post,
+    responses=accepted() | problems(401, 403, 404, 409, 413, 415),
+    openapi_extra=body(ConfirmBody) | parameters(IDEMPOTENCY_KEY),
+)
+async def confirm_post(request: Request, caller: Writer, post_id: UUID) -> Response:
+    """Settle an unconfirmed post: you found its video at TikTok."""
+    found = await read_body(request, ConfirmBody)
+    confirm = ConfirmPost(post_id=post_id, tiktok_video_id=found.tiktok_video_id)
+    return await command(request, caller, confirm, scope="posts:write", subject=post_id)
