@@ -26,12 +26,15 @@ class Cuepost:
     def __init__(self, gateway_url: str, simulator_url: str) -> None:
         self._gateway = httpx.Client(base_url=gateway_url, timeout=TIMEOUT, trust_env=False)
         self._simulator = httpx.Client(base_url=simulator_url, timeout=TIMEOUT, trust_env=False)
+        self.secrets: list[str] = []
+        """Passwords and tokens that went through this client, for tests that look for leaks."""
 
     def register(self) -> str:
         """Register a new person and return the email."""
         email = f"demo-{secrets.token_hex(5)}@example.com"
         body = {"email": email, "username": f"demo_{secrets.token_hex(5)}", "password": secrets.token_urlsafe(24)}
         tokens = self._call("POST", "/api/v1/auth/register", json=body)
+        self.secrets += [body["password"], tokens["refresh_token"], tokens["access_token"].rpartition(".")[2]]
         self._gateway.headers["Authorization"] = f"Bearer {tokens['access_token']}"
         return email
 

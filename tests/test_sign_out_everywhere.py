@@ -1,0 +1,140 @@
+"""Two gateway processes: what ends a session or a key on one ends it on both, within a second, whatever the broker does."""
+
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import pytest
+
+from localstack.stack import Stack
+from system.operator import Operator
+from system.waiting import wait_for
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
+ME = "/api/v1/auth/me"
+KEYS = "/api/v1/auth/api-keys"
+PROGRAMS = ("gateway-1", "gateway-2")
+
+
+@dataclass
+class Person:
+    """Somebody with a session, an API key and what they were given."""
+
+    email: str
+    password: str
+    tokens: dict[str, Any]
+    key: dict[str, Any]
+
+    @property
+    def session(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.tokens['access_token']}"}
+
+    @property
+    def program(self) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.key['key']}"}
+
+
+class Gateways:
+    """Clients of both processes."""
+
+    def __init__(self, stack: Stack) -> None:
+        urls = [f"http://127.0.0.1:{stack.env(name)['HTTP_PORT']}" for name in PROGRAMS]
+        self.each = [httpx.Client(base_url=url, timeout=10, trust_env=False) for url in urls]
+
+    def person(self) -> Person:
+        """Register, make a key, and use both at both gateways."""
+        body = {
+            "email": f"p{secrets.token_hex(6)}@example.com",
+            "username": "somebody",
+            "password": secrets.token_urlsafe(24),
+        }
+        tokens = self.ask(0, "POST", "/api/v1/auth/register", json=body, status=201)
+        auth = {"Authorization": f"Bearer {tokens['access_token']}"}
+        wanted = {"name": "robot", "scopes": ["posts:read"]}
+        person = Person(
+            body["email"], body["password"], tokens, self.ask(0, "POST", KEYS, json=wanted, headers=auth, status=201)
+        )
+        for number in range(len(self.each)):
+            for headers in (person.session, person.program):
+                self.ask(number, "GET", ME, headers=headers)
+        return person
+
+    def ask(self, number: int, method: str, path: str, *, status: int = 200, **options: Any) -> Any:
+        """Ask one of them; its answer has to have this status."""
+        answer = self.each[number].request(method, path, **options)
+        assert answer.status_code == status, answer.text
+        return answer.json() if answer.content else None
+
+    def seconds_until_refused(self, headers: dict[str, str], code: str) -> float:
+        """Return how long any of them still lets these headers in; all refuse with this code."""
+        began = time.monotonic()
+
+        def refused() -> bool:
+            answers = [client.get(ME, headers=headers) for client in self.each]
+            return all(answer.status_code == 401 and answer.json()["code"] == code for answer in answers)
+
+        wait_for("both gateways to refuse", refused, timeout=5, interval=0.01)
+        return time.monotonic() - began
+
+
+@pytest.fixture
+def gateways(operator: Operator) -> Iterator[Gateways]:
+    gateways = Gateways(operator.stack)
+    yield gateways
+    for client in gateways.each:
+        client.close()
+
+
+def test_logout_and_revocation_count_everywhere_within_a_second(
+    operator: Operator, gateways: Gateways, passed_secrets: list[str]
+) -> None:
+    """With a broker that works, and with one that is frozen: connections stay open and nothing comes."""
+    taken: dict[str, float] = {}
+    gone: list[tuple[dict[str, str], str]] = []
+
+    def leave(person: Person, when: str) -> None:
+        passed_secrets.extend([person.password, person.key["key"], person.tokens["refresh_token"]])
+        gateways.ask(0, "DELETE", f"{KEYS}/{person.key['id']}", headers=person.session, status=204)
+        taken[f"key, {when}"] = gateways.seconds_until_refused(person.program, "invalid_api_key")
+        gateways.ask(1, "POST", "/api/v1/auth/logout", headers=person.session, status=204)
+        taken[f"session, {when}"] = gateways.seconds_until_refused(person.session, "session_revoked")
+        gone.extend([(person.program, "invalid_api_key"), (person.session, "session_revoked")])
+
+    leave(gateways.person(), "broker well")
+    frozen = gateways.person()
+    with operator.frozen("rabbitmq"):
+        leave(frozen, "broker frozen")
+    assert max(taken.values()) < 1.0, taken
+    operator.stack.restart("gateway-2")
+    for headers, code in gone:
+        answer = gateways.each[1].get(ME, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (401, code), "loaded before the first request was let in"
+
+
+def test_reuse_of_an_old_refresh_token_ends_the_session_everywhere_and_is_audited(gateways: Gateways) -> None:
+    person = gateways.person()
+    token, newest = person.tokens["refresh_token"], person.tokens
+    for number in (0, 1):
+        newest = gateways.ask(number, "POST", "/api/v1/auth/refresh", json={"refresh_token": newest["refresh_token"]})
+    reused = gateways.each[1].post("/api/v1/auth/refresh", json={"refresh_token": token})
+    assert (reused.status_code, reused.json()["code"]) == (401, "refresh_token_reused")
+    assert reused.headers["www-authenticate"] == 'Bearer error="invalid_token"'
+    bearer = {"Authorization": f"Bearer {newest['access_token']}"}
+    assert gateways.seconds_until_refused(bearer, "session_revoked") < 1.0
+    login = {"email": person.email, "password": person.password}
+    wrong = gateways.each[0].post("/api/v1/auth/login", json=login | {"password": "not this one"})
+    assert wrong.status_code == 401
+    again = {"Authorization": f"Bearer {gateways.ask(0, 'POST', '/api/v1/auth/login', json=login)['access_token']}"}
+
+    def audited() -> set[tuple[str, str | None]]:
+        items = gateways.ask(1, "GET", "/api/v1/audit", params={"object_type": "session"}, headers=again)["items"]
+        found = {(item["action"], item["reason"]) for item in items}
+        return found if len(found) >= 3 else set()
+
+    trail = wait_for("the audit trail", audited)
+    assert ("session.revoked", "refresh_token_reused") in trail
+    assert "session.login_failed" in {action for action, _ in trail}
