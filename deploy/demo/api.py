@@ -54,6 +54,10 @@ class Cuepost:
         callback = _checked(httpx.get(consent.headers["Location"], timeout=TIMEOUT, trust_env=False))
         return str(callback["account_id"])
 
+    def account(self, account_id: str) -> dict[str, Any]:
+        """Return a connected account."""
+        return self._call("GET", f"/api/v1/accounts/{account_id}")
+
     def upload(self, path: Path) -> dict[str, Any]:
         """Stream a file through the gateway into the media library."""
         with path.open("rb") as file:

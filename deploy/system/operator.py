@@ -74,6 +74,21 @@ class Operator:
         """Set a fault at the simulator."""
         self._simulator.post("/_simulator/faults", json={"endpoint": endpoint, **fault}).raise_for_status()
 
+    def withdraw(self, creator: Creator, *, reason: int = 1) -> None:
+        """Take the product's access away, as the creator does in TikTok's settings."""
+        path = f"/_simulator/creators/{creator.username}/withdraw"
+        self._simulator.post(path, json={"reason": reason}).raise_for_status()
+
+    def tell(self, creator: Creator, event: str, content: dict[str, Any]) -> None:
+        """Let the simulator send a webhook about a creator."""
+        body = {"event": event, "username": creator.username, "content": content}
+        self._simulator.post("/_simulator/webhooks", json=body).raise_for_status()
+
+    def webhooks(self, creator: Creator) -> list[dict[str, Any]]:
+        """Return what the simulator has sent, or tries to send, about a creator."""
+        items = self._simulator.get("/_simulator/webhooks").json()["items"]
+        return [item for item in items if item["open_id"] == creator.open_id]
+
     def ledger(self, creator: Creator) -> list[dict[str, Any]]:
         """Return every init of a creator."""
         items = self._simulator.get("/_simulator/ledger").json()["items"]
