@@ -1,6 +1,6 @@
 """Which attempt of a post may start."""
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from enum import StrEnum
 
 from publisher.domain.job import State
@@ -25,14 +25,20 @@ SUPERSEDED = Fail(
 )
 
 
-def gate(earlier: Collection[State], *, later_exists: bool) -> Gate:
-    """Return whether an attempt may start, given the states of the earlier ones.
+def gate(earlier: Mapping[int, State], *, later_exists: bool, dismissed: int = 0) -> Gate:
+    """Return whether an attempt may start, given the states of the earlier ones by number.
 
     Of two attempts at most one ever runs unproven: the earlier one yields to the mere existence of a later one, the later
-    one waits until every earlier one is proven to have published nothing.
+    one waits until every earlier one is proven to have published nothing. A person's word takes the place of the proof for
+    attempts up to `dismissed`, but only for one that has ended without an outcome: what still runs may publish, and what is known
+    to be published stays so.
     """
     if later_exists:
         return Gate.SUPERSEDED
-    if State.SUCCEEDED in earlier:
+    if State.SUCCEEDED in earlier.values():
         return Gate.STOP
-    return Gate.START if all(state.proves_nothing_published for state in earlier) else Gate.WAIT
+    return Gate.START if all(_is_out(state, attempt <= dismissed) for attempt, state in earlier.items()) else Gate.WAIT
+
+
+def _is_out(state: State, is_dismissed: bool) -> bool:
+    return state.proves_nothing_published or (is_dismissed and state is State.UNCONFIRMED)

@@ -55,8 +55,8 @@ async def claim_jobs(tx: Transaction, lane: Lane, *, owner: str, lease: timedelt
 
 
 async def _open(tx: Transaction, job: Job, states: dict[int, State], at: datetime, replica: str, outbox: Outbox) -> Job:
-    earlier = [state for attempt, state in states.items() if attempt < job.attempt]
-    match gate(earlier, later_exists=max(states) > job.attempt):
+    earlier = {attempt: state for attempt, state in states.items() if attempt < job.attempt}
+    match gate(earlier, later_exists=max(states) > job.attempt, dismissed=job.post.dismissed_attempts):
         case Gate.START:
             changes = {
                 "state": State.RUNNING.value,

@@ -1,0 +1,68 @@
+"""An attempt of unknown outcome stops every later one, until a person says that it was not published."""
+
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from common.testing.eventually import eventually
+from publisher.domain.job import State
+
+
+async def unconfirmed(world: Any) -> Any:
+    """Return a post whose first attempt ended without an outcome."""
+    post = world.post(await world.account(), world.media())
+    await world.accept(post)
+    async with world.database.transaction() as tx:
+        await tx.connection.execute(
+            text(
+                "UPDATE publish_jobs SET state = 'unconfirmed', step = 'polling', run_at = NULL, finished_at = now(), lane = 'follow'"
+            )
+        )
+    return post
+
+
+async def test_without_the_word_the_next_attempt_waits_and_with_it_it_starts(world: Any) -> None:
+    post = await unconfirmed(world)
+    second = post.model_copy(update={"attempt": 2})
+    async with world.replica():
+        await world.accept(second)
+        await eventually(lambda: world.waits(second, "earlier_attempt_open"))
+        assert not await world.inits(post)
+        # The word comes with a later attempt: the one that waits yields to it.
+        await world.accept(post.model_copy(update={"attempt": 3, "dismissed_attempts": 2}))
+        await world.state(post, State.SUCCEEDED)
+    assert len(await world.publications(post)) == 1
+
+
+async def test_with_the_word_it_starts_at_once(world: Any) -> None:
+    post = await unconfirmed(world)
+    second = post.model_copy(update={"attempt": 2, "dismissed_attempts": 1})
+    async with world.replica():
+        await world.accept(second)
+        job = await world.state(second, State.SUCCEEDED)
+    assert job.attempt == 2
+    assert len(await world.publications(post)) == 1
+
+
+@pytest.mark.parametrize("state", ["running", "queued"])
+async def test_the_word_does_not_let_it_start_beside_one_that_runs(world: Any, state: str) -> None:
+    post = await unconfirmed(world)
+    async with world.database.transaction() as tx:
+        await tx.connection.execute(text("UPDATE publish_jobs SET state = :state"), {"state": state})
+    second = post.model_copy(update={"attempt": 2, "dismissed_attempts": 1})
+    async with world.replica():
+        await world.accept(second)
+        await eventually(lambda: world.waits(second, "earlier_attempt_open"))
+        assert not await world.inits(post)
+
+
+async def test_evidence_counts_more_than_the_word(world: Any) -> None:
+    post = await unconfirmed(world)
+    async with world.database.transaction() as tx:
+        await tx.connection.execute(text("UPDATE publish_jobs SET state = 'succeeded'"))
+    second = post.model_copy(update={"attempt": 2, "dismissed_attempts": 1})
+    async with world.replica():
+        await world.accept(second)
+        await world.state(second, State.CANCELLED)
+    assert not await world.inits(post)
