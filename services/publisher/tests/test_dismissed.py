@@ -22,17 +22,13 @@ async def unconfirmed(world: Any) -> Any:
     return post
 
 
-async def test_without_the_word_the_next_attempt_waits_and_with_it_it_starts(world: Any) -> None:
+async def test_without_the_word_the_next_attempt_waits(world: Any) -> None:
     post = await unconfirmed(world)
     second = post.model_copy(update={"attempt": 2})
     async with world.replica():
         await world.accept(second)
         await eventually(lambda: world.waits(second, "earlier_attempt_open"))
         assert not await world.inits(post)
-        # The word comes with a later attempt: the one that waits yields to it.
-        await world.accept(post.model_copy(update={"attempt": 3, "dismissed_attempts": 2}))
-        await world.state(post, State.SUCCEEDED)
-    assert len(await world.publications(post)) == 1
 
 
 async def test_with_the_word_it_starts_at_once(world: Any) -> None:
