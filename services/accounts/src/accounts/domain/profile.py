@@ -1,11 +1,13 @@
 """A creator's profile as TikTok showed it."""
 
+import re
 import unicodedata
 from dataclasses import dataclass
 
 NAME_MAX = 200
 URL_MAX = 2048
 COUNT_MAX = 2**63 - 1
+_TRIGRAM = re.compile("[a-z0-9]{3}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +42,12 @@ def search_text(*parts: str | None) -> str:
     joined = " ".join(part for part in parts if part)
     decomposed = unicodedata.normalize("NFKD", joined.casefold())
     return "".join(character for character in decomposed if not unicodedata.combining(character))
+
+
+def has_trigram(wanted: str) -> bool:
+    """Return whether an index of trigrams can find this search text.
+
+    Without three letters or digits in a row it would have to be read as a whole, other users' entries too. Which letters beyond
+    ASCII count depends on the database's locale, so none does.
+    """
+    return _TRIGRAM.search(wanted) is not None
