@@ -10,7 +10,7 @@ SERVICES := gateway accounts scheduler publisher analytics
 # `make scale publisher=3`: only what is given on the command line counts.
 REPLICAS = $(foreach service,$(SERVICES),$(if $(filter command,$(origin $(service))),$(service)=$($(service))))
 
-.PHONY: help bootstrap up down ps logs scale reset demo migrate dead-letters test lock
+.PHONY: help bootstrap up down ps logs scale reset demo migrate dead-letters test bench lock
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
@@ -47,6 +47,9 @@ dead-letters: bootstrap ## messages that could not be handled: make dead-letters
 
 test: bootstrap ## lint, types, boundaries, all tests, coverage
 	@deploy/test.sh
+
+bench: bootstrap ## measure, and print tables; one benchmark: make bench name=accounts_lists
+	@$(PYTHON) -m bench $(name)
 
 lock: bootstrap ## resolve the dependencies anew and export requirements/*.txt
 	@UV=$(CURDIR)/.local/tools/bin/uv deploy/lock.sh $(if $(upgrade),--upgrade)

@@ -15,7 +15,7 @@ step() {
 }
 
 packages=()
-for source in libs/*/src/* services/*/src/* deploy/*; do
+for source in libs/*/src/* services/*/src/* deploy/* bench; do
   if [ -f "$source/__init__.py" ]; then packages+=(-p "$(basename "$source")"); fi
 done
 

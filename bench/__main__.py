@@ -1,0 +1,31 @@
+"""`python -m bench [NAME ...]`: run the benchmarks of these names, or all."""
+
+import argparse
+import asyncio
+import os
+import platform
+
+from bench import accounts_lists
+from common.testing.servers import TestServers
+
+BENCHMARKS = {"accounts_lists": accounts_lists.run}
+
+
+def main() -> None:
+    """Run from the command line."""
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    parser.add_argument("name", nargs="*", help=", ".join(BENCHMARKS))
+    names = parser.parse_args().name or list(BENCHMARKS)
+    if unknown := [name for name in names if name not in BENCHMARKS]:
+        parser.error(f"no such benchmark: {unknown[0]}")
+    print(f"{os.cpu_count()} cores, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f} at the start")
+    servers = TestServers()
+    try:
+        for name in names:
+            asyncio.run(BENCHMARKS[name](servers))
+    finally:
+        servers.stop()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""The real programs, each in a process of its own with settings of its own."""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import httpx
+from cryptography.fernet import Fernet
+
+from common.auth.keys import b64url_encode
+from common.testing.http_server import free_port
+from common.testing.keys import ServiceKeys
+
+READY_SECONDS = 60.0
+STOP_SECONDS = 30.0
+
+
+@asynccontextmanager
+async def accounts_and_gateway(database_url: str, amqp_url: str, folder: Path) -> AsyncIterator[tuple[str, str, ServiceKeys]]:
+    """Run accounts and a gateway before it; gives the addresses of both, and the services' keys."""
+    keys, port, edge_port = ServiceKeys(), free_port(), free_port()
+    address, edge = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{edge_port}"
+    shared = {
+        "AMQP_URL": amqp_url,
+        "SERVICE_PUBLIC_KEYS": json.dumps(keys.public_texts()),
+        "ACCOUNTS_URL": address,
+        "LOG_LEVEL": "WARNING",
+    }
+    accounts = {
+        **shared,
+        "HTTP_PORT": str(port),
+        "DATABASE_URL": database_url,
+        "SERVICE_PRIVATE_KEY": keys.private_text("accounts"),
+        "ENCRYPTION_KEY": Fernet.generate_key().decode(),
+        "TIKTOK_CLIENT_KEY": "none",
+        "TIKTOK_CLIENT_SECRET": "none",
+        "TIKTOK_REDIRECT_URI": f"{edge}/api/v1/tiktok/callback",
+    }
+    gateway = {
+        **shared,
+        "HTTP_PORT": str(edge_port),
+        "SERVICE_PRIVATE_KEY": keys.private_text("gateway"),
+        "OPERATION_KEY": b64url_encode(os.urandom(32)),
+        "STORAGE_URL": f"file://{folder}",
+        "RATE_LIMIT_PER_USER": "1000000/minute",
+    }
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(_program("accounts", accounts, address))
+        await stack.enter_async_context(_program("gateway", gateway, edge))
+        yield address, edge, keys
+
+
+@asynccontextmanager
+async def _program(module: str, settings: Mapping[str, str], address: str) -> AsyncIterator[None]:
+    environment = {"PATH": os.environ.get("PATH", ""), **settings}
+    process = await asyncio.create_subprocess_exec(sys.executable, "-P", "-m", module, env=environment)
+    try:
+        await _ready(process, module, address)
+        yield
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), STOP_SECONDS)
+        except TimeoutError:
+            process.kill()
+
+
+async def _ready(process: asyncio.subprocess.Process, module: str, address: str) -> None:
+    async with asyncio.timeout(READY_SECONDS), httpx.AsyncClient(trust_env=False) as http:
+        while process.returncode is None:
+            try:
+                if (await http.get(f"{address}/readyz")).status_code == httpx.codes.OK:
+                    return
+            except httpx.TransportError:
+                pass  # It does not listen yet.
+            await asyncio.sleep(0.1)
+    raise RuntimeError(f"{module} ended with {process.returncode}")
