@@ -9,14 +9,14 @@ T = TypeVar("T")
 
 
 @overload
-async def eventually(predicate: Callable[[], Awaitable[T]], timeout: float = 10.0, interval: float = 0.02) -> T: ...
+async def eventually(predicate: Callable[[], Awaitable[T]], timeout: float = 30.0, interval: float = 0.02) -> T: ...
 
 
 @overload
-async def eventually(predicate: Callable[[], T], timeout: float = 10.0, interval: float = 0.02) -> T: ...
+async def eventually(predicate: Callable[[], T], timeout: float = 30.0, interval: float = 0.02) -> T: ...
 
 
-async def eventually(predicate: Callable[[], Any], timeout: float = 10.0, interval: float = 0.02) -> Any:
+async def eventually(predicate: Callable[[], Any], timeout: float = 30.0, interval: float = 0.02) -> Any:
     """Call `predicate` (plain or async) until it returns something true, and return that.
 
     An AssertionError inside it counts as not yet. After `timeout` seconds an AssertionError shows the last value or failure;
