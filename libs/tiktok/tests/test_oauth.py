@@ -172,3 +172,19 @@ async def test_a_malformed_grant_does_not_show_its_tokens() -> None:
     assert "expires_in" in str(caught.value)
     assert "secret-" not in str(caught.value)
     assert caught.value.__cause__ is None
+
+
+async def test_lives_stay_within_reason() -> None:
+    grant = await client({**ANSWER, "expires_in": 10**18, "refresh_expires_in": -5}).refresh(SecretStr("r"))
+    assert (grant.expires_in, grant.refresh_expires_in) == (315_360_000, 0)
+    for field in ("access_token", "refresh_token", "open_id"):
+        with pytest.raises(TikTokUnavailable):
+            await client({**ANSWER, field: ""}).refresh(SecretStr("r"))
+
+
+async def test_the_other_shape_is_understood_with_its_details() -> None:
+    answer = {"error": {"code": "invalid_grant", "message": "Gone.", "log_id": "L7"}}
+    with pytest.raises(GrantInvalid) as caught:
+        await client(answer, 400).refresh(SecretStr("r"))
+    assert (caught.value.message, caught.value.log_id) == ("Gone.", "L7")
+    await client({"error": {"code": "ok"}}).revoke(SecretStr("act.x"))

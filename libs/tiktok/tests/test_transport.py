@@ -1,11 +1,13 @@
 import asyncio
+import gzip
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 from pydantic import SecretStr
 
-from tiktok._http import may_have_been_sent, send
-from tiktok.errors import TikTokUnavailable
+from tiktok._http import MAX_ANSWER_BYTES, data_of, may_have_been_sent, send
+from tiktok.errors import TikTokRateLimited, TikTokUnavailable
 
 
 class ClientConnectorError(Exception):
@@ -96,3 +98,36 @@ async def test_a_port_nobody_listens_on() -> None:
         with pytest.raises(TikTokUnavailable) as caught:
             await send(http, "GET", "http://127.0.0.1:1/")
     assert not caught.value.sent
+
+
+async def test_an_answer_without_end_is_not_read() -> None:
+    async def endless() -> AsyncIterator[bytes]:
+        while True:
+            yield bytes(65536)
+
+    http = httpx.AsyncClient(transport=httpx.MockTransport(lambda _: httpx.Response(200, content=endless())))
+    with pytest.raises(TikTokUnavailable) as caught:
+        await send(http, "GET", "https://api.test/")
+    assert (caught.value.code, caught.value.sent) == ("malformed_answer", True)
+
+
+async def test_packed_answers_are_read_and_bounded() -> None:
+    def packed(content: bytes) -> httpx.AsyncClient:
+        headers = {"content-encoding": "gzip", "x-kept": "1"}
+        return httpx.AsyncClient(
+            transport=httpx.MockTransport(lambda _: httpx.Response(200, headers=headers, content=gzip.compress(content)))
+        )
+
+    answer = await send(packed(b'{"data":{"a":1},"error":{"code":"ok"}}'), "GET", "https://api.test/")
+    assert data_of(answer) == {"a": 1}
+    assert answer.headers["x-kept"] == "1"
+    with pytest.raises(TikTokUnavailable):
+        await send(packed(bytes(MAX_ANSWER_BYTES + 1)), "GET", "https://api.test/")
+
+
+async def test_odd_details_of_refusals_are_kept_within_reason() -> None:
+    answer = httpx.Response(429, json={"error": {"code": "x" * 10_000}}, headers={"retry-after": "9" * 400})
+    with pytest.raises(TikTokRateLimited) as caught:
+        data_of(answer)
+    assert len(caught.value.code) == 100
+    assert caught.value.retry_after == 86_400

@@ -19,6 +19,7 @@ from tiktok.models import FileSource, PostInfo
 from tiktok.oauth import OAuthClient, TokenGrant, authorize_url, pkce_pair
 from tiktok.posting import PostingClient
 from tiktok.upload import BodyLengthMismatch, ChunkOutcome, ChunkResult, put_chunk
+from tiktok.videos import VideoClient
 from tiktok_simulator.driver import ALL_SCOPES, REDIRECT_URI, Driver
 from tiktok_simulator.testing import RunningSimulator
 
@@ -33,6 +34,7 @@ class App:
     oauth: OAuthClient
     users: UserClient
     posting: PostingClient
+    videos: VideoClient
 
     async def connect(self, username: str = "demo_public") -> TokenGrant:
         pair = pkce_pair()
@@ -70,6 +72,7 @@ async def app(request: pytest.FixtureRequest, shared: RunningSimulator) -> Async
             oauth,
             UserClient(http, shared.base_url),
             PostingClient(http, shared.base_url),
+            VideoClient(http, shared.base_url),
         )
 
 
@@ -92,6 +95,24 @@ async def test_the_main_path(app: App) -> None:
         assert status.uploaded_bytes == chunk.last + 1
     (item,) = await app.driver.ledger()
     assert item["sha256"] == hashlib.sha256(data).hexdigest()
+
+
+async def test_videos_by_page_and_by_id(app: App, video: bytes) -> None:
+    grant = await app.connect()
+    token = grant.access_token
+    for number in range(3):
+        publish_id = await app.driver.upload(
+            token.get_secret_value(), video, f"video {number}", privacy_level="PUBLIC_TO_EVERYONE"
+        )
+        await app.driver.finished(publish_id)
+    first = await app.videos.list_videos(token, max_count=2)
+    assert [(one.title, len(one.id)) for one in first.videos] == [("video 2", 19), ("video 1", 19)]
+    assert first.has_more
+    rest = await app.videos.list_videos(token, cursor=first.cursor, max_count=2)
+    assert ([one.title for one in rest.videos], rest.has_more) == (["video 0"], False)
+    (found,) = await app.videos.query_videos(token, [rest.videos[0].id, "7000000000000000000"])
+    assert found.share_url is not None
+    assert f"/@demo_public/video/{found.id}?" in found.share_url
 
 
 async def test_rotation_and_revocation(app: App) -> None:

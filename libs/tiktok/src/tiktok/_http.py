@@ -19,7 +19,11 @@ JSON_TIMEOUT: Final = httpx.Timeout(15.0, connect=5.0, pool=5.0)
 CALL_SECONDS: Final = 30.0
 """Longest time for such a call as a whole, a dripping answer included."""
 
+MAX_ANSWER_BYTES: Final = 4 * 1024 * 1024
+"""Far above any answer TikTok documents."""
+
 _NOTHING_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.UnsupportedProtocol, httpx.InvalidURL)
+_OF_THE_BODY = frozenset({"content-encoding", "content-length", "transfer-encoding"})
 _AIOHTTP_NOTHING_SENT = frozenset({"ClientConnectorError", "ConnectionTimeoutError"})
 
 
@@ -41,7 +45,8 @@ async def send(
 
     ``phases`` limits connecting, writing and reading one by one, ``seconds`` the call as a whole.
 
-    Raises TikTokUnavailable when there is no answer; its ``sent`` is false only if no connection came about.
+    Raises TikTokUnavailable when there is no answer, or one of more than 4 MB; its ``sent`` is false only if no connection
+    came about.
     """
     all_headers = dict(headers or {})
     if token is not None:
@@ -55,12 +60,26 @@ async def send(
             method, url, headers=all_headers, params=params, data=form, content=payload, timeout=phases
         )
         async with asyncio.timeout(seconds):
-            return await http.send(request, auth=None, follow_redirects=False)
+            return await _whole(await http.send(request, auth=None, follow_redirects=False, stream=True))
     except Exception as error:
         if not _is_transport_failure(error):
             raise
         sent = may_have_been_sent(error)
         raise TikTokUnavailable("no_answer" if sent else "unreachable", sent=sent) from error
+
+
+async def _whole(streamed: httpx.Response) -> httpx.Response:
+    """Return the answer with its body read and decoded; raises TikTokUnavailable beyond the limit."""
+    body = bytearray()
+    try:
+        async for part in streamed.aiter_bytes():
+            body += part
+            if len(body) > MAX_ANSWER_BYTES:
+                raise malformed(streamed, "an end")
+    finally:
+        await streamed.aclose()
+    plain = [(name, value) for name, value in streamed.headers.multi_items() if name not in _OF_THE_BODY]
+    return httpx.Response(streamed.status_code, headers=plain, content=bytes(body), request=streamed.request)
 
 
 def _is_transport_failure(error: Exception) -> bool:
@@ -85,7 +104,7 @@ def parse_object(response: httpx.Response) -> Json | None:
     """Return the answer's JSON object, or None when the body is not one. Integers of any length stay exact."""
     try:
         parsed = json.loads(response.content, parse_float=Decimal)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return parsed if isinstance(parsed, dict) else None
 
@@ -124,7 +143,8 @@ def flat_answer_of(response: httpx.Response) -> Json:
         raise _unreadable(response, None)
     code = answer.get("error")
     if isinstance(code, dict):
-        code = code.get("code")
+        # The other shape, from an endpoint that should answer flat.
+        return _from_envelope(response, answer)
     if response.status_code < 300 and code in {None, "", "ok"}:
         return answer
     if not isinstance(code, str) or code in {"", "ok"}:
@@ -132,10 +152,15 @@ def flat_answer_of(response: httpx.Response) -> Json:
     raise refusal(
         code,
         http_status=response.status_code,
-        log_id=text(answer.get("log_id")),
+        log_id=text(answer.get("log_id") or answer.get("logid")),
         message=text(answer.get("error_description")) or "",
         headers=response.headers,
     )
+
+
+def _from_envelope(response: httpx.Response, answer: Json) -> Json:
+    data_of(response)
+    return answer
 
 
 def malformed(response: httpx.Response, what: str) -> TikTokUnavailable:

@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from tiktok.failures import Failure, FailureKind, failure_of
 
 _MESSAGE_LIMIT = 500
+_CODE_LIMIT = 100
+_MAX_RETRY_AFTER = 86_400
 
 
 class TikTokError(Exception):
@@ -30,6 +32,7 @@ class TikTokError(Exception):
         message: str = "",
         hint: str = "",
     ) -> None:
+        code = code[:_CODE_LIMIT]
         self.failure: Failure = failure_of(code, http_status)
         self.code = code
         self.http_status = http_status
@@ -142,7 +145,7 @@ def refusal(
 
 
 def _seconds(header: str | None) -> float | None:
-    """Return a Retry-After in seconds; dates and nonsense are ignored."""
+    """Return a Retry-After in seconds, at most a day; dates and nonsense are ignored."""
     if header is None or not header.isascii() or not header.isdigit():
         return None
-    return float(header)
+    return float(min(int(header[:10]), _MAX_RETRY_AFTER))

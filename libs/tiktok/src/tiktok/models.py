@@ -81,6 +81,20 @@ class FileSource:
 
 
 @dataclass(frozen=True, slots=True)
+class PullSource:
+    """``source_info`` of a video that TikTok fetches itself: https, a verified domain or prefix, no redirects.
+
+    The address may be signed, so it is not shown in ``repr``.
+    """
+
+    video_url: str = field(repr=False)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the object as TikTok wants it."""
+        return {"source": "PULL_FROM_URL", "video_url": self.video_url}
+
+
+@dataclass(frozen=True, slots=True)
 class VideoInit:
     """An accepted init. ``upload_url`` is signed (treat as a secret), used as it is, and good for one hour."""
 

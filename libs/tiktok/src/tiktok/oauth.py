@@ -8,11 +8,12 @@ from typing import Final
 from urllib.parse import urlencode
 
 import httpx
-from pydantic import BaseModel, ConfigDict, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 
 from tiktok._http import flat_answer_of, malformed, send
 
 _VERIFIER_BYTES: Final = 48
+_LONGEST_LIFE: Final = 10 * 365 * 86_400
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +33,18 @@ class TokenGrant(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
 
-    access_token: SecretStr
-    refresh_token: SecretStr
+    access_token: SecretStr = Field(min_length=1)
+    refresh_token: SecretStr = Field(min_length=1)
     expires_in: int
     refresh_expires_in: int
-    open_id: str
+    open_id: str = Field(min_length=1)
     scopes: tuple[str, ...]
+
+    @field_validator("expires_in", "refresh_expires_in")
+    @classmethod
+    def _within_reason(cls, seconds: int) -> int:
+        """Keep a life within 0 and ten years: whoever adds it to a date must not overflow."""
+        return min(max(seconds, 0), _LONGEST_LIFE)
 
     @field_validator("scopes", mode="before")
     @classmethod

@@ -1,12 +1,16 @@
-"""Content Posting API: what a creator may post, starting a direct post, and following it."""
+"""Content Posting API: what a creator may post, starting posts and drafts, following and cancelling them."""
 
-from typing import Any
+from typing import Any, Final
 
 import httpx
 from pydantic import SecretStr, ValidationError
 
 from tiktok._http import Json, data_of, malformed, send, text
-from tiktok.models import CreatorInfo, FileSource, PostInfo, PublishStatus, VideoInit
+from tiktok.models import CreatorInfo, FileSource, PostInfo, PublishStatus, PullSource, VideoInit
+from tiktok.photos import PhotoPost
+
+_VIDEO_INIT: Final = "/v2/post/publish/video/init/"
+_INBOX_INIT: Final = "/v2/post/publish/inbox/video/init/"
 
 
 class PostingClient:
@@ -31,12 +35,27 @@ class PostingClient:
     async def init_video(self, token: SecretStr, post_info: PostInfo, source_info: FileSource) -> VideoInit:
         """Start a direct post by upload. Nothing is published before the last byte has arrived."""
         body = {"post_info": post_info.to_json(), "source_info": source_info.to_json()}
-        response = await self._post("/v2/post/publish/video/init/", token, body)
-        data = data_of(response)
-        publish_id, upload_url = text(data.get("publish_id")), text(data.get("upload_url"))
-        if publish_id is None or upload_url is None:
-            raise malformed(response, "publish_id or upload_url")
-        return VideoInit(publish_id, upload_url)
+        return await self._upload(_VIDEO_INIT, token, body)
+
+    async def init_video_pull(self, token: SecretStr, post_info: PostInfo, source_info: PullSource) -> str:
+        """Start a direct post that TikTok fetches, and return its publish_id. It is published by this call alone."""
+        return await self._pull(_VIDEO_INIT, token, {"post_info": post_info.to_json(), "source_info": source_info.to_json()})
+
+    async def init_inbox(self, token: SecretStr, source_info: FileSource) -> VideoInit:
+        """Start a draft by upload; its creator sets caption and options in the app (scope ``video.upload``)."""
+        return await self._upload(_INBOX_INIT, token, {"source_info": source_info.to_json()})
+
+    async def init_inbox_pull(self, token: SecretStr, source_info: PullSource) -> str:
+        """Start a draft that TikTok fetches, and return its publish_id; it is delivered by this call alone."""
+        return await self._pull(_INBOX_INIT, token, {"source_info": source_info.to_json()})
+
+    async def init_photo(self, token: SecretStr, post: PhotoPost) -> str:
+        """Start a photo post, or a draft of one, and return its publish_id; it is published by this call alone."""
+        return await self._pull("/v2/post/publish/content/init/", token, post.to_json())
+
+    async def cancel(self, token: SecretStr, publish_id: str) -> None:
+        """Ask TikTok to give up a fetch that is under way; best effort, the status tells what became of it."""
+        data_of(await self._post("/v2/post/publish/cancel/", token, {"publish_id": publish_id}))
 
     async def status(self, token: SecretStr, publish_id: str) -> PublishStatus:
         """Return what TikTok says of a publication."""
@@ -45,6 +64,21 @@ class PostingClient:
             return PublishStatus.model_validate(_without_nulls(data_of(response)))
         except ValidationError:
             raise malformed(response, "the status") from None
+
+    async def _upload(self, path: str, token: SecretStr, body: Json) -> VideoInit:
+        response = await self._post(path, token, body)
+        data = data_of(response)
+        publish_id, upload_url = text(data.get("publish_id")), text(data.get("upload_url"))
+        if publish_id is None or upload_url is None:
+            raise malformed(response, "publish_id or upload_url")
+        return VideoInit(publish_id, upload_url)
+
+    async def _pull(self, path: str, token: SecretStr, body: Json) -> str:
+        response = await self._post(path, token, body)
+        publish_id = text(data_of(response).get("publish_id"))
+        if publish_id is None:
+            raise malformed(response, "publish_id")
+        return publish_id
 
     async def _post(self, path: str, token: SecretStr, body: Json) -> httpx.Response:
         return await send(self._http, "POST", self._api_url + path, token=token, body=body)
