@@ -42,6 +42,10 @@ class EventRecorder:
         }
         return list(found.values())
 
+    def recorded(self) -> bytes:
+        """Return every recorded event as JSON, one per line."""
+        return b"\n".join(orjson.dumps(event) for event in list(self._events))
+
     async def _record(self) -> None:
         connection = await aio_pika.connect_robust(self._url, timeout=10, reconnect_interval=0.2)
         async with connection:

@@ -48,7 +48,7 @@ class Written:
                     " WHERE table_schema NOT IN ('pg_catalog', 'information_schema') AND table_type = 'BASE TABLE'"
                 )
                 for table in tables:
-                    query = f"SELECT to_jsonb(t)::text FROM {table['name']} t"  # noqa: S608 - a quoted name of the catalogue
+                    query = f"SELECT to_jsonb(whole_row)::text FROM {table['name']} whole_row"  # noqa: S608 - a quoted name of the catalogue
                     written += [row[0].encode() async for row in connection.cursor(query, prefetch=_ROWS_AT_ONCE)]
         finally:
             await connection.close()

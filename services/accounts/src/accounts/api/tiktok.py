@@ -149,7 +149,7 @@ def _code(parts: Parts, answer: Callback) -> SecretStr:
     if answer.scopes:
         _check_scopes(parts, split_scopes(answer.scopes))
     if answer.code is None:
-        raise Problem(400, "code_missing", "TikTok sent no authorization code.", hint="Start connecting again.")
+        raise _code_missing()
     return answer.code
 
 
@@ -190,6 +190,10 @@ def _connected(account_id: UUID, return_url: str | None) -> Response:
     query = urlencode({"success": "true", "account_id": str(account_id)})
     location = f"{page}{'&' if '?' in page else '?'}{query}{mark}{fragment}"
     return json_response({**body, "return_url": return_url}, status=302, headers={"Location": location})
+
+
+def _code_missing() -> Problem:
+    return Problem(400, "code_missing", "TikTok sent no authorization code.", hint="Start connecting again.")
 
 
 def _return_url_not_allowed() -> Problem:

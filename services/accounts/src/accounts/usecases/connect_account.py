@@ -37,12 +37,7 @@ async def connect_account(tx: Transaction, outbox: Outbox, context: Context, *, 
     """
     holdings = await lock_creator(tx.connection, grant.profile.open_id)
     if any(holding.connected and holding.user_id != user_id for holding in holdings):
-        raise Problem(
-            409,
-            "account_owned_by_another_user",
-            "This TikTok account is connected by another user.",
-            hint="That user has to remove it first.",
-        )
+        raise owned_by_another_user()
     own = next((holding for holding in holdings if holding.user_id == user_id), None)
     account_id = own.id if own is not None else uuid7()
     for holding in holdings:
@@ -69,4 +64,14 @@ def _disconnecting() -> Problem:
         "This TikTok account is just being disconnected.",
         hint=f"Start connecting again in {DISCONNECTING_SECONDS} seconds.",
         headers={"Retry-After": str(DISCONNECTING_SECONDS)},
+    )
+
+
+def owned_by_another_user() -> Problem:
+    """Return 409 `account_owned_by_another_user`."""
+    return Problem(
+        409,
+        "account_owned_by_another_user",
+        "This TikTok account is connected by another user.",
+        hint="That user has to remove it first.",
     )

@@ -1,0 +1,106 @@
+"""docs/authentication.md is true: each of its commands is run, in order, in one shell, and prints what the page prints."""
+
+import json
+import re
+import subprocess
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localstack.stack import Stack
+from system.operator import Operator
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
+GUIDE = Path(__file__).parents[1] / "docs" / "authentication.md"
+_BLOCK = re.compile(r"```(sh|json|text)\n(.*?)```", re.DOTALL)
+_MARK = "=== next example ==="
+
+
+def examples(text: str) -> list[tuple[str, str]]:
+    """Return each shell block with what is printed below it (nothing for a block that is followed by another)."""
+    found: list[tuple[str, str]] = []
+    for kind, body in _BLOCK.findall(text):
+        if kind == "sh":
+            found.append((body, ""))
+        else:
+            found[-1] = (found[-1][0], body)
+    return found
+
+
+def values(text: str) -> list[Any]:
+    """Return what stands in a print-out, one after another: JSON values; a line that is none is text."""
+    decoder, found, rest = json.JSONDecoder(), list[Any](), text.strip()
+    while rest:
+        try:
+            value, end = decoder.raw_decode(rest)
+        except ValueError:
+            value, end = rest.partition("\n")[0], len(rest.partition("\n")[0])
+        found.append(value)
+        rest = rest[end:].strip()
+    return found
+
+
+def fits(printed: Any, wanted: Any) -> bool:
+    """Whether a value is as the guide says; in its texts `...` stands for anything."""
+    if isinstance(wanted, dict):
+        return (
+            isinstance(printed, dict)
+            and printed.keys() == wanted.keys()
+            and all(fits(printed[name], wanted[name]) for name in wanted)
+        )
+    if isinstance(wanted, list):
+        return isinstance(printed, list) and len(printed) == len(wanted) and all(map(fits, printed, wanted))
+    if isinstance(wanted, str) and "..." in wanted:
+        return isinstance(printed, str) and fnmatchcase(printed, wanted.replace("[", "[[]").replace("...", "*"))
+    return type(printed) is type(wanted) and bool(printed == wanted)
+
+
+def test_every_command_prints_what_the_guide_prints(operator: Operator, tmp_path: Path) -> None:
+    found = examples(GUIDE.read_text())
+    assert len(found) > 12
+    _write_addresses(operator.stack, tmp_path / ".local")
+    script = "set -eu\n" + "".join(f"{command}\necho '{_MARK}'\n" for command, _ in found)
+    ran = subprocess.run(
+        ["bash"],
+        input=script,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={"PATH": "/usr/local/bin:/usr/bin:/bin", "NO_PROXY": "127.0.0.1"},
+    )
+    printed = ran.stdout.split(_MARK)
+    for (command, wanted), output in zip(found, printed, strict=False):
+        if wanted:
+            got, expected = values(output), values(wanted)
+            assert len(got) == len(expected), (command, output, ran.stderr)
+            assert all(map(fits, got, expected)), (command, output)
+    assert ran.returncode == 0, ran.stderr
+    assert len(printed) == len(found) + 1
+
+
+def _write_addresses(stack: Stack, folder: Path) -> None:
+    folder.mkdir()
+    simulator = f"http://127.0.0.1:{stack.ports.simulator}"
+    (folder / "stack.env").write_text(f"GATEWAY_URL={stack.env('gateway')['PUBLIC_URL']}\nSIMULATOR_URL={simulator}\n")
+
+
+@pytest.mark.parametrize(
+    ("printed", "wanted", "good"),
+    [
+        ('{"a": "xyz"}\n200', '{"a": "x..."}\n200', True),
+        ('{"a": "xyz"}\n200', '{"a": "y..."}\n200', False),
+        ('{"a": "xyz"}\n200', '{"a": "..."}\n201', False),
+        ('{"a": "x", "b": 1}\n200', '{"a": "x"}\n200', False),
+        ('{"a": [1, 2]}', '{"a": [1]}', False),
+        ('{"a": null}', '{"a": "..."}', False),
+        ('Bearer error="x"', 'Bearer error="x"', True),
+        ('Bearer error="y"', 'Bearer error="x"', False),
+    ],
+)
+def test_a_guide_that_is_wrong_would_be_noticed(printed: str, wanted: str, good: bool) -> None:
+    assert all(map(fits, values(printed), values(wanted))) is good

@@ -1,0 +1,245 @@
+"""After all other tests: no secret that took part in them stands in any log, database, event or dead letter."""
+
+import asyncio
+import json
+import secrets
+import shutil
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import aio_pika
+import asyncpg
+import httpx
+import pytest
+from cryptography.fernet import Fernet
+from pydantic import SecretStr
+
+from common.auth.keys import b64url_decode
+from common.messaging.dead_letter_box import dead_letter_box
+from common.messaging.topology import dead_letter_name
+from demo.api import Creator
+from localstack.rabbitmq import broker_url
+from localstack.stack import Stack
+from localstack.vault import DATABASE_SERVICES
+from system.canaries import Canaries
+from system.operator import Operator
+from system.small_video import make_small_video
+from system.waiting import wait_for
+from system.written import Written
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
+TOKEN_PATH = "/v2/oauth/token/"
+INIT = "/v2/post/publish/video/init/"
+PUBLIC_NAMES = {"public", "tiktok_client_key"}
+"""The client key stands in every authorize address."""
+
+
+def of_stack(canaries: Canaries, made: Mapping[str, Any], name: str = "stack") -> None:
+    """Know the stack's own passwords and keys, those that are base64 also as what they stand for."""
+    for key, value in made.items():
+        if isinstance(value, Mapping):
+            of_stack(canaries, value, f"{name}.{key}")
+        elif key not in PUBLIC_NAMES:
+            canaries.add(f"{name}.{key}", value)
+            with suppress(ValueError):
+                if len(raw := b64url_decode(value)) == 32:
+                    canaries.add(f"{name}.{key}, its bytes", raw)
+
+
+class Planter:
+    """Does everything that a secret takes part in, well and badly, and remembers each secret."""
+
+    def __init__(self, operator: Operator, canaries: Canaries) -> None:
+        self._operator = operator
+        self._canaries = canaries
+        self._http = httpx.Client(base_url=operator.stack.env("gateway")["PUBLIC_URL"], timeout=30, trust_env=False)
+        self._creator: Creator = operator.user.make_creator()
+
+    def sessions(self) -> None:
+        """Register, guess wrongly, refresh, reuse, log in; make a key, use it, revoke it, use it again."""
+        email = f"canary{secrets.token_hex(6)}@example.com"
+        password, guess = (f"c\u00e4nary {secrets.token_hex(8)}/+&%" for _ in range(2))
+        self._canaries.add("password", password)
+        self._canaries.add("guessed password", guess)
+        tokens = self._post("/auth/register", {"email": email, "username": "canary", "password": password})
+        self._post("/auth/register", {"email": "x", "username": "canary", "password": password, "odd": password})
+        self._post("/auth/login", {"email": email, "password": guess})
+        renewed = self._post("/auth/refresh", {"refresh_token": tokens["refresh_token"]})
+        newest = self._post("/auth/refresh", {"refresh_token": renewed["refresh_token"]})
+        self._post("/auth/refresh", {"refresh_token": tokens["refresh_token"]})
+        session = self._post("/auth/login", {"email": email, "password": password})
+        for number, given in enumerate((tokens, renewed, newest, session)):
+            self._canaries.add(f"refresh token {number}", given["refresh_token"])
+            self._canaries.add(f"access token {number}", given["access_token"].rpartition(".")[2])
+        self._http.headers["Authorization"] = f"Bearer {session['access_token']}"
+        made = self._post("/auth/api-keys", {"name": "canary", "scopes": ["posts:read"]})
+        # The beginning is meant to be seen.
+        self._canaries.add("API key", made["key"].removeprefix(made["prefix"]))
+        self._get("/posts", key=made["key"])
+        self._http.delete(f"/api/v1/auth/api-keys/{made['id']}")
+        self._get("/posts", key=made["key"])
+        self._get("/posts", key="cpk_" + made["key"][::-1])
+
+    def connecting(self) -> None:
+        """Connect with the code replayed, with TikTok in trouble, with a code that is nonsense."""
+        verifiers: list[str] = []
+        for fault in (None, {"status": 503}, {"code": "invalid_client"}, {"lost_answer": True}):
+            url = self._get("/tiktok/auth/url")["auth_url"]
+            back = self._back(url)
+            verifiers += asyncio.run(opened(self._operator.stack, "oauth_states", "code_verifier_sealed"))
+            for name in ("code", "state"):
+                self._canaries.add(f"OAuth {name}, {fault}", back.params[name])
+            if fault:
+                self._operator.fault(TOKEN_PATH, **fault)
+            for _ in range(2):
+                self._http.get(back)
+        for number, verifier in enumerate(set(verifiers)):
+            self._canaries.add(f"PKCE verifier {number}", verifier)
+        assert len(set(verifiers)) >= 4
+
+    def publishing(self, folder: Path) -> None:
+        """Publish with an access token while TikTok's answers make the publisher complain."""
+        account, creator = self._operator.account()
+        media = self._operator.media(make_small_video(folder / "canary.mp4").path)
+        self._operator.fault(INIT, open_id=creator.open_id, status=500, times=2)
+        self._operator.fault(INIT, open_id=creator.open_id, code="access_token_invalid", skip=2)
+        assert self._operator.wait_final(self._operator.schedule(account, media)) == "published"
+
+    def _back(self, url: str) -> httpx.URL:
+        answer = httpx.get(httpx.URL(url).copy_add_param("simulator_creator", self._creator.username), trust_env=False)
+        return httpx.URL(answer.headers["location"])
+
+    def _post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        answer: dict[str, Any] = self._http.post(f"/api/v1{path}", json=body).json()
+        return answer
+
+    def _get(self, path: str, *, key: str | None = None) -> dict[str, Any]:
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        answer: dict[str, Any] = self._http.get(f"/api/v1{path}", headers=headers).json()
+        return answer
+
+
+async def opened(stack: Stack, table: str, column: str) -> list[str]:
+    """Return what is sealed in a column of the accounts database."""
+    fernet = Fernet(stack.secrets["encryption_key"])
+    connection = await asyncpg.connect(stack.env("accounts")["DATABASE_URL"], timeout=10)
+    try:
+        rows = await connection.fetch(f"SELECT {column} FROM {table}")
+    finally:
+        await connection.close()
+    return [fernet.decrypt(bytes(row[0])).decode() for row in rows]
+
+
+def of_simulator(canaries: Canaries, stack: Stack, folder: Path) -> int:
+    """Know every token and code that TikTok's stand-in has ever given; returns how many."""
+    for file in stack.paths.simulator.glob("state.sqlite*"):
+        if file.is_file():
+            shutil.copy(file, folder)
+    with closing(sqlite3.connect(folder / "state.sqlite")) as database:
+        rows = database.execute("SELECT name, body FROM rows WHERE name IN ('codes', 'access_tokens', 'refresh_tokens')")
+        given = [(name, json.loads(body)) for name, body in rows]
+    for number, (name, body) in enumerate(given):
+        canaries.add(f"TikTok's {name} {number}", body.get("token") or body["code"])
+    return len(given)
+
+
+def known(operator: Operator, passed: list[str], folder: Path) -> Canaries:
+    """Plant, and return every secret that took part in this run."""
+    canaries = Canaries()
+    of_stack(canaries, operator.stack.secrets)
+    planter = Planter(operator, canaries)
+    planter.sessions()
+    planter.connecting()
+    planter.publishing(folder)
+    for number, secret in enumerate(passed + operator.user.secrets):
+        canaries.add(f"passed in a test {number}", secret)
+    for column, table in (
+        ("private_key_sealed", "signing_keys"),
+        ("access_token_sealed", "account_tokens"),
+        ("refresh_token_sealed", "account_tokens"),
+    ):
+        for number, secret in enumerate(asyncio.run(opened(operator.stack, table, column))):
+            canaries.add(f"{table}.{column} {number}", secret)
+            if table == "signing_keys":
+                canaries.add(f"{table}.{column} {number}, its bytes", b64url_decode(secret))
+    assert of_simulator(canaries, operator.stack, folder) >= 2
+    return canaries
+
+
+async def dead_letter(stack: Stack, queue: str, body: bytes) -> None:
+    """Put a message among the dead letters of a queue."""
+    async with await aio_pika.connect(broker_url(stack.secrets, stack.ports, "admin"), timeout=5) as connection:
+        channel = await connection.channel()
+        message = aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+        await channel.default_exchange.publish(message, routing_key=queue, mandatory=True)
+
+
+async def drop_dead(stack: Stack, queue: str, body: bytes) -> None:
+    """Remove those dead letters again."""
+    url = SecretStr(broker_url(stack.secrets, stack.ports, "admin"))
+    async with dead_letter_box(url, operator="tests") as box:
+        await box.drop(queue, lambda letter: letter.body == body)
+
+
+async def in_every_database(stack: Stack, statement: str) -> None:
+    """Run a statement in each database as its own service."""
+    for service in DATABASE_SERVICES:
+        connection = await asyncpg.connect(stack.env(service)["DATABASE_URL"], timeout=10)
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+
+def found(written: Written, canaries: Canaries, events: bytes) -> dict[str, set[str]]:
+    """Return which secrets stand where."""
+    places = {path.name: canaries.in_file(path) for path in written.logs()}
+    places |= {f"database {name}": canaries.in_bytes(rows) for name, rows in written.databases().items()}
+    places["dead letters"] = canaries.in_bytes(written.dead_letters())
+    places["events"] = canaries.in_bytes(events)
+    return {place: names for place, names in places.items() if names}
+
+
+@pytest.fixture
+def leaked(stack: Stack) -> Iterator[str]:
+    """Put a secret into a log, into every database and among the dead letters, give it, and remove it again."""
+    secret = secrets.token_urlsafe(24)
+    log = stack.paths.log / "leak.log"
+    log.write_text(f"GET /callback?code={secret}\n")
+    as_hex = secret.encode().hex()
+    body = b'{"token": "' + secret.encode() + b'"}'
+    asyncio.run(
+        in_every_database(
+            stack,
+            f"CREATE TABLE leak (t text, j jsonb, b bytea);INSERT INTO leak VALUES (NULL, NULL, '\\x{as_hex}');",
+        )
+    )
+    asyncio.run(dead_letter(stack, dead_letter_name("scheduler.accounts"), body))
+    yield secret
+    log.unlink()
+    asyncio.run(in_every_database(stack, "DROP TABLE leak"))
+    asyncio.run(drop_dead(stack, "scheduler.accounts", body))
+
+
+def test_no_secret_is_written_anywhere(
+    operator: Operator, passed_secrets: list[str], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    canaries = known(operator, passed_secrets, tmp_path)
+    asyncio.run(dead_letter(operator.stack, "scheduler.accounts", b'{"no": "envelope"}'))
+    written = Written(operator.stack)
+    wait_for("a dead letter", written.dead_letters)
+    assert len(canaries) > 100
+    assert len(list(written.logs())) > 10
+    assert all(len(rows) > 1_000 for rows in written.databases().values())
+    assert len(operator.events.recorded()) > 1_000
+    assert found(written, canaries, operator.events.recorded()) == {}
+    asyncio.run(drop_dead(operator.stack, "scheduler.accounts", b'{"no": "envelope"}'))
+    # And the same scan, when something leaks: it would have been found.
+    canaries.add("leak", request.getfixturevalue("leaked"))
+    places = found(written, canaries, operator.events.recorded())
+    assert set(places) == {"leak.log", "dead letters", *(f"database {name}" for name in DATABASE_SERVICES)}
+    assert {name for names in places.values() for name in names} == {"leak (clear)", "leak (hex)"}
