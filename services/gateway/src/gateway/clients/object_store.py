@@ -19,12 +19,17 @@ PART_BYTES = 5 * 1024 * 1024
 _PARTS_IN_FLIGHT = 2
 _READ_BYTES = 4 * 1024 * 1024
 _CALL_TIMEOUT_S = 60.0
+_CLEANUP_TIMEOUT_S = 10.0
 _SWEEP_LIMIT = 10_000
 
 
 def storage_unavailable() -> Problem:
     """Return the 503 for a storage that does not do what it should."""
     return Problem(503, "storage_unavailable", "The object storage is not available.", headers={"Retry-After": "5"})
+
+
+class GivenUp(Exception):
+    """Nobody waits for the write any more."""
 
 
 class ObjectStore:
@@ -42,15 +47,27 @@ class ObjectStore:
     async def write(self, key: str, blocks: AsyncIterator[bytes]) -> None:
         """Write an object from `blocks`; it appears whole or not at all.
 
-        What `blocks` raises ends the write, removes what was written and is raised from here unchanged. A storage that fails
-        raises `Problem` 503.
+        What `blocks` raises ends the write, removes what was written and is raised from here unchanged; so does cancelling it. A
+        storage that fails raises `Problem` 503.
         """
+        given_up = asyncio.Event()
+        writing = asyncio.ensure_future(self._put(key, _until(given_up, blocks)))
         try:
-            await obstore.put_async(
-                self._backend, key, blocks, use_multipart=True, chunk_size=PART_BYTES, max_concurrency=_PARTS_IN_FLIGHT
-            )
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            # A dropped write would leave its parts in the bucket for ever: it is made to fail, and so to clean up.
+            given_up.set()
+            await asyncio.wait([writing], timeout=_CLEANUP_TIMEOUT_S)
+            if writing.done() and writing.exception() is None:
+                await self.delete(key)
+            raise
         except (BaseError, OSError) as error:
             raise storage_unavailable() from error
+
+    async def _put(self, key: str, blocks: AsyncIterator[bytes]) -> None:
+        await obstore.put_async(
+            self._backend, key, blocks, use_multipart=True, chunk_size=PART_BYTES, max_concurrency=_PARTS_IN_FLIGHT
+        )
 
     async def move(self, source: str, target: str) -> None:
         """Rename an object; raises `Problem` 503 when the storage fails."""
@@ -103,6 +120,26 @@ class ObjectStore:
         for key in old[:_SWEEP_LIMIT]:
             await self.delete(key)
         return len(old[:_SWEEP_LIMIT])
+
+
+async def _until(given_up: asyncio.Event, blocks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Pass blocks on until they end or `given_up` is set; raises `GivenUp` then, also while the next block is awaited."""
+    stopping = asyncio.ensure_future(given_up.wait())
+    try:
+        while not given_up.is_set():
+            coming = asyncio.ensure_future(anext(blocks, None))
+            await asyncio.wait([coming, stopping], return_when=asyncio.FIRST_COMPLETED)
+            if not coming.done():
+                coming.cancel()
+                await asyncio.wait([coming])
+                break
+            block = coming.result()
+            if block is None:
+                return
+            yield block
+        raise GivenUp
+    finally:
+        stopping.cancel()
 
 
 def _sweep_folder(folder: Path, age_seconds: float) -> int:
