@@ -16,7 +16,7 @@ async def unconfirmed(world: Any) -> Any:
     async with world.database.transaction() as tx:
         await tx.connection.execute(
             text(
-                "UPDATE publish_jobs SET state = 'unconfirmed', step = 'polling', run_at = NULL, finished_at = now(), lane = 'follow'"
+                "UPDATE publish_jobs SET state = 'unconfirmed', step = 'polling', run_at = NULL, finished_at = now()"
             )
         )
     return post

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,11 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from common.clock import utc_now
 from common.contracts.context import Context
 from common.contracts.envelope import wrap
 from common.contracts.message import Command, Event
+from common.contracts.scheduler import CreatePost, GivenFields, UpdatePost
 from common.ids import uuid7
 from common.messaging.command_client import CommandClient
 from common.messaging.publisher import MessagePublisher, Outgoing
@@ -168,3 +170,70 @@ def scheduler(running_scheduler: Running, world: Any) -> Running:
     running_scheduler.neighbours.answers.clear()
     running_scheduler.neighbours.asked.clear()
     return running_scheduler
+
+
+@dataclass
+class Author:
+    """A user with an account and a video who writes posts."""
+
+    scheduler: Running
+    user_id: UUID
+    account_id: UUID
+    media_id: UUID
+
+    def body(self, **fields: Any) -> CreatePost:
+        """Return a post that breaks no rule, with other `fields`."""
+        return CreatePost.model_validate({**self.plain(), **fields})
+
+    def plain(self) -> dict[str, Any]:
+        """Return the fields of a post that breaks no rule."""
+        return {
+            "tiktok_account_id": self.account_id,
+            "media_id": self.media_id,
+            "caption": "Hello",
+            "privacy_level": "PUBLIC_TO_EVERYONE",
+            "scheduled_time": utc_now() + timedelta(hours=1),
+        }
+
+    async def create(self, *, envelope: dict[str, Any] | None = None, **fields: Any) -> Reply:
+        """Create a post by command."""
+        return await self.scheduler.command(self.body(**fields), self.user_id, **(envelope or {}))
+
+    async def post(self, **fields: Any) -> dict[str, Any]:
+        """Create a post and return it."""
+        reply = await self.create(**fields)
+        assert reply.status == 201, reply.body
+        assert reply.body is not None
+        return reply.body
+
+    async def draft(self, **fields: Any) -> dict[str, Any]:
+        """Create a draft of nothing but the given fields and return it."""
+        reply = await self.scheduler.command(CreatePost.model_validate({"draft": True, **fields}), self.user_id)
+        assert reply.status == 201, reply.body
+        assert reply.body is not None
+        return reply.body
+
+    async def change(
+        self, post: dict[str, Any], *, if_match: list[str] | None = None, envelope: dict[str, Any] | None = None, **fields: Any
+    ) -> Reply:
+        """Change a post by command."""
+        changes = GivenFields.model_validate(fields)
+        command = UpdatePost(post_id=UUID(post["id"]), changes=changes, if_match=if_match)
+        return await self.scheduler.command(command, self.user_id, **(envelope or {}))
+
+    async def refused(self, code: str, status: int, **fields: Any) -> dict[str, Any]:
+        """Create a post that is refused, and return the refusal."""
+        reply = await self.create(**fields)
+        assert reply.body is not None
+        assert (reply.status, reply.body["code"]) == (status, code)
+        return reply.body
+
+
+@pytest.fixture
+async def author(world: Any, scheduler: Running) -> Author:
+    """Return a user with an account whose creator may post publicly or for himself, and a video."""
+    account = await world.account()
+    media_id = await world.media(account.user_id)
+    path = f"GET accounts /internal/accounts/{account.id}/creator-info"
+    scheduler.neighbours.answers[path] = (200, {"privacy_level_options": ["PUBLIC_TO_EVERYONE", "SELF_ONLY"]})
+    return Author(scheduler, account.user_id, account.id, media_id)

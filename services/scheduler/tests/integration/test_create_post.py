@@ -3,17 +3,14 @@
 import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 
 from common.clock import rfc3339, utc_now
 from common.contracts.context import Context
 from common.contracts.envelope import wrap
-from common.contracts.scheduler import CreatePost
 from common.errors import Problem
 from common.ids import uuid7
-from common.messaging.reply import Reply
 from common.testing.eventually import eventually
 from scheduler.usecases.create_post import create_post
 from scheduler.usecases.judge_posts import Candidate
@@ -31,43 +28,7 @@ FIELDS_TEXT = (
 FIELDS = FIELDS_TEXT.split()
 
 
-class Author:
-    """A user with an account and a video who creates posts."""
-
-    def __init__(self, scheduler: Any, user_id: UUID, account_id: UUID, media_id: UUID) -> None:
-        self.scheduler = scheduler
-        self.user_id, self.account_id, self.media_id = user_id, account_id, media_id
-
-    def body(self, **fields: Any) -> CreatePost:
-        return CreatePost.model_validate(
-            {
-                "tiktok_account_id": self.account_id,
-                "media_id": self.media_id,
-                "caption": "Hello",
-                "privacy_level": "PUBLIC_TO_EVERYONE",
-                "scheduled_time": utc_now() + timedelta(hours=1),
-                **fields,
-            }
-        )
-
-    async def create(self, *, envelope: dict[str, Any] | None = None, **fields: Any) -> Reply:
-        reply: Reply = await self.scheduler.command(self.body(**fields), self.user_id, **(envelope or {}))
-        return reply
-
-    async def refused(self, code: str, status: int, **fields: Any) -> dict[str, Any]:
-        reply = await self.create(**fields)
-        assert reply.body is not None
-        assert (reply.status, reply.body["code"]) == (status, code)
-        return reply.body
-
-
-@pytest.fixture
-async def author(world: Any, scheduler: Any) -> Author:
-    account = await world.account()
-    media_id = await world.media(account.user_id)
-    path = f"GET accounts /internal/accounts/{account.id}/creator-info"
-    scheduler.neighbours.answers[path] = (200, {"privacy_level_options": ["PUBLIC_TO_EVERYONE", "SELF_ONLY"]})
-    return Author(scheduler, account.user_id, account.id, media_id)
+Author = Any
 
 
 async def test_a_post_is_created_whole(author: Author, world: Any, scheduler: Any) -> None:

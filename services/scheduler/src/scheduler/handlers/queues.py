@@ -1,6 +1,16 @@
 """The scheduler's queues and what they receive."""
 
-from common.contracts.scheduler import CancelPost, CreatePost, DeleteMedia, PublishPostNow, RegisterMedia
+from common.contracts.scheduler import (
+    CancelPost,
+    ConfirmPost,
+    CreatePost,
+    CreatePosts,
+    DeleteMedia,
+    PublishPostNow,
+    RegisterMedia,
+    RetryPost,
+    UpdatePost,
+)
 from common.messaging.topology import commands_queue, events_queue
 
 MAIN_PREFETCH = 20
@@ -9,7 +19,11 @@ MAIN_PREFETCH = 20
 COMMANDS = commands_queue(
     "scheduler.commands",
     CreatePost.KEY,
+    CreatePosts.KEY,
+    UpdatePost.KEY,
     PublishPostNow.KEY,
+    RetryPost.KEY,
+    ConfirmPost.KEY,
     CancelPost.KEY,
     DeleteMedia.KEY,
     prefetch=MAIN_PREFETCH,
