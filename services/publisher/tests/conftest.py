@@ -38,6 +38,7 @@ from common.testing.keys import ServiceKeys
 from publisher.app import lanes_of, tools_of
 from publisher.clients.http import HttpClients, tiktok_http_client
 from publisher.domain.job import State
+from publisher.handlers import accounts as account_news
 from publisher.handlers.post_due import QUEUE
 from publisher.loops.heartbeat import Heartbeat
 from publisher.loops.lane_runner import LaneRunner
@@ -64,6 +65,10 @@ class FakeAccounts:
     refused: list[str] = field(default_factory=list)
     renewed: dict[UUID, dict[str, Any]] = field(default_factory=dict)
     asked: int = 0
+    meanwhile: Callable[[], Awaitable[None]] | None = None
+    """Happens after the answer was made and before it is given."""
+    disconnected: bool = False
+    """Only what is under way gets a token."""
 
     def app(self) -> FastAPI:
         app = FastAPI()
@@ -72,14 +77,19 @@ class FakeAccounts:
         @app.post("/internal/accounts/{account_id}/access-token")
         async def access_token(account_id: UUID, body: dict[str, Any]) -> JSONResponse:
             self.asked += 1
+            status = self.status
+            if self.meanwhile is not None:
+                await self.meanwhile()
             if self.problem is not None:
                 raise self.problem
+            if self.disconnected and not body.get("under_way"):
+                raise Problem(404, "account_not_found", "Gone.")
             if body.get("force_refresh"):
                 self.refused.append(body["force_refresh"])
                 self.tokens |= self.renewed
             token = self.tokens[account_id]
             expires_at = (utc_now() + timedelta(hours=1)).isoformat()
-            return JSONResponse({**token, "expires_at": expires_at, "scopes": [], "status": self.status})
+            return JSONResponse({**token, "expires_at": expires_at, "scopes": [], "status": status})
 
         return app
 
@@ -302,5 +312,6 @@ async def processes(world: World, rabbitmq_url: str) -> AsyncIterator[World]:
 
         await queue.consume(hear, no_ack=True)
         yield world
-        for name in (QUEUE.name, dead_letter_name(QUEUE.name)):
-            await channel.queue_delete(name)
+        for spec in (QUEUE, account_news.QUEUE):
+            for name in (spec.name, dead_letter_name(spec.name)):
+                await channel.queue_delete(name)

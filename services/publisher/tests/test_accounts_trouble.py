@@ -24,7 +24,7 @@ async def told(world: Any, post: Any, name: str) -> Any:
     ("problem", "status", "code"),
     [
         (Problem(409, "account_expired", "Expired.", hint="Connect again."), "active", "account_expired"),
-        (None, "inactive", "account_inactive"),
+        (None, "inactive", "account_paused"),
     ],
 )
 async def test_a_waiting_account_defers_and_costs_no_attempt(

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 
+from common.clock import utc_now
 from common.contracts.scheduler import PostDue
 from common.ids import uuid7
 from publisher.domain.job import Lane, State
@@ -16,6 +17,7 @@ from publisher.runner.lease import Lease
 from publisher.storage import jobs
 from publisher.storage.job import Job, StoredEvent
 from publisher.storage.tables import publish_jobs
+from publisher.usecases.claim_jobs import claim_jobs
 
 LEASE = timedelta(seconds=30)
 SHORT = timedelta(seconds=0.05)
@@ -23,8 +25,14 @@ SHORT = timedelta(seconds=0.05)
 
 async def claim(world: Any, owner: str = "one", *, lease: timedelta = LEASE, limit: int = 100) -> list[Job]:
     async with world.database.transaction() as tx:
-        claimed, _ = await jobs.claim(tx.connection, Lane.SEND, owner=owner, lease=lease, limit=limit)
-    return list(claimed)
+        claimed = await jobs.claim(tx.connection, Lane.SEND, owner=owner, lease=lease, limit=limit)
+    return list(claimed.jobs)
+
+
+async def opened(world: Any) -> list[Job]:
+    async with world.database.transaction() as tx:
+        claimed = await claim_jobs(tx, Lane.SEND, owner="one", lease=LEASE, limit=10, outbox=world.outbox)
+    return list(claimed.jobs)
 
 
 async def save(world: Any, job: Job, **arguments: Any) -> Job:
@@ -130,14 +138,39 @@ async def test_one_unreadable_row_waits_and_the_others_are_claimed(world: Any) -
     bad, good = (world.post(uuid7(), None) for _ in range(2))
     await world.accept(bad, good)
     await _store_post(world, bad, {**bad.to_data(), "mode": "carousel"})
-    claimed = await claim(world)
-    assert [job.post_id for job in claimed] == [good.post_id]
+    assert [job.post_id for job in await opened(world)] == [good.post_id]
+    (deferred,) = await world.events(bad)
+    assert (deferred.key, deferred.data["code"]) == ("publisher.publish.deferred.v1", "internal_error")
     async with world.database.read() as connection:
         row = (await connection.execute(select(publish_jobs).where(publish_jobs.c.post_id == bad.post_id))).one()
         assert (row.reason["code"], row.lease_owner, row.state) == ("internal_error", None, "queued")
+        assert (row.sequence, row.last_event["key"]) == (deferred.sequence_number, deferred.key)
     assert 50 < (row.run_at - await world.database_now()).total_seconds() <= 60
+    await world.due_now(bad)
+    assert not await opened(world)
+    assert len(await world.events(bad)) == 1
     await _store_post(world, bad, bad.to_data())
-    assert [job.post_id for job in await claim(world)] == [bad.post_id]
+    assert [job.post_id for job in await opened(world)] == [bad.post_id]
+    assert await world.told(bad) == ["deferred", "started"]
+
+
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [({}, ["failed"]), ({"irrevocable_since": utc_now()}, ["deferred"]), ({"transfer": "pull"}, ["deferred"])],
+)
+async def test_an_unreadable_row_past_its_deadline_ends_unless_something_may_be_out(
+    world: Any, sent: dict[str, Any], told: list[str]
+) -> None:
+    bad = world.post(uuid7(), None)
+    await world.accept(bad)
+    await _store_post(world, bad, {})
+    await world.due_now(bad, publish_before=await world.database_now() - timedelta(seconds=1), **sent)
+    assert not await opened(world)
+    assert await world.told(bad) == told
+    if told == ["failed"]:
+        failed = await world.event(bad, "failed")
+        assert (failed["code"], failed["retryable"]) == ("internal_error", False)
+        assert not await opened(world)
 
 
 async def test_an_unreadable_row_alone_stops_nothing(world: Any) -> None:

@@ -130,7 +130,7 @@ async def test_places_bound_how_many_upload_at_once(world: Any) -> None:
 
         async def done() -> bool:
             nonlocal most
-            most = max(most, replica.lanes[0].running)
+            most = max(most, replica.tools.places.taken)
             states = [(await world.job(post)).checkpoint.state for post in posts]
             return all(state is State.SUCCEEDED for state in states)
 

@@ -12,6 +12,7 @@ from common.http.components import Component
 from common.http.health import Check
 from common.messaging.consumer import Consumer
 from common.messaging.dead_letters import Redelivery
+from common.messaging.events import handle_events
 from common.messaging.inbox import Inbox
 from common.messaging.outbox import Outbox
 from common.messaging.publisher import MessagePublisher
@@ -24,6 +25,7 @@ from publisher.clients.http import HttpClients, tiktok_http_client
 from publisher.clients.media_store import MediaStore
 from publisher.clients.tiktok import TikTok
 from publisher.domain.job import Lane
+from publisher.handlers import accounts as account_news
 from publisher.handlers.post_due import QUEUE, post_due_batches
 from publisher.loops.heartbeat import Heartbeat
 from publisher.loops.lane_runner import LaneOptions, LaneRunner
@@ -31,6 +33,7 @@ from publisher.loops.retention import Retention
 from publisher.runner.crash_points import CrashPoints
 from publisher.runner.limits import Limits
 from publisher.runner.tools import Tools
+from publisher.runner.upload_places import UploadPlaces
 from publisher.settings import Settings
 from publisher.storage.tables import inbox as inbox_rows
 from publisher.storage.tables import outbox as outbox_rows
@@ -62,14 +65,10 @@ def wire(settings: Settings) -> FastAPI:
     heartbeat = Heartbeat(heartbeat_database, lease=timedelta(seconds=settings.lease_seconds))
     send, follow = lanes_of(settings, tools_of(settings, database, outbox, clients), heartbeat)
     batches = post_due_batches(database, inbox, outbox, replica=name, wake=send.wake)
-    consumer = Consumer(
-        settings.amqp_url,
-        Redelivery(publisher, service=settings.service),
-        service=settings.service,
-        prefetch=QUEUE.prefetch,
-        grace=settings.shutdown_grace_seconds / 10,
-    )
-    consumer.subscribe(QUEUE, batches.handle)
+    intake, news = (_consumer(settings, publisher, queue.prefetch) for queue in (QUEUE, account_news.QUEUE))
+    intake.subscribe(QUEUE, batches.handle)
+    routes = account_news.account_routes([send.wake, follow.wake])
+    news.subscribe(account_news.QUEUE, handle_events(database, inbox, routes))
     lanes: list[Component] = [] if settings.publish_paused else [heartbeat, follow, send]
     kept = timedelta(days=settings.retention_days)
     retention = Retention(database, inbox, jobs_kept=kept, inbox_kept=timedelta(days=settings.inbox_retention_days))
@@ -77,15 +76,23 @@ def wire(settings: Settings) -> FastAPI:
         service=settings.service,
         title="Cuepost publisher",
         version="1",
-        components=[database, heartbeat_database, clients, publisher, relay, retention, *lanes, batches, consumer],
+        components=[database, heartbeat_database, clients, publisher, relay, retention, *lanes, batches, intake, news],
         checks=[
             Check("database", database.ping),
             Check("broker", publisher.check),
-            Check("consumer", consumer.check),
+            Check("consumer", intake.check),
+            Check("account_consumer", news.check),
         ],
         routers=[posts_router(database, outbox, replica=name), accounts_router(database)],
         service_tokens=ServiceTokenVerifier(settings.service, settings.service_public_keys),
     )
+
+
+def _consumer(settings: Settings, publisher: MessagePublisher, prefetch: int) -> Consumer:
+    # They stop one after the other.
+    grace = settings.shutdown_grace_seconds / 20
+    redelivery = Redelivery(publisher, service=settings.service)
+    return Consumer(settings.amqp_url, redelivery, service=settings.service, prefetch=prefetch, grace=grace)
 
 
 def tools_of(settings: Settings, database: Database, outbox: Outbox, clients: HttpClients) -> Tools:
@@ -99,6 +106,7 @@ def tools_of(settings: Settings, database: Database, outbox: Outbox, clients: Ht
         tiktok=TikTok(clients.tiktok, settings.tiktok_api_url, accounts),
         media=MediaStore(settings.storage_url),
         limits=Limits.of(settings),
+        places=UploadPlaces(settings.upload_concurrency),
         crash=CrashPoints(settings.crash_point if settings.crash_points_enabled else ""),
         replica=settings.instance,
     )
@@ -107,8 +115,9 @@ def tools_of(settings: Settings, database: Database, outbox: Outbox, clients: Ht
 def lanes_of(settings: Settings, tools: Tools, heartbeat: Heartbeat) -> tuple[LaneRunner, LaneRunner]:
     """Return the runners of jobs to send and of jobs to follow."""
 
-    def runner(lane: Lane, places: int) -> LaneRunner:
+    def runner(lane: Lane) -> LaneRunner:
         lease = timedelta(seconds=settings.lease_seconds)
-        return LaneRunner(tools, heartbeat, LaneOptions(lane, places, lease, settings.drain_seconds / 2))
+        options = LaneOptions(lane, settings.max_jobs_in_flight, lease, settings.drain_seconds / 2)
+        return LaneRunner(tools, heartbeat, options)
 
-    return runner(Lane.SEND, settings.upload_concurrency), runner(Lane.FOLLOW, settings.max_jobs_in_flight)
+    return runner(Lane.SEND), runner(Lane.FOLLOW)

@@ -40,7 +40,7 @@ def test_progress(step: Step) -> None:
     running = Checkpoint(State.RUNNING, step, Transfer.FILE, datetime.now(UTC))
     ended = Checkpoint(State.FAILED, step, Transfer.FILE, datetime.now(UTC))
     pull = Checkpoint(State.RUNNING, step, Transfer.PULL, datetime.now(UTC))
-    assert next_step(running)
-    assert next_step(ended) is None
+    assert next_step(running, awaits_account=False)
+    assert next_step(ended, awaits_account=False) is None
     assert not shows_upload(pull)
     assert shows_upload(running) == (step in {Step.INIT_DONE, Step.UPLOADING, Step.UPLOADED, Step.POLLING})

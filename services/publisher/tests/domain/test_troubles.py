@@ -31,9 +31,9 @@ def test_what_passes_is_waited_for(kind: TroubleKind) -> None:
 
 
 def test_an_account_that_waits_is_looked_at_every_minute_or_less_often() -> None:
-    assert before_anything_sent(Trouble(TroubleKind.ACCOUNT_WAITS, REASON), 0) == Defer(60.0, REASON)
-    assert before_anything_sent(Trouble(TroubleKind.ACCOUNT_WAITS, REASON, 90.0), 0) == Defer(90.0, REASON)
-    assert before_anything_sent(Trouble(TroubleKind.ACCOUNT_WAITS, REASON), 9) == Defer(300.0, REASON)
+    assert before_anything_sent(Trouble(TroubleKind.ACCOUNT_WAITS, REASON), 0) == Defer(60.0, REASON, for_account=True)
+    assert before_anything_sent(Trouble(TroubleKind.ACCOUNT_WAITS, REASON, 90.0), 0) == Defer(90.0, REASON, for_account=True)
+    assert before_anything_sent(Trouble(TroubleKind.ACCOUNT_WAITS, REASON), 9) == Defer(300.0, REASON, for_account=True)
 
 
 def test_refusals_end_the_attempt() -> None:

@@ -28,10 +28,13 @@ class PublishStarted(PublishEvent):
 
 
 class PublishDeferred(PublishEvent):
-    """The job waits (quota, breaker, account, TikTok away) until the forecast; it costs no attempt."""
+    """The job waits (quota, breaker, account, TikTok away) until the forecast; it costs no attempt.
+
+    Without a forecast (`until` null) it waits for a person: the account is paused or must be connected again.
+    """
 
     KEY: ClassVar[str] = "publisher.publish.deferred.v1"
-    until: datetime
+    until: datetime | None = None
     code: str
     message: str
     hint: str | None = None

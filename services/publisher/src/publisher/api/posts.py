@@ -1,5 +1,6 @@
 """Progress of a post's latest attempt, and cancelling an attempt; only the scheduler may call."""
 
+from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
 from uuid import UUID
@@ -12,8 +13,9 @@ from common.errors import Problem
 from common.http.identity import caller
 from common.messaging.outbox import Outbox
 from publisher.domain.progress import next_step, shows_upload
+from publisher.domain.troubles import INTERNAL_ERROR
 from publisher.storage import jobs
-from publisher.storage.job import Job
+from publisher.storage.job import Job, JobRef, JobUnreadable
 from publisher.usecases.cancel_job import CancelOutcome, cancel_job
 
 MAX_ATTEMPT = 10_000
@@ -63,8 +65,11 @@ def posts_router(database: Database, outbox: Outbox, *, replica: str) -> APIRout
     @router.get("/{post_id}/progress")
     async def progress(post_id: UUID) -> Progress:
         """Return the progress; 404 `publish_job_not_found` while no attempt has been heard of."""
-        async with database.read() as connection:
-            job = await jobs.latest_of_post(connection, post_id)
+        try:
+            async with database.read() as connection:
+                job = await jobs.latest_of_post(connection, post_id)
+        except JobUnreadable as error:
+            return _unreadable(error.ref)
         if job is None:
             raise Problem(404, "publish_job_not_found", "The publisher has not heard of this post.")
         return _progress(job)
@@ -82,7 +87,8 @@ def _progress(job: Job) -> Progress:
     checkpoint = job.checkpoint
     sent = max(checkpoint.sent_bytes, job.streamed_bytes)
     upload = UploadProgress(sent_bytes=min(sent, checkpoint.total_bytes), total_bytes=checkpoint.total_bytes)
-    following = next_step(checkpoint)
+    following = next_step(checkpoint, awaits_account=job.awaits_account)
+    is_timed = following is not None and job.lease_owner is None and not job.awaits_account
     return Progress(
         attempt=job.attempt,
         state=checkpoint.state.value,
@@ -91,8 +97,24 @@ def _progress(job: Job) -> Progress:
         publish_id=job.publish_id,
         tiktok_status=job.tiktok_status,
         next_step=following,
-        next_step_at=job.run_at if following is not None and job.lease_owner is None else None,
+        next_step_at=job.run_at if is_timed else None,
         reason=job.reason,
         updated_at=job.updated_at,
         replica=job.last_owner,
+    )
+
+
+def _unreadable(job: JobRef) -> Progress:
+    return Progress(
+        attempt=job.attempt,
+        state=job.state,
+        step=job.step,
+        upload=None,
+        publish_id=None,
+        tiktok_status=None,
+        next_step=None,
+        next_step_at=None,
+        reason=asdict(INTERNAL_ERROR),
+        updated_at=job.updated_at,
+        replica=None,
     )

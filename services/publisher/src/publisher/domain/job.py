@@ -48,7 +48,7 @@ class Transfer(StrEnum):
 
 
 class Lane(StrEnum):
-    """Which runner takes the job: `send` until all bytes are out (bounded by upload slots), `follow` for polls after it."""
+    """Which runner takes the job: `send` until all bytes are out, `follow` for polls after it."""
 
     SEND = "send"
     FOLLOW = "follow"
@@ -82,3 +82,8 @@ class Checkpoint:
     def cannot_have_published(self) -> bool:
         """Whether it is certain that TikTok lacks bytes of the file, because the last chunk never left."""
         return self.transfer is Transfer.FILE and self.submitted_at is None and not self.last_chunk_intended
+
+    @property
+    def deadline_holds(self) -> bool:
+        """Whether `publish_before` may still end it: no chunk was intended, or TikTok has confirmed none of the bytes."""
+        return self.irrevocable_since is None or (self.cannot_have_published and self.sent_bytes == 0)

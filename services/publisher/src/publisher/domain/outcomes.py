@@ -25,10 +25,15 @@ class Look:
 
 @dataclass(frozen=True, slots=True)
 class Defer:
-    """Wait `seconds` for something to pass; costs no attempt."""
+    """Wait `seconds` for something to pass; costs no attempt.
+
+    `for_account`: a person has to bring the account back. Then there is no forecast: news of the account end the wait, and
+    `seconds` is only when the job looks by itself.
+    """
 
     seconds: float
     reason: Reason
+    for_account: bool = False
 
 
 @dataclass(frozen=True, slots=True)

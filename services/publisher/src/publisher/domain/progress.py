@@ -14,9 +14,14 @@ _NEXT = {
 }
 
 
-def next_step(checkpoint: Checkpoint) -> str | None:
+WAIT_FOR_ACCOUNT = "wait_for_account"
+
+
+def next_step(checkpoint: Checkpoint, *, awaits_account: bool) -> str | None:
     """Return the name of what comes next, None after an end."""
-    return None if checkpoint.state.is_end else _NEXT[checkpoint.step]
+    if checkpoint.state.is_end:
+        return None
+    return WAIT_FOR_ACCOUNT if awaits_account else _NEXT[checkpoint.step]
 
 
 def shows_upload(checkpoint: Checkpoint) -> bool:

@@ -31,6 +31,26 @@ DEADLINE_PASSED = Fail(
     retryable=False,
 )
 
+_WAITED_FOR_ACCOUNT = {
+    "account_paused": (
+        "The TikTok account was paused until the post's deadline had passed, so it was not published.",
+        "Set the account to active, then publish the post again with a later deadline.",
+    ),
+    "account_expired": (
+        "TikTok's permission for the account was missing until the post's deadline had passed, so it was not published.",
+        "Connect the account again, then publish the post again with a later deadline.",
+    ),
+}
+
+
+def deadline_passed(waited_for: str | None) -> Fail:
+    """Return the end of a job whose deadline has passed; `waited_for` is the code of what it waited for last."""
+    if waited_for not in _WAITED_FOR_ACCOUNT:
+        return DEADLINE_PASSED
+    message, hint = _WAITED_FOR_ACCOUNT[waited_for]
+    return Fail(Reason(DEADLINE_PASSED.reason.code, message, hint), retryable=False)
+
+
 INIT_UNKNOWN = Unconfirm(
     Reason(
         "init_outcome_unknown",

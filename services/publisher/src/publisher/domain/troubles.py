@@ -53,7 +53,8 @@ def before_anything_sent(trouble: Trouble, deferrals: int) -> Defer | Fail:
         case TroubleKind.FINAL | TroubleKind.ACCOUNT_GONE:
             return Fail(trouble.reason, retryable=False)
         case TroubleKind.ACCOUNT_WAITS:
-            return Defer(max(trouble.wait or 0.0, ACCOUNT_WAIT_MIN_SECONDS, defer_wait(deferrals)), trouble.reason)
+            wait = max(trouble.wait or 0.0, ACCOUNT_WAIT_MIN_SECONDS, defer_wait(deferrals))
+            return Defer(wait, trouble.reason, for_account=True)
         case _:
             return Defer(trouble.wait or defer_wait(deferrals), trouble.reason)
 
@@ -79,7 +80,8 @@ def after_status_trouble(
     if now - since >= give_up or (refused and now - refused_since >= refused_patience):
         return Fail(trouble.reason, retryable=True) if checkpoint.cannot_have_published else Unconfirm(trouble.reason)
     wait = trouble.wait or defer_wait(checkpoint.deferrals)
-    return Defer(max(wait, REFUSED_WAIT_SECONDS) if refused else wait, trouble.reason)
+    for_account = trouble.kind is TroubleKind.ACCOUNT_WAITS
+    return Defer(max(wait, REFUSED_WAIT_SECONDS) if refused else wait, trouble.reason, for_account=for_account)
 
 
 def is_refusal(trouble: Trouble) -> bool:

@@ -2,12 +2,14 @@
 
 import random
 from dataclasses import asdict
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
+from common.contracts.publisher import PublishDeferred
 from publisher.domain.backoff import identify_wait, poll_wait
 from publisher.domain.job import Lane, State, Step
 from publisher.domain.outcomes import Defer, Fail, Look, Reason, Submitted, Succeed, Unconfirm
+from publisher.domain.takeover import DEADLINE_PASSED, deadline_passed
 from publisher.runner import events
 from publisher.runner.limits import ANNOUNCE_AFTER_SECONDS
 from publisher.runner.run import JobRun
@@ -30,8 +32,9 @@ async def conclude(run: JobRun, outcome: Outcome, changes: dict[str, Any]) -> No
         case Succeed():
             await _succeed(run, outcome, changes)
         case Fail():
-            event = events.failed(run.job, run.tools.replica, outcome)
-            await run.store({**_end(State.FAILED, outcome.reason), **changes}, event=event, ended=True)
+            end = deadline_passed(_waited_for(run)) if outcome is DEADLINE_PASSED else outcome
+            event = events.failed(run.job, run.tools.replica, end)
+            await run.store({**_end(State.FAILED, end.reason), **changes}, event=event, ended=True)
         case _:
             lost = events.unconfirmed(run.job, run.tools.replica, outcome)
             await run.store({**_end(State.UNCONFIRMED, outcome.reason), **changes}, event=lost, ended=True)
@@ -41,14 +44,29 @@ async def _defer(run: JobRun, defer: Defer, changes: dict[str, Any]) -> None:
     seconds = defer.seconds * random.uniform(1.0, 1.0 + JITTER)  # noqa: S311 - jitter, not a secret
     now = run.clock.now()
     checkpoint = run.job.checkpoint
-    if checkpoint.irrevocable_since is None:
+    if checkpoint.deadline_holds and now <= checkpoint.publish_before:
         # Due again right after the deadline at the latest, so that its end is told in time.
-        seconds = min(seconds, max((checkpoint.publish_before - now).total_seconds(), 0.0) + 0.01)
-    announce = seconds >= ANNOUNCE_AFTER_SECONDS
-    until = now + timedelta(seconds=seconds)
-    event = events.deferred(run.job, run.tools.replica, defer, until) if announce else None
+        seconds = min(seconds, (checkpoint.publish_before - now).total_seconds() + 0.01)
     stored = {"deferrals": checkpoint.deferrals + 1, "reason": asdict(defer.reason), **changes}
-    await run.store(stored, event=event, release_in=seconds)
+    event = _deferred(run, defer, seconds, now)
+    if defer.for_account:
+        await run.store({**stored, "awaits_account": True}, event=event, release_in=seconds, unless_news=True)
+    else:
+        await run.store(stored, event=event, release_in=seconds)
+
+
+def _deferred(run: JobRun, defer: Defer, seconds: float, now: datetime) -> PublishDeferred | None:
+    """Return the event of a wait, None for one too short to tell and for one without a forecast that was told already."""
+    if not defer.for_account:
+        until = now + timedelta(seconds=seconds)
+        return events.deferred(run.job, run.tools.replica, defer, until) if seconds >= ANNOUNCE_AFTER_SECONDS else None
+    event, last = events.deferred(run.job, run.tools.replica, defer, None), run.job.last_event
+    is_told = last is not None and last.key == event.KEY and last.data.get("until") is None
+    return None if is_told and last is not None and last.data.get("code") == event.code else event
+
+
+def _waited_for(run: JobRun) -> str | None:
+    return None if run.job.reason is None else str(run.job.reason.get("code"))
 
 
 async def _submitted(run: JobRun, changes: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from common.contracts.publisher import (
     PublishUnconfirmed,
 )
 from publisher.domain.outcomes import Defer, Fail, Succeed, Unconfirm
-from publisher.storage.job import Job, StoredEvent
+from publisher.storage.job import Job, JobRef, StoredEvent
 
 
 def stored(event: Event) -> StoredEvent:
@@ -31,8 +31,8 @@ def started(job: Job, replica: str, at: datetime) -> PublishStarted:
     )
 
 
-def deferred(job: Job, replica: str, defer: Defer, until: datetime) -> PublishDeferred:
-    """Tell what the job waits for, and the forecast."""
+def deferred(job: Job | JobRef, replica: str, defer: Defer, until: datetime | None) -> PublishDeferred:
+    """Tell what the job waits for, and the forecast where there is one."""
     reason = defer.reason
     return PublishDeferred(
         **_common(job, replica),
@@ -64,9 +64,10 @@ def succeeded(job: Job, replica: str, end: Succeed, at: datetime) -> PublishSucc
     )
 
 
-def failed(job: Job, replica: str, end: Fail) -> PublishFailed:
+def failed(job: Job | JobRef, replica: str, end: Fail) -> PublishFailed:
     """Tell that this attempt published nothing and never will."""
     reason = end.reason
+    publish_id = job.publish_id if isinstance(job, Job) else None
     return PublishFailed(
         **_common(job, replica),
         code=reason.code,
@@ -74,7 +75,7 @@ def failed(job: Job, replica: str, end: Fail) -> PublishFailed:
         hint=reason.hint,
         retryable=end.retryable,
         retry_after=end.retry_after,
-        publish_id=job.publish_id,
+        publish_id=publish_id,
         log_id=reason.log_id,
     )
 
@@ -92,7 +93,7 @@ def unconfirmed(job: Job, replica: str, end: Unconfirm) -> PublishUnconfirmed:
     )
 
 
-def cancelled(job: Job, replica: str) -> PublishCancelled:
+def cancelled(job: Job | JobRef, replica: str) -> PublishCancelled:
     """Tell that the attempt was cancelled in time."""
     return PublishCancelled(**_common(job, replica))
 
@@ -112,11 +113,11 @@ def video_url(job: Job, video_id: str | None) -> str | None:
     return None if video_id is None or not job.username else f"https://www.tiktok.com/@{job.username}/video/{video_id}"
 
 
-def _common(job: Job, replica: str) -> dict[str, Any]:
+def _common(job: Job | JobRef, replica: str) -> dict[str, Any]:
     return {
         "post_id": job.post_id,
         "attempt": job.attempt,
         "job_id": job.id,
-        "account_id": job.post.account_id,
+        "account_id": job.account_id,
         "replica": replica,
     }

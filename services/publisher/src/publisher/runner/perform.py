@@ -5,7 +5,7 @@ from typing import Any
 import structlog
 
 from publisher.domain.backoff import defer_wait
-from publisher.domain.outcomes import Defer
+from publisher.domain.outcomes import Defer, Look
 from publisher.domain.takeover import Action, next_action
 from publisher.domain.troubles import INTERNAL_ERROR
 from publisher.errors import LeaseLost
@@ -15,6 +15,10 @@ from publisher.runner.steps.follow import identify, poll
 from publisher.runner.steps.prepare import prepare
 from publisher.runner.steps.status import StatusUnknown
 from publisher.runner.steps.upload import resync, send
+from publisher.runner.upload_places import NoPlace
+
+PLACE_AGAIN_SECONDS = 5.0
+"""When a job that found no place for its upload looks again, on whichever replica."""
 
 _log = structlog.get_logger(__name__)
 
@@ -56,11 +60,20 @@ async def _act(run: JobRun, action: Action) -> tuple[Outcome | None, dict[str, A
         match action:
             case Action.PREPARE:
                 return await prepare(run), {}
-            case Action.SEND:
-                return await send(run), {}
-            case Action.RESYNC:
-                return await resync(run), {}
+            case Action.SEND | Action.RESYNC:
+                return await _upload(run, action), {}
             case _:
                 return await poll(run)
     except StatusUnknown as unknown:
         return unknown.outcome, unknown.changes
+
+
+async def _upload(run: JobRun, action: Action) -> Outcome | None:
+    """Send in a place for uploads. None when the wait for it changed what is next: the deadline or the address is over."""
+    try:
+        async with run.tools.places.place(run.job.account_id):
+            if next_action(run.job.checkpoint, run.clock.now()) is not action:
+                return None
+            return await (send(run) if action is Action.SEND else resync(run))
+    except NoPlace:
+        return Look(PLACE_AGAIN_SECONDS)

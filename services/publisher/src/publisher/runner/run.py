@@ -15,14 +15,15 @@ from publisher.runner import events
 from publisher.runner.job_clock import JobClock
 from publisher.runner.lease import Lease
 from publisher.runner.tools import Tools
-from publisher.storage import jobs
+from publisher.storage import accounts, jobs
 from publisher.storage.job import Job
 
 
 class JobRun:
     """A claimed job in the hands of this replica.
 
-    `job` is always what the database holds, as long as the lease is ours.
+    `job` is always what the database holds, as long as the lease is ours. `touched` once a byte of the file has been handed to
+    the network in this run.
     """
 
     def __init__(self, tools: Tools, job: Job, lease: Lease, clock: JobClock, stopping: asyncio.Event) -> None:
@@ -30,6 +31,8 @@ class JobRun:
         self.job = job
         self.lease = lease
         self.clock = clock
+        self.touched = False
+        self._account_version = job.account_version
         self._stopping = stopping
 
     @property
@@ -51,10 +54,13 @@ class JobRun:
         event: Event | None = None,
         release_in: float | None = None,
         ended: bool = False,
+        unless_news: bool = False,
     ) -> None:
         """Commit a checkpoint, and the event that tells of it, in one transaction under the fencing token.
 
-        While the database is away it is tried again as long as the lease lasts. Raises `LeaseLost`; then nothing was stored.
+        With `unless_news`, the job is due again at once, and nothing is told, when its account changed since the job was claimed:
+        what the job found may be over. While the database is away it is tried again as long as the lease lasts. Raises
+        `LeaseLost`; then nothing was stored.
         """
         async for attempt in AsyncRetrying(
             retry=retry_if_exception(is_database_away),
@@ -63,14 +69,16 @@ class JobRun:
             reraise=True,
         ):
             with attempt:
-                await self._store_once(changes, event, release_in, ended)
+                await self._store_once(changes, event, release_in, ended, unless_news)
 
     async def _store_once(
-        self, changes: Mapping[str, Any], event: Event | None, release_in: float | None, ended: bool
+        self, changes: Mapping[str, Any], event: Event | None, release_in: float | None, ended: bool, unless_news: bool
     ) -> None:
         if self.lease.revoked:
             raise LeaseLost
         async with self.tools.database.transaction() as tx:
+            if unless_news and await accounts.version_held(tx.connection, self.job.account_id) != self._account_version:
+                event, release_in = None, 0.0
             job = await jobs.save(
                 tx.connection,
                 self.job.id,

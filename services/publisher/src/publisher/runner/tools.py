@@ -9,11 +9,12 @@ from publisher.clients.media_store import MediaStore
 from publisher.clients.tiktok import TikTok
 from publisher.runner.crash_points import CrashPoints
 from publisher.runner.limits import Limits
+from publisher.runner.upload_places import UploadPlaces
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """Database, outbox, clients, limits, and the name of this replica."""
+    """Database, outbox, clients, limits, places for uploads, and the name of this replica."""
 
     database: Database
     outbox: Outbox
@@ -21,5 +22,6 @@ class Tools:
     tiktok: TikTok
     media: MediaStore
     limits: Limits
+    places: UploadPlaces
     crash: CrashPoints
     replica: str

@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.ids import uuid7
 from publisher.domain.job import State, Step
-from publisher.storage.job import SEQUENCES_PER_ATTEMPT, Job, StoredEvent, job_from
+from publisher.storage.job import SEQUENCES_PER_ATTEMPT, JobRef, StoredEvent, ref_from
 from publisher.storage.tables import lease_tokens, publish_jobs
 
 _jobs = publish_jobs
@@ -37,7 +37,7 @@ async def bury(connection: AsyncConnection, post_id: UUID, attempt: int) -> bool
     return (await connection.execute(statement)).one_or_none() is not None
 
 
-async def cancel(connection: AsyncConnection, post_id: UUID, attempt: int) -> Job | None:
+async def cancel(connection: AsyncConnection, post_id: UUID, attempt: int) -> JobRef | None:
     """Cancel the job unless something may already be published by it; returns the cancelled job, None when it is too late.
 
     The holder of the lease is fenced out in the same statement: the checkpoint it needs before its first byte fails.
@@ -55,6 +55,7 @@ async def cancel(connection: AsyncConnection, post_id: UUID, attempt: int) -> Jo
             lease_owner=None,
             lease_token=lease_tokens.next_value(),
             run_at=None,
+            awaits_account=False,
             finished_at=_clock,
             updated_at=_clock,
             sequence=_jobs.c.sequence + 1,
@@ -62,7 +63,7 @@ async def cancel(connection: AsyncConnection, post_id: UUID, attempt: int) -> Jo
         .returning(_jobs)
     )
     row = (await connection.execute(statement)).one_or_none()
-    return None if row is None else job_from(row)
+    return None if row is None else ref_from(row)
 
 
 async def published_nothing(connection: AsyncConnection, post_id: UUID, attempt: int) -> bool:

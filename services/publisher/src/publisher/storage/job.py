@@ -28,8 +28,37 @@ class StoredEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class JobRef:
+    """What is certain of any row that is no tombstone, also of one that cannot be read as a whole."""
+
+    id: UUID
+    post_id: UUID
+    attempt: int
+    account_id: UUID
+    context: Context
+    lease_token: int
+    sequence: int
+    state: str
+    step: str
+    reason: dict[str, Any] | None
+    updated_at: datetime
+
+
+class JobUnreadable(Exception):
+    """A row that makes no job: written by a version that knew more, or by a hand."""
+
+    def __init__(self, ref: JobRef) -> None:
+        super().__init__(f"job {ref.id}")
+        self.ref = ref
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
-    """One attempt to publish one post. Times by the database's clock, sizes in bytes."""
+    """One attempt to publish one post. Times by the database's clock, sizes in bytes.
+
+    `awaits_account` while it waits for its account to be active again; `account_version` is that of the account's newest event at
+    the claim (0: none).
+    """
 
     id: UUID
     post_id: UUID
@@ -54,26 +83,51 @@ class Job:
     last_event: StoredEvent | None
     started_at: datetime | None
     updated_at: datetime
+    awaits_account: bool
+    account_version: int = 0
+
+    @property
+    def account_id(self) -> UUID:
+        """The account it publishes for."""
+        return self.post.account_id
 
     def __repr__(self) -> str:
         return f"Job({self.post_id}#{self.attempt} {self.checkpoint.state}/{self.checkpoint.step})"
 
 
-def job_from(row: "Row[Any]") -> Job:
-    """Return the job of a row that is no tombstone."""
+def ref_from(row: "Row[Any]") -> JobRef:
+    """Return what is certain of a row that is no tombstone."""
+    return JobRef(
+        id=row.id,
+        post_id=row.post_id,
+        attempt=row.attempt,
+        account_id=row.account_id,
+        context=_context_from(row),
+        lease_token=row.lease_token,
+        sequence=row.sequence,
+        state=row.state,
+        step=row.step,
+        reason=row.reason,
+        updated_at=row.updated_at,
+    )
+
+
+def job_from(row: "Row[Any]", *, account_version: int = 0) -> Job:
+    """Return the job of a row that is no tombstone; raises `JobUnreadable`."""
+    try:
+        return _job_from(row, account_version)
+    except (ValueError, KeyError, TypeError) as error:
+        raise JobUnreadable(ref_from(row)) from error
+
+
+def _job_from(row: "Row[Any]", account_version: int) -> Job:
     event = row.last_event
     return Job(
         id=row.id,
         post_id=row.post_id,
         attempt=row.attempt,
         post=PostDue.model_validate(row.post),
-        context=Context(
-            user_id=row.user_id,
-            actor="service:publisher",
-            correlation_id=row.correlation_id,
-            causation_id=row.causation_id,
-            traceparent=row.traceparent,
-        ),
+        context=_context_from(row),
         checkpoint=_checkpoint_from(row),
         lane=Lane(row.lane),
         run_at=row.run_at,
@@ -92,6 +146,18 @@ def job_from(row: "Row[Any]") -> Job:
         last_event=None if event is None else StoredEvent(event["key"], event["data"]),
         started_at=row.started_at,
         updated_at=row.updated_at,
+        awaits_account=row.awaits_account,
+        account_version=account_version,
+    )
+
+
+def _context_from(row: "Row[Any]") -> Context:
+    return Context(
+        user_id=row.user_id,
+        actor="service:publisher",
+        correlation_id=row.correlation_id,
+        causation_id=row.causation_id,
+        traceparent=row.traceparent,
     )
 
 

@@ -5,7 +5,7 @@ token of its claim, so that a replica that lost the job stores nothing.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -16,30 +16,34 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from publisher.domain.job import Lane, State
-from publisher.domain.troubles import INTERNAL_ERROR
 from publisher.errors import LeaseLost
-from publisher.storage.job import Job, StoredEvent, job_from
-from publisher.storage.tables import lease_tokens, publish_jobs
+from publisher.storage.job import Job, JobRef, JobUnreadable, StoredEvent, job_from
+from publisher.storage.tables import accounts, lease_tokens, publish_jobs
 
 _log = structlog.get_logger(__name__)
 
-UNREADABLE_WAIT = timedelta(seconds=60)
-"""How long a row that cannot be read is put off."""
-
 _jobs = publish_jobs
 _clock = func.clock_timestamp()
+_account_version = select(accounts.c.version).where(accounts.c.id == _jobs.c.account_id).scalar_subquery()
 
 
-async def claim(
-    connection: AsyncConnection, lane: Lane, *, owner: str, lease: timedelta, limit: int
-) -> tuple[Sequence[Job], datetime | None]:
-    """Take up to `limit` due jobs of a lane, earliest first, and return them with the database's time of the claim.
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Jobs taken, earliest first, rows taken that make no job, and the database's time (None: nothing was due)."""
+
+    jobs: Sequence[Job]
+    unreadable: Sequence[JobRef]
+    at: datetime | None
+
+
+async def claim(connection: AsyncConnection, lane: Lane, *, owner: str, lease: timedelta, limit: int) -> Claim:
+    """Take up to `limit` due jobs of a lane, earliest first.
 
     A job whose lease has ended is due: whoever held it is fenced out from here on. Claims of other replicas are skipped, never
-    waited for. A row that cannot be read is put off and logged; it stops no other.
+    waited for. A row that cannot be read is logged; it stops no other.
     """
     due = (
-        select(_jobs.c.id)
+        select(_jobs.c.id, _jobs.c.run_at.label("was_due_at"))
         .where(_jobs.c.lane == lane.value, _jobs.c.run_at <= func.now())
         .order_by(_jobs.c.run_at)
         .limit(limit)
@@ -49,34 +53,29 @@ async def claim(
     statement = (
         update(_jobs)
         .where(_jobs.c.id == due.c.id)
-        .values(lease_owner=owner, last_owner=owner, lease_token=lease_tokens.next_value(), run_at=_clock + lease)
-        .returning(_jobs, _clock.label("claimed_at"))
+        .values(
+            lease_owner=owner,
+            last_owner=owner,
+            lease_token=lease_tokens.next_value(),
+            run_at=_clock + lease,
+            awaits_account=False,
+        )
+        .returning(_jobs, due.c.was_due_at, _clock.label("claimed_at"), _account_version.label("account_version"))
     )
-    rows = (await connection.execute(statement)).all()
-    claimed, unreadable = _decoded(rows)
-    if unreadable:
-        await _put_off(connection, unreadable)
-    return claimed, (rows[0].claimed_at if rows else None)
+    rows = sorted((await connection.execute(statement)).all(), key=lambda row: row.was_due_at)
+    return _claim_of(rows)
 
 
-def _decoded(rows: "Sequence[Row[Any]]") -> tuple[list[Job], list[UUID]]:
+def _claim_of(rows: "Sequence[Row[Any]]") -> Claim:
     readable: list[Job] = []
-    unreadable: list[UUID] = []
+    unreadable: list[JobRef] = []
     for row in rows:
         try:
-            readable.append(job_from(row))
-        except (ValueError, KeyError, TypeError):
+            readable.append(job_from(row, account_version=row.account_version or 0))
+        except JobUnreadable as error:
             _log.exception("job_unreadable", job_id=str(row.id))
-            unreadable.append(row.id)
-    return readable, unreadable
-
-
-async def _put_off(connection: AsyncConnection, job_ids: Sequence[UUID]) -> None:
-    await connection.execute(
-        update(_jobs)
-        .where(_jobs.c.id.in_(job_ids))
-        .values(lease_owner=None, run_at=_clock + UNREADABLE_WAIT, reason=asdict(INTERNAL_ERROR), updated_at=_clock)
-    )
+            unreadable.append(error.ref)
+    return Claim(readable, unreadable, rows[0].claimed_at if rows else None)
 
 
 async def seconds_until_due(connection: AsyncConnection, lane: Lane) -> float | None:
@@ -200,7 +199,7 @@ async def wake_later_attempts(connection: AsyncConnection, post_id: UUID, attemp
 
 
 async def latest_of_post(connection: AsyncConnection, post_id: UUID) -> Job | None:
-    """Return the job of the post's latest attempt; a tombstone is none."""
+    """Return the job of the post's latest attempt; a tombstone is none. Raises `JobUnreadable`."""
     known = and_(_jobs.c.post_id == post_id, _jobs.c.post.is_not(None))
     statement = select(_jobs).where(known).order_by(_jobs.c.attempt.desc()).limit(1)
     row = (await connection.execute(statement)).one_or_none()

@@ -81,10 +81,22 @@ publish_jobs = Table(
     Column("started_at", _moment),
     Column("finished_at", _moment),
     Column("updated_at", _moment, nullable=False, server_default=func.now()),
+    # It waits for its account to be active again; run_at is only when it looks by itself.
+    Column("awaits_account", Boolean, nullable=False, server_default="false"),
     UniqueConstraint("post_id", "attempt"),
     Index("ix_publish_jobs_due", "lane", "run_at", postgresql_where=text("run_at IS NOT NULL")),
     Index("ix_publish_jobs_publish_id", "publish_id", postgresql_where=text("publish_id IS NOT NULL")),
     Index("ix_publish_jobs_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
+    Index("ix_publish_jobs_awaits_account", "account_id", postgresql_where=text("awaits_account")),
+)
+
+# Copies of accounts, fed by events. Status is null until the first one; `disconnected` is one of ours.
+accounts = Table(
+    "accounts",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("status", Text),
+    Column("version", BigInteger, nullable=False),
 )
 
 creator_infos = Table(

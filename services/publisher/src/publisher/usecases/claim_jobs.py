@@ -12,15 +12,26 @@ from publisher.domain.attempts import SUPERSEDED, Gate, gate
 from publisher.domain.job import Lane, State, Step
 from publisher.domain.outcomes import Defer, Fail, Reason
 from publisher.domain.takeover import DEADLINE_PASSED
+from publisher.domain.troubles import INTERNAL_ERROR
 from publisher.runner import events
-from publisher.storage import jobs
-from publisher.storage.job import Job
+from publisher.storage import jobs, unreadable
+from publisher.storage.job import Job, JobRef
 
 WAIT_SECONDS = 30.0
 WAITS_FOR_EARLIER = Reason(
     "earlier_attempt_open",
     "An earlier attempt of this post may still be published.",
     "Nothing to do; it goes on once that is known.",
+)
+
+
+UNREADABLE = Fail(
+    Reason(
+        INTERNAL_ERROR.code,
+        "The job could not be read until the post's deadline had passed, because of a fault of ours; nothing was published.",
+        "Publish it again with a later deadline; tell the operator if it fails again.",
+    ),
+    retryable=False,
 )
 
 
@@ -38,9 +49,12 @@ async def claim_jobs(tx: Transaction, lane: Lane, *, owner: str, lease: timedelt
     A job whose earlier attempt may still publish waits; one that came too late ends. The states of the other attempts are read
     after the claim: a later attempt either sees an earlier one or is seen by it.
     """
-    claimed, at = await jobs.claim(tx.connection, lane, owner=owner, lease=lease, limit=limit)
+    claim = await jobs.claim(tx.connection, lane, owner=owner, lease=lease, limit=limit)
+    claimed, at = claim.jobs, claim.at
     if at is None:
         return Claimed((), None)
+    for broken in claim.unreadable:
+        await _put_off(tx, broken, at, owner, outbox)
     fresh = [job for job in claimed if job.checkpoint.state is State.QUEUED]
     if not fresh:
         return Claimed(claimed, at)
@@ -75,6 +89,22 @@ async def _open(tx: Transaction, job: Job, states: dict[int, State], at: datetim
             return await _fail(tx, job, SUPERSEDED, replica, outbox)
         case _:
             return await _fail(tx, job, DEADLINE_PASSED, replica, outbox)
+
+
+async def _put_off(tx: Transaction, broken: JobRef, at: datetime, replica: str, outbox: Outbox) -> None:
+    """Tell once that a row cannot be read, and look again later; end it when its deadline passed before anything was sent."""
+    event: Event = events.failed(broken, replica, UNREADABLE)
+    sequence = await unreadable.end(tx.connection, broken, events.stored(event))
+    if sequence is None:
+        defer = Defer(unreadable.WAIT.total_seconds(), INTERNAL_ERROR)
+        event = events.deferred(broken, replica, defer, at + unreadable.WAIT)
+        is_told = broken.reason is not None and broken.reason.get("code") == INTERNAL_ERROR.code
+        sequence = await unreadable.put_off(tx.connection, broken, None if is_told else events.stored(event))
+        if is_told:
+            return
+    else:
+        await jobs.wake_later_attempts(tx.connection, broken.post_id, broken.attempt)
+    await outbox.emit(tx, event, subject=str(broken.post_id), context=broken.context, sequence=sequence)
 
 
 async def _wait(tx: Transaction, job: Job, at: datetime, replica: str, outbox: Outbox) -> Job:

@@ -102,6 +102,7 @@ class _Body:
         try:
             async for piece in self._run.tools.media.read(self._key, self._chunk.first, self._chunk.last):
                 self._run.lease.check()
+                self._run.touched = True
                 yield piece
                 sent += len(piece)
                 self._run.lease.streamed = self._chunk.first + sent

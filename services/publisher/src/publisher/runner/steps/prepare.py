@@ -13,7 +13,7 @@ from publisher.domain.troubles import Trouble, TroubleKind, after_init_trouble, 
 from publisher.errors import CallFailed
 from publisher.runner.conclude import Outcome
 from publisher.runner.run import JobRun
-from publisher.storage import creator_infos, quotas
+from publisher.storage import accounts, creator_infos, quotas
 from tiktok.chunks import plan_chunks
 from tiktok.models import CreatorInfo, FileSource, PostInfo
 
@@ -27,7 +27,7 @@ MEDIA_MISSING = Fail(
 )
 ACCOUNT_PAUSED = Trouble(
     TroubleKind.ACCOUNT_WAITS,
-    Reason("account_inactive", "The TikTok account is paused; its posts wait.", "Set the account to active again."),
+    Reason("account_paused", "The TikTok account is paused; its posts wait.", "Set the account to active again."),
 )
 PAUSED = "inactive"
 PRIVATE = "SELF_ONLY"
@@ -48,6 +48,21 @@ async def prepare(run: JobRun) -> Outcome | None:
     except CallFailed as failed:
         return before_anything_sent(failed.trouble, run.job.checkpoint.deferrals)
     return refusal or await _init(run, access)
+
+
+async def account_away(run: JobRun) -> Outcome | None:
+    """Return why a job that has been prepared has to wait for its account after all, or ends; None while nothing was heard.
+
+    An event only gives reason to ask: it may be older than what accounts knows.
+    """
+    async with run.tools.database.read() as connection:
+        if not await accounts.is_away(connection, run.job.account_id):
+            return None
+    try:
+        access = await run.tools.accounts.access(run.job.account_id)
+    except CallFailed as failed:
+        return before_anything_sent(failed.trouble, run.job.checkpoint.deferrals)
+    return before_anything_sent(ACCOUNT_PAUSED, run.job.checkpoint.deferrals) if access.status == PAUSED else None
 
 
 async def _check_media(run: JobRun) -> Outcome | None:

@@ -15,7 +15,7 @@ from publisher.domain.outcomes import Defer, Look, Resume, Submitted
 from publisher.runner.conclude import Outcome
 from publisher.runner.run import JobRun
 from publisher.runner.steps.chunk import ChunkUnreadable, send_chunk
-from publisher.runner.steps.prepare import storage_away
+from publisher.runner.steps.prepare import account_away, storage_away
 from publisher.runner.steps.status import ask
 from tiktok.chunks import ChunkPlan, ChunkRange, plan_chunks
 from tiktok.errors import TikTokUnavailable
@@ -39,8 +39,12 @@ class _Turn(StrEnum):
 async def send(run: JobRun) -> Outcome:
     """Send the file from its first byte; only for a job of which no byte was ever intended. Raises as `resync` does.
 
-    The deadline was judged by `next_action` just before; from the first byte on it no longer counts.
+    The deadline was judged by `next_action` just before; from the first byte on it no longer counts. The account may have been
+    paused since the init: then the job waits.
     """
+    waits = await account_away(run)
+    if waits is not None:
+        return waits
     turn = await _send_from(run, plan_chunks(run.job.checkpoint.total_bytes), 0)
     return await resync(run) if isinstance(turn, _Turn) else turn
 
@@ -74,6 +78,7 @@ async def resync(run: JobRun) -> Outcome:
 
 async def _send_from(run: JobRun, plan: ChunkPlan, offset: int) -> Outcome | _Turn:
     """Send chunks from `offset` on, to the last one or until TikTok has to be asked where to go on."""
+    is_first = run.job.checkpoint.irrevocable_since is None
     for chunk in plan.chunks_from(offset):
         if run.stopping:
             return Look(0.0)
@@ -81,6 +86,8 @@ async def _send_from(run: JobRun, plan: ChunkPlan, offset: int) -> Outcome | _Tu
         run.tools.crash.reach(f"before_chunk:{chunk.index}")
         # In a task of its own, whose failure comes back as a value: what it means is decided here, not while unwinding.
         (answer,) = await asyncio.gather(send_chunk(run, chunk), return_exceptions=True)
+        if is_first and not run.touched:
+            await _take_back_intent(run)
         if isinstance(answer, TikTokUnavailable):
             run.lease.check()
             return _Turn.LOST if answer.sent else _unavailable(run)
@@ -139,6 +146,12 @@ async def _end_upload(run: JobRun, outcome: ChunkOutcome) -> None:
             "upload_ended_code": checkpoint.upload_ended_code or _ENDS[outcome],
         }
     )
+
+
+async def _take_back_intent(run: JobRun) -> None:
+    """Note that nothing of the file has left: it may be cancelled, and its deadline holds, as if it had not been tried."""
+    run.lease.check()
+    await run.store({"step": Step.INIT_DONE.value, "irrevocable_since": None, "last_chunk_intended": False})
 
 
 def _unavailable(run: JobRun) -> Defer:
