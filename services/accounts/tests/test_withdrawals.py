@@ -11,6 +11,7 @@ from aio_pika import DeliveryMode, Message
 
 from accounts.domain.withdrawal import CLOCKS_DIFFER, Withdrawal, judge
 from accounts.handlers.tiktok_webhooks import TikTokWebhooks
+from accounts.storage.held_grants import find_held_grant
 from common.contracts.context import Context
 from common.contracts.envelope import Envelope, wrap
 from common.contracts.gateway import WebhookReceived
@@ -243,6 +244,27 @@ async def test_a_withdrawal_of_the_wrong_shape_is_a_dead_letter(
         letter = await next_message(channel, f"{QUEUE}.dead")
     assert Envelope.model_validate_json(letter.body).id == webhook.id
     assert letter.headers["x-cuepost-reason"] == "authorization.removed: The content holds no integer reason."
+
+
+async def test_a_refresh_under_way_is_waited_for(
+    accounts: Any, events: Any, tell: Tell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, account_id = await connected(accounts)
+    await accounts.execute(
+        f"UPDATE account_tokens SET lease_id = '{uuid4()}', lease_until = now() + interval '0.7 seconds'"
+        f" WHERE account_id = '{account_id}'"
+    )
+    seen: list[bool] = []
+
+    async def looking(*arguments: Any) -> Any:
+        grant = await find_held_grant(*arguments)
+        seen.append(grant.refreshing if grant is not None else False)
+        return grant
+
+    monkeypatch.setattr("accounts.handlers.tiktok_webhooks.find_held_grant", looking)
+    await tell(open_id(accounts))
+    (event,) = await events.of(EXPIRED)
+    assert (seen, event.data["reason"]) == ([True, False], DISCONNECTED)
 
 
 async def test_a_grant_that_changes_meanwhile_is_looked_at_again(

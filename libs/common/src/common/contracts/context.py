@@ -8,8 +8,8 @@ from uuid import UUID
 class Context:
     """Origin of a message.
 
-    `actor` is `user:<id>`, `api_key:<id>`, `service:<name>` or `operator:<name>`; `causation_id` is the id of the message that
-    caused this one; `correlation_id` is shared by everything one request caused.
+    `actor` is `user:<id>`, `api_key:<id>`, `service:<name>`, `operator:<name>` or `webhook:tiktok`; `causation_id` is the id of
+    the message that caused this one; `correlation_id` is shared by everything one request caused.
     """
 
     user_id: UUID | None = None

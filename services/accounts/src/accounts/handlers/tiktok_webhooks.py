@@ -45,7 +45,7 @@ class TikTokWebhooks:
         """Take one delivery; the effect happens once, however often it comes.
 
         Other events, other apps and creators whom nobody here has connected are passed over. Raises Permanent for a removal
-        that cannot be read, Transient while TikTok does not say whether the token works.
+        that cannot be read, Transient while a refresh is under way or TikTok does not say whether the token works.
         """
         envelope = incoming.envelope()
         if envelope.key != WebhookReceived.KEY:
@@ -66,6 +66,9 @@ class TikTokWebhooks:
         if grant is None:
             log.info("withdrawal_of_unknown_account", open_id=event.user_openid)
             return
+        if grant.refreshing and grant.status is not AccountStatus.EXPIRED:
+            # A pair that TikTok gave before the removal, stored after it was handled, would bring the account back.
+            raise Transient("the account's tokens are being refreshed", retry_after=1)
         if grant.status is AccountStatus.EXPIRED or not await self._is_gone(grant, event.user_openid, removed_at):
             log.info("withdrawal_changes_nothing", account_id=str(grant.account_id), removed_at=removed_at)
             return
