@@ -2,12 +2,16 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
 import pytest
 
 from analytics.domain.event import Event
+from analytics.handlers.all_events import decode
 from analytics.usecases.record_events import record_events
+from common.contracts.context import Context
+from common.contracts.envelope import wrap
+from common.contracts.gateway import WebhookReceived
 from common.ids import uuid7
 
 pytestmark = pytest.mark.integration
@@ -114,6 +118,23 @@ async def test_another_user_s_events_are_invisible(analytics: Any) -> None:
     mine = await analytics.audit(user, limit=1)
     assert (await analytics.audit(uuid4()))["total"] == 0
     assert mine["total"] == 1
+
+
+async def test_a_webhook_is_kept_once_and_shown_to_nobody(analytics: Any) -> None:
+    user = uuid4()
+    hook = WebhookReceived(
+        client_key="k",
+        event="authorization.removed",
+        create_time=1_790_000_000,
+        user_openid="-000x",
+        content={"reason": 1, "user_id": str(user)},
+    )
+    context, same = Context(actor="webhook:tiktok"), uuid5(NAMESPACE_URL, str(user))
+    envelope = wrap(hook, service="gateway", subject="-000x", context=context, envelope_id=same)
+    await store(analytics, decode(envelope))
+    async with analytics.database.transaction() as tx:
+        assert await record_events(tx, [decode(envelope)]) == 0
+    assert (await analytics.audit(user))["items"] == []
 
 
 async def test_a_cursor_of_one_user_shows_another_only_their_own(analytics: Any) -> None:
