@@ -42,6 +42,7 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
             "RATE_LIMIT_PER_USER": "100000/minute",
             "RATE_LIMIT_PER_ADDRESS": "100000/minute",
             "LEASE_SECONDS": "3",
+            "DISCONNECT_CHECK_SECONDS": "1",
         },
     )
     # What an interrupted run left, its database wherever it lies.

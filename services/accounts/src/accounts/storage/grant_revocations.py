@@ -73,10 +73,11 @@ async def claim_due(
         .order_by(_table.c.due_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
+        .cte("due")
     )
     statement = (
         update(_table)
-        .where(_table.c.account_id.in_(due.scalar_subquery()))
+        .where(_table.c.account_id == due.c.account_id)
         .values(claim_id=claim_id, due_at=func.now() + lease)
         .returning(
             _table.c.account_id,

@@ -1,0 +1,90 @@
+"""Accounts as their owner handles them: paused, resumed, read from TikTok, disconnected; through every service."""
+
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from demo.api import Creator
+from demo.video import make_video
+from system.operator import Operator
+from system.waiting import wait_for
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+ACCOUNTS = "/api/v1/accounts"
+
+
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_video(tmp_path_factory.mktemp("accounts") / "small.mp4").path
+
+
+def test_a_paused_accounts_posts_wait_and_go_on(operator: Operator, video: Path) -> None:
+    account, creator = operator.account()
+    post = operator.schedule(account, operator.media(video), in_seconds=3)
+    assert change(operator, account, "inactive").json()["status"] == "inactive"
+    held = operator.wait_event(post, "scheduler.post.held")
+    assert (held["data"]["held"], held["data"]["reason"]) == (True, "account_paused")
+    assert operator.status(post) == "scheduled"
+    assert change(operator, account, "active").json()["status"] == "active"
+    assert operator.wait_final(post) == "published"
+    assert len(operator.publications(creator)) == 1
+
+
+def test_a_disconnected_account_is_gone_its_posts_cancelled_and_its_grant_revoked(operator: Operator, video: Path) -> None:
+    account, creator = operator.account()
+    post = operator.schedule(account, operator.media(video), in_seconds=3600)
+    key = {"Idempotency-Key": "once"}
+    path = f"{ACCOUNTS}/{account}"
+    assert [call(operator, "DELETE", path, headers=key).status_code for _ in range(2)] == [204, 204]
+    for method, below in (("GET", ""), ("DELETE", ""), ("GET", "/creator-info"), ("POST", "/sync")):
+        answer = call(operator, method, path + below)
+        assert (answer.status_code, answer.json()["code"]) == (404, "account_not_found"), below
+    assert operator.wait_final(post) == "cancelled"
+    wait_for("the grant's end", lambda: not connected(operator, creator))
+    # A grant from the moment of the revocation would not be trusted.
+    wait_for("connecting again", lambda: reconnected(operator, creator) == account, timeout=60)
+    assert connected(operator, creator)
+    assert operator.user.account(account)["status"] == "active"
+
+
+def test_accounts_are_read_from_tiktok(operator: Operator) -> None:
+    account, creator = operator.account()
+    operator._simulator.post(
+        "/_simulator/creators", json={"username": creator.username, "follower_count": 777}
+    ).raise_for_status()
+    synced = call(operator, "POST", f"{ACCOUNTS}/{account}/sync")
+    assert (synced.status_code, synced.json()["follower_count"]) == (200, 777), synced.text
+    other = "01a1fd00-0000-7000-8000-000000000000"
+    batch = call(operator, "POST", f"{ACCOUNTS}/batch/sync", json={"account_ids": [account, other, account]})
+    assert (batch.json()["success"], batch.json()["total"]) == ([account], 2)
+    assert [(item["id"], item["code"]) for item in batch.json()["failed"]] == [(other, "account_not_found")]
+    summary = call(operator, "GET", f"{ACCOUNTS}/stats/summary").json()
+    assert summary["total_accounts"] >= 1
+    assert summary["total_followers"] >= 777
+    found = call(operator, "GET", ACCOUNTS, params={"search": creator.username.upper()}).json()
+    assert [item["id"] for item in found["items"]] == [account]
+    wait_for("the event", lambda: len(operator.events.of(account, "accounts.account.synced")) == 2)
+
+
+def change(operator: Operator, account: str, status: str) -> httpx.Response:
+    return call(operator, "PATCH", f"{ACCOUNTS}/{account}", json={"status": status})
+
+
+def call(operator: Operator, method: str, path: str, **options: Any) -> httpx.Response:
+    return operator.user._gateway.request(method, path, **options)
+
+
+def connected(operator: Operator, creator: Creator) -> bool:
+    items = operator._simulator.get("/_simulator/creators").json()["items"]
+    return bool(next(item["connected"] for item in items if item["open_id"] == creator.open_id))
+
+
+def reconnected(operator: Operator, creator: Creator) -> str | None:
+    try:
+        return operator.user.connect(creator)
+    except Exception as error:
+        if "account_disconnecting" in str(error):
+            return None
+        raise
