@@ -67,6 +67,10 @@ class Cuepost:
         """Create a post."""
         return self._call("POST", "/api/v1/posts", json=post)
 
+    def get(self, path: str) -> httpx.Response:
+        """Return the gateway's answer to a GET, whatever its status."""
+        return self._gateway.get(path)
+
     def post(self, post_id: str) -> dict[str, Any]:
         """Return a post."""
         return self._call("GET", f"/api/v1/posts/{post_id}")

@@ -21,6 +21,7 @@ from localstack.rabbitmq import broker_url
 from localstack.service_environment import public_url
 from localstack.stack import Stack
 from system.events import EventRecorder
+from system.reader import Reader
 from system.waiting import wait_for
 
 FINAL = {"published", "failed", "unconfirmed", "cancelled"}
@@ -122,6 +123,20 @@ class Operator:
             return events if len(events) >= count else None
 
         return wait_for(f"{count} x {key}", recorded, timeout=timeout, interval=0.01)[count - 1]
+
+    def reading(self, post_id: str) -> Reader:
+        """Return a reader of what every service answers about a post; it reads inside a `with`."""
+        post = f"/api/v1/posts/{post_id}"
+        paths = (
+            post,
+            f"{post}/status",
+            f"{post}/detail",
+            "/api/v1/posts",
+            "/api/v1/accounts",
+            "/api/v1/audit",
+            "/api/v1/auth/me",
+        )
+        return Reader(self.user.get, paths)
 
     @contextmanager
     def frozen(self, program: str) -> Iterator[None]:

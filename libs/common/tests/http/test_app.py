@@ -7,6 +7,7 @@ from uuid import UUID
 import httpx
 import pytest
 from asgi_lifespan import LifespanManager
+from asyncpg.exceptions import CannotConnectNowError, LockNotAvailableError, TooManyConnectionsError
 from fastapi import APIRouter, FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, ConfigDict, Field
@@ -56,6 +57,13 @@ async def upload(request: Request) -> dict[str, int]:
     return {"size": size}
 
 
+def database_error(cause: Exception) -> DBAPIError:
+    """Return what SQLAlchemy makes of asyncpg's errors that have no class of their own there."""
+    wrapped = Exception("x")
+    wrapped.__cause__ = cause
+    return DBAPIError("SELECT canary", {}, wrapped)
+
+
 FAILURES: dict[str, Exception] = {
     "problem": Problem(409, "media_in_use", "In use.", hint="Wait.", errors=[FieldError("media_id", "in_use", "used")]),
     "transient": Transient("accounts is away", retry_after=7),
@@ -64,6 +72,9 @@ FAILURES: dict[str, Exception] = {
     "timeout": TimeoutError(),
     "database-away": OperationalError("SELECT canary", {}, Exception("x")),
     "database-cut": DBAPIError("SELECT canary", {}, Exception("x"), connection_invalidated=True),
+    "database-full": database_error(TooManyConnectionsError("x")),
+    "database-recovers": database_error(CannotConnectNowError("x")),
+    "database-busy": database_error(LockNotAvailableError("x")),
     "database-bug": IntegrityError("SELECT canary", {}, Exception("x")),
     "not-modified": HTTPException(304),
     "teapot": HTTPException(418, "canary"),
@@ -245,6 +256,9 @@ async def test_each_request_is_logged_once_with_its_id(client: httpx.AsyncClient
         ("timeout", 503, "service_unavailable"),
         ("database-away", 503, "service_unavailable"),
         ("database-cut", 503, "service_unavailable"),
+        ("database-full", 503, "service_unavailable"),
+        ("database-recovers", 503, "service_unavailable"),
+        ("database-busy", 503, "service_unavailable"),
         ("database-bug", 500, "internal_error"),
         ("teapot", 418, "error"),
         ("unauthorized", 401, "unauthorized"),

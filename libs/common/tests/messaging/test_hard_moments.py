@@ -15,12 +15,12 @@ from common.contracts.context import Context
 from common.contracts.envelope import Envelope, wrap
 from common.contracts.publisher import PublishCancelled
 from common.database.database import Transaction
+from common.database.failures import is_database_away, is_database_busy
 from common.errors import Permanent, Transient
 from common.ids import uuid7
 from common.messaging import consumer as consumer_module
 from common.messaging import topology
 from common.messaging.events import handle_events
-from common.messaging.failures import is_database_away, is_database_busy
 from common.messaging.publisher import Outgoing
 from common.messaging.routes import on_event
 from common.messaging.topology import events_queue, retry_tier

@@ -24,7 +24,7 @@ from accounts.usecases.store_refreshed_pair import store_refreshed_pair
 from common.clock import utc_now
 from common.contracts.context import Context
 from common.database import Database
-from common.messaging.failures import is_database_away
+from common.database.failures import is_database_away
 from common.messaging.outbox import Outbox
 from tiktok.errors import GrantInvalid, TikTokError, TikTokRateLimited, TikTokUnavailable
 from tiktok.oauth import OAuthClient, TokenGrant

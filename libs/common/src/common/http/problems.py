@@ -11,6 +11,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from common.database.failures import is_database_away, is_database_busy
 from common.errors import FieldError, Problem, Transient
 from common.http.json_response import PROBLEM_TYPE, json_response
 from common.http.request_id import request_id_of
@@ -141,9 +142,7 @@ async def _on_passing_failure(request: Request, error: Exception) -> Response:
 
 
 async def _on_database_error(request: Request, error: Exception) -> Response:
-    if isinstance(error, DBAPIError) and (
-        isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated
-    ):
+    if isinstance(error, OperationalError | InterfaceError) or is_database_away(error) or is_database_busy(error):
         return await _on_passing_failure(request, error)
     raise error
 

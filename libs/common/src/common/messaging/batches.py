@@ -11,8 +11,8 @@ from typing import Generic, TypeVar
 
 from common.contracts.envelope import Envelope
 from common.database.database import Database, Transaction
+from common.database.failures import is_database_away
 from common.messaging.consumer import Handle
-from common.messaging.failures import is_database_away
 from common.messaging.inbox import Inbox
 from common.messaging.incoming import Incoming
 

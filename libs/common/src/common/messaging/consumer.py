@@ -19,9 +19,9 @@ from pydantic import SecretStr
 from structlog.contextvars import bound_contextvars
 from tenacity import AsyncRetrying, RetryCallState, wait_exponential_jitter
 
+from common.database.failures import is_database_away, is_database_busy
 from common.messaging.connection import connect_patiently, consuming_broker, probe
 from common.messaging.dead_letters import Redelivery
-from common.messaging.failures import is_database_away, is_database_busy
 from common.messaging.incoming import Incoming
 from common.messaging.topology import QueueSpec, dead_letter_queue, work_queue
 

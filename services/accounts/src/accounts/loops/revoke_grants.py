@@ -21,7 +21,7 @@ from accounts.storage.grant_revocations import (
 )
 from common.database import Database
 from common.due_loop import DueLoop, StepResult
-from common.messaging.failures import is_database_away
+from common.database.failures import is_database_away
 from tiktok.errors import TikTokError, TikTokRateLimited
 
 BATCH = 10

@@ -9,7 +9,7 @@ import structlog
 
 from common.clock import boot_seconds
 from common.database import Database
-from common.messaging.failures import is_database_away
+from common.database.failures import is_database_away
 from publisher.runner.lease import Lease
 from publisher.storage import jobs
 

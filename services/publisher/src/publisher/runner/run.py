@@ -8,7 +8,7 @@ from tenacity import AsyncRetrying, retry_if_exception, wait_exponential_jitter
 
 from common.contracts.message import Event
 from common.contracts.publisher import PublishDeferred
-from common.messaging.failures import is_database_away
+from common.database.failures import is_database_away
 from publisher.domain.job import State
 from publisher.errors import LeaseLost
 from publisher.runner import events

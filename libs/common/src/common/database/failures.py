@@ -1,4 +1,4 @@
-"""What a failure while handling a message means for the message."""
+"""What a failure of the database means: it is away, it is busy, or the statement is wrong."""
 
 import asyncio
 
@@ -35,7 +35,7 @@ _BUSY = (DeadlockDetectedError, LockNotAvailableError, QueryCanceledError, Seria
 def is_database_away(error: BaseException) -> bool:
     """Tell whether `error` comes from a database that is away, so that trying the same again soon is right.
 
-    Such a failure says nothing of the message, so it costs the message no attempt.
+    Such a failure says nothing of what was asked: a message loses no attempt by it, a client is told to come again.
     """
     if isinstance(error, PoolTimeoutError | OSError | asyncio.TimeoutError):
         return True
