@@ -10,10 +10,10 @@ SERVICES := gateway accounts scheduler publisher analytics
 # `make scale publisher=3`: only what is given on the command line counts.
 REPLICAS = $(foreach service,$(SERVICES),$(if $(filter command,$(origin $(service))),$(service)=$($(service))))
 
-.PHONY: help bootstrap up down ps logs scale reset demo migrate dead-letters test bench lock
+.PHONY: help bootstrap up down ps logs scale reset demo migrate dead-letters rotate-keys rotate-encryption-key test bench lock
 
 help: ## show this list
-	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 22
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 30
 
 bootstrap: ## install what is needed into .venv (every other target does it)
 	@deploy/bootstrap.sh
@@ -44,6 +44,12 @@ migrate: bootstrap ## bring every database of the running system to its newest v
 
 dead-letters: bootstrap ## messages that could not be handled: make dead-letters [do="show|replay|drop QUEUE [ID ...|--all]"]
 	@$(STACK) dead-letters $(do)
+
+rotate-keys: bootstrap ## a new key for users' tokens; nobody is logged out
+	@$(STACK) rotate-keys
+
+rotate-encryption-key: bootstrap ## a new key for what is stored encrypted, while everything runs
+	@$(STACK) rotate-encryption-key
 
 test: bootstrap ## lint, types, boundaries, all tests, coverage
 	@deploy/test.sh

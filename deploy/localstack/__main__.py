@@ -11,6 +11,7 @@ from pathlib import Path
 
 from localstack.blueprint import Blueprint
 from localstack.errors import StackError
+from localstack.key_rotation import operator_command, operator_environment, rotate_encryption_key
 from localstack.paths import CHECKOUT
 from localstack.process_table import rows, table
 from localstack.rabbitmq import broker_url
@@ -61,6 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("arguments", nargs=argparse.REMAINDER)
     dead = add("dead-letters", _dead_letters, "list, show, replay or drop messages that could not be handled")
     dead.add_argument("arguments", nargs=argparse.REMAINDER, help="list, or show|replay|drop QUEUE [ID ...|--all]")
+    add("rotate-keys", _rotate_keys, "put a new key for users' tokens in the place of the present one")
+    add("rotate-encryption-key", _rotate_encryption_key, "put a new encryption key in the place of the present one")
     servers = add("servers", _servers, "start PostgreSQL and RabbitMQ alone and print their addresses")
     servers.add_argument("--root", type=Path, default=CHECKOUT / ".local" / "servers", help="folder of their data")
     servers.add_argument("--stop", action="store_true", help="stop them and remove their data")
@@ -152,6 +155,21 @@ def _dead_letters(options: argparse.Namespace) -> int:
     environment = {**os.environ, "AMQP_URL": broker_url(stack.secrets, stack.ports, "admin")}
     command = [sys.executable, "-P", "-m", "common.messaging.dead_letter_command", *options.arguments]
     os.execvpe(command[0], command, environment)  # noqa: S606 - becoming it is the point
+
+
+def _rotate_keys(_options: argparse.Namespace) -> int:
+    stack = Stack.saved(CHECKOUT)
+    if not stack.states():
+        raise StackError("the stack does not run; start it with: make up")
+    command = operator_command("accounts.rotate_signing_keys")
+    os.execvpe(command[0], command, operator_environment(stack))  # noqa: S606 - becoming it is the point
+
+
+def _rotate_encryption_key(_options: argparse.Namespace) -> int:
+    began = time.monotonic()
+    rotate_encryption_key(Stack.saved(CHECKOUT, say=_say), _say)
+    _say(f"The encryption key is a new one ({time.monotonic() - began:.1f} s).")
+    return 0
 
 
 def _servers(options: argparse.Namespace) -> int:

@@ -59,7 +59,8 @@ def rights_of(user: str) -> Rights:
         configure=rf"^({user}\..*|{SHARED})$",
         write=rf"^({user}\..*|cuepost\.(events{commands}|retry\..*)|amq\.default)$",
         read=rf"^({user}\..*|{SHARED})$",
-        events_write=rf"^{user}\.",
+        # accounts' key rotations are told as what an operator did.
+        events_write=r"^(accounts|operator\.action)\." if user == "accounts" else rf"^{user}\.",
         commands_write=ANYTHING if is_gateway else NOTHING,
         commands_read=NOTHING if is_gateway else rf"^{user}\.",
     )

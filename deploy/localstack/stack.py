@@ -7,7 +7,8 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -231,6 +232,21 @@ class Stack:
         """Stop and start a program."""
         self.stop(name)
         self.start(name)
+
+    def change_program(self, name: str, settings: Mapping[str, str]) -> None:
+        """Restart one program with other values of single settings and wait until it is healthy; call it within `exclusive`.
+
+        Everything else of it, and every other program, stays as it was configured last.
+        """
+        specs = {known: self.supervisor.known_spec(known) for known in self.states()}
+        specs[name] = replace(specs[name], env={**specs[name].env, **settings})
+        if not self.supervisor.update(specs.values()):
+            self.supervisor.stop([name])
+        self._startup().start_and_wait(name)
+
+    def exclusive(self) -> AbstractContextManager[None]:
+        """Keep other commands on this stack waiting until the block ends."""
+        return self._locked()
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

@@ -18,7 +18,7 @@ BROKER_USERS = (*SERVICES, "audit", "admin")
 
 
 def load_secrets(paths: Paths) -> dict[str, Any]:
-    """Read the secrets, making those that do not exist yet; existing ones never change."""
+    """Read the secrets, making those that do not exist yet; existing ones change by `change_secrets` alone."""
     try:
         known: dict[str, Any] = json.loads(paths.secrets.read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -29,12 +29,24 @@ def load_secrets(paths: Paths) -> dict[str, Any]:
     return merged
 
 
+def change_secrets(paths: Paths, changes: dict[str, Any]) -> None:
+    """Store other values of single secrets, in one step; None removes one."""
+    known = {**load_secrets(paths), **changes}
+    kept = {name: value for name, value in known.items() if value is not None}
+    write_private(paths.secrets, json.dumps(kept, indent=1, sort_keys=True) + "\n")
+
+
+def new_encryption_key() -> str:
+    """Return a new Fernet key."""
+    return _encoded(secrets.token_bytes(32), padded=True)
+
+
 def _wanted() -> dict[str, Any]:
     return {
         "postgres": dict.fromkeys(("postgres", *DATABASE_SERVICES), _password),
         "rabbitmq": dict.fromkeys(BROKER_USERS, _password),
         "service_keys": dict.fromkeys(SERVICES, _key_pair),
-        "encryption_key": lambda: _encoded(secrets.token_bytes(32), padded=True),
+        "encryption_key": new_encryption_key,
         "operation_key": lambda: _encoded(secrets.token_bytes(32)),
         "tiktok_client_key": lambda: "sim" + secrets.token_hex(8),
         "tiktok_client_secret": _password,

@@ -55,6 +55,14 @@ def test_topic_permissions_exist_for_both_exchanges_because_none_would_mean_all(
     assert not re.search(entries[COMMANDS]["read"], "elsewhere.create_post.v1")
 
 
+def test_accounts_may_tell_what_operators_did_with_its_commands() -> None:
+    pattern = rights_of("accounts").events_write
+    assert [bool(re.search(pattern, key)) for key in ("accounts.a.b.v1", "operator.action.v1")] == [True, True]
+    refused = ("scheduler.post.due.v1", "xaccounts.a.v1", "operators.x", "operator.actions.v1", "operator.x.v1")
+    assert not any(re.search(pattern, key) for key in refused)
+    assert not re.search(rights_of("publisher").events_write, "operator.action.v1")
+
+
 def test_queues_outside_our_control_are_bounded() -> None:
     policies = {policy["pattern"]: policy["definition"] for policy in definitions(PASSWORDS)["policies"]}
     for queue in ("audit.company", "gateway.live.1.2"):

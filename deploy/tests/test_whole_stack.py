@@ -3,6 +3,7 @@
 import signal
 import socket
 import stat
+import subprocess
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from localstack import service_environment
 from localstack.code_digest import code_of
 from localstack.demo_access import read_stack_env, working_key
 from localstack.errors import StackError
+from localstack.key_rotation import operator_command, operator_environment, rotate_encryption_key
 from localstack.ports import SERVICES, Ports
 from localstack.process_table import rows
 from localstack.ready import make_ready, ready_block
@@ -127,6 +129,25 @@ def test_a_changed_setting_restarts_those_who_read_it_and_no_others(stack: Stack
     assert {name for name, pid in pids(stack).items() if before[name] != pid} == {"gateway-1"}
     assert changed.env("gateway")["COMMAND_TIMEOUT_SECONDS"] == "6"
     stack.up()
+
+
+def test_keys_rotate_while_the_system_runs(stack: Stack, lines: list[str]) -> None:
+    key, old, before = make_ready(stack), stack.secrets["encryption_key"], pids(stack)
+    rotate_encryption_key(stack, lines.append)
+    new = stack.secrets["encryption_key"]
+    assert new != old
+    assert stack.supervisor.known_spec("accounts-1").env["ENCRYPTION_KEY"] == new
+    assert {name for name, pid in pids(stack).items() if before[name] != pid} == {"accounts-1"}
+    command, environment = operator_command("accounts.rotate_signing_keys"), operator_environment(stack)
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "is published and signs from" in done.stdout
+    assert make_ready(stack) == key, "nobody is logged out"
+    address = f"{public_url(stack.blueprint)}/api/v1/accounts"
+    with urllib.request.urlopen(urllib.request.Request(address, headers={"Authorization": f"Bearer {key}"})) as answer:
+        assert answer.status == 200
+    told = "\n".join(lines) + done.stdout
+    assert not any(secret in told for secret in (old, new))
 
 
 def test_a_wrong_setting_touches_nothing_and_is_not_remembered(stack: Stack) -> None:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any
@@ -202,6 +202,12 @@ async def running(app: Any, keys: ServiceKeys, simulator: RunningSimulator) -> A
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://accounts", timeout=30) as http:
             yield Service(app, http, keys, simulator)
+
+
+@pytest.fixture
+def running_service() -> Callable[..., AbstractAsyncContextManager[Service]]:
+    """Give `running`, for tests that end a replica themselves."""
+    return running
 
 
 @pytest.fixture

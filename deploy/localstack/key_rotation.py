@@ -1,0 +1,86 @@
+"""Rotation of the encryption key while the stack runs.
+
+Every replica of accounts can open what the new key seals before anything is sealed with it, and none seals with the old one any
+more before that is taken away: add the new key last, restart; put it first, restart; seal everything again; remove the old keys,
+restart. Replicas are restarted one after another. How far it came stands in the secrets: run again, it goes on.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from localstack.errors import StackError
+from localstack.rabbitmq import broker_url
+from localstack.service_environment import program_environment
+from localstack.stack import Stack
+from localstack.steps import Say, Steps
+from localstack.vault import change_secrets, new_encryption_key
+
+SERVICE = "accounts"
+SETTING = "ENCRYPTION_KEY"
+PENDING = "encryption_key_new"
+RESEAL_SECONDS = 3600.0
+
+
+def rotate_encryption_key(stack: Stack, say: Say) -> None:
+    """Replace the stack's encryption key; raises StackError, with the old key kept, when something may still need it."""
+    given = [name for name in (SETTING, f"{SETTING}_FILE") if stack.blueprint.environment.get(name)]
+    if given:
+        raise StackError(
+            f"{given[0]} is set by you: rotate it as docs/operations.md says, the stack does not know where it is kept"
+        )
+    with stack.exclusive():
+        if not stack.supervisor.alive():
+            raise StackError("the stack does not run; start it with: make up")
+        _rotate(stack, Steps(say))
+
+
+def _rotate(stack: Stack, steps: Steps) -> None:
+    new = stack.secrets.get(PENDING) or new_encryption_key()
+    old = [key for key in stack.secrets["encryption_key"].split(",") if key != new]
+    if stack.secrets["encryption_key"].split(",")[0] != new:
+        _use(stack, steps, [*old, new], pending=new, what="new key known")
+    _use(stack, steps, [new, *old], pending=new, what="new key seals")
+    with steps.step("sealed again", "everything"):
+        _reseal(stack, steps)
+    _use(stack, steps, [new], pending=new, what="old key removed")
+    change_secrets(stack.paths, {PENDING: None})
+
+
+def _use(stack: Stack, steps: Steps, keys: list[str], *, pending: str, what: str) -> None:
+    """Store these keys and restart every replica with them."""
+    value = ",".join(keys)
+    change_secrets(stack.paths, {"encryption_key": value, PENDING: pending})
+    for name in stack.blueprint.processes(SERVICE):
+        with steps.step(f"{what}: {name}", "ready"):
+            stack.change_program(name, {SETTING: value})
+
+
+def _reseal(stack: Stack, steps: Steps) -> None:
+    done = subprocess.run(
+        operator_command(f"{SERVICE}.rotate_encryption_key"),
+        env=operator_environment(stack),
+        capture_output=True,
+        text=True,
+        timeout=RESEAL_SECONDS,
+        check=False,
+    )
+    for line in done.stdout.splitlines():
+        steps.line(f"    {line}")
+    if done.returncode != 0:
+        message = "not everything could be sealed again; the old key stays. Mend the cause and run this again"
+        raise StackError(f"{message}\n{done.stderr.strip()}".rstrip())
+
+
+def operator_command(module: str, *arguments: str) -> list[str]:
+    """Return the command line of a service's operator command."""
+    return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def operator_environment(stack: Stack) -> dict[str, str]:
+    """Return the environment of accounts' operator commands: its own, with the right to tell what an operator did."""
+    own = program_environment(stack.blueprint, stack.paths, stack.secrets, SERVICE)
+    user = {name: os.environ[name] for name in ("LOGNAME", "USER") if name in os.environ}
+    return {**user, **own, "AMQP_URL": broker_url(stack.secrets, stack.ports, "admin")}
