@@ -55,12 +55,32 @@ async def accounts_and_gateway(database_url: str, amqp_url: str, folder: Path) -
 
 
 @asynccontextmanager
-async def _program(module: str, settings: Mapping[str, str], address: str) -> AsyncIterator[None]:
+async def gateway_alone(accounts_url: str, amqp_url: str, folder: Path) -> AsyncIterator[tuple[str, int]]:
+    """Run a gateway before a stand-in for accounts; gives its address and its process id."""
+    keys, port = ServiceKeys(), free_port()
+    address = f"http://127.0.0.1:{port}"
+    settings = {
+        "HTTP_PORT": str(port),
+        "AMQP_URL": amqp_url,
+        "ACCOUNTS_URL": accounts_url,
+        "SERVICE_PUBLIC_KEYS": json.dumps(keys.public_texts()),
+        "SERVICE_PRIVATE_KEY": keys.private_text("gateway"),
+        "OPERATION_KEY": b64url_encode(os.urandom(32)),
+        "STORAGE_URL": f"file://{folder}",
+        "RATE_LIMIT_PER_USER": "1000000/minute",
+        "LOG_LEVEL": "WARNING",
+    }
+    async with _program("gateway", settings, address) as process:
+        yield address, process
+
+
+@asynccontextmanager
+async def _program(module: str, settings: Mapping[str, str], address: str) -> AsyncIterator[int]:
     environment = {"PATH": os.environ.get("PATH", ""), **settings}
     process = await asyncio.create_subprocess_exec(sys.executable, "-P", "-m", module, env=environment)
     try:
         await _ready(process, module, address)
-        yield
+        yield process.pid
     finally:
         if process.returncode is None:
             process.terminate()
