@@ -35,7 +35,7 @@ from scheduler.clients.intake_queue import PublisherIntake
 from scheduler.clients.object_storage import ObjectStorage
 from scheduler.clients.publisher import PublisherClient
 from scheduler.clients.timeline import TimelineClient
-from scheduler.clients.waiting_registrations import WaitingRegistrations
+from scheduler.clients.waiting_registrations import WaitingRegistrations, places_to_wait
 from scheduler.handlers import queues
 from scheduler.handlers.events import EventHandlers
 from scheduler.handlers.media_commands import MediaCommands
@@ -158,7 +158,7 @@ def _parts(settings: Settings, clients: Clients) -> Parts:
     intake = PublisherIntake(settings.amqp_url)
     backlog = Backlog(urgent, intake, limit=settings.claim_backlog_limit)
     storage = ObjectStorage(settings.storage_url)
-    registrations = WaitingRegistrations(settings.amqp_url, queue=queues.MEDIA.name)
+    registrations = WaitingRegistrations(settings.amqp_url, queues=places_to_wait(queues.MEDIA.name))
     return Parts(
         clients,
         database,

@@ -1,6 +1,7 @@
 """Whether registrations of uploads wait in RabbitMQ: an object without a row may then get one at any moment."""
 
 import asyncio
+from collections.abc import Sequence
 
 import aio_pika
 import structlog
@@ -14,15 +15,20 @@ PATIENCE_S = 10.0
 _log = structlog.get_logger(__name__)
 
 
+def places_to_wait(queue: str) -> Sequence[str]:
+    """Return the queues in which a message for `queue` may wait: its own, and those of delayed redelivery."""
+    return (queue, *(tier.queue.name for tier in RETRY_TIERS))
+
+
 class WaitingRegistrations:
     """Asks RabbitMQ, over a connection for each question: it is asked every half hour at most."""
 
-    def __init__(self, url: SecretStr, *, queue: str) -> None:
+    def __init__(self, url: SecretStr, *, queues: Sequence[str]) -> None:
         self._url = url
-        self._queues = (queue, *(tier.queue.name for tier in RETRY_TIERS))
+        self._queues = tuple(queues)
 
     async def none(self) -> bool:
-        """Tell whether the queue and those of delayed redelivery are empty; False when that cannot be found out."""
+        """Tell whether all the queues are empty; False when that cannot be found out."""
         try:
             async with asyncio.timeout(PATIENCE_S):
                 return await self._waiting() == 0
