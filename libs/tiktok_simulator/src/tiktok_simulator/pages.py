@@ -78,7 +78,8 @@ def overview_page(creators: Sequence[Mapping[str, Any]], items: Sequence[Mapping
         "TikTok simulator",
         "<h2>Creators</h2><table><tr><th>Name<th>Display name<th>Persona<th>Followers<th></tr>"
         f"{creator_rows}</table><h2>Publications</h2><p>{total} in all, the newest {len(items)} shown. As data: "
-        '<a href="/_simulator/ledger">ledger</a>, <a href="/_simulator/stats">statistics</a>, '
+        '<a href="/_simulator/ledger">ledger</a>, <a href="/_simulator/webhooks">webhooks</a>, '
+        '<a href="/_simulator/stats">statistics</a>, '
         '<a href="/docs">API</a>.</p>'
         "<table><tr><th>When<th>Who<th>Title<th>Privacy<th>State<th>Bytes<th>Post id</tr>"
         f"{rows}</table>",
