@@ -12,7 +12,7 @@ from fastapi import FastAPI, Request, Response
 from structlog.testing import capture_logs
 
 from accounts.clients.publish_jobs import PublishJobs
-from accounts.grant_revoker import GrantRevoker
+from accounts.grant_revoker import GrantRevoker, Outcome
 from accounts.loops.revoke_grants import GIVE_UP_AFTER, LEASE, RevokeGrants, RevokeRules
 from accounts.storage.grant_revocations import claim_due
 from common.auth.service_tokens import ServiceTokenSigner
@@ -283,6 +283,30 @@ async def test_what_a_lost_claim_brings_is_not_stored(world: World) -> None:
     await world.new_loop()._settle(stale)
     assert (world.calls(), world.connected(), await world.pairs()) == (0, True, 1)
     assert (await world.accounts.access_token(account_id)).status_code == 200
+
+
+@pytest.mark.parametrize("reconnected", [False, True])
+async def test_a_replica_that_slept_through_its_lease_calls_nobody(world: World, reconnected: bool) -> None:
+    person = await world.accounts.register()
+    account_id = await world.gone(person)
+
+    async def claim() -> Any:
+        await world.accounts.execute("UPDATE grant_revocations SET due_at = now()")
+        async with world.accounts.database.transaction() as tx:
+            return (await claim_due(tx.connection, uuid4(), lease=LEASE, limit=5, give_up_after=GIVE_UP_AFTER))[0]
+
+    stale = await claim()
+    if reconnected:
+        await world.accounts.connect(person)
+        await world.disconnect(person, account_id)
+    current = await claim()
+    await world.new_loop()._settle(stale)
+    assert (world.calls(), await world.row("attempts"), await world.pairs()) == (0, 0, 1)
+    await world.new_loop()._failed(stale, "late", None)
+    await world.new_loop()._end(stale, Outcome.ALREADY_GONE)
+    assert (await world.row("last_error"), await world.row("outcome"), await world.pairs()) == (None, None, 1)
+    await world.new_loop()._settle(current)
+    assert (world.calls(), await world.row("outcome"), await world.pairs()) == (1, "revoked", 0)
 
 
 async def test_connecting_again_keeps_the_new_grant(world: World) -> None:
