@@ -5,6 +5,7 @@ from typing import Any
 
 from common.clock import rfc3339
 from scheduler.domain.finding import Finding
+from scheduler.domain.holds import hold_of
 from scheduler.domain.media import Media
 from scheduler.domain.post import Post
 
@@ -15,7 +16,7 @@ def moment(value: datetime | None) -> str | None:
 
 
 def post_json(post: Post) -> dict[str, Any]:
-    """Return the public JSON object of a post."""
+    """Return the public JSON object of a post; one that waits for its account says so among its warnings and has no time."""
     return {
         "id": str(post.id),
         "tiktok_account_id": None if post.account_id is None else str(post.account_id),
@@ -39,7 +40,7 @@ def post_json(post: Post) -> dict[str, Any]:
         "scheduled_time": moment(post.scheduled_time),
         "timezone": post.timezone,
         "publish_before": moment(post.publish_before),
-        "next_attempt_at": moment(post.next_attempt_at),
+        "next_attempt_at": None if post.held else moment(post.next_attempt_at),
         "published_at": moment(post.published_at),
         "publish_id": post.publish_id,
         "tiktok_video_id": post.tiktok_video_id,
@@ -47,7 +48,7 @@ def post_json(post: Post) -> dict[str, Any]:
         "error_code": post.error_code,
         "error_message": post.error_message,
         "error_hint": post.error_hint,
-        "warnings": post.warnings,
+        "warnings": [*post.warnings, warning_json(hold_of(post.held_reason).warning())] if post.held else post.warnings,
         "retry_count": post.retry_count,
         "version": post.version,
         "created_at": moment(post.created_at),
@@ -76,6 +77,12 @@ def media_json(media: Media) -> dict[str, Any]:
 def etag(post: Post) -> str:
     """Return the entity tag of a post: its version in quotes."""
     return f'"{post.version}"'
+
+
+def warning_json(finding: Finding) -> dict[str, Any]:
+    """Return a warning as it is shown on a post."""
+    shown = {"field": finding.field, "code": finding.code, "message": finding.message, "hint": finding.hint}
+    return {name: value for name, value in shown.items() if value is not None}
 
 
 def finding_json(finding: Finding) -> dict[str, Any]:

@@ -67,10 +67,10 @@ def test_going_on_after_a_wait_keeps_the_first_start() -> None:
     [
         (NOW + timedelta(hours=1), NOW + timedelta(hours=1), NOW + timedelta(hours=1) + PATIENCE.deferred),
         (NOW - timedelta(hours=1), NOW - timedelta(hours=1), NOW + PATIENCE.deferred),
-        (None, NOW, NOW + PATIENCE.deferred),
+        (None, None, NOW + PATIENCE.deferred),
     ],
 )
-def test_deferred(until: datetime | None, forecast: datetime, sweep: datetime) -> None:
+def test_deferred(until: datetime | None, forecast: datetime | None, sweep: datetime) -> None:
     columns = told(Kind.WAIT, reason=WHY, until=until).columns
     assert (columns["status"], columns["forecast_at"], columns["sweep_at"]) == ("deferred", forecast, sweep)
     assert (columns["error_code"], columns["error_hint"]) == ("tiktok_busy", "Wait.")

@@ -71,7 +71,7 @@ async def test_paused_posts_leave_the_due_index_and_come_back(world: Any, post: 
     assert post.account_id is not None
     await tell(world, post.account_id, post.user_id, contract.AccountUpdated, 2, "inactive")
     held = await world.reload(post)
-    assert (held.status, held.held, held.held_reason, held.version) == ("scheduled", True, "account_inactive", 2)
+    assert (held.status, held.held, held.held_reason, held.version) == ("scheduled", True, "account_paused", 2)
     assert await claimed(world) == 0
     await tell(world, post.account_id, post.user_id, contract.AccountExpired, 3, "expired")
     assert (await world.reload(post)).held_reason == "account_expired"
@@ -80,7 +80,11 @@ async def test_paused_posts_leave_the_due_index_and_come_back(world: Any, post: 
     assert (back.held, back.held_reason, back.next_attempt_at) == (False, None, post.next_attempt_at)
     assert world.woken
     told = [parse(envelope, PostHeld) for envelope in await world.told()]
-    assert [(event.held, event.reason) for event in told] == [(True, "account_inactive"), (False, "account_active")]
+    assert [(event.held, event.reason) for event in told] == [
+        (True, "account_paused"),
+        (True, "account_expired"),
+        (False, "account_active"),
+    ]
     assert await claimed(world) == 1
 
 
@@ -151,16 +155,17 @@ async def test_thousands_of_posts_are_held(world: Any, values: Any) -> None:
 
 async def test_thousands_of_holds_get_another_reason_and_are_released(world: Any, values: Any) -> None:
     account = await world.account(status="inactive")
-    held = {"held": True, "held_reason": "account_inactive", "account_id": account.id, "user_id": account.user_id}
+    held = {"held": True, "held_reason": "account_paused", "account_id": account.id, "user_id": account.user_id}
     await world.many([values(**held) for _ in range(1_500)])
     await tell(world, account.id, account.user_id, contract.AccountExpired, 2, "expired")
     assert await brought_in_line(world) == [1, 0]
+    assert len(await world.told()) == 1_500
     async with world.database.read() as connection:
         assert (await connection.execute(text("SELECT DISTINCT held_reason FROM posts"))).scalars().all() == [
             "account_expired"
         ]
     await tell(world, account.id, account.user_id, contract.AccountConnected, 3)
-    assert len(await world.told()) == 1_000
+    assert len(await world.told()) == 2_500
     assert await brought_in_line(world) == [1, 0]
     async with world.database.read() as connection:
         assert await connection.scalar(text("SELECT count(*) FROM posts WHERE held")) == 0

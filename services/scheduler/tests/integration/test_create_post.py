@@ -201,7 +201,7 @@ async def test_an_account_unknown_here_is_asked_for_and_remembered(author: Autho
     assert author.scheduler.neighbours.asked.count(path) == 1
     assert reply.body is not None
     status = (await author.scheduler.get(f"/internal/posts/{reply.body['id']}/status", author.user_id)).json()
-    assert (status["next_step"], status["reason"]["code"]) == ("wait_for_account", "account_inactive")
+    assert (status["next_step"], status["reason"]["code"]) == ("wait_for_account", "account_paused")
 
 
 @pytest.mark.parametrize(("active", "status"), [(0, 422), (1, 201), (2, 422), (None, 503)])

@@ -166,7 +166,7 @@ async def test_a_time_that_stays_is_not_judged_again(author: Any, world: Any) ->
     """A post whose account is paused may be edited after its time has passed."""
     post = await author.post()
     await world.execute(
-        "UPDATE posts SET held = true, held_reason = 'account_inactive', scheduled_time = now() - interval '1 h'"
+        "UPDATE posts SET held = true, held_reason = 'account_paused', scheduled_time = now() - interval '1 h'"
     )
     reply = await author.change(post, caption="better")
     assert (reply.status, reply.body["caption"]) == (200, "better")
@@ -195,7 +195,7 @@ async def test_an_edited_post_is_judged_with_another_account(author: Any, world:
     paused = await world.account(author.user_id, status="inactive")
     reply = await author.change(post, tiktok_account_id=str(paused.id))
     assert (reply.status, reply.body["tiktok_account_id"]) == (200, str(paused.id))
-    assert (await only(world)).held_reason == "account_inactive"
+    assert (await only(world)).held_reason == "account_paused"
     foreign = await world.account()
     author.scheduler.neighbours.answers[f"GET accounts /internal/users/{author.user_id}/accounts/{foreign.id}"] = (404, {})
     refused = await author.change(post, tiktok_account_id=str(foreign.id))
@@ -258,7 +258,7 @@ async def test_a_completed_draft_is_held_while_its_account_is_paused(author: Any
     assert (await only(world)).held is False
     reply = await author.change(draft, draft=False, scheduled_time=rfc3339(utc_now() + timedelta(hours=1)))
     assert reply.body["status"] == "scheduled"
-    assert (await only(world)).held_reason == "account_inactive"
+    assert (await only(world)).held_reason == "account_paused"
 
 
 async def test_a_completed_draft_is_no_duplicate_of_itself_but_of_others(author: Any) -> None:

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from uuid import UUID
 
+from scheduler.domain.holds import EXPIRED, PAUSED
+
 
 @dataclass(frozen=True, slots=True)
 class AccountCopy:
@@ -17,5 +19,5 @@ class AccountCopy:
 
     @property
     def hold_reason(self) -> str | None:
-        """Return the code of why posts of this account wait, or None while it may publish."""
-        return {"inactive": "account_inactive", "expired": "account_expired"}.get(self.status)
+        """Return the code of why posts of this account wait (`domain/holds.py`), or None while it may publish."""
+        return {"inactive": PAUSED.code, "expired": EXPIRED.code}.get(self.status)

@@ -93,8 +93,9 @@ def _details(post: Post, state: PostState, report: Report, patience: Patience, n
             started_at = post.started_at or report.at
             return {**_NO_ERROR, "started_at": started_at, "forecast_at": None, "sweep_at": now + patience.publishing}
         case PostState.DEFERRED:
-            until = report.until or now
-            return {**_reason(report), "forecast_at": until, "sweep_at": max(until, now) + patience.deferred}
+            # Without a forecast it waits for its account.
+            sweep_at = max(report.until or now, now) + patience.deferred
+            return {**_reason(report), "forecast_at": report.until, "sweep_at": sweep_at}
         case PostState.PROCESSING:
             submitted = {"submitted_at": report.at, "forecast_at": None, "cancel_at": None}
             return {**_NO_ERROR, **_ids(report), **submitted, "sweep_at": now + patience.processing}

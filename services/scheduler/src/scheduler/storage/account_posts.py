@@ -1,9 +1,10 @@
 """What becomes of an account's posts when the account changes: in sets, not one by one."""
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import func, select, text, update
+from sqlalchemy import ColumnElement, TextClause, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scheduler.domain.post import Post
@@ -15,35 +16,26 @@ CHUNK = 1_000
 
 
 async def hold_posts(connection: AsyncConnection, account_id: UUID, reason: str) -> Sequence[Post]:
-    """Take waiting posts of an account out of the due index, at most `CHUNK`; returns them as they are now."""
-    return await _change(connection, account_id, f"{WAITING_SQL} AND NOT held", held=True, held_reason=reason)
+    """Take waiting posts of an account out of the due index, at most `CHUNK`; returns them as they are now.
 
-
-async def rename_hold(connection: AsyncConnection, account_id: UUID, reason: str) -> int:
-    """Give held posts of an account another reason (paused first, then expired), at most `CHUNK`; returns how many."""
-    chosen = (
-        select(posts.c.id)
-        .where(posts.c.account_id == account_id, text(f"{WAITING_SQL} AND held"), posts.c.held_reason != reason)
-        .order_by(posts.c.id)
-        .limit(CHUNK)
-        .with_for_update()
-        .cte("chosen")
-    )
-    renamed = update(posts).where(posts.c.id == chosen.c.id).values(held_reason=reason)
-    return (await connection.execute(renamed)).rowcount
+    Posts that are held already for another reason (paused first, then expired) get this one and are among them.
+    """
+    differs = posts.c.held_reason.is_distinct_from(reason)
+    return await _change(connection, account_id, text(WAITING_SQL), differs, held=True, held_reason=reason)
 
 
 async def release_posts(connection: AsyncConnection, account_id: UUID) -> Sequence[Post]:
     """Put held posts of an account back into the due index, at most `CHUNK`; returns them as they are now."""
-    return await _change(connection, account_id, f"{WAITING_SQL} AND held", held=False, held_reason=None)
+    return await _change(connection, account_id, text(f"{WAITING_SQL} AND held"), held=False, held_reason=None)
 
 
-async def cancel_posts(connection: AsyncConnection, account_id: UUID) -> Sequence[Post]:
-    """Cancel waiting posts of an account, at most `CHUNK`; returns them as they are now."""
+async def cancel_posts(connection: AsyncConnection, account_id: UUID, *, before: datetime | None = None) -> Sequence[Post]:
+    """Cancel waiting posts of an account, at most `CHUNK`; returns them as they are now. With `before` only older ones."""
     return await _change(
         connection,
         account_id,
-        WAITING_SQL,
+        text(WAITING_SQL),
+        *_made_before(before),
         status="cancelled",
         held=False,
         held_reason=None,
@@ -52,20 +44,32 @@ async def cancel_posts(connection: AsyncConnection, account_id: UUID) -> Sequenc
     )
 
 
-async def want_cancelled(connection: AsyncConnection, account_id: UUID) -> int:
-    """Note that the publisher is to be asked to stop this account's posts it has in hand; returns how many."""
+async def want_cancelled(connection: AsyncConnection, account_id: UUID, *, before: datetime | None = None) -> int:
+    """Note that the publisher is to be asked to stop this account's posts it has in hand; returns how many.
+
+    With `before` only of those that were made earlier.
+    """
     statement = (
         update(posts)
-        .where(posts.c.account_id == account_id, text("status IN ('due', 'publishing', 'deferred')"))
+        .where(posts.c.account_id == account_id, text("status IN ('due', 'publishing', 'deferred')"), *_made_before(before))
         .values(cancel_at=func.now())
     )
     return (await connection.execute(statement)).rowcount
 
 
-async def _change(connection: AsyncConnection, account_id: UUID, condition: str, **values: object) -> Sequence[Post]:
+def _made_before(moment: datetime | None) -> list[ColumnElement[bool]]:
+    return [] if moment is None else [posts.c.created_at < moment]
+
+
+async def _change(
+    connection: AsyncConnection,
+    account_id: UUID,
+    *conditions: ColumnElement[bool] | TextClause,
+    **values: object,
+) -> Sequence[Post]:
     chosen = (
         select(posts.c.id)
-        .where(posts.c.account_id == account_id, text(condition))
+        .where(posts.c.account_id == account_id, *conditions)
         .order_by(posts.c.id)
         .limit(CHUNK)
         .with_for_update()

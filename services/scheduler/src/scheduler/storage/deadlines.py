@@ -1,8 +1,8 @@
 """Waiting posts whose deadline has passed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from sqlalchemy import case, func, select, text, update
+from sqlalchemy import ColumnElement, and_, case, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scheduler.domain.post import Post
@@ -11,10 +11,13 @@ from scheduler.storage.posts import to_post
 from scheduler.storage.tables import WAITING_SQL, posts
 
 
-async def expire_waiting(connection: AsyncConnection, deadline: FailureText, *, limit: int) -> Sequence[Post]:
+async def expire_waiting(
+    connection: AsyncConnection, deadline: FailureText, held: Mapping[str, FailureText], *, limit: int
+) -> Sequence[Post]:
     """Mark waiting posts past `publish_before` as failed, at most `limit`, and return them as they are now.
 
-    Held ones, which nobody claims, and those that are not claimed because claiming is paused.
+    Held ones, which nobody claims, and those that are not claimed because claiming is paused. `held` says by the reason of a hold
+    what such a post tells instead of `deadline`.
     """
     overdue = (
         select(posts.c.id)
@@ -37,9 +40,13 @@ async def expire_waiting(connection: AsyncConnection, deadline: FailureText, *, 
             next_attempt_at=None,
             ended_at=func.now(),
             error_code=deadline.code,
-            error_message=deadline.message,
-            error_hint=deadline.hint,
+            error_message=_by_hold({code: told.message for code, told in held.items()}, deadline.message),
+            error_hint=_by_hold({code: told.hint for code, told in held.items()}, deadline.hint),
         )
         .returning(*posts.c)
     )
     return [to_post(row) for row in await connection.execute(statement)]
+
+
+def _by_hold(texts: Mapping[str, str], otherwise: str) -> ColumnElement[str]:
+    return case(*((and_(posts.c.held, posts.c.held_reason == code), told) for code, told in texts.items()), else_=otherwise)

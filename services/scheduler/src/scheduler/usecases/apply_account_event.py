@@ -5,14 +5,13 @@ from collections.abc import Sequence
 from common.contracts import accounts as contract
 from common.contracts.context import Context
 from common.contracts.envelope import Envelope
-from common.contracts.scheduler import PostHeld
 from common.database.database import Transaction
 from common.messaging.outbox import Outbox
 from scheduler.domain.account_copy import AccountCopy
 from scheduler.domain.post import Post
 from scheduler.storage import account_posts
 from scheduler.storage.accounts import note_behind, save_account, take_behind
-from scheduler.usecases.post_events import emit_states, wrap_event
+from scheduler.usecases.post_events import emit_states, held_event, wrap_event
 from scheduler.usecases.waker import Waker
 
 
@@ -21,6 +20,7 @@ async def apply_account_event(
 ) -> None:
     """Store the newest copy of the account and bring its posts in line with it; older news change nothing.
 
+    Except a disconnection that is heard of only after the account was connected again: the posts made before it are cancelled.
     Guarantee: a post created at the same time is caught too, because creating locks the copy. An account with more than a
     thousand posts to change is noted, and `follow_one_account` changes the rest: one transaction would hold the copy, which
     creating needs, for seconds.
@@ -34,6 +34,8 @@ async def apply_account_event(
         deleted=isinstance(event, contract.AccountDisconnected),
     )
     if not await save_account(tx.connection, copy):
+        if copy.deleted:
+            await _cancel_missed(tx, outbox, copy, envelope)
         return
     await _bring_in_line(tx, outbox, waker, copy, envelope.context)
 
@@ -52,13 +54,12 @@ async def _bring_in_line(tx: Transaction, outbox: Outbox, waker: Waker, account:
     if account.deleted:
         full = await _cancel(tx, outbox, account, context)
     elif (reason := account.hold_reason) is not None:
-        renamed = await account_posts.rename_hold(tx.connection, account.id, reason)
         changed = await account_posts.hold_posts(tx.connection, account.id, reason)
-        await _emit(tx, outbox, context, [(post, _held(post, reason)) for post in changed])
-        full = max(renamed, len(changed)) >= account_posts.CHUNK
+        await _emit_held(tx, outbox, context, changed)
+        full = len(changed) >= account_posts.CHUNK
     else:
         changed = await account_posts.release_posts(tx.connection, account.id)
-        await _emit(tx, outbox, context, [(post, _held(post, "account_active")) for post in changed])
+        await _emit_held(tx, outbox, context, changed)
         if changed:
             waker.wake(tx)
         full = len(changed) >= account_posts.CHUNK
@@ -74,17 +75,14 @@ async def _cancel(tx: Transaction, outbox: Outbox, account: AccountCopy, context
     return len(changed) >= account_posts.CHUNK
 
 
-def _held(post: Post, reason: str) -> PostHeld:
-    return PostHeld(
-        post_id=post.id,
-        account_id=post.account_id,
-        status=post.status,
-        attempt=post.attempt,
-        scheduled_time=post.scheduled_time,
-        held=post.held,
-        reason=reason,
-    )
+async def _cancel_missed(tx: Transaction, outbox: Outbox, account: AccountCopy, envelope: Envelope) -> None:
+    full = True
+    while full:
+        changed = await account_posts.cancel_posts(tx.connection, account.id, before=envelope.time)
+        await emit_states(tx, outbox, changed, envelope.context, reason="account_disconnected")
+        full = len(changed) >= account_posts.CHUNK
+    await account_posts.want_cancelled(tx.connection, account.id, before=envelope.time)
 
 
-async def _emit(tx: Transaction, outbox: Outbox, context: Context, told: Sequence[tuple[Post, PostHeld]]) -> None:
-    await outbox.emit_all(tx, [wrap_event(outbox, post, event, context) for post, event in told])
+async def _emit_held(tx: Transaction, outbox: Outbox, context: Context, posts: Sequence[Post]) -> None:
+    await outbox.emit_all(tx, [wrap_event(outbox, post, held_event(post), context) for post in posts])

@@ -23,6 +23,9 @@ from scheduler.storage.posts import change_post, lock_post, note_sequence
 from scheduler.usecases.post_events import emit_state, wrap_event
 from scheduler.usecases.waker import Waker
 
+ACCOUNT_GONE = "account_not_found"
+"""What the publisher says of an account that was disconnected."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -58,6 +61,8 @@ async def apply_publish_event(
     columns = change.columns
     if change.state is PostState.RETRY_SCHEDULED and account is not None:
         columns |= _as_account_allows(account, now)
+    if change.state is PostState.FAILED and _was_disconnected(post, change):
+        columns |= {"status": PostState.CANCELLED.value, "error_code": None, "error_message": None, "error_hint": None}
     changed = await change_post(tx.connection, post, columns)
     await _emit(tx, outbox, post, changed, change, envelope)
     waker.wake_for(tx, changed)
@@ -69,6 +74,11 @@ def _as_account_allows(account: AccountCopy, now: datetime) -> dict[str, Any]:
         return {"status": PostState.CANCELLED.value, "next_attempt_at": None, "ended_at": now}
     reason = account.hold_reason
     return {"held": reason is not None, "held_reason": reason}
+
+
+def _was_disconnected(post: Post, change: Change) -> bool:
+    """Whether an attempt that published nothing ends because its account was disconnected: such posts are cancelled, not failed."""
+    return post.cancel_at is not None or change.columns.get("error_code") == ACCOUNT_GONE
 
 
 async def _emit(tx: Transaction, outbox: Outbox, old: Post, new: Post, change: Change, envelope: Envelope) -> None:
@@ -83,7 +93,7 @@ async def _emit(tx: Transaction, outbox: Outbox, old: Post, new: Post, change: C
         )
         await outbox.emit_all(tx, [wrap_event(outbox, new, event, envelope.context)])
         return
-    is_unwanted = change.state is PostState.RETRY_SCHEDULED or old.cancel_at is not None
+    is_unwanted = change.state is not PostState.CANCELLED or old.cancel_at is not None
     await emit_state(tx, outbox, new, envelope.context, reason="account_disconnected" if is_unwanted else "cancelled_by_user")
 
 

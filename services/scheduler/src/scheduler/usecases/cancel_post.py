@@ -6,13 +6,15 @@ from uuid import UUID
 
 from common.clock import utc_now
 from common.contracts.context import Context
+from common.contracts.scheduler import PostUpdated
 from common.database.database import Transaction
 from common.messaging.outbox import Outbox
 from scheduler.clients.publisher import PublisherAway, PublisherClient
 from scheduler.domain.post import Post
 from scheduler.domain.post_states import MOVING, Happening, Kind, PostState, transition
+from scheduler.encoding import moment
 from scheduler.storage.posts import change_post, lock_post
-from scheduler.usecases.post_events import emit_state
+from scheduler.usecases.post_events import emit_state, wrap_event
 from scheduler.usecases.problems import cancel_undecided, post_not_found, too_late_to_cancel
 
 
@@ -42,7 +44,7 @@ async def ask_publisher(publisher: PublisherClient, post: Post | None) -> Word |
 async def cancel_post(
     tx: Transaction, outbox: Outbox, post_id: UUID, user_id: UUID, word: Word | None, *, context: Context
 ) -> Post:
-    """Cancel a waiting post; take a draft or a finished one off the lists.
+    """Cancel a waiting post; take a draft or a finished one off the lists, which `PostUpdated` tells.
 
     `word` was asked for before this transaction. Raises Problem 404, 409 `too_late_to_cancel`, and 503 `cancel_undecided` when the
     post became due only after the publisher would have been asked: the client may try again.
@@ -57,12 +59,26 @@ async def cancel_post(
         _require_word(post, word)
         return await _cancel(tx, outbox, post, {}, context)
     if word is None:
-        return await change_post(tx.connection, post, {"deleted_at": utc_now()})
+        return await _hide(tx, outbox, post, context)
     # It was on its way when the publisher was asked and has ended since: this request was to stop it, not to hide it.
     is_stopped = post.state is PostState.CANCELLED or (post.state is PostState.FAILED and _confirms(word, post))
     if not is_stopped:
         raise too_late_to_cancel(post.status)
     return post
+
+
+async def _hide(tx: Transaction, outbox: Outbox, post: Post, context: Context) -> Post:
+    changed = await change_post(tx.connection, post, {"deleted_at": utc_now()})
+    event = PostUpdated(
+        post_id=changed.id,
+        account_id=changed.account_id,
+        status=changed.status,
+        attempt=changed.attempt,
+        scheduled_time=changed.scheduled_time,
+        changes={"deleted_at": [None, moment(changed.deleted_at)]},
+    )
+    await outbox.emit_all(tx, [wrap_event(outbox, changed, event, context)])
+    return changed
 
 
 def _require_word(post: Post, word: Word | None) -> None:

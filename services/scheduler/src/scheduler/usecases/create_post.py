@@ -10,8 +10,8 @@ from common.errors import Problem
 from common.ids import uuid7
 from common.messaging.outbox import Outbox
 from scheduler.domain.caption import join_title
-from scheduler.domain.finding import Finding
 from scheduler.domain.post import Post
+from scheduler.encoding import warning_json
 from scheduler.storage.posts import insert_posts
 from scheduler.usecases.judge_posts import Candidate, Judged, judge_posts
 from scheduler.usecases.post_events import emit_states
@@ -20,7 +20,7 @@ from scheduler.usecases.waker import Waker
 
 
 async def create_post(tx: Transaction, outbox: Outbox, waker: Waker, candidate: Candidate, envelope: Envelope) -> Post:
-    """Store the post and emit `PostScheduled` or `PostDrafted`.
+    """Store the post and emit `PostScheduled` or `PostDrafted`, and `PostHeld` when it waits for its account.
 
     Raises Problem: the refusal of every broken rule, 404, 409 or 422. Guarantees: the same video for the same account is stored
     once however many creates run at the same time; an account that changes meanwhile holds the post.
@@ -76,9 +76,3 @@ def _columns(judged: Judged, envelope: Envelope) -> dict[str, Any]:
         "next_attempt_at": None if wanted.fields.draft else wanted.scheduled_time,
         "correlation_id": envelope.correlationid,
     }
-
-
-def warning_json(finding: Finding) -> dict[str, Any]:
-    """Return a warning as it is shown on a post."""
-    shown = {"field": finding.field, "code": finding.code, "message": finding.message, "hint": finding.hint}
-    return {name: value for name, value in shown.items() if value is not None}

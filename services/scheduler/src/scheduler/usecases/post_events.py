@@ -8,10 +8,12 @@ from common.contracts.envelope import Envelope
 from common.contracts.scheduler import PostEvent
 from common.database.database import Transaction
 from common.messaging.outbox import Outbox
+from scheduler.domain.holds import hold_of
 from scheduler.domain.post import Post
-from scheduler.domain.post_states import PostState
+from scheduler.domain.post_states import WAITING, PostState
 
 SERVICE = "scheduler"
+RELEASED = "account_active"
 
 
 def own_context(post: Post) -> Context:
@@ -33,9 +35,28 @@ async def emit_state(tx: Transaction, outbox: Outbox, post: Post, context: Conte
 async def emit_states(
     tx: Transaction, outbox: Outbox, posts: Sequence[Post], context: Context, *, reason: str | None = None
 ) -> None:
-    """Emit the events of many posts' states in one statement."""
-    events = ((post, state_event(post, reason=reason)) for post in posts)
-    await outbox.emit_all(tx, [wrap_event(outbox, post, event, context) for post, event in events if event is not None])
+    """Emit the events of many posts' states in one statement; a post that begins to wait held tells that besides."""
+    told: list[Envelope] = []
+    for post in posts:
+        event = state_event(post, reason=reason)
+        if event is not None:
+            told.append(wrap_event(outbox, post, event, context))
+        if post.held and post.state in WAITING:
+            told.append(wrap_event(outbox, post, held_event(post), context))
+    await outbox.emit_all(tx, told)
+
+
+def held_event(post: Post) -> contract.PostHeld:
+    """Return the event that tells that a post is held now, or not any more."""
+    return contract.PostHeld(
+        post_id=post.id,
+        account_id=post.account_id,
+        status=post.status,
+        attempt=post.attempt,
+        scheduled_time=post.scheduled_time,
+        held=post.held,
+        reason=hold_of(post.held_reason).code if post.held else RELEASED,
+    )
 
 
 def state_event(post: Post, *, reason: str | None = None) -> PostEvent | None:

@@ -4,17 +4,12 @@ from datetime import datetime
 from typing import Any
 
 from scheduler.clients.publisher import Progress
+from scheduler.domain.holds import hold_of
 from scheduler.domain.post import Post
 from scheduler.domain.post_states import MOVING, PostState
 from scheduler.encoding import moment
 
-HOLD_REASONS = {
-    "account_inactive": ("The TikTok account is paused.", "Set its status to active; the post then goes on."),
-    "account_expired": (
-        "TikTok's permission for this account has ended.",
-        "Connect the account again; the post then goes on.",
-    ),
-}
+_WAIT_FOR_ACCOUNT = "wait_for_account"
 _NEXT_STEPS: dict[PostState, str | None] = {
     PostState.DRAFT: "schedule",
     PostState.SCHEDULED: "publish",
@@ -48,16 +43,18 @@ def post_status(post: Post, progress: Progress | None) -> dict[str, Any]:
 
 def _next(post: Post, told: Progress | None) -> tuple[str | None, datetime | None]:
     if post.held:
-        return "wait_for_account", None
+        return _WAIT_FOR_ACCOUNT, None
     if told is not None and post.state in MOVING and told.next_step is not None:
         return told.next_step, told.next_step_at
+    if post.state is PostState.DEFERRED and post.forecast_at is None:
+        return _WAIT_FOR_ACCOUNT, None
     return _NEXT_STEPS.get(post.state), post.next_attempt_at or post.forecast_at
 
 
 def _reason(post: Post, told: Progress | None) -> dict[str, str | None] | None:
-    if post.held and post.held_reason is not None:
-        message, hint = HOLD_REASONS.get(post.held_reason, ("The post waits for its account.", None))
-        return {"code": post.held_reason, "message": message, "hint": hint}
+    if post.held:
+        hold = hold_of(post.held_reason)
+        return {"code": hold.code, "message": hold.message, "hint": hold.hint}
     if told is not None and told.reason is not None and post.state in MOVING:
         return told.reason.model_dump()
     if post.error_code is None:

@@ -46,7 +46,7 @@ async def publish_post_now(
         status=changed.status,
         attempt=changed.attempt,
         scheduled_time=changed.scheduled_time,
-        changes={"next_attempt_at": [moment(post.next_attempt_at), moment(now)]},
+        changes={name: [moment(getattr(old, name)) for old in (post, changed)] for name in columns},
     )
     await outbox.emit_all(tx, [wrap_event(outbox, changed, event, context)])
     waker.wake_for(tx, changed)

@@ -6,11 +6,14 @@ from pydantic import ValidationError
 from common.contracts.envelope import Envelope
 from common.database.database import Transaction
 from common.messaging.outbox import Outbox
-from scheduler.storage.claim import DuePost
+from scheduler.domain.holds import HOLDS
+from scheduler.storage.claim import DuePost, FailureText
 from scheduler.storage.deadlines import expire_waiting
 from scheduler.storage.sweep import SweepLimits, take_overdue
 from scheduler.usecases.post_due_event import DEADLINE_PASSED, broken_fields, due_envelope
 from scheduler.usecases.post_events import emit_state, own_context
+
+_HELD_TOO_LONG = {hold.code: FailureText(DEADLINE_PASSED.code, hold.too_late, DEADLINE_PASSED.hint) for hold in HOLDS.values()}
 
 _log = structlog.get_logger(__name__)
 
@@ -36,7 +39,7 @@ def _question(outbox: Outbox, post: DuePost) -> Envelope | None:
 
 async def expire_posts(tx: Transaction, outbox: Outbox, *, limit: int) -> int:
     """Fail waiting posts whose deadline has passed: none waits silently for an account, or for a publisher that stays away."""
-    expired = await expire_waiting(tx.connection, DEADLINE_PASSED, limit=limit)
+    expired = await expire_waiting(tx.connection, DEADLINE_PASSED, _HELD_TOO_LONG, limit=limit)
     for post in expired:
         await emit_state(tx, outbox, post, own_context(post))
     return len(expired)

@@ -19,7 +19,7 @@ from scheduler.storage.accounts import find_accounts
 from scheduler.storage.posts import change_post, lock_post
 from scheduler.usecases.create_post import belonging
 from scheduler.usecases.judge_posts import Candidate, Judged, judge_posts
-from scheduler.usecases.post_events import wrap_event
+from scheduler.usecases.post_events import held_event, wrap_event
 from scheduler.usecases.problems import post_changed, post_not_found, problem_of
 from scheduler.usecases.surroundings import Surroundings
 from scheduler.usecases.waker import Waker
@@ -81,7 +81,8 @@ async def update_post(
     if not columns:
         return post
     changed = await change_post(tx.connection, post, columns)
-    await outbox.emit_all(tx, [wrap_event(outbox, changed, _event(post, changed), envelope.context)])
+    events = [_event(post, changed), *([held_event(changed)] if post.held != changed.held else [])]
+    await outbox.emit_all(tx, [wrap_event(outbox, changed, event, envelope.context) for event in events])
     waker.wake_for(tx, changed)
     return changed
 
