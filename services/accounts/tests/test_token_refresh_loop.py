@@ -175,3 +175,41 @@ async def test_a_lost_answer_is_known_and_told_as_such(accounts: Any, events: An
     await accounts.execute(DUE)
     accounts.parts.refresh_planned()
     assert (await events.of("accounts.account.expired.v1"))[0].data["reason"] == ANSWER_LOST
+
+
+async def test_a_pair_that_cannot_be_read_holds_up_no_other(accounts: Any) -> None:
+    person = await accounts.register()
+    broken, well = [await accounts.connect(person, name) for name in ("demo_private", "demo_public")]
+    await accounts.execute(f"UPDATE account_tokens SET refresh_token_sealed = 'x' WHERE account_id = '{broken}'")
+    old = await accounts.scalar(f"SELECT pair_id FROM account_tokens WHERE account_id = '{well}'")
+    await accounts.execute(f"{DUE} - (account_id = '{broken}')::int * interval '1 second'")
+    accounts.parts.refresh_planned()
+
+    async def refreshed() -> bool:
+        return bool(await accounts.scalar(f"SELECT pair_id <> '{old}' FROM account_tokens WHERE account_id = '{well}'"))
+
+    await eventually(refreshed)
+    left = f"SELECT lease_id IS NULL AND next_refresh_at > now() FROM account_tokens WHERE account_id = '{broken}'"
+    assert await accounts.scalar(left), "claimed for a minute, and no lease was taken: TikTok was not asked"
+    assert (await accounts.http.get("/readyz")).status_code == 200
+
+
+async def test_the_next_due_pair_is_found_by_its_index(accounts: Any) -> None:
+    await connected(accounts)
+    copies = "gen_random_uuid(), pair_id, 'a', 'r', obtained_at, refresh_due_at, expires_at, refresh_expires_at"
+    async with accounts.database.transaction() as tx:
+        await tx.connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
+        await tx.connection.exec_driver_sql(
+            "INSERT INTO account_tokens (account_id, pair_id, access_token_sealed, refresh_token_sealed, obtained_at,"
+            " refresh_due_at, expires_at, refresh_expires_at, next_refresh_at)"
+            f" SELECT {copies}, now() + n * interval '1 second' FROM account_tokens, generate_series(1, 3000) AS n"
+        )
+        await tx.connection.exec_driver_sql("ANALYZE account_tokens")
+        plan = await tx.connection.exec_driver_sql(
+            "EXPLAIN SELECT account_id FROM account_tokens WHERE next_refresh_at <= now()"
+            " ORDER BY next_refresh_at LIMIT 8 FOR UPDATE SKIP LOCKED"
+        )
+        text = "\n".join(row[0] for row in plan)
+        await tx.connection.exec_driver_sql("DELETE FROM account_tokens")
+    assert "ix_account_tokens_next_refresh_at" in text
+    assert "Sort" not in text
