@@ -146,8 +146,8 @@ class Stack:
     def _down(self) -> None:
         if self.supervisor.alive():
             names = set(self.states())
-            for phase in (names - {*SERVERS, "simulator"}, {"simulator"} & names, {"rabbitmq", "postgres"} & names):
-                self.supervisor.stop(phase)
+            for phase in (names - {*SERVERS, "simulator"}, {"simulator"}, {"rabbitmq", "postgres"}, {"epmd"}):
+                self.supervisor.stop(phase & names)
             self.supervisor.shutdown()
         self._end_orphans()
 

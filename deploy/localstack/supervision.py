@@ -194,6 +194,10 @@ class Supervisor:
         """End supervisord; whatever still runs is stopped by it, services first."""
         record = self.record()
         with contextlib.suppress(OSError, http.client.HTTPException, xmlrpc.client.Error):
+            # Supervisord takes a second for each group it knows, also for those that have ended.
+            for state in self.states().values():
+                if not state.pid:
+                    self._rpc.removeProcessGroup(state.name)
             self._rpc.shutdown()
         if record is not None:
             end([record], signal.SIGTERM, 90)
