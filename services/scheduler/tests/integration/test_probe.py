@@ -2,14 +2,18 @@
 
 import asyncio
 import ctypes
+import io
 import json
 import os
+import struct
 import sys
 import time
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 import av
+import av.video
 import psutil
 import pytest
 
@@ -17,6 +21,7 @@ from common.testing.eventually import eventually
 from scheduler.domain.media_rules import MediaProblem, PhotoFacts, VideoFacts
 from scheduler.probe.child import CLONE_NEWNET, CLONE_NEWUSER, look_into
 from scheduler.probe.limits import ProbeLimits
+from scheduler.probe.photo_header import read_header
 from scheduler.probe.prober import Probed, Prober
 
 pytestmark = pytest.mark.integration
@@ -199,3 +204,72 @@ def may_unshare() -> bool:
     if child == 0:
         os._exit(ctypes.CDLL(None).unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0)
     return os.waitpid(child, 0)[1] == 0
+
+
+async def test_the_thumbnail_of_a_video_is_small_and_not_the_black_beginning(tmp_path: Path) -> None:
+    path = tmp_path / "black.mp4"
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"g": "15"})
+        assert isinstance(stream, av.video.VideoStream)
+        stream.width, stream.height, stream.pix_fmt = 720, 1280, "yuv420p"
+        frame = av.VideoFrame(720, 1280, "yuv420p")
+        for number in range(75):
+            for plane, shade in zip(frame.planes, (16 if number < 20 else 200, 128, 128), strict=True):
+                plane.update(bytes([shade]) * plane.buffer_size)
+            frame.pts, frame.time_base = number, Fraction(1, 30)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    found = await Prober(ProbeLimits()).probe(path)
+    assert isinstance(found, Probed)
+    assert found.thumbnail is not None
+    with av.open(io.BytesIO(found.thumbnail), format="jpeg_pipe") as shown:
+        picture = next(shown.decode(video=0))
+    assert (picture.width, picture.height) == (360, 640)
+    assert bytes(picture.planes[0])[0] > 150
+
+
+def test_a_turned_video_is_shown_upright(make_video: Any) -> None:
+    """Telephones store upright videos lying, with a matrix in the track's header that turns them."""
+    path = make_video("turned.mp4", width=640, height=360)
+    content = bytearray(path.read_bytes())
+    matrix = content.find(b"tkhd") + 44
+    for turn in ((0, 1, -1, 0), (0, -1, 1, 0)):
+        a, b, c, d = (value << 16 for value in turn)
+        content[matrix : matrix + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+        path.write_bytes(content)
+        facts, thumbnail = look_into(str(path))
+        assert (facts["width"], facts["height"]) == (360, 640)
+        assert thumbnail is not None
+        header = read_header(thumbnail)
+        assert (header.width, header.height) == (360, 640)
+
+
+async def test_a_file_that_claims_a_thousand_million_pictures(make_video: Any) -> None:
+    """The table of sample sizes says 10^9 samples of one size: no table is needed for that, so nothing limits the claim."""
+    path = make_video(frames=30)
+    content = bytearray(path.read_bytes())
+    sizes = content.find(b"stsz")
+    content[sizes + 8 : sizes + 16] = struct.pack(">II", 1000, 10**9)
+    path.write_bytes(content)
+    began = time.monotonic()
+    found = await probe(path, seconds=5)
+    assert time.monotonic() - began < 16
+    assert isinstance(found, MediaProblem) or not found.whole  # type: ignore[union-attr]
+
+
+async def test_an_endless_answer_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A child that was taken over and writes on and on fills no memory of ours."""
+    real = asyncio.create_subprocess_exec
+
+    async def talkative(*arguments: Any, **options: Any) -> Any:
+        return await real(sys.executable, "-c", "while True: print('x' * 100_000)", **options)
+
+    monkeypatch.setattr(asyncio, "create_subprocess_exec", talkative)
+    assert await code(tmp_path) in {"file_unreadable", "probe_timeout"}
+
+
+async def test_a_file_without_pictures_is_told_from_one_that_is_none(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.touch()
+    assert await code(empty) == "file_unreadable"
+    assert await code(tmp_path / "missing") == "file_unreadable"

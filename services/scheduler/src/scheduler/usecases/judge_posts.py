@@ -118,6 +118,8 @@ def _media(wanted: WantedPost, media: Media | None) -> Collection[Finding]:
     if media.status == MediaStatus.REJECTED:
         message, hint = "The file breaks TikTok's rules.", "Upload one that keeps them."
         return (Finding("media_id", "media_rejected", message, hint, extra={"errors": media.problems}),)
+    if media.is_photo:
+        return (Finding("media_id", "media_not_a_video", "The file is a photo.", "Give media_id the id of a video."),)
     return check_media_options(cover_timestamp_ms=wanted.fields.cover_timestamp_ms, duration_ms=media.duration_ms)
 
 
