@@ -335,3 +335,10 @@ async def test_scopes_that_shrank_are_told(accounts: Any, start: Any, events: An
     await narrow.make_refresh_due(account_id, seconds_left=1)
     assert (await narrow.access_token(account_id)).json()["scopes"] == ["user.info.basic"]
     assert (await events.of("accounts.account.updated.v1"))[0].data["scopes"] == ["user.info.basic"]
+    told = await accounts.scalar("SELECT last_error FROM tiktok_accounts")
+    assert "video.publish" in told
+    assert "user.info.basic" not in told
+    grant["scope"] = "user.info.basic,video.publish"
+    await narrow.make_refresh_due(account_id, seconds_left=1)
+    assert (await narrow.access_token(account_id)).status_code == 200
+    assert await accounts.scalar("SELECT last_error FROM tiktok_accounts") is None, "they were given back"

@@ -114,7 +114,8 @@ def _tiktok_side(settings: Settings, database: Database, outbox: Outbox, client:
     url, ahead = settings.tiktok_api_url, timedelta(seconds=settings.token_refresh_ahead_seconds)
     vault = Vault(settings.encryption_keys)
     oauth = OAuthClient(client, url, settings.tiktok_client_key, settings.tiktok_client_secret)
-    refresher = TokenRefresher(database, vault, outbox, oauth, ahead=ahead)
+    required = settings.required_scopes
+    refresher = TokenRefresher(database, vault, outbox, oauth, ahead=ahead, required_scopes=required)
     refreshes = TokenRefreshLoop(database, refresher, concurrency=settings.token_refresh_concurrency)
     refresher.planned = refreshes.wake
     tokens = AccessTokens(database, vault, refresher)

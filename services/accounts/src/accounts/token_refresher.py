@@ -54,12 +54,22 @@ class RefreshPending(Exception):
 class TokenRefresher:
     """A component; stopping waits for what is under way."""
 
-    def __init__(self, database: Database, vault: Vault, outbox: Outbox, oauth: OAuthClient, *, ahead: timedelta) -> None:
+    def __init__(
+        self,
+        database: Database,
+        vault: Vault,
+        outbox: Outbox,
+        oauth: OAuthClient,
+        *,
+        ahead: timedelta,
+        required_scopes: tuple[str, ...] = (),
+    ) -> None:
         self._database = database
         self._vault = vault
         self._outbox = outbox
         self._oauth = oauth
         self._ahead = ahead
+        self._required_scopes = required_scopes
         self._under_way: dict[UUID, asyncio.Task[None]] = {}
         self._failed_at: dict[UUID, float] = {}
         self.planned: Callable[[], None] = _nobody
@@ -174,6 +184,7 @@ class TokenRefresher:
                         old_pair_id=pair.pair_id,
                         pair=sealed,
                         scopes=grant.scopes,
+                        required_scopes=self._required_scopes,
                     )
                     tx.after_commit(self.planned)
         log.info("token_refreshed", account_id=str(pair.account_id), stored=stored, expires_at=sealed.life.expires_at)

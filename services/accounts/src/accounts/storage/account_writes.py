@@ -78,9 +78,11 @@ async def change_status(
     await _change(connection, account_id, {"status": status.value, "last_error": last_error})
 
 
-async def change_scopes(connection: AsyncConnection, account_id: UUID, scopes: Sequence[str]) -> None:
-    """Set what the grant allows."""
-    await _change(connection, account_id, {"scopes": list(scopes)})
+async def change_scopes(
+    connection: AsyncConnection, account_id: UUID, scopes: Sequence[str], *, last_error: str | None
+) -> None:
+    """Set what the grant allows, and what is wrong with that."""
+    await _change(connection, account_id, {"scopes": list(scopes), "last_error": last_error})
 
 
 async def store_profile(connection: AsyncConnection, account: Account, profile: Profile, *, synced_at: datetime) -> None:

@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from accounts.domain.account import AccountStatus
+from accounts.domain.scopes import missing_scopes
 from accounts.storage.account_reads import find_account
 from accounts.storage.account_tokens import SealedPair, replace_pair
 from accounts.storage.account_writes import change_scopes, change_status
@@ -21,11 +22,13 @@ async def store_refreshed_pair(
     old_pair_id: UUID,
     pair: SealedPair,
     scopes: tuple[str, ...],
+    required_scopes: tuple[str, ...],
 ) -> bool:
     """Put the pair in the place of the one it came from; False when a newer grant is there already.
 
     The order of events does not matter: should the account have been declared expired while this pair was on its way (a process
     paused for longer than its lease), the pair proves that the grant lives, and the account is active again.
+    Scopes that the creator took away meanwhile are stored; when posting needs one of them, the account's `last_error` says so.
     """
     if not await replace_pair(tx.connection, account_id, old_pair_id=old_pair_id, pair=pair):
         return False
@@ -37,9 +40,14 @@ async def store_refreshed_pair(
     if revived:
         await change_status(tx.connection, account_id, AccountStatus.ACTIVE, last_error=None)
     if narrowed:
-        await change_scopes(tx.connection, account_id, scopes)
+        lacking = missing_scopes(scopes, required_scopes)
+        await change_scopes(tx.connection, account_id, scopes, last_error=_taken_away(lacking) if lacking else None)
     if revived or narrowed:
         after = await find_account(tx.connection, account_id)
         if after is not None:
             await tell_updated(tx, outbox, after, context)
     return True
+
+
+def _taken_away(scopes: tuple[str, ...]) -> str:
+    return f"Posting needs rights that were taken away: {', '.join(scopes)}. Connect the account again and leave them ticked."
