@@ -174,6 +174,8 @@ async def test_why_there_is_no_creator_info_is_told(accounts: Any, fault: dict[s
 async def test_an_expired_account_has_no_creator_info(accounts: Any) -> None:
     person = await accounts.register()
     account_id = await accounts.connect(person)
+    remembered = await accounts.http.get(f"{LIST}/{account_id}/creator-info", headers=person.auth)
+    assert remembered.status_code == 200
     await accounts.execute("UPDATE tiktok_accounts SET status = 'expired'")
     answer = await accounts.http.get(f"{LIST}/{account_id}/creator-info", headers=person.auth)
     assert (answer.status_code, answer.json()["code"]) == (409, "account_expired")

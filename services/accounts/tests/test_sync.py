@@ -148,6 +148,18 @@ async def test_silence_ends(accounts: Any, send: Any, monkeypatch: pytest.Monkey
     await end_delays(accounts, 4)
 
 
+async def test_without_a_token_and_without_tiktok_it_is_tiktok_that_is_away(accounts: Any, send: Any) -> None:
+    person = await accounts.register()
+    account_id = await accounts.connect(person)
+    await accounts.make_refresh_due(account_id, seconds_left=5)
+    accounts.simulator.state.faults.add(Fault(endpoint="/v2/oauth/token/", status=500, times=20))
+    reply = await send(SyncAccount(account_id=account_id), person)
+    assert (reply.status, reply.body["code"]) == (502, "tiktok_unavailable")
+    batch = await send(SyncAccounts(account_ids=[account_id]), person)
+    assert [item["code"] for item in batch.body["failed"]] == ["tiktok_unavailable"]
+    assert calls(accounts) == 1, "that of connecting"
+
+
 async def test_a_withdrawn_grant_makes_the_account_expired(accounts: Any, send: Any) -> None:
     person = await accounts.register()
     account_id = await accounts.connect(person)

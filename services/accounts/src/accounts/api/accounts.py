@@ -5,7 +5,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
 
-from accounts.access_tokens import account_not_found
+from accounts.access_tokens import account_expired, account_not_found
 from accounts.account_answers import AccountAnswer, AccountDetailAnswer
 from accounts.api.identity import WiredParts, live_user_with
 from accounts.creator_infos import SeenCreatorInfo
@@ -65,6 +65,9 @@ async def owned_account(parts: Parts, account_id: UUID, user_id: UUID) -> Accoun
 
 async def creator_info_of(parts: Parts, account_id: UUID, user_id: UUID) -> dict[str, Any]:
     """Return what the creator of the user's account may post now. Raises the Problems of `CreatorInfos.get`, and 404."""
-    await owned_account(parts, account_id, user_id)
+    account = await owned_account(parts, account_id, user_id)
+    if account.status is AccountStatus.EXPIRED:
+        # What is remembered from before would promise what TikTok now refuses.
+        raise account_expired()
     seen: SeenCreatorInfo = await parts.creator_infos.get(account_id)
     return {"account_id": account_id, **seen.info.model_dump(), "fetched_at": seen.fetched_at}
