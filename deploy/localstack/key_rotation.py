@@ -31,10 +31,16 @@ def rotate_encryption_key(stack: Stack, say: Say) -> None:
         raise StackError(
             f"{given[0]} is set by you: rotate it as docs/operations.md says, the stack does not know where it is kept"
         )
+    _require_running(stack)
     with stack.exclusive():
-        if not stack.supervisor.alive():
-            raise StackError("the stack does not run; start it with: make up")
+        # A `make down` may have had the lock.
+        _require_running(stack)
         _rotate(stack, Steps(say))
+
+
+def _require_running(stack: Stack) -> None:
+    if not stack.supervisor.alive():
+        raise StackError("the stack does not run; start it with: make up")
 
 
 def _rotate(stack: Stack, steps: Steps) -> None:

@@ -14,6 +14,7 @@ from localstack.errors import StackError
 from localstack.key_rotation import PENDING, rotate_encryption_key
 from localstack.paths import Paths
 from localstack.ports import Ports
+from localstack.stack import Stack
 from localstack.steps import silent
 from localstack.vault import load_secrets
 
@@ -115,6 +116,12 @@ def test_a_key_that_the_operator_holds_is_not_touched(replicas: Replicas) -> Non
         with pytest.raises(StackError, match="is set by you"):
             rotate(given)
         assert given.done == []
+
+
+def test_a_stack_that_was_never_started_is_told_so(tmp_path: Path) -> None:
+    with pytest.raises(StackError, match="make up"):
+        rotate_encryption_key(Stack(tmp_path), silent)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_stack_that_does_not_run_is_left_alone(replicas: Replicas) -> None:
