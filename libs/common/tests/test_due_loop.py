@@ -4,6 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from aio_pika.exceptions import AMQPConnectionError
+from structlog.testing import capture_logs
 
 from common.due_loop import DueLoop, StepResult
 from common.testing.eventually import eventually
@@ -148,3 +150,15 @@ async def test_a_step_that_hangs_shows_and_is_given_up(start: Callable[..., DueL
 
 async def test_a_stop_before_a_start_does_nothing() -> None:
     await DueLoop("test", Steps()).stop()
+
+
+async def test_the_log_has_a_trace_only_where_it_tells_something(start: Callable[..., DueLoop]) -> None:
+    steps = Steps(OSError("connection refused"), AMQPConnectionError(), RuntimeError("a bug"))
+    with capture_logs() as logs:
+        await start(steps).start()
+        await steps.until(4)
+    assert [(entry["reason"], entry["exc_info"] is not None) for entry in logs] == [
+        ("OSError: connection refused", False),
+        ("AMQPConnectionError: ", False),
+        ("RuntimeError: a bug", True),
+    ]

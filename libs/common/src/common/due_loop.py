@@ -14,8 +14,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 import structlog
+from aio_pika.exceptions import AMQPError
 
 from common.cancellation import is_own_cancellation
+from common.database.failures import is_database_away
 
 MIN_SLEEP_S = 0.001
 BACKOFF_FIRST_S = 0.05
@@ -92,12 +94,12 @@ class DueLoop:
             try:
                 async with asyncio.timeout(self._step_timeout):
                     result = await self._step()
-            except asyncio.CancelledError:
+            except asyncio.CancelledError as error:
                 if is_own_cancellation():
                     raise
-                await self._back_off()
-            except Exception:  # noqa: BLE001 - a supervised loop: logged, counted in healthy(), tried again
-                await self._back_off()
+                await self._back_off(error)
+            except Exception as error:  # noqa: BLE001 - a supervised loop: logged, counted in healthy(), tried again
+                await self._back_off(error)
             else:
                 self._failures = 0
                 await self._wait(result)
@@ -112,12 +114,19 @@ class DueLoop:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._wake.wait(), delay)
 
-    async def _back_off(self) -> None:
-        """Wait after a failure; wake-ups do not shorten it, a stop does."""
+    async def _back_off(self, error: BaseException) -> None:
+        """Wait after a failure; wake-ups do not shorten it, a stop does. A trace is logged where it tells something."""
         self._failures += 1
         self._step_began = None
         ceiling = min(BACKOFF_FIRST_S * 2 ** min(self._failures, 10), BACKOFF_MAX_S)
         delay = ceiling * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
-        _log.exception("due_loop_step_failed", loop=self.name, failures=self._failures, retry_in=round(delay, 3))
+        _log.error(
+            "due_loop_step_failed",
+            loop=self.name,
+            failures=self._failures,
+            retry_in=round(delay, 3),
+            reason=f"{type(error).__name__}: {error}",
+            exc_info=None if is_database_away(error) or isinstance(error, AMQPError) else error,
+        )
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), delay)

@@ -9,7 +9,9 @@ from common.http.problems import internal_error, problem_response
 from common.http.request_id import RAW_HEADER, SCOPE_KEY, choose_request_id
 from common.telemetry.metrics import HTTP_SECONDS
 
-QUIET_PATHS = frozenset({"/healthz", "/readyz"})
+QUIET_PATHS = frozenset({"/healthz", "/readyz", "/internal/revocations"})
+"""Asked every second by machines: a line for each answer would bury the others, so only refusals are logged."""
+FIRST_REFUSAL = 400
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Methods that are labels of their own; a client must not be able to make new ones."""
 
@@ -71,5 +73,5 @@ class RequestMiddleware:
         route = getattr(scope.get("route"), "path", "none")
         method = scope["method"] if scope["method"] in METHODS else "other"
         HTTP_SECONDS.labels(method, route, status).observe(seconds)
-        write = log.debug if path in QUIET_PATHS else log.info
+        write = log.debug if path in QUIET_PATHS and status < FIRST_REFUSAL else log.info
         write("request", method=scope["method"], path=path, status=status, ms=round(seconds * 1000, 2))

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import structlog
 from sqlalchemy import Table, insert
 
 from common.contracts.context import Context
@@ -11,9 +12,14 @@ from common.contracts.message import Event
 from common.database.database import Transaction
 from common.messaging.topology import EVENTS
 
+LOGGED_ONE_BY_ONE = 10
+"""More events of one transaction than this are logged as one line with their number."""
+
+_log = structlog.get_logger(__name__)
+
 
 class Outbox:
-    """Writes events of one service; the relay it wakes publishes them after the commit."""
+    """Writes events of one service; the relay it wakes publishes them after the commit, and the log tells of them."""
 
     def __init__(self, table: Table, *, service: str, wake: Callable[[], None]) -> None:
         self._table = table
@@ -38,6 +44,7 @@ class Outbox:
             return
         await tx.connection.execute(insert(self._table), [self._row(envelope) for envelope in envelopes])
         tx.after_commit(self._wake)
+        tx.after_commit(lambda: _tell(envelopes))
 
     def _row(self, envelope: Envelope) -> dict[str, Any]:
         return {
@@ -46,3 +53,13 @@ class Outbox:
             "routing_key": envelope.key,
             "body": envelope.to_bytes(),
         }
+
+
+def _tell(envelopes: Sequence[Envelope]) -> None:
+    """Log what has happened, so that a post can be followed through the logs of all services by its id."""
+    if len(envelopes) > LOGGED_ONE_BY_ONE:
+        _log.info("events", count=len(envelopes), keys=sorted({envelope.key for envelope in envelopes}))
+        return
+    for envelope in envelopes:
+        more = {name: envelope.data[name] for name in ("attempt", "code", "reason") if envelope.data.get(name) is not None}
+        _log.info("event", key=envelope.key, subject=envelope.subject, origin_id=envelope.correlationid, **more)

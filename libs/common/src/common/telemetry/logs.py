@@ -12,6 +12,8 @@ from common.telemetry.redaction import redact_event
 
 NOISY_LOGGERS = ("aiormq", "aio_pika", "faststream", "httpx", "httpcore", "uvicorn.access", "alembic", "asyncio")
 """Loggers whose INFO lines repeat what Cuepost logs itself; shown from WARNING on unless the level is DEBUG."""
+ECHOING_LOGGERS = ("aiormq.connection",)
+"""Loggers that repeat as an error, for each try, what whoever connects tells as a warning; shown at DEBUG only."""
 
 
 def _json(event: dict[str, Any], default: Any = None, **_: Any) -> bytes:
@@ -92,3 +94,5 @@ def _route_standard_logging(level: int, shared: list[Processor], format_: str) -
             logger.propagate = True
     for name in NOISY_LOGGERS:
         logging.getLogger(name).setLevel(logging.DEBUG if level == logging.DEBUG else max(level, logging.WARNING))
+    for name in ECHOING_LOGGERS:
+        logging.getLogger(name).setLevel(logging.DEBUG if level == logging.DEBUG else logging.CRITICAL)

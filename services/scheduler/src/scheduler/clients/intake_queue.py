@@ -62,7 +62,8 @@ class PublisherIntake:
         """Log changes only: the same trouble is met several times a second."""
         if trouble != self._trouble:
             self._trouble = trouble
-            _log.warning("publisher_queue", queue=self._queue, trouble=trouble)
+            tell = _log.info if trouble is None else _log.warning
+            tell("publisher_queue", queue=self._queue, trouble=trouble)
 
     async def _ask(self) -> int:
         if self._connection is None or self._connection.is_closed:
