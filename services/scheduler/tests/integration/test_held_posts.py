@@ -1,8 +1,11 @@
 """Posts of an account that cannot publish: they say so, wait, go on, or end."""
 
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 
 from common.clock import rfc3339, utc_now
@@ -11,6 +14,7 @@ from common.contracts import publisher as publisher_contract
 from common.contracts.context import Context
 from common.contracts.envelope import wrap
 from common.contracts.scheduler import CreatePost, GivenFields, PostFields, UpdatePost
+from common.database.migrate import upgrade
 from common.errors import Problem
 from common.ids import uuid7
 from scheduler.domain.account_copy import AccountCopy
@@ -57,11 +61,13 @@ async def tell(
         await apply_account_event(tx, world.outbox, world.waker, event, envelope)
 
 
-async def report(world: Any, post: Post, kind: type[publisher_contract.PublishEvent], **fields: Any) -> Post:
+async def report(
+    world: Any, post: Post, kind: type[publisher_contract.PublishEvent], *, sequence: int = 5, **fields: Any
+) -> Post:
     base = {"post_id": post.id, "attempt": post.attempt, "job_id": uuid7(), "account_id": post.account_id, "replica": "p"}
     event = kind.model_validate({**base, **fields})
     context = Context(user_id=post.user_id, actor="service:publisher")
-    envelope = wrap(event, service="publisher", subject=str(post.id), context=context, sequence=5)
+    envelope = wrap(event, service="publisher", subject=str(post.id), context=context, sequence=sequence)
     async with world.database.transaction() as tx:
         await apply_publish_event(tx, world.outbox, world.waker, RULES, event, envelope)
     now: Post = await world.reload(post)
@@ -182,6 +188,11 @@ async def test_a_post_that_waits_at_the_publisher_says_for_what(world: Any, acco
     assert (shown["next_step"], shown["next_step_at"]) == ("wait_for_account", None)
     assert shown["reason"] == {"code": "account_paused", "message": "It is paused.", "hint": "Set it to active."}
     assert post_json(deferred)["error_code"] == "account_paused"
+    assert await report(world, post, publisher_contract.PublishDeferred, sequence=9, again=True, **wait) == replace(
+        deferred, publisher_sequence=9
+    )
+    expired = await report(world, post, publisher_contract.PublishDeferred, sequence=12, **{**wait, "code": "account_expired"})
+    assert (expired.error_code, expired.version) == ("account_expired", deferred.version + 1)
 
 
 async def test_a_retry_of_a_paused_account_is_held_and_tells_it(world: Any) -> None:
@@ -230,6 +241,24 @@ async def test_hiding_is_told_once(world: Any, account: Any) -> None:
     assert (envelope.key, envelope.sequence_number) == ("scheduler.post.updated.v1", hidden.version)
     assert envelope.data["changes"] == {"deleted_at": [None, rfc3339(hidden.deleted_at)]}
     assert await world.reload(post) == hidden
+
+
+async def test_holds_of_before_say_why_in_todays_words(empty_database: Callable[[str], Awaitable[str]]) -> None:
+    url = await empty_database("scheduler_before_hold_reasons")
+    await upgrade("scheduler", url, "0003")
+    connection = await asyncpg.connect(url)
+    try:
+        for reason in ("account_inactive", "account_expired", None):
+            await connection.execute(
+                "INSERT INTO posts (id, user_id, status, mode, transfer, held, held_reason)"
+                " VALUES (gen_random_uuid(), gen_random_uuid(), 'scheduled', 'direct', 'upload', $1::text IS NOT NULL, $1)",
+                reason,
+            )
+        await upgrade("scheduler", url)
+        rows = await connection.fetch("SELECT held_reason FROM posts ORDER BY held_reason")
+    finally:
+        await connection.close()
+    assert [row["held_reason"] for row in rows] == ["account_expired", "account_paused", None]
 
 
 async def test_made_on_a_paused_account_it_tells_both(world: Any) -> None:

@@ -81,10 +81,16 @@ def judge(post: Post, report: Report, *, policy: RetryPolicy, patience: Patience
     state = transition(post.standing, report.happening())
     if state is None:
         return _identified(post, report)
-    if state is post.state and report.sequence == post.publisher_sequence:
+    if state is post.state and (report.sequence == post.publisher_sequence or _is_same_wait(post, report)):
         # The same wait told again, in answer to the sweep: the sweep's growing intervals go on.
         return Change()
     return Change(state, _stamp(post, report, {"status": state.value, **_details(post, state, report, patience, now)}))
+
+
+def _is_same_wait(post: Post, report: Report) -> bool:
+    """Whether the wait is told again, from a job that has looked by itself meanwhile."""
+    code = None if report.reason is None else report.reason.code
+    return (post.error_code, post.forecast_at) == (code, report.until)
 
 
 def _details(post: Post, state: PostState, report: Report, patience: Patience, now: datetime) -> dict[str, Any]:
