@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from statistics import median
+from statistics import quantiles
 from typing import Any
 from uuid import UUID
 
@@ -194,7 +194,10 @@ async def test_an_unknown_email_costs_a_whole_hash(accounts: Any, monkeypatch: p
 
 
 async def test_wrong_password_and_unknown_email_take_the_same_time(start: Any) -> None:
-    """Medians of interleaved tries differ by less than half of what a hash costs; without the dummy it would be the whole."""
+    """The quicker tries of two interleaved series differ by less than half a hash; without the dummy it would be a whole one.
+
+    Lower quartiles, because a busy machine only ever makes a try slower.
+    """
     accounts = await start(
         argon2_time_cost=3, argon2_memory_kib=16_384, login_free_failures=1000, login_free_failures_per_address=1000
     )
@@ -210,8 +213,8 @@ async def test_wrong_password_and_unknown_email_take_the_same_time(start: Any) -
         began = time.perf_counter()
         await accounts.parts.passwords.hash(SecretStr("something"))
         hashing.append(time.perf_counter() - began)
-    known, unknown = (median(times) for times in taken.values())
-    assert abs(known - unknown) < median(hashing) / 2, (known, unknown, hashing)
+    known, unknown = (quantiles(times, n=4)[0] for times in taken.values())
+    assert abs(known - unknown) < min(hashing) / 2, (known, unknown, hashing)
 
 
 async def test_guessing_is_slowed_down_for_known_and_unknown_people_alike(start: Any) -> None:

@@ -15,8 +15,8 @@ class Registration(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     email: str = Field(examples=["ada@example.com"])
-    username: str = Field(min_length=3, max_length=50)
-    password: str = Field(min_length=8, json_schema_extra={"format": "password"})
+    username: str = Field(min_length=3, max_length=50, description="Counted in NFKC; need not be unique.")
+    password: str = Field(min_length=8, max_length=1024, json_schema_extra={"format": "password"})
     timezone: str = Field(default="UTC", description="IANA time zone", examples=["Europe/Berlin"])
 
 
@@ -30,7 +30,7 @@ class Login(BaseModel):
 
 
 class Refresh(BaseModel):
-    """The refresh token of the session; it is replaced by the answer."""
+    """The refresh token of the session; it is replaced by the answer. When that got lost, send it again within 30 seconds."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -36,7 +36,7 @@ async def login(request: Request, _: LimitedByAddress) -> Response:
 
 @router.post("/refresh", response_model=Tokens, responses=problems(401), openapi_extra=body(Refresh) | NO_AUTHENTICATION)
 async def refresh(request: Request, _: LimitedByAddress) -> Response:
-    """Replace the session's tokens; using an old refresh token again revokes the session."""
+    """Replace the session's tokens; an old refresh token that comes back revokes the session."""
     return await forward(request, "accounts", "/internal/auth/refresh", caller=None)
 
 
