@@ -20,8 +20,8 @@ from accounts.storage.grant_revocations import (
     seconds_until_due,
 )
 from common.database import Database
-from common.due_loop import DueLoop, StepResult
 from common.database.failures import is_database_away
+from common.due_loop import DueLoop, StepResult
 from tiktok.errors import TikTokError, TikTokRateLimited
 
 BATCH = 10
