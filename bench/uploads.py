@@ -31,6 +31,8 @@ from common.testing.servers import TestServers
 SIZE, ROUNDS = 500 * 1000 * 1000, 5
 GOAL_SHARE, GOAL_GROWTH_MB = 0.40, 50.0
 BLOCK = b"\x00\x00\x00\x18ftypmp42" + os.urandom(1024 * 1024 - 12)
+BOUNDARY = "------------------------d74496d66958873e"
+"""As curl makes them."""
 RECEIVER = """
 import socket, sys
 listener = socket.create_server(("127.0.0.1", 0))
@@ -130,11 +132,13 @@ def _copy(port: int, size: int) -> float:
 def _upload(address: str, auth: str, size: int) -> float:
     """Return the megabytes per second of an upload, from the first byte to the answer."""
     host, port = address.removeprefix("http://").split(":")
-    head = b'--B\r\nContent-Disposition: form-data; name="file"; filename="a.mp4"\r\nContent-Type: video/mp4\r\n\r\n'
-    tail = b"\r\n--B--\r\n"
+    head = f"--{BOUNDARY}\r\n".encode() + (
+        b'Content-Disposition: form-data; name="file"; filename="a.mp4"\r\nContent-Type: video/mp4\r\n\r\n'
+    )
+    tail = f"\r\n--{BOUNDARY}--\r\n".encode()
     request = (
         f"POST /api/v1/media/upload HTTP/1.1\r\nHost: {host}\r\nAuthorization: {auth}\r\nConnection: close\r\n"
-        f"Content-Type: multipart/form-data; boundary=B\r\nContent-Length: {len(head) + size + len(tail)}\r\n\r\n"
+        f"Content-Type: multipart/form-data; boundary={BOUNDARY}\r\nContent-Length: {len(head) + size + len(tail)}\r\n\r\n"
     )
     with socket.create_connection((host, int(port)), timeout=120) as peer:
         begin = time.perf_counter()

@@ -134,7 +134,7 @@ async def test_a_child_that_dies_is_an_unreadable_file(make_video: Any) -> None:
 
 async def test_processor_time_is_limited(make_video: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A child that computes on and on is ended by the system, even if nobody watched its clock."""
-    path = make_video(frames=600, width=1280, height=720)
+    path = make_video()
     prober = Prober(ProbeLimits(seconds=20))
     endless = "import sys; from scheduler.probe.child import give_up_rights; give_up_rights(0.5, 2**30)\nwhile True: pass"
 

@@ -8,6 +8,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 
 from common.errors import FieldError, Problem
+from gateway.api.file_content import FileContent
 
 FIELD = "file"
 BLOCK_BYTES = 1024 * 1024
@@ -15,6 +16,9 @@ MAX_PART_HEADERS = 8
 MAX_HEADER_BYTES = 4096
 MAX_EPILOGUE_BYTES = 64 * 1024
 _NAME_LENGTH = 255
+_HEADERS_END = b"\r\n\r\n"
+_MAX_HEAD_BYTES = 2 * MAX_PART_HEADERS * MAX_HEADER_BYTES
+"""More than any part's headers may have: the parser then says what is wrong with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,8 @@ def _filename(raw: bytes) -> str:
 class MultipartFile:
     """Reads the one file of a body from `source`; holds at most one block and one chunk of the source in memory.
 
-    Call `open` once, then iterate `blocks` to its end: only that proves that the body is complete and holds nothing else.
+    Call `open` once, then iterate `blocks` to its end: only that proves that the body is complete and holds nothing else. The
+    parser sees all but the file's content: that is searched for its end in large pieces, which is several times as fast.
     """
 
     def __init__(self, source: AsyncIterator[bytes], boundary: bytes) -> None:
@@ -75,8 +80,6 @@ class MultipartFile:
                 "on_header_value": self._on_header_value,
                 "on_header_end": self._on_header_end,
                 "on_headers_finished": self._on_headers_finished,
-                "on_part_data": self._on_part_data,
-                "on_part_end": self._on_part_end,
                 "on_end": self._on_end,
             },
             max_header_count=MAX_PART_HEADERS,
@@ -86,54 +89,66 @@ class MultipartFile:
         self._headers: dict[bytes, bytes] = {}
         self._name = b""
         self._value = b""
-        self._pieces: list[memoryview] = []
-        self._held = 0
+        self._rest = b""
+        self._delimiter = b"\r\n--" + boundary
         self._ended = False
         self._epilogue = 0
 
     async def open(self) -> FilePart:
         """Read up to the file's content; raises `Problem` 400 or 422 when the body holds no such file first."""
-        while self._part is None:
-            if self._ended or not await self._advance():
+        while True:
+            end = self._rest.find(_HEADERS_END)
+            if end >= 0:
+                self._take_headers(end + len(_HEADERS_END))
+                if self._part is not None:
+                    return self._part
+                continue
+            if len(self._rest) > _MAX_HEAD_BYTES:
+                self._take_headers(len(self._rest) - len(_HEADERS_END) + 1)
+            chunk = await anext(self._source, None)
+            if chunk is None:
+                self._take_headers(len(self._rest))
                 raise _unexpected("missing", FIELD, f"The form has no field `{FIELD}`.") if self._ended else _incomplete()
-        return self._part
+            self._rest += chunk
 
     async def blocks(self) -> AsyncIterator[bytes]:
         """Yield the content in blocks of at least `BLOCK_BYTES`, the last one of what is left.
 
         Raises `Problem` 400 when the body ends early or is malformed, 422 when another part follows.
         """
-        while not self._ended:
-            if self._held >= BLOCK_BYTES:
-                yield self._take()
-            if not await self._advance() and not self._ended:
-                raise _incomplete()
-        if self._held:
-            yield self._take()
-        while await self._advance():
-            pass
+        content = FileContent(self._delimiter)
+        chunk: bytes | None = self._rest
+        while chunk is not None:
+            after = content.add(chunk)
+            if after is not None:
+                break
+            if content.size >= BLOCK_BYTES:
+                yield content.take()
+            chunk = await anext(self._source, None)
+        else:
+            raise _incomplete()
+        if content.size:
+            yield content.take()
+        self._feed(self._delimiter + after)
+        async for chunk in self._source:
+            self._feed(chunk)
+        if not self._ended:
+            raise _incomplete()
 
-    def _take(self) -> bytes:
-        block = b"".join(self._pieces)
-        self._pieces.clear()
-        self._held = 0
-        return block
+    def _take_headers(self, length: int) -> None:
+        head, self._rest = self._rest[:length], self._rest[length:]
+        self._feed(head)
 
-    async def _advance(self) -> bool:
-        """Feed the next chunk to the parser; False at the end of the source."""
-        chunk = await anext(self._source, None)
-        if chunk is None:
-            return False
+    def _feed(self, chunk: bytes) -> None:
         if self._ended:
             self._epilogue += len(chunk)
             if self._epilogue > MAX_EPILOGUE_BYTES:
                 raise malformed("The body goes on after its last boundary.")
-            return True
+            return
         try:
             self._parser.write(chunk)
         except FormParserError as error:
             raise malformed(f"The body is not well-formed multipart: {error}.") from None
-        return True
 
     def _on_part_begin(self) -> None:
         if self._part is not None:
@@ -161,13 +176,6 @@ class MultipartFile:
             raise _unexpected("not_a_file", FIELD, f"The field `{FIELD}` carries no filename, so it is not a file.")
         content_type = self._headers.get(b"content-type", b"").decode("latin-1").strip()
         self._part = FilePart(_filename(options[b"filename"]), content_type[:_NAME_LENGTH])
-
-    def _on_part_data(self, data: bytes, start: int, end: int) -> None:
-        self._pieces.append(memoryview(data)[start:end])
-        self._held += end - start
-
-    def _on_part_end(self) -> None:
-        return
 
     def _on_end(self) -> None:
         self._ended = True
