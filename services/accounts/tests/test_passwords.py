@@ -98,3 +98,23 @@ async def test_requests_are_answered_while_passwords_are_hashed(start: Any, gate
     refused = next(answer for answer in answers if answer.status_code == 503)
     assert int(refused.headers["retry-after"]) >= 1
     assert gate.most == 2
+    judged = sum(answer.status_code == 401 for answer in answers)
+    assert await accounts.scalar("SELECT max(failures) FROM login_throttles") == judged, "of the address"
+    assert await accounts.scalar("SELECT count(*) FROM login_throttles WHERE failures = 1") == judged, "of the people"
+
+
+@pytest.mark.integration
+async def test_a_login_does_not_fail_for_want_of_a_stronger_hash(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    weak = await start()
+    person = await weak.register()
+    strong = await start(argon2_memory_kib=2048)
+
+    async def busy(*_: Any) -> str:
+        raise Transient("too many passwords wait to be hashed")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Passwords, "hash", busy)
+        assert (await strong.login(person.email)).status_code == 200
+    assert "m=1024" in await strong.scalar("SELECT password_hash FROM users")
+    assert (await strong.login(person.email)).status_code == 200
+    assert "m=2048" in await strong.scalar("SELECT password_hash FROM users")

@@ -1,22 +1,27 @@
 """Registration, login, refresh and logout. Without a user's token only the gateway calls."""
 
+from contextlib import suppress
 from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
+from pydantic import SecretStr
 
 from accounts.api.answers import TokensAnswer, UserAnswer
 from accounts.api.bodies import Login, Refresh, Registration
 from accounts.api.identity import LiveUser, Person, WiredParts, session_id_of
 from accounts.api.never_stored import never_stored
 from accounts.domain.identity import email_key, normal_password
+from accounts.domain.user import Credentials
 from accounts.parts import Parts
+from accounts.security.passwords import Verdict
 from accounts.storage.users import email_taken, find_credentials, find_user, replace_password_hash
 from accounts.usecases.end_session import end_session
 from accounts.usecases.login import (
     LoginAttempt,
     begin_login,
     fail_login,
+    forget_attempt,
     invalid_credentials,
     pass_login,
     too_many_attempts,
@@ -24,7 +29,7 @@ from accounts.usecases.login import (
 from accounts.usecases.open_session import OpenSession, open_session
 from accounts.usecases.refresh_session import Refusal, find_refresh_token, refresh_refused, refresh_session
 from accounts.usecases.register import email_taken_problem, register
-from common.errors import Problem
+from common.errors import Problem, Transient
 from common.http.identity import caller, client_ip, request_context
 from common.ids import uuid7
 
@@ -58,7 +63,7 @@ async def register_user(request: Request, body: Registration, parts: WiredParts,
 
 @router.post("/login")
 async def log_in(request: Request, body: Login, parts: WiredParts, _: FromGateway) -> TokensAnswer:
-    """Open a session. 401 `invalid_credentials`, 429 `too_many_attempts`."""
+    """Open a session. 401 `invalid_credentials`, 429 `too_many_attempts`, 503 while too many passwords wait to be hashed."""
     key, password = email_key(body.email), normal_password(body.password)
     attempt = LoginAttempt.of(key, client_ip(request))
     async with parts.database.transaction() as tx:
@@ -71,12 +76,12 @@ async def log_in(request: Request, body: Login, parts: WiredParts, _: FromGatewa
         async with parts.database.transaction() as tx:
             await fail_login(tx, parts.outbox, context, user_id=user_id, reason="too_many_attempts")
         raise too_many_attempts(wait)
-    verdict = await parts.passwords.verify(known.password_hash if known is not None else None, password)
+    verdict = await _verdict(parts, attempt, known, password)
     if known is None or not verdict.fits:
         async with parts.database.transaction() as tx:
             await fail_login(tx, parts.outbox, context, user_id=user_id, reason="invalid_credentials")
         raise invalid_credentials()
-    stronger = await parts.passwords.hash(password) if verdict.outdated else None
+    stronger = await _stronger(parts, verdict, password)
     async with parts.database.transaction() as tx:
         await pass_login(tx, attempt)
         if stronger is not None:
@@ -131,6 +136,24 @@ async def me(parts: WiredParts, claims: LiveUser) -> UserAnswer:
     if user is None:
         raise Problem(404, "user_not_found", "There is no such user.")
     return UserAnswer.of(user)
+
+
+async def _verdict(parts: Parts, attempt: LoginAttempt, known: Credentials | None, password: SecretStr) -> Verdict:
+    """Compare the password; an attempt that found no place to be looked at counts as none. Raises Transient then."""
+    try:
+        return await parts.passwords.verify(known.password_hash if known is not None else None, password)
+    except Transient:
+        async with parts.database.transaction() as tx:
+            await forget_attempt(tx, attempt)
+        raise
+
+
+async def _stronger(parts: Parts, verdict: Verdict, password: SecretStr) -> str | None:
+    """Return a new hash in place of an outdated one; the next login does it when there is no place for that now."""
+    with suppress(Transient):
+        if verdict.outdated:
+            return await parts.passwords.hash(password)
+    return None
 
 
 def _tokens(parts: Parts, session: OpenSession) -> TokensAnswer:

@@ -53,6 +53,13 @@ async def pass_login(tx: Transaction, attempt: LoginAttempt) -> None:
     await clear_failures(tx.connection, attempt.person)
 
 
+async def forget_attempt(tx: Transaction, attempt: LoginAttempt) -> None:
+    """Take the attempt back: nobody looked at its password."""
+    for subject in (attempt.address, attempt.person):
+        if subject is not None:
+            await give_back_attempt(tx.connection, subject)
+
+
 async def fail_login(tx: Transaction, outbox: Outbox, context: Context, *, user_id: UUID | None, reason: str) -> None:
     """Tell of a refused login; `user_id` is None for an unknown email."""
     failed = LoginFailed(user_id=user_id, reason=reason)
