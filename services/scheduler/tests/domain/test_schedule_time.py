@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from scheduler.domain.finding import Finding
-from scheduler.domain.schedule_time import check_publish_before, resolve_scheduled_time
+from scheduler.domain.schedule_time import check_publish_before, check_timezone, resolve_scheduled_time
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -97,3 +97,48 @@ def test_deadlines() -> None:
         found = check_publish_before(wrong, now=NOW)
         assert found is not None
         assert found.code == "publish_before_out_of_range"
+
+
+@pytest.mark.parametrize(
+    "zone", ["localtime", "Factory", "factory", "europe/berlin", "posixrules", "right/UTC", "UTC\n", "😀"]
+)
+def test_zones_that_name_no_place_are_unknown(zone: str) -> None:
+    found = check_timezone(zone)
+    assert found is not None
+    assert found.code == "unknown_timezone"
+
+
+@pytest.mark.parametrize(
+    "zone", [None, "UTC", "Europe/Berlin", "Australia/Lord_Howe", "Asia/Kathmandu", "America/Argentina/Ushuaia"]
+)
+def test_zones_that_are_known(zone: str | None) -> None:
+    assert check_timezone(zone) is None
+
+
+@pytest.mark.parametrize(
+    ("now", "last"),
+    [
+        (datetime(2026, 3, 1, 12, tzinfo=UTC), datetime(2036, 3, 1, 12, 1, tzinfo=UTC)),
+        (datetime(2028, 2, 29, 12, tzinfo=UTC), datetime(2038, 3, 1, 12, 1, tzinfo=UTC)),
+    ],
+)
+def test_ten_years_by_the_calendar(now: datetime, last: datetime) -> None:
+    assert resolve_scheduled_time(last, None, now=now) == last
+    assert code(last + timedelta(microseconds=1), now=now) == "scheduled_too_far"
+
+
+def test_one_minute_around_a_gap_and_a_fold_of_half_an_hour() -> None:
+    """Lord Howe Island moves its clocks by 30 minutes: at 2:00 to 2:30, and at 2:00 back to 1:30."""
+    zone = "Australia/Lord_Howe"
+    fine = {"2026-10-04T01:59:59": "2026-10-03T15:29:59", "2026-10-04T02:30:00": "2026-10-03T15:30:00"}
+    fine |= {"2026-04-05T01:29:59": "2026-04-04T14:29:59", "2026-04-05T02:00:00": "2026-04-04T15:30:00"}
+    for local, utc in fine.items():
+        instant = resolve_scheduled_time(datetime.fromisoformat(local), zone, now=NOW)
+        assert instant == datetime.fromisoformat(utc).replace(tzinfo=UTC), local
+    for local, expected in {
+        "2026-10-04T02:00:00": "nonexistent_local_time",
+        "2026-10-04T02:29:59": "nonexistent_local_time",
+        "2026-04-05T01:30:00": "ambiguous_local_time",
+        "2026-04-05T01:59:59": "ambiguous_local_time",
+    }.items():
+        assert code(datetime.fromisoformat(local), zone) == expected

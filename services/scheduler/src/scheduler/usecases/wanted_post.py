@@ -121,8 +121,9 @@ def _checked(
     if unsupported := check_supported(post):
         return WantedPost(fields, instant, deadline, tuple(unsupported))
     rules = check_post(post, allowed_hosts=allowed_hosts)
-    if any(item.field == "scheduled_time" for item in findings):
-        rules = [item for item in rules if item.field != "scheduled_time"]
+    if fields.scheduled_time is not None:
+        # It is there, only not understood, and the findings say why.
+        rules = [item for item in rules if item.code != "scheduled_time_required"]
     return WantedPost(fields, instant, deadline, (*findings, *rules), tuple(ignored_options(post)))
 
 
