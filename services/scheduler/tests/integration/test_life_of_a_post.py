@@ -166,11 +166,13 @@ class LifeOfAPost(RuleBasedStateMachine):
     # What time and the due loop do.
 
     @precondition(lambda self: self.post.state in WAITING)
-    @rule(deadline_too=st.booleans())
-    def time_passes(self, deadline_too: bool) -> None:
-        also = ", publish_before = now() - interval '1 s'" if deadline_too else ""
+    @rule(too_late=st.sampled_from([False, False, False, True]))
+    def its_time_comes(self, too_late: bool) -> None:
+        also = ", publish_before = now() - interval '1 s'" if too_late else ""
         self.loop.run(self.world.execute(f"UPDATE posts SET next_attempt_at = now() - interval '1 s'{also}"))
         self._reload()
+        self.claim()
+        assert self.post.state is (PostState.FAILED if too_late else PostState.DUE)
 
     @rule()
     def claim(self) -> None:
@@ -190,17 +192,21 @@ class LifeOfAPost(RuleBasedStateMachine):
         what=st.sampled_from(["started", "deferred", "submitted", "published", "inbox", "failed", "final", "lost", "again"]),
     )
     def publisher_works(self, data: st.DataObject, what: str) -> None:
-        attempt = self.attempts[data.draw(st.sampled_from(sorted(self.attempts)))]
+        attempt = self.attempts[data.draw(st.sampled_from(sorted(self.attempts, reverse=True)))]
         if attempt.truth in LIVE | PROVEN or not self._may_work(attempt):
             return
         if attempt.truth == "unconfirmed" and what not in {"published", "inbox", "final"}:
             return
         self._tell(attempt, what)
+        if data.draw(st.sampled_from([True, True, False])):
+            self._deliver(self.told[-1])
 
     @precondition(lambda self: bool(self.told))
     @rule(data=st.data())
-    def deliver(self, data: st.DataObject) -> None:
-        envelope = data.draw(st.sampled_from(self.told))
+    def something_told_arrives(self, data: st.DataObject) -> None:
+        self._deliver(data.draw(st.sampled_from(self.told)))
+
+    def _deliver(self, envelope: Envelope) -> None:
         kinds = {kind.KEY: kind for kind in vars(contract).values() if isinstance(kind, type) and getattr(kind, "KEY", "")}
         event = kinds[envelope.key].model_validate(envelope.data)
 
