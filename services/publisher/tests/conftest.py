@@ -244,7 +244,7 @@ class World:
         job = await self.job(post)
         return job.reason is not None and job.reason["code"] == code
 
-    async def due_now(self, post: PostDue, **values: Any) -> None:
+    async def due_now(self, post: PostDue, /, **values: Any) -> None:
         async with self.database.transaction() as tx:
             await tx.connection.execute(
                 update(publish_jobs)

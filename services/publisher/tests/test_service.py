@@ -8,6 +8,7 @@ import httpx
 import pytest
 import pytest_asyncio
 
+from common.contracts.accounts import AccountUpdated
 from common.contracts.context import Context
 from common.contracts.envelope import Envelope, wrap
 from common.ids import uuid7
@@ -123,6 +124,49 @@ async def test_progress_of_an_upload_and_too_late_to_cancel(service: Service) ->
     assert (shown["state"], shown["next_step"]) == ("succeeded", None)
 
 
+async def test_an_account_that_is_back_wakes_its_jobs(service: Service) -> None:
+    world = service.world
+    account = await world.account()
+    post = world.post(account, world.media())
+    world.accounts.status = "inactive"
+    await service.tell(service.due(post))
+    await eventually(lambda: _told(world, post, "deferred"), 20)
+    shown = (await service.progress(post)).json()
+    assert (shown["next_step"], shown["next_step_at"]) == ("wait_for_account", None)
+    assert (shown["reason"]["code"], shown["reason"]["hint"] is None) == ("account_paused", False)
+    world.accounts.status = "active"
+    event = AccountUpdated(
+        account_id=account,
+        user_id=post.user_id,
+        tiktok_user_id="t",
+        username="a",
+        display_name="A",
+        status="active",
+        scopes=[],
+    )
+    context = Context(user_id=post.user_id)
+    news = wrap(event, service="accounts", subject=str(account), context=context, sequence=3)
+    await service.tell(news, news)
+    await eventually(lambda: _going_on(world, post), 2)
+    await world.state(post, State.SUCCEEDED)
+    assert len(await world.publications(post)) == 1
+
+
+async def test_a_row_that_cannot_be_read_can_be_looked_at_and_cancelled(service: Service) -> None:
+    world = service.world
+    post = world.post(uuid7(), None, due_at=await world.database_now())
+    world.accounts.status = "inactive"
+    await world.accept(post)
+    await world.due_now(post, post={"mode": "carousel"})
+    await eventually(lambda: _told(world, post, "deferred"), 10)
+    shown = await service.progress(post)
+    assert (shown.status_code, shown.json()["reason"]["code"]) == (200, "internal_error")
+    for _ in range(2):
+        assert (await service.cancel(post)).json() == {"outcome": "cancelled"}
+    await eventually(lambda: _told(world, post, "cancelled"), 10)
+    assert (await service.progress(post)).json()["state"] == "cancelled"
+
+
 async def test_what_is_no_post_due_ends_as_a_dead_letter(service: Service) -> None:
     world = service.world
     good = service.due(world.post(uuid7(), None))
@@ -135,7 +179,7 @@ async def test_readiness(service: Service) -> None:
     answer = await service.http.get("/readyz")
     assert answer.status_code == 200, answer.text
     checks = answer.json()["checks"]
-    assert {"database", "broker", "consumer", "heartbeat", "runner-send", "runner-follow"} <= {*checks}
+    assert {"database", "broker", "consumer", "account_consumer", "heartbeat", "runner-send", "runner-follow"} <= {*checks}
 
 
 async def test_paused_it_stores_jobs_and_starts_none(processes: Any) -> None:
@@ -160,6 +204,10 @@ async def test_settings_come_from_the_environment(world: Any, monkeypatch: pytes
 
 async def _told(world: Any, post: Any, name: str) -> bool:
     return name in await world.told(post)
+
+
+async def _going_on(world: Any, post: Any) -> bool:
+    return (await world.told(post)).count("started") == 2
 
 
 async def _count(world: Any, wanted: int) -> bool:

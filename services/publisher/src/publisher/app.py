@@ -39,6 +39,7 @@ from publisher.storage.tables import inbox as inbox_rows
 from publisher.storage.tables import outbox as outbox_rows
 
 HEARTBEAT_CONNECTIONS = 1
+URGENT_CONNECTIONS = 3
 
 
 def build() -> tuple[FastAPI, ServiceSettings]:
@@ -57,14 +58,16 @@ def wire(settings: Settings) -> FastAPI:
     database = Database(settings.database_url, application_name=name, pool_size=settings.database_pool_size)
     # Leases are renewed however many jobs wait for a connection of the pool.
     heartbeat_database = Database(settings.database_url, application_name=f"{name}:heartbeat", pool_size=HEARTBEAT_CONNECTIONS)
+    # Hundreds of jobs share the pool: what is due is taken in, and what happened is told, without waiting for them.
+    urgent = Database(settings.database_url, application_name=f"{name}:urgent", pool_size=URGENT_CONNECTIONS)
     publisher = MessagePublisher(settings.amqp_url, service=settings.service)
-    relay = Relay(database, outbox_rows, publisher)
+    relay = Relay(urgent, outbox_rows, publisher)
     outbox = Outbox(outbox_rows, service=settings.service, wake=relay.wake)
     inbox = Inbox(inbox_rows)
     clients = HttpClients(internal=internal_client(), tiktok=tiktok_http_client())
     heartbeat = Heartbeat(heartbeat_database, lease=timedelta(seconds=settings.lease_seconds))
     send, follow = lanes_of(settings, tools_of(settings, database, outbox, clients), heartbeat)
-    batches = post_due_batches(database, inbox, outbox, replica=name, wake=send.wake)
+    batches = post_due_batches(urgent, inbox, outbox, replica=name, wake=send.wake)
     intake, news = (_consumer(settings, publisher, queue.prefetch) for queue in (QUEUE, account_news.QUEUE))
     intake.subscribe(QUEUE, batches.handle)
     routes = account_news.account_routes([send.wake, follow.wake])
@@ -76,7 +79,7 @@ def wire(settings: Settings) -> FastAPI:
         service=settings.service,
         title="Cuepost publisher",
         version="1",
-        components=[database, heartbeat_database, clients, publisher, relay, retention, *lanes, batches, intake, news],
+        components=[database, heartbeat_database, urgent, clients, publisher, relay, retention, *lanes, batches, intake, news],
         checks=[
             Check("database", database.ping),
             Check("broker", publisher.check),

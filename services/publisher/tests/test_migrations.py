@@ -1,0 +1,31 @@
+"""Migrations on a database that is in use."""
+
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+import pytest
+
+from common.database.migrate import upgrade
+
+pytestmark = pytest.mark.integration
+
+JOBS = """
+INSERT INTO publish_jobs (id, post_id, attempt, account_id, state, step, sequence, run_at, lease_owner, reason)
+SELECT gen_random_uuid(), gen_random_uuid(), n, gen_random_uuid(), CASE WHEN n = 4 THEN 'failed' ELSE 'running' END, 'token', n,
+  CASE WHEN n < 4 THEN now() + interval '1 minute' END, CASE WHEN n = 3 THEN 'one' END,
+  jsonb_build_object('code', (array['account_inactive', 'tiktok_quota', 'account_expired', 'account_expired'])[n])
+FROM generate_series(1, 4) AS n;
+"""
+
+
+async def test_jobs_that_wait_for_their_account_are_found_by_it(empty_database: Callable[[str], Awaitable[str]]) -> None:
+    url = await empty_database("publisher_before_accounts")
+    await upgrade("publisher", url, "publisher_0001")
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(JOBS)
+        await upgrade("publisher", url)
+        rows = await connection.fetch("SELECT attempt FROM publish_jobs WHERE awaits_account")
+    finally:
+        await connection.close()
+    assert [row["attempt"] for row in rows] == [1]
