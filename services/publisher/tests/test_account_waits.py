@@ -128,11 +128,12 @@ async def test_a_deadline_that_passes_meanwhile_says_what_it_waited_for(
     world: Any, problem: Problem | None, words: str
 ) -> None:
     account = await world.account()
-    now = await world.database_now()
-    post = world.post(account, world.media(), publish_before=now + timedelta(seconds=1.5))
+    post = world.post(account, world.media())
     world.accounts.status, world.accounts.problem = "inactive", problem
     async with world.replica():
         await world.accept(post)
+        await world.told_of(post, "deferred")
+        await world.due_now(post, publish_before=await world.database_now())
         await world.state(post, State.FAILED)
     failed = await world.event(post, "failed")
     assert (failed["code"], failed["retryable"]) == ("deadline_passed", False)

@@ -15,9 +15,7 @@ async def unconfirmed(world: Any) -> Any:
     await world.accept(post)
     async with world.database.transaction() as tx:
         await tx.connection.execute(
-            text(
-                "UPDATE publish_jobs SET state = 'unconfirmed', step = 'polling', run_at = NULL, finished_at = now()"
-            )
+            text("UPDATE publish_jobs SET state = 'unconfirmed', step = 'polling', run_at = NULL, finished_at = now()")
         )
     return post
 
