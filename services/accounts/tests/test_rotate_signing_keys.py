@@ -39,7 +39,8 @@ async def rotated(accounts: Any, *, overlap: timedelta = timedelta(0), life: tim
 
 
 async def signing_with(accounts: Any, kid: str) -> None:
-    await eventually(lambda: accounts.parts.keys.signing_key().kid == kid)
+    # Sooner than the look that it takes every 30 s.
+    await eventually(lambda: accounts.parts.keys.signing_key().kid == kid, timeout=20)
 
 
 async def published(accounts: Any) -> set[str]:

@@ -6,14 +6,20 @@ from uuid import UUID
 
 import pytest
 
-from accounts.storage.due_refreshes import claim_due_refreshes, seconds_to_next_refresh
+from accounts.app import wire
+from accounts.loops.token_refresh import TokenRefreshLoop
+from accounts.storage.due_refreshes import DueRefresh, claim_due_refreshes, seconds_to_next_refresh
 from accounts.token_refresher import ANSWER_LOST, LAPSED
+from common.database import Database
 from common.testing.eventually import eventually
 from tiktok_simulator.faults import Fault
 from tiktok_simulator.personas import CreatorInput, Persona
 
 pytestmark = pytest.mark.integration
 TOKEN = "/v2/oauth/token/"
+SOONER_THAN_A_LOOK = 20.0
+"""Seconds; the loop looks by itself every 30 s, and what is tested here must not wait for that."""
+
 DUE = "UPDATE account_tokens SET next_refresh_at = now()"
 
 
@@ -30,7 +36,7 @@ async def until_refreshed(accounts: Any, old: UUID) -> None:
     async def another() -> bool:
         return (await pair_of(accounts))[0] != old
 
-    await eventually(another)
+    await eventually(another, timeout=SOONER_THAN_A_LOOK)
 
 
 async def connected(accounts: Any) -> UUID:
@@ -138,13 +144,32 @@ async def test_many_at_once_run_side_by_side_but_never_more_than_allowed(start: 
     assert (most, accounts.token_calls()) == (3, calls + 7)
 
 
-async def test_two_claims_never_take_the_same_pair(accounts: Any) -> None:
-    await connected(accounts)
-    await accounts.execute(DUE)
+async def test_a_pair_that_was_replaced_after_the_claim_is_not_refreshed_again(accounts: Any) -> None:
+    account_id = await accounts.connect(await accounts.register())
+    claimed = (await pair_of(accounts))[0]
+    await accounts.make_refresh_due(account_id)
+    assert (await accounts.access_token(account_id)).status_code == 200
+    calls, (now, *_) = accounts.token_calls(), await pair_of(accounts)
+    loop = TokenRefreshLoop(accounts.database, accounts.parts.tokens._refresher, concurrency=1)
+    await loop._refresh(DueRefresh(account_id, claimed))
+    assert accounts.token_calls() == calls
+    await loop._refresh(DueRefresh(account_id, now))
+    assert accounts.token_calls() == calls + 1
+
+
+async def test_two_claims_never_take_the_same_pair(
+    settings: Any, service_keys: Any, simulator: Any, running_service: Any
+) -> None:
+    async with running_service(wire(settings), service_keys, simulator) as gone:
+        await connected(gone)
+    database = Database(settings.database_url, application_name="test", pool_size=2)
     hold = timedelta(seconds=60)
-    async with accounts.database.transaction() as one, accounts.database.transaction() as two:
+    async with database.transaction() as tx:
+        await tx.connection.exec_driver_sql(DUE)
+    async with database.transaction() as one, database.transaction() as two:
         first = await claim_due_refreshes(one.connection, limit=5, hold=hold)
         second = await claim_due_refreshes(two.connection, limit=5, hold=hold)
+    await database.stop()
     assert (len(first), second) == (1, [])
 
 
