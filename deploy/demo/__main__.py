@@ -37,7 +37,7 @@ async def demonstrate() -> None:
     report.step(f"register {cuepost.register()}")
     creator = cuepost.make_creator()
     account_id = cuepost.connect(creator)
-    report.step(f"connected TikTok account @{creator.username} (simulated) as {account_id}")
+    _show_account(cuepost, creator, account_id)
     with tempfile.TemporaryDirectory(prefix="cuepost-demo-") as folder:
         video = make_video(Path(folder) / "demo.mp4")
         report.step(f"made a real mp4: {video.size_bytes:,} bytes, sha256 {video.sha256[:16]}...")
@@ -46,6 +46,18 @@ async def demonstrate() -> None:
         due_at, post_id = _schedule(cuepost, account_id, media["id"])
         started = await _follow(events, post_id, due_at)
     await _prove(cuepost, creator, video, post_id, started)
+
+
+def _show_account(cuepost: Cuepost, creator: Creator, account_id: str) -> None:
+    account, may = cuepost.account(account_id), cuepost.creator_info(account_id)
+    report.step(f"connected TikTok account @{creator.username} (simulated) as {account_id}")
+    report.result("account", f"{account['status']}, {account['follower_count']:,} followers")
+    report.result(
+        "access", f"until {account['token_expires_at']}, renewed ahead of it; granted: {', '.join(account['scopes'])}"
+    )
+    report.result("may post as", ", ".join(may["privacy_level_options"]))
+    if account["status"] != "active":
+        raise DemoError("a freshly connected account must be active")
 
 
 def _upload(cuepost: Cuepost, video: Video) -> dict[str, Any]:

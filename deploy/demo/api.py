@@ -41,7 +41,7 @@ class Cuepost:
     def make_creator(self) -> Creator:
         """Make a creator at the simulator."""
         username = f"creator_{secrets.token_hex(4)}"
-        body = {"username": username, "persona": "public", "display_name": "Demo Creator"}
+        body = {"username": username, "persona": "public", "display_name": "Demo Creator", "follower_count": 12_800}
         answer = _checked(self._simulator.post("/_simulator/creators", json=body))
         return Creator(username, answer["open_id"])
 
@@ -58,6 +58,10 @@ class Cuepost:
         """Return a connected account."""
         return self._call("GET", f"/api/v1/accounts/{account_id}")
 
+    def creator_info(self, account_id: str) -> dict[str, Any]:
+        """Return what TikTok lets this creator post now."""
+        return self._call("GET", f"/api/v1/accounts/{account_id}/creator-info")
+
     def upload(self, path: Path) -> dict[str, Any]:
         """Stream a file through the gateway into the media library."""
         with path.open("rb") as file:
@@ -66,6 +70,10 @@ class Cuepost:
     def schedule(self, post: dict[str, Any]) -> dict[str, Any]:
         """Create a post."""
         return self._call("POST", "/api/v1/posts", json=post)
+
+    def request(self, method: str, path: str) -> httpx.Response:
+        """Return the gateway's answer, whatever its status."""
+        return self._gateway.request(method, path)
 
     def get(self, path: str) -> httpx.Response:
         """Return the gateway's answer to a GET, whatever its status."""
