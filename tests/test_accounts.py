@@ -1,5 +1,7 @@
 """Accounts as their owner handles them: paused, resumed, read from TikTok, disconnected; through every service."""
 
+import signal
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +68,38 @@ def test_accounts_are_read_from_tiktok(operator: Operator) -> None:
     found = call(operator, "GET", ACCOUNTS, params={"search": creator.username.upper()}).json()
     assert [item["id"] for item in found["items"]] == [account]
     wait_for("the event", lambda: len(operator.events.of(account, "accounts.account.synced")) == 2)
+
+
+def test_a_command_outlives_the_process_that_runs_it(operator: Operator) -> None:
+    account, creator = operator.account()
+    operator._simulator.post(
+        "/_simulator/creators", json={"username": creator.username, "follower_count": 5}
+    ).raise_for_status()
+    operator.fault("/v2/user/info/", delay=20, open_id=creator.open_id)
+    with ThreadPoolExecutor(1) as pool:
+        asking = pool.submit(call, operator, "POST", f"{ACCOUNTS}/{account}/sync")
+        wait_for("TikTok to be asked", lambda: not operator._simulator.get("/_simulator/faults").json()["items"])
+        assert not asking.done()
+        operator.stack.kill("accounts-1", signal.SIGKILL)
+        answer = asking.result()
+    # It is started again and gets the command again: within the patience of a request, or later.
+    if answer.status_code == 200:
+        told = answer.json()
+    else:
+        assert answer.status_code == 202, answer.text
+        told = answer_of(operator, answer.headers["location"])["body"]
+    assert told["follower_count"] == 5
+    wait_for("the event", lambda: len(operator.events.of(account, "accounts.account.synced")) == 1)
+
+
+def answer_of(operator: Operator, location: str) -> dict[str, Any]:
+    """Wait for the answer of an operation."""
+
+    def done() -> dict[str, Any] | None:
+        shown = call(operator, "GET", location)
+        return shown.json()["answer"] if shown.status_code == 200 and shown.json()["status"] == "done" else None
+
+    return wait_for("the operation's answer", done, timeout=60)
 
 
 def change(operator: Operator, account: str, status: str) -> httpx.Response:

@@ -121,8 +121,8 @@ async def callback(
     """Finish connecting: 200, or 302 to the `return_url` given at the start; the same body in both cases.
 
     The state is used up first. Refusals: 400 `invalid_state`, `other_browser`, `authorization_denied`, `authorization_failed`,
-    `code_missing`, `code_expired`, `missing_scope`; 409 `account_owned_by_another_user`; 502 `tiktok_unavailable`,
-    `tiktok_refused`.
+    `code_missing`, `code_expired`, `missing_scope`; 409 `account_owned_by_another_user`,
+    `account_disconnecting`; 502 `tiktok_unavailable`, `tiktok_refused`.
     """
     if answer.state is None:
         raise invalid_state()
