@@ -88,6 +88,13 @@ def test_every_event_of_a_post_has_a_sentence_even_without_data(key: str) -> Non
             {"next_attempt_at": "2026-11-21T07:05:00Z", "message": "TikTok was busy."},
             "Will be tried again at 2026-11-21 07:05:00 UTC: TikTok was busy.",
         ),
+        ("scheduler.post.retry_scheduled", {"by_owner": True, "message": "m"}, "Its owner wants another attempt."),
+        (
+            "scheduler.post.retry_scheduled",
+            {"by_owner": True, "confirmed_not_published": True},
+            "Its owner says that it was not published, and wants another attempt.",
+        ),
+        ("scheduler.post.published", {"by_owner": True, "tiktok_video_id": "73"}, "Its owner found it on TikTok as 73."),
         ("scheduler.post.failed", {"message": "Refused", "hint": "Shorten it."}, "Failed: Refused. Shorten it."),
         (
             "scheduler.post.published",

@@ -224,6 +224,13 @@ async def test_bounds_of_batches(gateway: Any, responder: Any, auth: Any) -> Non
     for kind, body in (("text/csv", b"caption\n" + b"x" * 600_000), ("application/json", b'{"posts": ["' + b"x" * 600_000)):
         big = await gateway.post(bulk, content=body, headers={**auth, "Content-Type": kind})
         assert (big.status_code, big.json()["code"]) == (413, "body_too_large")
+    swelling = b"caption\n" + b"\n".join([b"\x01" * 10_000] * 50)
+    swollen = await gateway.post(bulk, content=swelling, headers={**auth, "Content-Type": "text/csv"})
+    assert (swollen.status_code, swollen.json()["code"]) == (413, "body_too_large")
+    assert len(responder.received) == 1
+    strange = {"posts": [{f"a{n}": n for n in range(60)}] * 500}
+    assert (await gateway.post(bulk, json=strange, headers=auth)).status_code == 200
+    assert {len(row["problems"]) for row in responder.received[1].data["rows"]} == {10}
     other = await gateway.post(bulk, content=b"x", headers={**auth, "Content-Type": "text/plain"})
     assert (other.status_code, other.json()["code"]) == (415, "unsupported_media_type")
     for query in ("mode=some", "dry_run=perhaps", "more=1"):

@@ -58,12 +58,17 @@ def _due(event: Event) -> str:
 
 
 def _retry_scheduled(event: Event) -> str:
+    if event.data.get("by_owner") is True:
+        is_word = event.data.get("confirmed_not_published") is True
+        return f"Its owner {'says that it was not published, and ' if is_word else ''}wants another attempt."
     return f"Will be tried again at {_when(event, 'next_attempt_at')}{_because(event)}"
 
 
 def _published(event: Event) -> str:
     if event.text("status") == "sent_to_inbox":
         return "Delivered to the creator's TikTok inbox, where the creator finishes the post."
+    if event.data.get("by_owner") is True:
+        return f"Its owner found it on TikTok as {event.text('tiktok_video_id') or 'unknown'}."
     return f"Published on TikTok at {_when(event, 'published_at')}."
 
 

@@ -16,6 +16,9 @@ from gateway.api.models.posts import BulkOptions, BulkPosts, PostPatch
 from gateway.domain.bulk_csv import MalformedCsv, read_csv
 
 CSV_TYPE = "text/csv"
+MAX_COMMAND_BYTES = 900_000
+"""Of the rows as JSON: the body is capped before, but CSV grows when its line ends, quotes and controls are escaped."""
+MAX_ROW_PROBLEMS = 10
 _FIELDS = frozenset(PostFields.model_fields)
 
 
@@ -36,7 +39,10 @@ async def read_bulk(request: Request) -> CreatePosts:
     else:
         raise Problem(415, "unsupported_media_type", "The body must be JSON or CSV.", hint=f"Send {JSON_TYPE} or {CSV_TYPE}.")
     read = [_read_row(number, row) for number, row in enumerate(rows, start=1)]
-    return CreatePosts(rows=read, mode=options.mode, dry_run=options.dry_run)
+    command = CreatePosts(rows=read, mode=options.mode, dry_run=options.dry_run)
+    if len(command.model_dump_json().encode()) > MAX_COMMAND_BYTES:
+        raise Problem(413, "body_too_large", "The rows are too large to be taken together.", hint="Send them in two batches.")
+    return command
 
 
 def _options(request: Request) -> BulkOptions:
@@ -67,7 +73,7 @@ def _read_row(number: int, row: Any) -> Row:
         post = PostPatch.model_validate_json(orjson.dumps(row), strict=True)
     except ValidationError as error:
         errors = field_errors(error.errors(include_url=False, include_context=False, include_input=False))
-        return Row(row=number, problems=[_told(item) for item in errors])
+        return Row(row=number, problems=[_told(item) for item in errors[:MAX_ROW_PROBLEMS]])
     return Row(row=number, post=GivenFields.model_construct(_fields_set=post.model_fields_set, **dict(post)))
 
 

@@ -1,4 +1,4 @@
-"""docs/authentication.md is true: each of its commands is run, in order, in one shell, and prints what the page prints."""
+"""The guides are true: each of their commands is run, in order, in one shell, and prints what the page prints."""
 
 import json
 import re
@@ -11,10 +11,11 @@ import pytest
 
 from localstack.stack import Stack
 from system.operator import Operator
+from system.small_video import make_small_video
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
-GUIDE = Path(__file__).parents[1] / "docs" / "authentication.md"
+DOCS = Path(__file__).parents[1] / "docs"
 _BLOCK = re.compile(r"```(sh|json|text)\n(.*?)```", re.DOTALL)
 _MARK = "=== next example ==="
 
@@ -58,9 +59,11 @@ def fits(printed: Any, wanted: Any) -> bool:
     return type(printed) is type(wanted) and bool(printed == wanted)
 
 
-def test_every_command_prints_what_the_guide_prints(operator: Operator, tmp_path: Path) -> None:
-    found = examples(GUIDE.read_text())
-    assert len(found) > 12
+@pytest.mark.parametrize("guide", ["authentication.md", "posts.md"])
+def test_every_command_prints_what_the_guide_prints(operator: Operator, tmp_path: Path, guide: str) -> None:
+    found = examples((DOCS / guide).read_text())
+    assert len(found) >= 12
+    make_small_video(tmp_path / "video.mp4")
     _write_addresses(operator.stack, tmp_path / ".local")
     script = "set -eu\n" + "".join(f"{command}\necho '{_MARK}'\n" for command, _ in found)
     ran = subprocess.run(
