@@ -58,7 +58,7 @@ async def publisher() -> AsyncIterator[Any]:
 
 @dataclass
 class World:
-    """A service whose own loop sleeps, and a loop that looks when it is told to."""
+    """A service whose own loop does not run, and a loop that looks when it is told to."""
 
     accounts: Any
     send: Any
@@ -95,7 +95,13 @@ class World:
 
 
 @pytest.fixture
-async def world(start: Any, send: Any, publisher: Any, service_keys: Any) -> AsyncIterator[World]:
+async def world(
+    start: Any, send: Any, publisher: Any, service_keys: Any, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[World]:
+    async def never(_: RevokeGrants) -> None:
+        """Leave the rows to the loop of the test."""
+
+    monkeypatch.setattr(RevokeGrants, "start", never)
     accounts = await start(publisher_url=publisher.url, disconnect_check_seconds=600)
     client = internal_client()
     signer = ServiceTokenSigner("accounts", service_keys.private_text("accounts"))
