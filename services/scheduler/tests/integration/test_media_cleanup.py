@@ -21,6 +21,7 @@ from scheduler.clients.object_storage import ObjectStorage
 from scheduler.clients.waiting_registrations import WaitingRegistrations, places_to_wait
 from scheduler.domain.cleanup import Cleanup
 from scheduler.loops.media_cleanup import MediaCleanup
+from scheduler.storage.media_use import lock_unused
 from scheduler.storage.stored_objects import add_object, claim_removals
 from scheduler.storage.tables import media, stored_objects
 from scheduler.usecases.clean_storage import Orphans, remove_objects
@@ -89,6 +90,48 @@ async def test_pruning_leaves_a_file_that_a_post_is_taking(world: Any) -> None:
         assert await prune(world, 9) == 0
     await world.post(user_id=user_id, media_id=media_id)
     assert await prune(world, 9) == 0
+
+
+async def test_a_post_that_came_while_the_lock_was_taken_is_seen(world: Any) -> None:
+    """It was committed after the choice was made and before the lock was had: the choice alone would not show it."""
+    user_id = uuid7()
+    media_id = await world.media(user_id)
+    await world.execute("UPDATE media SET created_at = now() - interval '10 days'")
+
+    class Meanwhile:
+        def __init__(self, connection: Any) -> None:
+            self.execute = connection.execute
+            self._scalars = connection.scalars
+
+        async def scalars(self, statement: Any) -> Any:
+            chosen = await self._scalars(statement)
+            await world.post(user_id=user_id, media_id=media_id)
+            return chosen
+
+    async with world.database.transaction() as tx:
+        assert await lock_unused(Meanwhile(tx.connection), older_than=timedelta(days=9), limit=10) == []
+
+
+async def test_the_loop_prunes_what_is_unused(world: Any, tmp_path: Path) -> None:
+    media_id = await world.media(uuid7(), command_id=uuid7())
+    await world.execute("UPDATE media SET created_at = now() - interval '10 days'")
+
+    async def quiet() -> bool:
+        return True
+
+    async def left() -> list[Any]:
+        async with world.database.read() as connection:
+            return list(await connection.execute(select(media.c.command_id, media.c.deleted_at).where(media.c.id == media_id)))
+
+    storage = ObjectStorage(f"file://{tmp_path}")
+    for days, pruned in ((None, 0), (11, 0), (9, 1), (9, 0)):
+        unused_for = None if days is None else timedelta(days=days)
+        rules = Cleanup(unused_for=unused_for, orphan_grace=DAYS, reply_retention=timedelta(days=7))
+        cleanup = MediaCleanup(world.database, world.outbox, storage, rules, quiet)
+        assert (await cleanup.prune()).done == pruned
+    ((command_id, deleted_at),) = await left()
+    assert command_id is None, "the id of the upload is forgotten with the replies"
+    assert deleted_at is not None
 
 
 async def test_removal_is_tried_again_while_the_storage_is_away(world: Any, tmp_path: Path, rows: Any) -> None:
