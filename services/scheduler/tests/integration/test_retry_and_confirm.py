@@ -132,6 +132,11 @@ async def test_what_a_retry_needs_must_be_there(world: Any) -> None:
     assert (await refused(world, post, user_id=uuid7())).code == "post_not_found"
 
 
+async def test_a_post_without_a_file_needs_none(world: Any) -> None:
+    post = await ended(world, "failed", media_id=None, source_url="https://videos.example.com/a.mp4")
+    assert (await retry(world, post)).status == "retry_scheduled"
+
+
 async def told(world: Any, post: Post, event: Any, sequence: int) -> None:
     from common.contracts.envelope import wrap
 

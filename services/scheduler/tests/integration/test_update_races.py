@@ -131,3 +131,12 @@ async def test_edit_against_claim_exactly_one_comes_first(world: Any) -> None:
             assert told == ("new", "SELF_ONLY", True)
         else:
             assert (result, told) == ("post_not_editable", ("hello", "PUBLIC_TO_EVERYONE", False))
+
+
+async def test_a_post_taken_off_the_lists_meanwhile_is_not_found(world: Any) -> None:
+    post = await stored(world)
+    plan, envelope = edit(post, {"caption": "x"})
+    await world.execute("UPDATE posts SET deleted_at = now()")
+    with pytest.raises(Problem) as caught:
+        await apply(world, post, {"caption": "x"}, plan, envelope)
+    assert caught.value.code == "post_not_found"

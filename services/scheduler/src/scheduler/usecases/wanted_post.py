@@ -74,7 +74,7 @@ def want_change(post: Post, given: dict[str, Any], *, now: datetime, allowed_hos
     if "scheduled_time" in given or becomes_scheduled or post.scheduled_time is None:
         wanted = want_post(fields, now=now, allowed_hosts=allowed_hosts)
     else:
-        wanted = _with_kept_time(post, fields, given, now=now, allowed_hosts=allowed_hosts)
+        wanted = _with_kept_time(post, post.scheduled_time, fields, given, now=now, allowed_hosts=allowed_hosts)
     if not is_draft and fields.draft:
         refused = Finding(
             "draft",
@@ -87,19 +87,15 @@ def want_change(post: Post, given: dict[str, Any], *, now: datetime, allowed_hos
 
 
 def _with_kept_time(
-    post: Post, fields: PostFields, given: dict[str, Any], *, now: datetime, allowed_hosts: AbstractSet[str]
+    post: Post, kept: datetime, fields: PostFields, given: dict[str, Any], *, now: datetime, allowed_hosts: AbstractSet[str]
 ) -> WantedPost:
-    findings: list[Finding] = []
-    if (unknown := check_timezone(fields.timezone)) is not None:
-        findings.append(unknown)
+    findings = [found for found in [check_timezone(fields.timezone)] if found is not None]
     deadline = post.publish_before
     if "publish_before" in given:
-        deadline = fields.publish_before
-        if deadline is not None:
-            findings += filter(None, [check_publish_before(deadline, now=now)])
-        elif post.scheduled_time is not None:
-            deadline = post.scheduled_time + DEFAULT_DEADLINE
-    return _checked(fields, post.scheduled_time, deadline, findings, allowed_hosts)
+        deadline = fields.publish_before or kept + DEFAULT_DEADLINE
+        if fields.publish_before is not None:
+            findings += filter(None, [check_publish_before(fields.publish_before, now=now)])
+    return _checked(fields, kept, deadline, findings, allowed_hosts)
 
 
 def _is_default_deadline(post: Post) -> bool:
