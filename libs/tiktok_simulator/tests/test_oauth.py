@@ -4,7 +4,6 @@ from urllib.parse import parse_qs, urlsplit
 import httpx
 import pytest
 
-from tiktok_simulator import grants
 from tiktok_simulator.driver import REDIRECT_URI, Driver
 from tiktok_simulator.oauth_rules import is_registered, verifier_matches
 from tiktok_simulator.settings import Settings
@@ -166,7 +165,7 @@ async def test_revocation_ends_all(driver: Driver) -> None:
     assert (await driver.call("/v2/post/publish/creator_info/query/", other["access_token"])).status_code == 200
 
 
-async def test_lifetimes_grace_and_error_status(http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_lifetimes_grace_and_error_status(http: httpx.AsyncClient) -> None:
     settings = Settings(
         port=0,
         access_token_seconds=10,
@@ -174,27 +173,25 @@ async def test_lifetimes_grace_and_error_status(http: httpx.AsyncClient, monkeyp
         refresh_grace_seconds=5,
         oauth_error_status=400,
     )
-    at = 1_800_000_000.0
-    monkeypatch.setattr(grants, "now", lambda: at)
     async with running_simulator(settings) as simulator:
         driver = Driver(http, simulator.base_url)
         code = await driver.code()
-        at += 600
+        simulator.state.clock.advance(600)
         expired = await driver.exchange(code)
         assert (expired.status_code, expired.json()["error"]) == (400, "invalid_grant")
         tokens = await driver.connect()
         assert (tokens["expires_in"], tokens["refresh_expires_in"]) == (10, 100)
-        at += 9.9
+        simulator.state.clock.advance(8)
         path = "/v2/post/publish/creator_info/query/"
         assert (await driver.call(path, tokens["access_token"])).status_code == 200
-        at += 0.1
+        simulator.state.clock.advance(2)
         answer = await driver.call(path, tokens["access_token"])
         assert (answer.status_code, answer.json()["error"]["code"]) == (401, "access_token_invalid")
         rotated = (await driver.refresh(tokens["refresh_token"])).json()
         assert "access_token" in (await driver.refresh(tokens["refresh_token"])).json()
-        at += 5
+        simulator.state.clock.advance(5)
         assert (await driver.refresh(tokens["refresh_token"])).status_code == 400
-        at += 100
+        simulator.state.clock.advance(100)
         assert (await driver.refresh(rotated["refresh_token"])).json()["error"] == "invalid_grant"
 
 

@@ -64,7 +64,7 @@ async def add_creator(simulator: State, given: CreatorInput) -> dict[str, Any]:
 
 @router.get("/stats")
 async def stats(simulator: State) -> dict[str, Any]:
-    """Return answers by endpoint and status, 429s by endpoint, and the chunks that are arriving now."""
+    """Return answers by endpoint and status, 429s by endpoint, refusals by code, and the chunks that are arriving now."""
     return {**simulator.stats.as_json(), "uploads": simulator.uploads.under_way()}
 
 

@@ -6,6 +6,7 @@ from fastapi import Request
 from fastapi.responses import JSONResponse, Response
 
 from tiktok_simulator.identifiers import log_id
+from tiktok_simulator.paths import CREATOR_INFO
 
 STATUS_OF_CODE = {
     "invalid_param": 400,
@@ -21,7 +22,6 @@ STATUS_OF_CODE = {
     "rate_limit_exceeded": 429,
     "internal_error": 500,
 }
-CREATOR_INFO = "/v2/post/publish/creator_info/query/"
 _INSIDE_200 = frozenset({"spam_risk_too_many_posts", "spam_risk_user_banned_from_posting", "reached_active_user_cap"})
 
 
@@ -54,9 +54,10 @@ class UploadError(Exception):
         self.message = message
 
 
-def ok(data: dict[str, Any]) -> JSONResponse:
-    """Return a successful envelope."""
-    return JSONResponse({"data": data, "error": {"code": "ok", "message": "", "log_id": log_id()}})
+def ok(data: dict[str, Any] | None) -> JSONResponse:
+    """Return a successful envelope, without ``data`` for None."""
+    error = {"code": "ok", "message": "", "log_id": log_id()}
+    return JSONResponse({"error": error} if data is None else {"data": data, "error": error})
 
 
 def status_of(code: str, path: str) -> int:
@@ -71,7 +72,13 @@ def api_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, ApiError):
         raise error
     status = error.status or status_of(error.code, request.url.path)
-    return envelope_error(status, error.code, error.message)
+    settings = request.app.state.settings
+    code = settings.invalid_param_code if error.code == "invalid_params" else error.code
+    request.app.state.simulator.stats.refuse(request.url.path, code)
+    answer = envelope_error(status, code, error.message)
+    if status == 429 and settings.retry_after:
+        answer.headers["Retry-After"] = "60"
+    return answer
 
 
 def envelope_error(status: int, code: str, message: str) -> Response:
@@ -84,6 +91,7 @@ def oauth_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, OAuthError):
         raise error
     status = error.status or request.app.state.settings.oauth_error_status
+    request.app.state.simulator.stats.refuse(request.url.path, error.error)
     return flat_error(status, error.error, error.description)
 
 

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
 
-from tiktok_simulator import admin, admin_webhooks, display, oauth, posting, site, uploads, videos
+from tiktok_simulator import admin, admin_posts, admin_webhooks, display, inits, oauth, posting, site, uploads, videos
 from tiktok_simulator.answers import ApiError, OAuthError, UploadError, api_error, oauth_error, upload_error
 from tiktok_simulator.fault_gate import FaultGate
 from tiktok_simulator.settings import Settings
@@ -35,6 +35,6 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(ApiError, api_error)
     app.add_exception_handler(OAuthError, oauth_error)
     app.add_exception_handler(UploadError, upload_error)
-    for module in (oauth, display, videos, posting, uploads, admin, admin_webhooks, site):
+    for module in (oauth, display, videos, posting, inits, uploads, admin, admin_posts, admin_webhooks, site):
         app.include_router(module.router)
     return app

@@ -7,12 +7,12 @@ from fastapi.responses import JSONResponse
 
 from tiktok_simulator import quotas
 from tiktok_simulator.answers import ApiError, ok
+from tiktok_simulator.paths import USER_INFO
 from tiktok_simulator.personas import Creator
-from tiktok_simulator.requests import authorized
+from tiktok_simulator.requests import authorized, require_scope
 from tiktok_simulator.state import Simulator, simulator_of
 
 router = APIRouter()
-USER_INFO = "/v2/user/info/"
 
 SCOPE_OF_FIELD = {
     **dict.fromkeys(
@@ -37,13 +37,12 @@ async def user_info(request: Request, simulator: Annotated[Simulator, Depends(si
     unknown = [field for field in fields if field not in SCOPE_OF_FIELD]
     if unknown:
         raise ApiError("invalid_params", f"Fields {unknown[:10]} are not valid.")
-    if any(SCOPE_OF_FIELD[field] not in token.scopes for field in fields):
-        raise ApiError(
-            "scope_not_authorized",
-            "The user did not authorize the scope required for completing this request.",
-        )
+    within = [field for field in fields if SCOPE_OF_FIELD[field] in token.scopes]
+    if simulator.settings.out_of_scope_fields == "refuse":
+        for field in fields:
+            require_scope(token, SCOPE_OF_FIELD[field])
     everything = _fields_of(creator, base_url(simulator, request))
-    return ok({"user": {field: everything[field] for field in fields}})
+    return ok({"user": {field: everything[field] for field in within}})
 
 
 def base_url(simulator: Simulator, request: Request) -> str:

@@ -8,9 +8,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tiktok_simulator.answers import envelope_error, flat_error, status_of
 from tiktok_simulator.connection import abort
-from tiktok_simulator.faults import API_PATHS, UPLOAD_FAULT, Fault
-from tiktok_simulator.posting import UPLOAD
+from tiktok_simulator.faults import UPLOAD_FAULT, Fault
+from tiktok_simulator.paths import API_PATHS, UPLOAD
 from tiktok_simulator.state import Simulator
+from tiktok_simulator.stats import Stats
 
 _OAUTH_PREFIX = "/v2/oauth/"
 _FORM_LIMIT = 100_000
@@ -188,9 +189,12 @@ def _refusal(fault: Fault, scope: Scope) -> Response:
     path: str = scope["path"]
     if path == UPLOAD:
         return JSONResponse({"message": fault.code or "ordered fault"}, status_code=fault.status or 400)
+    stats: Stats = scope["app"].state.simulator.stats
     code = fault.code or ("rate_limit_exceeded" if fault.status == 429 else "internal_error")
     if path.startswith(_OAUTH_PREFIX):
         settings = scope["app"].state.settings
         error = fault.code or "server_error"
+        stats.refuse(path, error)
         return flat_error(fault.status or settings.oauth_error_status, error, "An ordered fault.")
+    stats.refuse(path, code)
     return envelope_error(fault.status or status_of(code, path), code, "An ordered fault.")

@@ -5,23 +5,16 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, model_validator
 
+from tiktok_simulator.paths import API_PATHS
+
 UPLOAD_FAULT = "upload"
 PROCESSING = "processing"
 WEBHOOK = "webhook"
+DOWNLOAD = "download"
 
-API_PATHS = (
-    "/v2/auth/authorize/",
-    "/v2/oauth/token/",
-    "/v2/oauth/revoke/",
-    "/v2/user/info/",
-    "/v2/video/list/",
-    "/v2/video/query/",
-    "/v2/post/publish/creator_info/query/",
-    "/v2/post/publish/video/init/",
-    "/v2/post/publish/status/fetch/",
-)
 _OF_CALLS = ("code", "status", "delay", "delay_at", "drop", "lost_answer")
-_OF_PROCESSING = ("fail_reason", "stuck", "hide_post_id")
+_OF_PROCESSING = ("fail_reason", "stuck", "hide_post_id", "moderation")
+_OF_DOWNLOADS = ("delay", "drop", "stuck")
 _OF_WEBHOOKS = ("duplicate", "reorder", "drop", "delay")
 
 
@@ -51,6 +44,7 @@ class Fault(BaseModel):
     fail_reason: str | None = Field(None, pattern=r"^[a-z_]{1,80}$")
     stuck: bool | None = None
     hide_post_id: bool | None = None
+    moderation: float | None = Field(None, ge=0, le=10 * 365 * 86400)
     duplicate: bool | None = None
     reorder: bool | None = None
 
@@ -62,10 +56,12 @@ class Fault(BaseModel):
             allowed: tuple[str, ...] = _OF_PROCESSING
         elif self.endpoint == WEBHOOK:
             allowed = _OF_WEBHOOKS
+        elif self.endpoint == DOWNLOAD:
+            allowed = _OF_DOWNLOADS
         elif self.endpoint == UPLOAD_FAULT or self.endpoint in API_PATHS:
             allowed = _OF_CALLS
         else:
-            names = ", ".join((*API_PATHS, UPLOAD_FAULT, PROCESSING, WEBHOOK))
+            names = ", ".join((*API_PATHS, UPLOAD_FAULT, DOWNLOAD, PROCESSING, WEBHOOK))
             raise ValueError(f"endpoint must be one of {names}")
         given = self.model_dump(exclude_none=True, exclude={"endpoint", "times", "skip", "open_id"})
         wrong = sorted(set(given) - set(allowed))

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pydantic import BaseModel
 
 from tiktok_simulator import identifiers
-from tiktok_simulator.clock import now
+from tiktok_simulator.clock import Clock
 from tiktok_simulator.journal import Journal, Table
 from tiktok_simulator.settings import Settings
 
@@ -54,7 +54,8 @@ class IssuedTokens(BaseModel):
 class Grants:
     """Everything creators granted to the app."""
 
-    def __init__(self, journal: Journal, settings: Settings) -> None:
+    def __init__(self, journal: Journal, settings: Settings, clock: Clock) -> None:
+        self._clock = clock
         self._settings = settings
         self._codes = Table(journal, "codes", AuthorizationCode)
         self._access = Table(journal, "access_tokens", AccessToken)
@@ -68,7 +69,7 @@ class Grants:
             scopes=tuple(scopes),
             redirect_uri=redirect_uri,
             challenge=challenge,
-            expires_at=now() + CODE_SECONDS,
+            expires_at=self._clock.now() + CODE_SECONDS,
         )
         self._codes.put(code.code, code)
         return code
@@ -76,7 +77,7 @@ class Grants:
     def code(self, code: str) -> AuthorizationCode | None:
         """Return a code that is still good, without using it."""
         found = self._codes.get(code)
-        return found if found is not None and found.expires_at > now() else None
+        return found if found is not None and found.expires_at > self._clock.now() else None
 
     def use_code(self, code: AuthorizationCode) -> None:
         """Use the code up."""
@@ -84,7 +85,7 @@ class Grants:
 
     def issue(self, open_id: str, scopes: tuple[str, ...]) -> IssuedTokens:
         """Issue a new pair of tokens."""
-        at = now()
+        at = self._clock.now()
         access = AccessToken(
             token=identifiers.access_token(),
             open_id=open_id,
@@ -108,7 +109,7 @@ class Grants:
 
     def rotate(self, token: str) -> IssuedTokens | None:
         """Exchange a refresh token for a new pair; None when it is unknown, expired or already rotated."""
-        at = now()
+        at = self._clock.now()
         found = self._refresh.get(token)
         if found is None or found.expires_at <= at:
             return None
@@ -124,7 +125,7 @@ class Grants:
     def access(self, token: str) -> AccessToken | None:
         """Return the access token while it is good."""
         found = self._access.get(token)
-        return found if found is not None and found.expires_at > now() else None
+        return found if found is not None and found.expires_at > self._clock.now() else None
 
     def owner_of(self, token: str) -> str | None:
         """Return the open id behind any token or code, good or not."""

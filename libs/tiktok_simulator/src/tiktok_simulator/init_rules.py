@@ -1,12 +1,15 @@
-"""What TikTok checks in an init request: caption, options, and the chunk rules."""
+"""What TikTok checks in an init request: texts, options, photos, and the chunk rules."""
 
 from typing import Any
 
 from tiktok_simulator.answers import ApiError
 
 TITLE_UNITS = 2200
+PHOTO_TITLE_UNITS, PHOTO_DESCRIPTION_UNITS = 90, 4000
+MAX_PHOTOS = 35
 MAX_VIDEO_BYTES = 4 * 1024**3
 MAX_CHUNKS = 1000
+PHOTO_TOGGLES = ("disable_comment", "auto_add_music", "brand_content_toggle", "brand_organic_toggle")
 _TOGGLES = (
     "disable_duet",
     "disable_stitch",
@@ -26,34 +29,49 @@ def utf16_units(text: str) -> int:
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
-def check_title(post_info: dict[str, Any]) -> str:
-    """Return the caption, empty when absent. Raises ApiError."""
-    title = post_info.get("title", "")
-    if title is None:
+def check_text(post_info: dict[str, Any], name: str, units: int) -> str:
+    """Return a text of at most so many UTF-16 units, empty when absent. Raises ApiError."""
+    text = post_info.get(name, "")
+    if text is None:
         return ""
-    if not isinstance(title, str):
-        raise _invalid("The title must be a string.")
-    if utf16_units(title) > TITLE_UNITS:
-        raise _invalid(f"The title is too long: at most {TITLE_UNITS} UTF-16 units.")
-    return title
+    if not isinstance(text, str):
+        raise _invalid(f"The {name} must be a string.")
+    if utf16_units(text) > units:
+        raise _invalid(f"The {name} is too long: at most {units} UTF-16 units.")
+    return text
+
+
+def check_toggles(given: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """Return those of the toggles that are given. Raises ApiError for anything but true and false."""
+    found = {name: given[name] for name in names if given.get(name) is not None}
+    for name, value in found.items():
+        if not isinstance(value, bool):
+            raise _invalid(f"The {name} must be a boolean.")
+    return found
 
 
 def check_options(post_info: dict[str, Any]) -> dict[str, Any]:
     """Return the given toggles and the cover time. Raises ApiError for values of another type."""
-    options: dict[str, Any] = {}
-    for name in _TOGGLES:
-        value = post_info.get(name)
-        if value is None:
-            continue
-        if not isinstance(value, bool):
-            raise _invalid(f"The {name} must be a boolean.")
-        options[name] = value
+    options = check_toggles(post_info, _TOGGLES)
     cover = post_info.get("video_cover_timestamp_ms")
     if cover is not None:
         if isinstance(cover, bool) or not isinstance(cover, int):
             raise _invalid("The video_cover_timestamp_ms must be an integer.")
         options["video_cover_timestamp_ms"] = cover
     return options
+
+
+def check_photos(source_info: dict[str, Any]) -> tuple[list[object], int]:
+    """Return the addresses, not judged yet, and the cover's index. Raises ApiError."""
+    if source_info.get("source") != "PULL_FROM_URL":
+        raise _invalid("The source of photos must be PULL_FROM_URL.")
+    images = source_info.get("photo_images")
+    if not isinstance(images, list) or not 1 <= len(images) <= MAX_PHOTOS:
+        raise _invalid(f"The photo_images must be a list of 1 to {MAX_PHOTOS} URLs.")
+    cover = _integer(source_info, "photo_cover_index")
+    if not 0 <= cover < len(images):
+        raise _invalid("The photo_cover_index must be the index of a photo.")
+    return images, cover
 
 
 def check_privacy(post_info: dict[str, Any], options: tuple[str, ...]) -> str:

@@ -3,63 +3,23 @@
 from collections import Counter
 from typing import Any
 
-from pydantic import BaseModel
-
-from tiktok_simulator.clock import now, rfc3339
+from tiktok_simulator.clock import Clock, rfc3339
 from tiktok_simulator.identifiers import snowflake
 from tiktok_simulator.journal import Journal, Table
+from tiktok_simulator.publications import FAILED, Post, Publication
 from tiktok_simulator.quotas import DAY
-
-
-class Publication(BaseModel):
-    """One accepted init. Times in Unix seconds, sizes in bytes.
-
-    ``received`` counts the bytes of whole stored chunks. It is a publication in the sense of exactly-once when
-    ``sha256`` is set (all bytes are in) and ``status`` is not FAILED.
-    """
-
-    publish_id: str
-    open_id: str
-    username: str
-    mode: str = "direct"
-    source: str = "FILE_UPLOAD"
-    title: str = ""
-    privacy_level: str = ""
-    options: dict[str, Any] = {}
-    status: str = "PROCESSING_UPLOAD"
-    fail_reason: str | None = None
-    size: int = 0
-    chunk_size: int = 0
-    chunk_count: int = 0
-    upload_id: str = ""
-    upload_token: str = ""
-    upload_expires_at: float = 0.0
-    content_type: str | None = None
-    received: int = 0
-    sha256: str | None = None
-    post_id: str | None = None
-    created_at: float
-    uploaded_at: float | None = None
-    published_at: float | None = None
-    public_at: float | None = None
-    public_told: bool = False
-    planned_fail_reason: str | None = None
-    stuck: bool = False
-    hide_post_id: bool = False
-
-    @property
-    def finished(self) -> bool:
-        """Whether TikTok's verdict is final."""
-        return self.status in {"PUBLISH_COMPLETE", "FAILED"}
 
 
 class Ledger:
     """All publications, in the order of their inits."""
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, clock: Clock) -> None:
+        self._clock = clock
         self._table = Table(journal, "publications", Publication)
         self._by_upload: dict[str, str] = {}
         self._by_open_id: dict[str, list[str]] = {}
+        self._by_post: dict[str, str] = {}
+        self._last_direct: dict[str, float] = {}
         self._used_ids: set[int] = set()
         self._inits: Counter[tuple[str, str]] = Counter()
         for publication in self._table:
@@ -92,18 +52,49 @@ class Ledger:
         items = (self._table.get(publish_id) for publish_id in self._by_open_id.get(open_id, ()))
         return [item for item in items if item is not None]
 
+    def of_post(self, post_id: str) -> tuple[Publication, Post] | None:
+        """Return a post that was not deleted, and the publication it came of."""
+        publication = self._table.get(self._by_post.get(post_id, ""))
+        if publication is None:
+            return None
+        found = next((post for post in publication.posts if post.post_id == post_id and not post.deleted), None)
+        return (publication, found) if found is not None else None
+
     def posts_today(self, open_id: str, but: str | None = None) -> int:
         """Return how many direct posts of a creator have all bytes in the last 24 hours and were not refused."""
-        since = now() - DAY
+        since = self._clock.now() - DAY
         return sum(
             1
             for item in self.of_creator(open_id)
             if item.mode == "direct"
             and item.publish_id != but
-            and item.status != "FAILED"
+            and item.status != FAILED
             and item.uploaded_at is not None
             and item.uploaded_at > since
         )
+
+    def active_creators(self, but: str) -> int:
+        """Return how many creators besides ``but`` started a direct post in the last 24 hours."""
+        since = self._clock.now() - DAY
+        return sum(1 for open_id, at in self._last_direct.items() if at > since and open_id != but)
+
+    def is_active(self, open_id: str) -> bool:
+        """Return whether the creator started a direct post in the last 24 hours."""
+        return self._last_direct.get(open_id, 0.0) > self._clock.now() - DAY
+
+    def pending_drafts(self, open_id: str, *, waiting_only: bool) -> int:
+        """Return how many drafts of the last 24 hours came or may come; ``waiting_only``: not yet dealt with, of any age."""
+        at = self._clock.now()
+        drafts = [item for item in self.of_creator(open_id) if item.mode == "inbox" and item.may_still_come(at)]
+        if waiting_only:
+            return sum(1 for item in drafts if item.draft in {"", "waiting"})
+        return sum(1 for item in drafts if item.created_at > at - DAY)
+
+    def post(self, publication: Publication, post: Post) -> None:
+        """Enter a post that came of a publication."""
+        publication.posts.append(post)
+        self._by_post[post.post_id] = publication.publish_id
+        self.store(publication)
 
     def __len__(self) -> int:
         return len(self._table)
@@ -121,6 +112,8 @@ class Ledger:
         self._table.clear()
         self._by_upload.clear()
         self._by_open_id.clear()
+        self._by_post.clear()
+        self._last_direct.clear()
         self._inits.clear()
 
     def item(self, publication: Publication, receiving: int = 0) -> dict[str, Any]:
@@ -128,17 +121,24 @@ class Ledger:
         return {
             "publish_id": publication.publish_id,
             "post_id": publication.post_id,
+            "post_ids": [post.post_id for post in publication.posts],
             "open_id": publication.open_id,
             "username": publication.username,
             "title": publication.title,
+            "description": publication.description,
             "privacy_level": publication.privacy_level,
             "mode": publication.mode,
+            "media_type": publication.media_type,
+            "source": publication.source,
             "status": publication.status,
             "fail_reason": publication.fail_reason,
             "bytes": publication.received,
             "size": publication.size,
             "receiving": receiving,
             "sha256": publication.sha256,
+            "photos": [photo.model_dump() for photo in publication.photos],
+            "urls": [url.partition("?")[0] for url in publication.urls],
+            "draft": publication.draft or None,
             "inits": self._inits[(publication.open_id, publication.title)],
             "options": publication.options,
             "created_at": rfc3339(publication.created_at),
@@ -149,5 +149,9 @@ class Ledger:
     def _index(self, publication: Publication) -> None:
         self._inits[(publication.open_id, publication.title)] += 1
         self._by_open_id.setdefault(publication.open_id, []).append(publication.publish_id)
-        if publication.upload_id:
+        if publication.mode == "direct":
+            self._last_direct[publication.open_id] = publication.created_at
+        if publication.upload_token:
             self._by_upload[publication.upload_id] = publication.publish_id
+        for post in publication.posts:
+            self._by_post[post.post_id] = publication.publish_id

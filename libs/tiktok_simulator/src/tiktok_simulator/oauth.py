@@ -18,15 +18,12 @@ from tiktok_simulator.oauth_rules import (
     verifier_matches,
 )
 from tiktok_simulator.pages import authorize_page, oauth_error_page
+from tiktok_simulator.paths import AUTHORIZE, REVOKE, TOKEN
 from tiktok_simulator.requests import form_of
 from tiktok_simulator.state import Simulator, simulator_of
 
 router = APIRouter()
 State = Annotated[Simulator, Depends(simulator_of)]
-
-AUTHORIZE = "/v2/auth/authorize/"
-TOKEN = "/v2/oauth/token/"  # noqa: S105 - a path
-REVOKE = "/v2/oauth/revoke/"
 _REVOKED_BY_THE_APP = 5
 
 

@@ -20,7 +20,10 @@ class Persona(StrEnum):
 
 
 class Creator(BaseModel):
-    """One TikTok user. ``max_video_post_duration_sec`` in seconds."""
+    """One TikTok user. ``max_video_post_duration_sec`` in seconds.
+
+    ``banned`` from posting; ``outdated_app``: the phone's TikTok is too old for photo drafts.
+    """
 
     username: str
     persona: Persona
@@ -33,6 +36,8 @@ class Creator(BaseModel):
     video_count: int = 0
     comment_disabled: bool = False
     max_video_post_duration_sec: int = 600
+    banned: bool = False
+    outdated_app: bool = False
 
 
 class CreatorInput(BaseModel):
@@ -49,6 +54,8 @@ class CreatorInput(BaseModel):
     video_count: int | None = Field(None, ge=0, lt=2**63)
     comment_disabled: bool | None = None
     max_video_post_duration_sec: int | None = Field(None, ge=1, le=600)
+    banned: bool | None = None
+    outdated_app: bool | None = None
 
 
 _DEFAULTS = (

@@ -15,7 +15,10 @@ _FPS_TOLERANCE = 0.05
 
 
 def check_video(path: Path, content_type: str | None, max_seconds: int) -> str | None:
-    """Return TikTok's fail_reason, or None for a video that it takes. Blocking; decodes one frame."""
+    """Return TikTok's fail_reason, or None for a video that it takes. Blocking; decodes one frame.
+
+    Without a content type (a fetched file) the container may be any of those allowed.
+    """
     try:
         with av.open(str(path)) as container:
             return _check(container, content_type, min(max_seconds, MAX_SECONDS))
@@ -23,9 +26,17 @@ def check_video(path: Path, content_type: str | None, max_seconds: int) -> str |
         return "file_format_check_failed"
 
 
+def facts_of(path: Path) -> tuple[int, int, int]:
+    """Return (seconds, width, height) of a video that passed. Blocking."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        return max(1, round(_seconds(container, stream) or 1)), stream.width, stream.height
+
+
 def _check(container: "av.container.InputContainer", content_type: str | None, max_seconds: int) -> str | None:
     names = set(container.format.name.split(","))
-    if names.isdisjoint(FORMATS) or ("webm" in names) != (content_type == "video/webm"):
+    as_announced = content_type is None or ("webm" in names) == (content_type == "video/webm")
+    if names.isdisjoint(FORMATS) or not as_announced:
         return "file_format_check_failed"
     if not container.streams.video:
         return "file_format_check_failed"

@@ -38,14 +38,19 @@ def authorized(simulator: Simulator, request: Request, any_scope: Iterable[str],
             "access_token_invalid",
             "The access token is invalid or not found in the request.",
         )
+    require_scope(token, *any_scope)
+    if not simulator.quotas.admit(bucket, token.token):
+        raise ApiError("rate_limit_exceeded", "The API rate limit was exceeded. Please try again later.")
+    return token, creator
+
+
+def require_scope(token: AccessToken, *any_scope: str) -> None:
+    """Raise ApiError ``scope_not_authorized`` unless the token has one of the scopes."""
     if set(any_scope).isdisjoint(token.scopes):
         raise ApiError(
             "scope_not_authorized",
             "The user did not authorize the scope required for completing this request.",
         )
-    if not simulator.quotas.admit(bucket, token.token):
-        raise ApiError("rate_limit_exceeded", "The API rate limit was exceeded. Please try again later.")
-    return token, creator
 
 
 async def json_object(request: Request) -> dict[str, Any]:

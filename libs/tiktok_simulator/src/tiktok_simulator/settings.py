@@ -52,6 +52,16 @@ class Settings(BaseSettings):
     moderation_seconds: float = Field(0.0, ge=0)
     """From publication to the post id of a public post being shown."""
     ids_as_strings: bool = False
+    ids_bare: bool = False
+    """A single post id comes as a bare value instead of a list."""
+    publish_id_seconds: float = Field(0, ge=0)
+    """How long the status of a publication can be asked for; 0 for ever."""
+    invalid_param_code: Literal["invalid_params", "invalid_param"] = "invalid_params"
+    """What TikTok really answers, and what its documents say."""
+    refuse_branded_self_only: bool = False
+    """Refuse branded content that only its creator may see; no such error is documented."""
+    out_of_scope_fields: Literal["refuse", "omit"] = "refuse"
+    """What user info does with a field outside the granted scopes."""
     check_media: bool = True
     """Probe uploaded bytes; switched off, any bytes pass as a video."""
 
@@ -61,13 +71,44 @@ class Settings(BaseSettings):
     content_range_counts: bool = True
     """Content-Range of chunk answers ends with a count of bytes; otherwise with the last index."""
 
+    stored_chunk_again: Literal["refuse", "accept"] = "refuse"
+    """What happens to a chunk that is already stored: 416, or taken and ignored."""
+
+    verified_domains: Words = ()
+    """Domains that TikTok may fetch from, with all their subdomains."""
+    verified_prefixes: Words = ()
+    """Address prefixes that TikTok may fetch from, compared as text."""
+    pull_loopback: bool = False
+    """Fetch from this machine too: for loopback hosts neither https nor a verified property is asked for."""
+    pull_seconds: float = Field(3600, gt=0)
+    """A fetch that has not ended by then has failed."""
+    pull_stall_seconds: float = Field(30, gt=0)
+    """So long may a fetch wait for a connection or for the next bytes."""
+    pull_max_bytes: int = Field(4 * 1024**3, ge=1)
+
     unaudited: bool = False
+    unaudited_users: int = Field(5, ge=0)
+    """Creators whom an unaudited app may post for in 24 hours."""
+    active_users: int = Field(0, ge=0)
+    """The same for an audited app, from its audit; 0 for no cap."""
+    pending_shares: int = Field(5, ge=0)
+    """Drafts per creator; 0 for no cap."""
+    pending_shares_free_up: bool = False
+    """Only drafts that wait count, of any age; otherwise all of the last 24 hours."""
     daily_posts: int = Field(15, ge=0)
     """Direct posts per creator in 24 hours; 0 for no cap."""
     init_per_minute: int = Field(6, ge=1)
+    shared_init_limit: bool = True
+    """The three inits share one minute's limit; otherwise each has its own."""
     creator_info_per_minute: int = Field(20, ge=1)
     status_per_minute: int = Field(30, ge=1)
+    cancel_per_minute: int = Field(30, ge=1)
     display_per_minute: int = Field(600, ge=1)
+    retry_after: bool = False
+    """Send Retry-After with a 429."""
+    photos_in_video_list: bool = False
+    views_half_life_seconds: float = Field(6 * 3600, gt=0)
+    """Time in which a post gets half of the views it will ever have."""
 
     webhook_url: str = Field("", pattern=r"^(https?://.+)?$")
     """Callback address of the app; empty: no webhooks are sent."""
@@ -84,7 +125,7 @@ class Settings(BaseSettings):
     """Where bytes are received; empty means beside the state file, or a temporary folder."""
     keep_uploads: bool = False
 
-    @field_validator("redirect_uris", "scopes", mode="before")
+    @field_validator("redirect_uris", "scopes", "verified_domains", "verified_prefixes", mode="before")
     @classmethod
     def _words(cls, value: object) -> object:
         if not isinstance(value, str):

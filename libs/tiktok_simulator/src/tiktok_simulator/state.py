@@ -4,12 +4,16 @@ from dataclasses import dataclass
 
 from fastapi import Request
 
+from tiktok_simulator.clock import Clock
+from tiktok_simulator.downloads import Downloads
 from tiktok_simulator.faults import Faults
+from tiktok_simulator.feed import Feed
 from tiktok_simulator.grants import Grants
 from tiktok_simulator.journal import Journal
 from tiktok_simulator.ledger import Ledger
 from tiktok_simulator.personas import Creators
 from tiktok_simulator.processing import Processor
+from tiktok_simulator.publications import PULL_FROM_URL
 from tiktok_simulator.quotas import Quotas
 from tiktok_simulator.settings import Settings
 from tiktok_simulator.stats import Stats
@@ -23,6 +27,7 @@ class Simulator:
 
     settings: Settings
     journal: Journal
+    clock: Clock
     creators: Creators
     grants: Grants
     quotas: Quotas
@@ -30,46 +35,56 @@ class Simulator:
     faults: Faults
     stats: Stats
     uploads: UploadStore
+    feed: Feed
     processor: Processor
+    downloads: Downloads
     webhooks: WebhookSender
 
     @classmethod
     def open(cls, settings: Settings) -> "Simulator":
         """Load the state file, if there is one, and put the parts together; nothing runs yet."""
         journal = Journal(settings.state_file)
+        clock = Clock(journal)
         creators = Creators(journal, settings.client_key)
-        grants = Grants(journal, settings)
-        ledger = Ledger(journal)
+        grants = Grants(journal, settings, clock)
+        ledger = Ledger(journal, clock)
         faults = Faults()
         uploads = UploadStore(settings)
         webhooks = WebhookSender(settings, journal, faults)
+        feed = Feed(settings, clock, ledger, creators, webhooks)
+        processor = Processor(settings, clock, ledger, creators, grants, faults, uploads, feed, webhooks)
         return cls(
             settings=settings,
             journal=journal,
+            clock=clock,
             creators=creators,
             grants=grants,
-            quotas=Quotas(settings),
+            quotas=Quotas(settings, clock),
             ledger=ledger,
             faults=faults,
             stats=Stats(),
             uploads=uploads,
-            processor=Processor(settings, ledger, creators, grants, faults, uploads, webhooks),
+            feed=feed,
+            processor=processor,
+            downloads=Downloads(settings, clock, ledger, faults, uploads, processor),
             webhooks=webhooks,
         )
 
     async def start(self) -> None:
-        """Take up what a restart interrupted: processing, and webhooks that wait."""
+        """Take up what a restart interrupted: fetching, processing, and webhooks that wait."""
         self.webhooks.resume()
         for publication in self.ledger.all():
-            if publication.uploaded_at is not None and not publication.finished:
+            self.feed.resume(publication)
+            if publication.finished or publication.draft:
+                continue
+            if publication.uploaded_at is not None:
                 self.processor.start(publication)
-            elif publication.public_at is not None and not publication.public_told:
-                self.processor.announce(publication)
+            elif publication.source == PULL_FROM_URL:
+                self.downloads.start(publication)
 
     async def close(self) -> None:
-        """Stop processing (it goes on after a restart with a state file) and close the files."""
-        await self.processor.stop()
-        await self.webhooks.stop()
+        """Stop all work (it goes on after a restart with a state file) and close the files."""
+        await self._stop_work()
         self.uploads.close()
         self.journal.close()
 
@@ -83,16 +98,22 @@ class Simulator:
 
     async def reset(self) -> None:
         """Go back to the beginning: three creators and nothing else."""
-        await self.processor.stop()
-        await self.webhooks.stop()
+        await self._stop_work()
         self.webhooks.clear()
         self.faults.clear()
         self.stats.clear()
         self.quotas.reset()
+        self.clock.reset()
         self.grants.reset()
         self.ledger.reset()
         self.creators.reset()
         self.uploads.clear()
+
+    async def _stop_work(self) -> None:
+        await self.downloads.stop()
+        await self.processor.stop()
+        await self.feed.stop()
+        await self.webhooks.stop()
 
 
 def simulator_of(request: Request) -> Simulator:

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tiktok_simulator.ledger import Publication
+from tiktok_simulator.publications import Publication
 from tiktok_simulator.settings import Settings
 
 if TYPE_CHECKING:
@@ -39,6 +39,10 @@ class UploadStore:
     def path(self, publication: Publication) -> Path:
         """Return where the publication's bytes are."""
         return self.folder / f"{publication.upload_id}.bin"
+
+    def photo_path(self, publication: Publication, index: int) -> Path:
+        """Return where a photo's bytes are."""
+        return self.folder / f"{publication.upload_id}.{index}.bin"
 
     async def begin(self, publication: Publication, length: int) -> "ChunkReceiver":
         """Return a receiver for the next ``length`` bytes. A receiver still at work on this upload is superseded.
@@ -89,8 +93,13 @@ class UploadStore:
         """Drop what is held of a finished upload; its bytes too unless they are to be kept."""
         self._hashes.pop(publication.publish_id, None)
         self._locks.pop(publication.publish_id, None)
-        if not self._keep:
-            self.path(publication).unlink(missing_ok=True)
+        if self._keep:
+            return
+        for path in (
+            self.path(publication),
+            *(self.photo_path(publication, index) for index in range(len(publication.urls))),
+        ):
+            path.unlink(missing_ok=True)
 
     def clear(self) -> None:
         """Drop all uploads; receivers at work are superseded."""

@@ -10,9 +10,8 @@ from fastapi.responses import JSONResponse, Response
 from starlette.requests import ClientDisconnect
 
 from tiktok_simulator.answers import UploadError
-from tiktok_simulator.clock import now
-from tiktok_simulator.ledger import Publication
-from tiktok_simulator.posting import UPLOAD
+from tiktok_simulator.paths import UPLOAD
+from tiktok_simulator.publications import Publication
 from tiktok_simulator.state import Simulator, simulator_of
 from tiktok_simulator.upload_store import ChunkReceiver, Superseded, UploadGone
 
@@ -41,6 +40,11 @@ async def put_chunk(request: Request, simulator: Annotated[Simulator, Depends(si
     """Receive the next chunk: 206, after the last one 201. Of a broken or overlong request nothing is stored."""
     publication = _publication(request, simulator)
     chunk = check_chunk(request, publication)
+    if simulator.settings.stored_chunk_again == "accept" and chunk.last < publication.received:
+        async for _ in request.stream():
+            continue
+        return _stored(simulator, publication)
+    check_place(chunk, publication)
     try:
         receiver = await simulator.uploads.begin(publication, chunk.length)
     except UploadGone:
@@ -59,7 +63,7 @@ async def put_chunk(request: Request, simulator: Annotated[Simulator, Depends(si
 
 
 def check_chunk(request: Request, publication: Publication) -> Chunk:
-    """Return the chunk if its headers are right and it is the next one of the plan. Raises UploadError."""
+    """Return the chunk if its headers are right. Raises UploadError."""
     match = _CONTENT_RANGE.fullmatch(request.headers.get("content-range", ""))
     if "content-range" not in request.headers:
         raise UploadError(416, "the Content-Range header is missing")
@@ -72,14 +76,18 @@ def check_chunk(request: Request, publication: Publication) -> Chunk:
     length = request.headers.get("content-length", "")
     if not length.isdigit() or first > last or int(length) != last - first + 1 or total != publication.size:
         raise UploadError(400, "Content-Length, Content-Range and the size given at init do not agree")
-    if first != publication.received:
+    return Chunk(first, last, content_type)
+
+
+def check_place(chunk: Chunk, publication: Publication) -> None:
+    """Raise UploadError unless the chunk is the next one of the plan."""
+    if chunk.first != publication.received:
         raise UploadError(416, f"{publication.received} bytes are stored")
-    index = min(first // publication.chunk_size, publication.chunk_count - 1)
+    index = min(chunk.first // publication.chunk_size, publication.chunk_count - 1)
     is_last = index == publication.chunk_count - 1
     planned = publication.size - 1 if is_last else (index + 1) * publication.chunk_size - 1
-    if last != planned:
+    if chunk.last != planned:
         raise UploadError(400, f"the chunk must end at {planned}, as announced at init")
-    return Chunk(first, last, content_type)
 
 
 def _publication(request: Request, simulator: Simulator) -> Publication:
@@ -87,12 +95,12 @@ def _publication(request: Request, simulator: Simulator) -> Publication:
     token = request.query_params.get("upload_token", "")
     if publication is None or not secrets.compare_digest(token.encode(), publication.upload_token.encode()):
         raise UploadError(404, "no such upload")
-    _refuse_late(publication)
+    _refuse_late(simulator, publication)
     return publication
 
 
-def _refuse_late(publication: Publication) -> None:
-    if now() >= publication.upload_expires_at:
+def _refuse_late(simulator: Simulator, publication: Publication) -> None:
+    if simulator.clock.now() >= publication.upload_expires_at:
         raise UploadError(403, "the upload address has expired")
 
 
@@ -109,7 +117,7 @@ async def _receive(request: Request, receiver: ChunkReceiver, length: int) -> No
 def _commit(simulator: Simulator, chunk: Chunk, receiver: ChunkReceiver) -> None:
     """Make the chunk count. Nothing can come between the checks and the store: there is no await in here."""
     publication = receiver.publication
-    _refuse_late(publication)
+    _refuse_late(simulator, publication)
     if receiver.superseded:
         raise Superseded
     publication.received = chunk.last + 1
@@ -117,7 +125,7 @@ def _commit(simulator: Simulator, chunk: Chunk, receiver: ChunkReceiver) -> None
     simulator.uploads.remember(receiver)
     if publication.received == publication.size:
         publication.sha256 = receiver.digest.hexdigest()
-        publication.uploaded_at = now()
+        publication.uploaded_at = simulator.clock.now()
         simulator.processor.plan(publication)
     simulator.ledger.store(publication)
 

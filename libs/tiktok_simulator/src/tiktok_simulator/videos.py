@@ -7,20 +7,20 @@ from fastapi.responses import JSONResponse
 
 from tiktok_simulator import quotas
 from tiktok_simulator.answers import ApiError, ok
-from tiktok_simulator.clock import now
 from tiktok_simulator.display import avatar_url, base_url
-from tiktok_simulator.ledger import Publication
+from tiktok_simulator.metrics import counters
+from tiktok_simulator.paths import VIDEO_LIST, VIDEO_QUERY
 from tiktok_simulator.personas import Creator
+from tiktok_simulator.publications import EVERYONE, Post, Publication
 from tiktok_simulator.requests import authorized, json_object
 from tiktok_simulator.state import Simulator, simulator_of
 
 router = APIRouter()
 State = Annotated[Simulator, Depends(simulator_of)]
 
-VIDEO_LIST = "/v2/video/list/"
-VIDEO_QUERY = "/v2/video/query/"
 MAX_COUNT = 20
 DEFAULT_COUNT = 10
+Video = tuple[Publication, Post]
 _TEXT_MAX = 150
 FIELDS = (
     "id",
@@ -67,7 +67,7 @@ async def video_query(request: Request, simulator: State) -> JSONResponse:
     ids = filters.get("video_ids") if isinstance(filters, dict) else None
     if not isinstance(ids, list) or not 1 <= len(ids) <= MAX_COUNT or not all(isinstance(one, str) for one in ids):
         raise ApiError("invalid_params", f"The filters.video_ids must be a list of 1 to {MAX_COUNT} strings.")
-    wanted = [video for video in _public(simulator, creator) if video.post_id in ids]
+    wanted = [video for video in _public(simulator, creator) if video[1].post_id in ids]
     return ok({"videos": [_shown(simulator, request, creator, video, fields) for video in wanted]})
 
 
@@ -88,43 +88,38 @@ def _integer(body: dict[str, Any], name: str, default: int | None) -> int | None
     return value
 
 
-def _public(simulator: Simulator, creator: Creator) -> list[Publication]:
+def _public(simulator: Simulator, creator: Creator) -> list[Video]:
     """Return what anyone can see of the creator, newest first; a hidden post id does not hide the video here."""
-    at = now()
-    own = [video for video in simulator.ledger.of_creator(creator.open_id) if video.post_id is not None]
-    public = [video for video in own if video.privacy_level == "PUBLIC_TO_EVERYONE" and _seen_at(simulator, video) <= at]
-    return sorted(public, key=_milliseconds, reverse=True)
+    at = simulator.clock.now()
+    kinds = {"video", "photo"} if simulator.settings.photos_in_video_list else {"video"}
+    own = simulator.ledger.of_creator(creator.open_id)
+    posts = [(item, post) for item in own if item.media_type in kinds for post in item.posts]
+    public = [video for video in posts if video[1].privacy_level == EVERYONE and not video[1].deleted]
+    return sorted((video for video in public if video[1].seen_at <= at), key=_milliseconds, reverse=True)
 
 
-def _seen_at(simulator: Simulator, video: Publication) -> float:
-    published_at = video.published_at if video.published_at is not None else float("inf")
-    return video.public_at if video.public_at is not None else published_at + simulator.settings.moderation_seconds
+def _milliseconds(video: Video) -> int:
+    return int(video[1].published_at * 1000)
 
 
-def _milliseconds(video: Publication) -> int:
-    return int((video.published_at or 0) * 1000)
-
-
-def _shown(simulator: Simulator, request: Request, creator: Creator, video: Publication, fields: list[str]) -> dict[str, Any]:
-    share_url = f"https://www.tiktok.com/@{creator.username}/video/{video.post_id}"
+def _shown(simulator: Simulator, request: Request, creator: Creator, video: Video, fields: list[str]) -> dict[str, Any]:
+    publication, post = video
+    share_url = f"https://www.tiktok.com/@{creator.username}/{publication.media_type}/{post.post_id}"
     query = f"?utm_campaign=tt4d_open_api&utm_source={simulator.settings.client_key}"
-    embed_link = f"https://www.tiktok.com/player/v1/{video.post_id}{query}"
+    age = simulator.clock.now() - post.seen_at
     everything = {
-        "id": video.post_id,
+        "id": post.post_id,
         "create_time": _milliseconds(video) // 1000,
         "cover_image_url": avatar_url(creator, base_url(simulator, request)),
         "share_url": share_url + query,
-        "video_description": video.title[:_TEXT_MAX],
-        "title": video.title[:_TEXT_MAX],
-        "duration": 1,
-        "height": 1024,
-        "width": 576,
-        "embed_html": f'<blockquote class="tiktok-embed" cite="{share_url}" data-video-id="{video.post_id}"></blockquote>',
-        "embed_link": embed_link,
-        "like_count": 0,
-        "comment_count": 0,
-        "share_count": 0,
-        "view_count": 0,
-        "is_aigc": bool(video.options.get("is_aigc", False)),
+        "video_description": (publication.description or post.title)[:_TEXT_MAX],
+        "title": post.title[:_TEXT_MAX],
+        "duration": publication.duration,
+        "height": publication.height,
+        "width": publication.width,
+        "embed_html": f'<blockquote class="tiktok-embed" cite="{share_url}" data-video-id="{post.post_id}"></blockquote>',
+        "embed_link": f"https://www.tiktok.com/player/v1/{post.post_id}{query}",
+        "is_aigc": bool(publication.options.get("is_aigc", False)),
+        **counters(post.post_id, age, simulator.settings.views_half_life_seconds),
     }
     return {field: everything[field] for field in fields}
