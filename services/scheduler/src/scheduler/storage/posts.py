@@ -27,7 +27,7 @@ async def insert_post(connection: AsyncConnection, values: dict[str, Any]) -> Po
 
 async def insert_posts(connection: AsyncConnection, rows: Sequence[dict[str, Any]]) -> list[Post]:
     """Store new posts in one statement and return them in the order given; every row has the same columns."""
-    found = await connection.execute(insert(posts).values(list(rows)).returning(*posts.c))
+    found = await connection.execute(insert(posts).returning(*posts.c), list(rows))
     stored = {row.id: to_post(row) for row in found}
     return [stored[values["id"]] for values in rows]
 
