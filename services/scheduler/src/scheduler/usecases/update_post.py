@@ -41,7 +41,8 @@ class EditPlan:
 
 EDITABLE = frozenset({PostState.DRAFT, PostState.SCHEDULED})
 _ADDRESSES = frozenset({"source_url", "photo_urls"})
-_DERIVED = frozenset({"title", "media_sha256", "warnings", "held", "held_reason", "next_attempt_at"})
+_FOLLOWING = frozenset({"title", "media_sha256", "warnings", "held", "held_reason"})
+"""Columns that follow from others: a request that changes nothing else changes nothing."""
 
 
 async def update_post(
@@ -78,7 +79,7 @@ async def update_post(
     if judged.findings:
         raise problem_of(judged.findings)
     columns = _columns(post, judged, given)
-    if not columns:
+    if columns.keys() <= _FOLLOWING:
         return post
     changed = await change_post(tx.connection, post, columns)
     events = [_event(post, changed), *([held_event(changed)] if post.held != changed.held else [])]
@@ -153,7 +154,9 @@ def _event(old: Post, new: Post) -> PostEvent:
 
 def changes_between(old: Post, new: Post) -> dict[str, Any]:
     """Return old and new value of each field of the API that differs; of addresses only what precedes the `?`."""
-    names = [name for name in Post.__dataclass_fields__ if name not in _DERIVED | {"version", "updated_at"}]
+    names = [
+        name for name in Post.__dataclass_fields__ if name not in _FOLLOWING | {"next_attempt_at", "version", "updated_at"}
+    ]
     differing = [name for name in names if getattr(old, name) != getattr(new, name)]
     return {
         "tiktok_account_id" if name == "account_id" else name: [_shown(name, getattr(post, name)) for post in (old, new)]
