@@ -168,15 +168,6 @@ async def test_refused_bodies(driver: Driver, body: dict[str, Any]) -> None:
     assert error_of(await driver.call(INIT_PATH, token, body)) == (400, "invalid_params")
 
 
-async def test_pulls_are_refused_for_now(driver: Driver) -> None:
-    token = (await driver.connect())["access_token"]
-    body = {
-        "post_info": {"privacy_level": "SELF_ONLY"},
-        "source_info": {"source": "PULL_FROM_URL", "video_url": "https://media.test/a.mp4"},
-    }
-    assert error_of(await driver.call(INIT_PATH, token, body)) == (403, "url_ownership_unverified")
-
-
 async def test_bodies_that_are_no_json_object(driver: Driver) -> None:
     headers = {"Authorization": f"Bearer {(await driver.connect())['access_token']}"}
     for content, content_type in (

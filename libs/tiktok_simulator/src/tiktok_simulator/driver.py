@@ -113,6 +113,45 @@ class Driver:
         post_info = {"privacy_level": "SELF_ONLY", "title": title, **changes}
         return await self.call("/v2/post/publish/video/init/", token, {"post_info": post_info, "source_info": source})
 
+    async def pull(self, token: str, url: str, title: str = "a title", **changes: Any) -> httpx.Response:
+        """Start a direct post that TikTok fetches; ``changes`` go into ``post_info``."""
+        body = {
+            "post_info": {"privacy_level": "SELF_ONLY", "title": title, **changes},
+            "source_info": {"source": "PULL_FROM_URL", "video_url": url},
+        }
+        return await self.call("/v2/post/publish/video/init/", token, body)
+
+    async def draft(self, token: str, source: int | str) -> httpx.Response:
+        """Start a draft: of so many bytes (up to 64 MB) to upload, or of what TikTok fetches at an address."""
+        upload = {"source": "FILE_UPLOAD", "video_size": source, "chunk_size": source, "total_chunk_count": 1}
+        pull = {"source": "PULL_FROM_URL", "video_url": source}
+        body = {"source_info": upload if isinstance(source, int) else pull}
+        return await self.call("/v2/post/publish/inbox/video/init/", token, body)
+
+    async def photos(self, token: str, urls: list[str], *, mode: str = "DIRECT_POST", **changes: Any) -> httpx.Response:
+        """Start a post, or with ``MEDIA_UPLOAD`` a draft, of photos; ``changes`` go into ``post_info``."""
+        info = {"title": "a title", **({"privacy_level": "SELF_ONLY"} if mode == "DIRECT_POST" else {}), **changes}
+        body = {
+            "media_type": "PHOTO",
+            "post_mode": mode,
+            "post_info": info,
+            "source_info": {"source": "PULL_FROM_URL", "photo_images": urls, "photo_cover_index": 0},
+        }
+        return await self.call("/v2/post/publish/content/init/", token, body)
+
+    async def cancel(self, token: str, publish_id: str) -> httpx.Response:
+        """Ask to give up a fetch."""
+        return await self.call("/v2/post/publish/cancel/", token, {"publish_id": publish_id})
+
+    async def admin(self, method: str, path: str, body: Any = None) -> Any:
+        """Call the admin API below ``/_simulator/`` and return its JSON, None without one. Raises for refusals."""
+        answer = await self.http.request(method, f"{self.base_url}/_simulator/{path}", json=body)
+        return answer.raise_for_status().json() if answer.content else None
+
+    async def advance(self, seconds: float) -> None:
+        """Put the simulator's clock forward."""
+        await self.admin("POST", "clock", {"seconds": seconds})
+
     async def put(self, upload_url: str, first: int, total: int, data: bytes, **headers: str) -> httpx.Response:
         """Send ``data`` as the chunk that begins at ``first``; ``headers`` (with _ for -) replace the right ones."""
         right = {
@@ -141,11 +180,11 @@ class Driver:
         return items
 
     async def finished(self, publish_id: str, seconds: float = 10.0) -> dict[str, Any]:
-        """Return the publication's ledger item once it has ended. Raises TimeoutError."""
+        """Return the publication's ledger item once it has ended, or lies in the inbox. Raises TimeoutError."""
 
         async def ended() -> bool:
             (item,) = await self.ledger(publish_id=publish_id)
-            return item["status"] in {"PUBLISH_COMPLETE", "FAILED"}
+            return item["status"] in {"PUBLISH_COMPLETE", "FAILED", "SEND_TO_USER_INBOX"}
 
         await eventually(ended, seconds)
         return (await self.ledger(publish_id=publish_id))[0]
