@@ -40,7 +40,7 @@ def test_every_attribute_is_kept() -> None:
     )
     assert (event.user_id, event.actor, event.client_ip, event.user_agent) == (user, "api_key:7", "192.0.2.1", "curl")
     assert (event.correlation_id, event.causation_id, event.sequence) == ("corr", "cause", 12)
-    assert event.data == {"media_id": str(user)}
+    assert event.data == {"media_id": str(user), "reason": "deleted"}
 
 
 def test_time_is_the_same_instant_in_utc() -> None:
