@@ -279,16 +279,3 @@ async def test_a_completed_draft_is_no_duplicate_of_itself_but_of_others(author:
     )
     reply = await author.change(draft, draft=False, scheduled_time=rfc3339(utc_now() + timedelta(hours=1)))
     assert (reply.status, reply.body["code"]) == (409, "duplicate_media")
-
-
-async def test_an_edit_and_an_event_of_its_account_do_not_wait_for_each_other_in_a_circle(author: Any, world: Any) -> None:
-    from scheduler.storage.accounts import lock_account
-    from scheduler.storage.posts import lock_post
-
-    post = await author.post()
-    row = await only(world)
-    async with world.database.transaction() as tx:
-        await lock_account(tx.connection, row.account_id)
-        editing = asyncio.create_task(author.change(post, caption="x", tiktok_account_id=str(row.account_id)))
-        await lock_post(tx.connection, row.id)
-    assert (await editing).status == 200

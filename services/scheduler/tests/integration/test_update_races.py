@@ -5,12 +5,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from common.clock import rfc3339, utc_now
 from common.contracts.context import Context
 from common.contracts.envelope import wrap
 from common.contracts.scheduler import GivenFields, UpdatePost
 from common.errors import Problem
+from common.testing.eventually import eventually
 from scheduler.storage.claim import ClaimLimits
 from scheduler.usecases.claim_due_posts import claim_due_posts
 from scheduler.usecases.surroundings import Surroundings
@@ -108,12 +110,15 @@ async def test_edit_against_claim_exactly_one_comes_first(world: Any) -> None:
     given = {"caption": "new", "privacy_level": "SELF_ONLY", "disable_duet": True}
     plans = [edit(post, given) for post in posts]
 
+    few = asyncio.Semaphore(3)
+
     async def try_edit(index: int) -> str:
-        try:
-            await apply(world, posts[index], given, *plans[index])
-        except Problem as problem:
-            return problem.code
-        return "edited"
+        async with few:
+            try:
+                await apply(world, posts[index], given, *plans[index])
+            except Problem as problem:
+                return problem.code
+            return "edited"
 
     async def claim() -> None:
         for _ in range(30):
@@ -140,3 +145,33 @@ async def test_a_post_taken_off_the_lists_meanwhile_is_not_found(world: Any) -> 
     with pytest.raises(Problem) as caught:
         await apply(world, post, {"caption": "x"}, plan, envelope)
     assert caught.value.code == "post_not_found"
+
+
+async def test_an_edit_that_was_prepared_before_the_claim_comes_too_late(world: Any) -> None:
+    post = await stored(world, next_attempt_at=utc_now())
+    plan, envelope = edit(post, {"caption": "new"})
+    async with world.database.transaction() as tx:
+        await claim_due_posts(tx, world.outbox, ClaimLimits())
+    claimed = await world.reload(post)
+    with pytest.raises(Problem) as caught:
+        await apply(world, post, {"caption": "new"}, plan, envelope)
+    assert caught.value.code == "post_not_editable"
+    assert await world.reload(post) == claimed
+
+
+async def test_an_edit_and_an_event_of_its_account_do_not_wait_for_each_other_in_a_circle(world: Any) -> None:
+    """Whoever changes an account holds its row and then wants its posts; an edit must not come the other way round."""
+    post = await stored(world)
+    plan, envelope = edit(post, {"caption": "x"})
+    async with world.database.transaction() as tx:
+        await tx.connection.execute(text("UPDATE accounts SET version = version + 1"))
+        editing = asyncio.create_task(apply(world, post, {"caption": "x"}, plan, envelope))
+
+        async def is_waiting() -> bool:
+            async with world.database.read() as connection:
+                sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+                return bool(await connection.scalar(text(sql)))
+
+        await eventually(is_waiting)
+        await tx.connection.execute(text("SELECT 1 FROM posts WHERE id = :id FOR UPDATE"), {"id": post.id})
+    assert (await editing).caption == "x"
