@@ -61,7 +61,7 @@ async def content_init(request: Request, simulator: State) -> JSONResponse:
     """Start a photo post, or a draft of one."""
     token, creator = authorized(simulator, request, ("video.publish", "video.upload"), quotas.CONTENT_INIT)
     body = await json_object(request)
-    if body.get("media_type") != "PHOTO" or body.get("post_mode") not in {"DIRECT_POST", "MEDIA_UPLOAD"}:
+    if body.get("media_type") != "PHOTO" or body.get("post_mode") not in ("DIRECT_POST", "MEDIA_UPLOAD"):
         raise ApiError("invalid_params", "The media_type must be PHOTO, the post_mode DIRECT_POST or MEDIA_UPLOAD.")
     direct = body["post_mode"] == "DIRECT_POST"
     require_scope(token, "video.publish" if direct else "video.upload")
