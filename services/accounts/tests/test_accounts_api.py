@@ -97,6 +97,7 @@ async def test_the_scheduler_sees_accounts_with_their_version(accounts: Any) -> 
     single = (await accounts.http.get(f"{path}/{account_id}", headers=scheduler)).json()
     assert listed == [single]
     assert (single["version"], single["user_id"], single["status"]) == (1, str(person.user_id), "active")
+    assert single["grant_expires_at"] > single["token_expires_at"]
     foreign = await accounts.http.get(f"/internal/users/{uuid4()}/accounts/{account_id}", headers=scheduler)
     assert (foreign.status_code, foreign.json()["code"]) == (404, "account_not_found")
     for headers, status in ((accounts.gateway, 403), (person.auth, 401), ({}, 401)):

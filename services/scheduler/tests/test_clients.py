@@ -14,6 +14,7 @@ from scheduler.clients.accounts import AccountsAway, AccountsClient
 from scheduler.clients.creator_options import CreatorOptions
 from scheduler.clients.publisher import PublisherAway, PublisherClient
 from scheduler.clients.timeline import TimelineClient
+from scheduler.domain.creator import Creator
 
 Client = Callable[[int, Any], ServiceClient]
 
@@ -70,7 +71,7 @@ async def test_creator_options_are_asked_once_a_minute(client: Client, asked: li
     options = CreatorOptions(client(200, {"privacy_level_options": ["SELF_ONLY"]}))
     account_id, user_id = uuid7(), uuid7()
     for _ in range(3):
-        assert await options.privacy_levels(account_id, user_id) == ("SELF_ONLY",)
+        assert await options.look(account_id, user_id) == Creator(("SELF_ONLY",))
     assert len(asked) == 1
     assert asked[0].url.params["user_id"] == str(user_id)
 
@@ -84,7 +85,7 @@ async def test_unknown_creator_options_do_not_hold_up_the_next_post(
     options = CreatorOptions(client(status, body))
     account_id = uuid7()
     for _ in range(3):
-        assert await options.privacy_levels(account_id, uuid7()) is None
+        assert await options.look(account_id, uuid7()) is None
     assert len(asked) == 1
 
 
@@ -95,7 +96,7 @@ async def test_creator_options_remember_a_bounded_number(
     options = CreatorOptions(client(200, {"privacy_level_options": []}))
     first, second, third = uuid7(), uuid7(), uuid7()
     for account_id in (first, second, third, third, second, first):
-        await options.privacy_levels(account_id, uuid7())
+        await options.look(account_id, uuid7())
     assert len(asked) == 4
 
 

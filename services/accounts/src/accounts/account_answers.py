@@ -64,12 +64,21 @@ class AccountDetailAnswer(AccountAnswer):
 
 
 class ServiceAccountAnswer(AccountDetailAnswer):
-    """An account as another service keeps it: with its owner, and the version that account events carry as `sequence`."""
+    """An account as another service keeps it: with its owner, and the version that account events carry as `sequence`.
+
+    After `grant_expires_at` no token can be had any more unless the account is used, or connected again, before.
+    """
 
     user_id: UUID
     version: int
+    grant_expires_at: datetime | None
 
     @classmethod
     def of(cls, account: Account) -> "ServiceAccountAnswer":
         """Show an account to a service."""
-        return cls(**AccountDetailAnswer.of(account).model_dump(), user_id=account.user_id, version=account.version)
+        return cls(
+            **AccountDetailAnswer.of(account).model_dump(),
+            user_id=account.user_id,
+            version=account.version,
+            grant_expires_at=account.grant_expires_at,
+        )

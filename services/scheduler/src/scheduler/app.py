@@ -44,12 +44,14 @@ from scheduler.loops.backlog import Backlog
 from scheduler.loops.due_posts import DuePosts
 from scheduler.loops.follow_accounts import FollowAccounts
 from scheduler.loops.media_cleanup import MediaCleanup
+from scheduler.loops.preflight import Preflight
 from scheduler.loops.prune import Prune
 from scheduler.loops.sweep import Sweep
 from scheduler.probe.prober import Prober
 from scheduler.settings import Settings
 from scheduler.storage import tables
 from scheduler.usecases.apply_publish_event import PublishRules
+from scheduler.usecases.check_before_due import ChecksBeforeDue
 from scheduler.usecases.surroundings import Surveyor
 from scheduler.usecases.waker import Waker
 
@@ -85,6 +87,7 @@ class Parts:
     prune: Prune
     storage: ObjectStorage
     media_cleanup: MediaCleanup
+    preflight: Preflight
 
     def components(self) -> Sequence[Component]:
         """Return what starts and stops with the service, in the order of starting."""
@@ -96,6 +99,7 @@ class Parts:
             self.sweep.deadline_loop,
             self.sweep.unwanted_loop,
             *self.media_cleanup.loops,
+            self.preflight.loop,
         )
         return [self.database, self.urgent, self.publisher, self.relay, self.intake, *loops]
 
@@ -107,7 +111,7 @@ class Parts:
     @property
     def surveyor(self) -> Surveyor:
         """Asks what the checks of posts need to know from other services."""
-        return Surveyor(self.database, self.clients.accounts, self.clients.creators)
+        return _surveyor(self.database, self.clients)
 
 
 def build() -> tuple[FastAPI, ServiceSettings]:
@@ -172,7 +176,20 @@ def _parts(settings: Settings, clients: Clients) -> Parts:
         Prune(database, Inbox(tables.inbox), timedelta(days=settings.reply_retention_days)),
         storage,
         MediaCleanup(database, outbox, storage, settings.cleanup, registrations.none),
+        _preflight(settings, database, outbox, clients, storage),
     )
+
+
+def _surveyor(database: Database, clients: Clients) -> Surveyor:
+    return Surveyor(database, clients.accounts, clients.creators)
+
+
+def _preflight(settings: Settings, database: Database, outbox: Outbox, clients: Clients, storage: ObjectStorage) -> Preflight:
+    hosts = frozenset(settings.source_url_allowed_hosts)
+    checks = ChecksBeforeDue(
+        database, outbox, _surveyor(database, clients), clients.accounts, storage, hosts, settings.preflight_limits
+    )
+    return Preflight(checks)
 
 
 def _consumers(settings: Settings, parts: Parts) -> tuple[Consumer, Consumer]:

@@ -11,6 +11,7 @@ from scheduler.domain.outcome import Patience
 from scheduler.domain.retry import RetryPolicy
 from scheduler.probe.limits import ProbeLimits
 from scheduler.storage.claim import ClaimLimits
+from scheduler.storage.preflight import PreflightLimits
 from scheduler.storage.sweep import SweepLimits
 
 
@@ -29,6 +30,10 @@ class Settings(DatabaseSettings, ServiceSettings):
     claim_batch: int = Field(default=500, ge=1, le=5_000)
     claim_per_user: int = Field(default=50, ge=1, le=5_000)
     claim_backlog_limit: int = Field(default=1_000, ge=1)
+
+    preflight_lead_seconds: float = Field(default=900.0, ge=0, le=86_400, description="0: no checks before the due time")
+    preflight_batch: int = Field(default=50, ge=1, le=1_000, description="at most so many posts a second and replica")
+    preflight_parallel: int = Field(default=10, ge=1, le=100)
 
     sweep_due_seconds: float = Field(default=120.0, gt=0)
     sweep_publishing_seconds: float = Field(default=600.0, gt=0)
@@ -65,6 +70,13 @@ class Settings(DatabaseSettings, ServiceSettings):
         """How much one claim takes."""
         return ClaimLimits(
             batch=self.claim_batch, per_user=self.claim_per_user, sweep_after=timedelta(seconds=self.sweep_due_seconds)
+        )
+
+    @property
+    def preflight_limits(self) -> PreflightLimits:
+        """How posts are checked before their due time."""
+        return PreflightLimits(
+            lead=timedelta(seconds=self.preflight_lead_seconds), batch=self.preflight_batch, parallel=self.preflight_parallel
         )
 
     @property

@@ -78,7 +78,10 @@ class PostScheduled(PostEvent):
 
 
 class PostUpdated(PostEvent):
-    """Its owner changed it; `changes` maps a field to its old and new value (of addresses only what precedes the `?`)."""
+    """It changed otherwise than in state: its owner changed it, or the checks before its time found something (`warnings`).
+
+    `changes` maps a field to its old and new value (of addresses only what precedes the `?`).
+    """
 
     KEY: ClassVar[str] = "scheduler.post.updated.v1"
     changes: dict[str, Any] = {}

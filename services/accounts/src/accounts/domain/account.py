@@ -16,7 +16,10 @@ class AccountStatus(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """One connected TikTok account. `version` grows with each change; `open_id` is TikTok's id of the creator for this app."""
+    """One connected TikTok account. `version` grows with each change; `open_id` is TikTok's id of the creator for this app.
+
+    `token_expires_at` is when its access token ends, which is refreshed by itself until `grant_expires_at`.
+    """
 
     id: UUID
     user_id: UUID
@@ -36,3 +39,4 @@ class Account:
     version: int
     created_at: datetime
     updated_at: datetime
+    grant_expires_at: datetime | None = None

@@ -28,6 +28,7 @@ _SHOWN = (
     _table.c.likes_count,
     _table.c.video_count,
     account_tokens.c.expires_at.label("token_expires_at"),
+    func.greatest(account_tokens.c.expires_at, account_tokens.c.refresh_expires_at).label("grant_expires_at"),
     _table.c.last_synced_at,
     _table.c.last_error,
     _table.c.version,
@@ -133,4 +134,5 @@ def _account(row: Row[Any]) -> Account:
         version=row.version,
         created_at=row.created_at,
         updated_at=row.updated_at,
+        grant_expires_at=row.grant_expires_at,
     )

@@ -1,10 +1,12 @@
 """What the scheduler asks of the accounts service."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from common.errors import Problem, Transient
 from common.http.client import ServiceClient
@@ -17,12 +19,21 @@ class AccountsAway(Exception):
     """The accounts service did not answer, or not in a way that can be understood."""
 
 
+@dataclass(frozen=True, slots=True)
+class FoundAccount:
+    """An account as it is now; after `grant_expires_at` there are no tokens any more unless it is renewed before."""
+
+    copy: AccountCopy
+    grant_expires_at: datetime | None
+
+
 class _Account(BaseModel):
     model_config = ConfigDict(extra="ignore")
     id: UUID
     username: str = ""
     status: Literal["active", "inactive", "expired"]
     version: int = 0
+    grant_expires_at: AwareDatetime | None = None
 
 
 class _Accounts(BaseModel):
@@ -47,13 +58,19 @@ class AccountsClient:
 
     async def account(self, user_id: UUID, account_id: UUID) -> AccountCopy | None:
         """Return one account of a user, None when that user has no such account; raises AccountsAway."""
+        found = await self.look_up(user_id, account_id)
+        return None if found is None else found.copy
+
+    async def look_up(self, user_id: UUID, account_id: UUID) -> FoundAccount | None:
+        """Return one account of a user with the life of its grant, None when that user has none such; raises AccountsAway."""
         body = await self._get(f"/internal/users/{user_id}/accounts/{account_id}")
         if body is None:
             return None
         try:
-            return _copy(_Account.model_validate(body), user_id)
+            found = _Account.model_validate(body)
         except ValidationError as error:
             raise AccountsAway("the account cannot be understood") from error
+        return FoundAccount(_copy(found, user_id), found.grant_expires_at)
 
     async def _get(self, path: str, params: dict[str, str] | None = None) -> object:
         try:

@@ -1,21 +1,23 @@
-"""Which privacy levels a creator may choose, as far as that is known within a second."""
+"""What a creator may choose and post, as far as that is known within a second."""
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Sequence
 from uuid import UUID
 
 import structlog
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from common.errors import Problem, Transient
 from common.http.client import ServiceClient
+from scheduler.domain.creator import Creator
+from scheduler.domain.finding import Finding
 
 PATIENCE_S = 1.0
 FRESH_S = 60.0
 SILENCE_S = 5.0
 """After a call that failed nobody waits for the next one that long: many creates must not each wait a second."""
 MAX_KNOWN = 10_000
+ACCOUNT_FIELD = "tiktok_account_id"
 
 _log = structlog.get_logger(__name__)
 
@@ -23,6 +25,7 @@ _log = structlog.get_logger(__name__)
 class _CreatorInfo(BaseModel):
     model_config = ConfigDict(extra="ignore")
     privacy_level_options: list[str]
+    max_video_post_duration_sec: int | None = Field(default=None, gt=0)
 
 
 class CreatorOptions:
@@ -30,26 +33,36 @@ class CreatorOptions:
 
     def __init__(self, client: ServiceClient) -> None:
         self._client = client
-        self._known: OrderedDict[UUID, tuple[float, tuple[str, ...] | None]] = OrderedDict()
+        self._known: OrderedDict[UUID, tuple[float, Creator | None]] = OrderedDict()
 
-    async def privacy_levels(self, account_id: UUID, user_id: UUID) -> Sequence[str] | None:
-        """Return the levels that this creator may choose, None when that cannot be found out now."""
+    async def look(self, account_id: UUID, user_id: UUID, *, patience: float = PATIENCE_S) -> Creator | None:
+        """Return what this creator may post now, None when that cannot be found out within `patience` seconds."""
         now = asyncio.get_running_loop().time()
-        known = self._known.get(account_id)
-        if known is not None and now < known[0]:
-            return known[1]
-        levels = await self._ask(account_id, user_id)
-        self._known[account_id] = (now + (FRESH_S if levels is not None else SILENCE_S), levels)
+        until, known = self._known.get(account_id, (float("-inf"), None))
+        if now < until and (known is not None or patience <= PATIENCE_S):
+            return known
+        creator = await self._ask(account_id, user_id, patience)
+        self._known[account_id] = (now + (FRESH_S if creator is not None else SILENCE_S), creator)
         self._known.move_to_end(account_id)
         if len(self._known) > MAX_KNOWN:
             self._known.popitem(last=False)
-        return levels
+        return creator
 
-    async def _ask(self, account_id: UUID, user_id: UUID) -> tuple[str, ...] | None:
+    async def _ask(self, account_id: UUID, user_id: UUID, patience: float) -> Creator | None:
         path = f"/internal/accounts/{account_id}/creator-info"
         try:
-            body = await self._client.get(path, params={"user_id": str(user_id)}, timeout=PATIENCE_S)
-            return tuple(_CreatorInfo.model_validate(body).privacy_level_options)
-        except (Problem, Transient, ValidationError) as error:
-            _log.info("creator_info_unknown", account_id=str(account_id), reason=type(error).__name__)
+            body = await self._client.get(path, params={"user_id": str(user_id)}, timeout=patience)
+            info = _CreatorInfo.model_validate(body)
+        except Problem as problem:
+            if problem.status == 409 and problem.code.startswith("tiktok_"):
+                return Creator(refusal=Finding(ACCOUNT_FIELD, problem.code, problem.detail, problem.hint))
+            _log_unknown(account_id, problem.code)
             return None
+        except (Transient, ValidationError) as error:
+            _log_unknown(account_id, type(error).__name__)
+            return None
+        return Creator(tuple(info.privacy_level_options), info.max_video_post_duration_sec)
+
+
+def _log_unknown(account_id: UUID, reason: str) -> None:
+    _log.info("creator_info_unknown", account_id=str(account_id), reason=reason)

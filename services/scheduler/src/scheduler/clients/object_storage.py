@@ -18,6 +18,7 @@ from common.errors import Transient
 MAX_DOWNLOAD_BYTES = 4 * 1024**3
 DOWNLOAD_SECONDS = 600.0
 CALL_SECONDS = 60.0
+LOOK_SECONDS = 5.0
 
 
 class ObjectMissing(Exception):
@@ -67,6 +68,17 @@ class ObjectStorage:
                 await obstore.put_async(self._store, key, content, use_multipart=False)
         except (BaseError, OSError) as error:
             raise _away(error) from error
+
+    async def exists(self, key: str) -> bool:
+        """Tell whether there is such an object."""
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                await obstore.head_async(self._store, key)
+        except (NotFoundError, FileNotFoundError):
+            return False
+        except (BaseError, OSError) as error:
+            raise _away(error) from error
+        return True
 
     async def remove(self, key: str) -> None:
         """Remove an object; one that is not there is no error."""

@@ -16,7 +16,8 @@ class Post:
     `retry_count` counts automatic retries since a person last started it; attempts up to `dismissed_attempts` whose outcome could
     not be known are, by a person's word, not published; `publisher_sequence` is the highest sequence seen of
     the current attempt; `due_at` is the due time of the current attempt, `forecast_at` the end of a wait that the publisher
-    told; `sweep_at` is when a moving post is asked about again, `cancel_at` when the publisher is asked to stop it.
+    told; `sweep_at` is when a moving post is asked about again, `cancel_at` when the publisher is asked to stop it;
+    `checked_version` is the version that the checks before the due time found in order, `check_after` when they may look again.
     """
 
     id: UUID
@@ -71,6 +72,8 @@ class Post:
     created_at: datetime
     updated_at: datetime
     deleted_at: datetime | None
+    checked_version: int
+    check_after: datetime | None
 
     @property
     def state(self) -> PostState:

@@ -46,18 +46,33 @@ def is_unsupported(findings: Iterable[Finding]) -> bool:
     return any(finding.code == "not_supported" for finding in findings)
 
 
-def check_media_options(*, cover_timestamp_ms: int | None, duration_ms: int | None) -> list[Finding]:
-    """Return what does not fit the video itself: a cover beyond its end. An unknown duration is no finding."""
-    if cover_timestamp_ms is None or duration_ms is None or cover_timestamp_ms <= duration_ms:
-        return []
-    return [
-        Finding(
-            "cover_timestamp_ms",
-            "cover_beyond_end",
-            f"The cover lies at {cover_timestamp_ms} ms, the video ends at {duration_ms} ms.",
-            "Choose a moment within the video.",
+def check_media_options(
+    *, cover_timestamp_ms: int | None, duration_ms: int | None, max_seconds: int | None = None
+) -> list[Finding]:
+    """Return what does not fit the video: a cover beyond its end, a longer one than its creator may post (`max_seconds`).
+
+    An unknown duration is no finding.
+    """
+    findings: list[Finding] = []
+    if duration_ms is not None and cover_timestamp_ms is not None and cover_timestamp_ms > duration_ms:
+        findings.append(
+            Finding(
+                "cover_timestamp_ms",
+                "cover_beyond_end",
+                f"The cover lies at {cover_timestamp_ms} ms, the video ends at {duration_ms} ms.",
+                "Choose a moment within the video.",
+            )
         )
-    ]
+    if duration_ms is not None and max_seconds is not None and duration_ms > max_seconds * 1000:
+        findings.append(
+            Finding(
+                "media_id",
+                "video_too_long_for_creator",
+                f"The video is {duration_ms / 1000:.1f} s long; this creator may post up to {max_seconds} s.",
+                "Choose a shorter video.",
+            )
+        )
+    return findings
 
 
 def check_privacy_options(privacy_level: str | None, options: Iterable[str]) -> Finding | None:

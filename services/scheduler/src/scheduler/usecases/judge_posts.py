@@ -78,13 +78,13 @@ def _judge(
     media_id = item.wanted.fields.media_id
     media = files.get(media_id) if media_id is not None else None
     if media_id is not None:
-        findings += _media(item.wanted, media)
+        findings += _media(item, media)
     pair = _pair(item, accounts, files)
     if pair in twins and pair is not None:
         findings.append(_duplicate(twins[pair]))
     elif pair is not None and not findings:
         twins[pair] = None
-    unchecked = (PRIVACY_UNCHECKED,) if _wants_options(item) and item.around.levels is None else ()
+    unchecked = (PRIVACY_UNCHECKED,) if _wants_options(item) and _levels(item) is None else ()
     return Judged(item.wanted, tuple(findings), (*item.wanted.warnings, *unchecked), account, media)
 
 
@@ -98,10 +98,15 @@ def _account(item: Candidate, accounts: Mapping[UUID, AccountCopy], user_id: UUI
 
 
 def _privacy(item: Candidate) -> Collection[Finding]:
-    if not _wants_options(item) or item.around.levels is None:
+    levels = _levels(item)
+    if not _wants_options(item) or levels is None:
         return ()
-    finding = check_privacy_options(item.wanted.fields.privacy_level, item.around.levels)
+    finding = check_privacy_options(item.wanted.fields.privacy_level, levels)
     return () if finding is None else (finding,)
+
+
+def _levels(item: Candidate) -> tuple[str, ...] | None:
+    return item.around.creator.levels if item.around.creator is not None else None
 
 
 def _wants_options(item: Candidate) -> bool:
@@ -109,7 +114,7 @@ def _wants_options(item: Candidate) -> bool:
     return item.around.asked_creator and fields.mode == "direct" and fields.privacy_level is not None
 
 
-def _media(wanted: WantedPost, media: Media | None) -> Collection[Finding]:
+def _media(item: Candidate, media: Media | None) -> Collection[Finding]:
     if media is None:
         return (Finding("media_id", "media_not_found", "There is no such media file.", status=404),)
     if media.status == MediaStatus.PROCESSING:
@@ -120,7 +125,11 @@ def _media(wanted: WantedPost, media: Media | None) -> Collection[Finding]:
         return (Finding("media_id", "media_rejected", message, hint, extra={"errors": media.problems}),)
     if media.is_photo:
         return (Finding("media_id", "media_not_a_video", "The file is a photo.", "Give media_id the id of a video."),)
-    return check_media_options(cover_timestamp_ms=wanted.fields.cover_timestamp_ms, duration_ms=media.duration_ms)
+    return check_media_options(
+        cover_timestamp_ms=item.wanted.fields.cover_timestamp_ms,
+        duration_ms=media.duration_ms,
+        max_seconds=item.around.creator.max_seconds if item.around.creator is not None else None,
+    )
 
 
 def _pair(item: Candidate, accounts: Mapping[UUID, AccountCopy], files: Mapping[UUID, Media]) -> tuple[UUID, str] | None:

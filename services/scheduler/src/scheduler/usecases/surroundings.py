@@ -9,6 +9,7 @@ from common.database.database import Database
 from common.errors import Problem
 from scheduler.clients.accounts import AccountsClient
 from scheduler.clients.creator_options import CreatorOptions
+from scheduler.domain.creator import Creator
 from scheduler.domain.finding import Finding
 from scheduler.usecases.choose_account import choose_account
 from scheduler.usecases.problems import finding_of, problem_of
@@ -20,11 +21,11 @@ ACCOUNT_FIELD = "tiktok_account_id"
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """A post's account, or `findings` why there is none; and its creator's privacy levels, None when they are not known."""
+    """A post's account, or `findings` why there is none; and what its creator may post, None when that is not known."""
 
     account_id: UUID | None = None
     findings: tuple[Finding, ...] = ()
-    levels: tuple[str, ...] | None = None
+    creator: Creator | None = None
     asked_creator: bool = False
 
 
@@ -68,8 +69,8 @@ class Surveyor:
             return Surroundings(findings=(finding_of(problem, ACCOUNT_FIELD),))
         if not ask_creator or account.status != "active":
             return Surroundings(account.id)
-        levels = await self.creators.privacy_levels(account.id, account.user_id)
-        return Surroundings(account.id, levels=None if levels is None else tuple(levels), asked_creator=True)
+        creator = await self.creators.look(account.id, account.user_id)
+        return Surroundings(account.id, creator=creator, asked_creator=True)
 
 
 def _needs_account(post: WantedPost) -> bool:

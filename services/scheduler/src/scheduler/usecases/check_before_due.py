@@ -1,0 +1,217 @@
+"""Check posts again shortly before their time: what would fail then shows now, as warnings and an event."""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Collection, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+from uuid import UUID
+
+from common.contracts.scheduler import PostUpdated
+from common.database.database import Database
+from common.errors import Problem, Transient
+from common.messaging.outbox import Outbox
+from scheduler.clients.accounts import AccountsAway, AccountsClient, FoundAccount
+from scheduler.clients.object_storage import ObjectStorage
+from scheduler.domain.finding import Finding
+from scheduler.domain.media import Media
+from scheduler.domain.post import Post
+from scheduler.domain.readiness import Readiness, problems_before_due
+from scheduler.encoding import warning_json
+from scheduler.storage.accounts import note_behind, save_account
+from scheduler.storage.clock import database_now
+from scheduler.storage.posts import change_post, lock_post
+from scheduler.storage.preflight import PreflightLimits, look_again, note_checked, take_unchecked
+from scheduler.usecases.judge_posts import PRIVACY_UNCHECKED, Candidate, Judged, judge_posts
+from scheduler.usecases.post_events import own_context, wrap_event
+from scheduler.usecases.surroundings import Surroundings, Surveyor
+from scheduler.usecases.wanted_post import want_change
+
+ASK_SECONDS = 10.0
+"""How long a batch waits for other services and the storage together; what was not answered is asked again later."""
+CREATOR_PATIENCE_S = 5.0
+"""Longer than creation waits: nobody does here."""
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What is wrong with a post; not `complete` when something could not be found out."""
+
+    post: Post
+    findings: tuple[Finding, ...]
+    complete: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ChecksBeforeDue:
+    """Any number of replicas may make them; no row is locked while others are asked."""
+
+    database: Database
+    outbox: Outbox
+    surveyor: Surveyor
+    accounts: AccountsClient
+    storage: ObjectStorage
+    allowed_hosts: frozenset[str]
+    limits: PreflightLimits
+
+    async def check_batch(self) -> int:
+        """Check one batch of posts that are due soon and note what was found; returns how many were taken."""
+        async with self.database.transaction() as tx:
+            taken = await take_unchecked(tx.connection, self.limits)
+            now = await database_now(tx.connection)
+        if not taken:
+            return 0
+        accounts = await self._look_up(taken)
+        by_user: dict[UUID, list[Post]] = defaultdict(list)
+        for post in taken:
+            by_user[post.user_id].append(post)
+        for posts in by_user.values():
+            await self._note([_verdict(*item) for item in await self._judged(posts, accounts, now)])
+        return len(taken)
+
+    async def _look_up(self, posts: Collection[Post]) -> dict[UUID, FoundAccount | None]:
+        """Return the posts' accounts as they are now (None: there is none), and bring the own copies up to date."""
+        owners = {post.account_id: post.user_id for post in posts if post.account_id is not None}
+        found = await self._answers({id_: self._account(user_id, id_) for id_, user_id in owners.items()})
+        for account in filter(None, found.values()):
+            async with self.database.transaction() as tx:
+                if await save_account(tx.connection, account.copy) and account.copy.hold_reason is not None:
+                    # News that did not arrive: the loop that follows accounts holds their posts.
+                    await note_behind(tx.connection, account.copy.id, behind=True)
+        return found
+
+    async def _account(self, user_id: UUID, account_id: UUID) -> FoundAccount | None:
+        found = await self.accounts.look_up(user_id, account_id)
+        if found is not None and found.copy.hold_reason is None:
+            await self.surveyor.creators.look(account_id, user_id, patience=CREATOR_PATIENCE_S)
+        return found
+
+    async def _judged(
+        self, posts: Sequence[Post], accounts: Mapping[UUID, FoundAccount | None], now: datetime
+    ) -> Sequence[tuple[Post, Judged | None, Readiness]]:
+        """Make the checks of creation on one user's posts as they are."""
+        wanted = [want_change(post, {}, now=now, allowed_hosts=self.allowed_hosts) for post in posts]
+        try:
+            around = await self.surveyor.look_around(wanted, posts[0].user_id)
+        except Problem:
+            return [(post, None, Readiness()) for post in posts]
+        candidates = [
+            Candidate(each, one, post_id=post.id, is_settled=True)
+            for post, each, one in zip(posts, wanted, around, strict=True)
+        ]
+        async with self.database.transaction() as tx:
+            judged = await judge_posts(tx, candidates, posts[0].user_id, lock=False)
+        stored = await self._answers({file.storage_key: self.storage.exists(file.storage_key) for file in _files(judged)})
+        return [
+            (post, one, _readiness(post, one, surroundings, accounts, stored))
+            for post, one, surroundings in zip(posts, judged, around, strict=True)
+        ]
+
+    async def _note(self, verdicts: Sequence[Verdict]) -> None:
+        """Write what was found; what is the same as before changes nothing that clients see."""
+        fine: list[Post] = []
+        again: list[Post] = []
+        for verdict in verdicts:
+            warnings = _warnings(verdict)
+            in_order = verdict.complete and not verdict.findings
+            if warnings != verdict.post.warnings:
+                await self._tell(verdict.post, warnings, in_order=in_order)
+            elif in_order:
+                fine.append(verdict.post)
+            else:
+                again.append(verdict.post)
+        async with self.database.transaction() as tx:
+            await note_checked(tx.connection, fine)
+            await look_again(tx.connection, again, self.limits)
+
+    async def _tell(self, seen: Post, warnings: list[dict[str, Any]], *, in_order: bool) -> None:
+        """Replace the warnings of a post that is still what it was, and emit `PostUpdated`."""
+        async with self.database.transaction() as tx:
+            post = await lock_post(tx.connection, seen.id)
+            if post is None or post.version != seen.version:
+                return
+            columns = {
+                "warnings": warnings,
+                "check_after": None if in_order else await database_now(tx.connection) + self.limits.again_after,
+                "checked_version": post.version + 1 if in_order else post.checked_version,
+            }
+            changed = await change_post(tx.connection, post, columns)
+            event = PostUpdated(
+                post_id=changed.id,
+                account_id=changed.account_id,
+                status=changed.status,
+                attempt=changed.attempt,
+                scheduled_time=changed.scheduled_time,
+                changes={"warnings": [seen.warnings, warnings]},
+            )
+            await self.outbox.emit_all(tx, [wrap_event(self.outbox, changed, event, own_context(changed))])
+
+    async def _answers(self, questions: Mapping[K, Coroutine[Any, Any, V]]) -> dict[K, V]:
+        """Return the answers that came in time; nothing for those who are away."""
+        slots = asyncio.Semaphore(self.limits.parallel)
+
+        async def ask(question: Coroutine[Any, Any, V]) -> V:
+            async with slots:
+                return await question
+
+        tasks = {key: asyncio.create_task(ask(question)) for key, question in questions.items()}
+        try:
+            if tasks:
+                await asyncio.wait(tasks.values(), timeout=ASK_SECONDS)
+        finally:
+            for task in tasks.values():
+                task.cancel()
+            ended = await asyncio.gather(*tasks.values(), return_exceptions=True)
+        answers: dict[K, V] = {}
+        for key, answer in zip(tasks, ended, strict=True):
+            if isinstance(answer, AccountsAway | Transient | asyncio.CancelledError):
+                continue
+            if isinstance(answer, BaseException):
+                raise answer
+            answers[key] = answer
+        return answers
+
+
+def _files(judged: Collection[Judged]) -> Collection[Media]:
+    return {one.media.storage_key: one.media for one in judged if one.media is not None}.values()
+
+
+def _readiness(
+    post: Post,
+    judged: Judged,
+    around: Surroundings,
+    accounts: Mapping[UUID, FoundAccount | None],
+    stored: Mapping[str, bool],
+) -> Readiness:
+    account = accounts.get(post.account_id) if post.account_id is not None else None
+    return Readiness(
+        account_known=post.account_id in accounts,
+        account_gone=post.account_id in accounts and account is None,
+        grant_expires_at=account.grant_expires_at if account is not None else None,
+        refusal=around.creator.refusal if around.creator is not None else None,
+        object_there=stored.get(judged.media.storage_key) if judged.media is not None else True,
+    )
+
+
+def _warnings(verdict: Verdict) -> list[dict[str, Any]]:
+    """Return the warnings to show: while something is not known, what was found before stays beside what is found now."""
+    found = [warning_json(item) for item in verdict.findings]
+    if verdict.complete:
+        return found
+    codes = {(item.get("field"), item["code"]) for item in found}
+    return [*found, *(item for item in verdict.post.warnings if (item.get("field"), item["code"]) not in codes)]
+
+
+def _verdict(post: Post, judged: Judged | None, readiness: Readiness) -> Verdict:
+    if judged is None or post.next_attempt_at is None:
+        return Verdict(post, (), complete=False)
+    found = [*judged.findings, *problems_before_due(readiness, due_at=post.next_attempt_at), *judged.warnings]
+    refused = readiness.refusal is not None
+    # A deadline was chosen for the attempt that is to come, and may lie before the time first planned.
+    kept = [item for item in found if item.code != "publish_before_too_early" and not (refused and item == PRIVACY_UNCHECKED)]
+    unasked = PRIVACY_UNCHECKED in kept
+    return Verdict(post, tuple(kept), complete=readiness.is_known and not unasked)
