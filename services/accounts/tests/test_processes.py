@@ -137,7 +137,8 @@ async def test_a_hundred_callers_of_two_processes_cause_one_refresh(
         simulator.state.faults.add(Fault(endpoint=TOKEN, delay=0.2))
         answers = await asyncio.gather(*(replicas[n % 2].access_token(ids[0]) for n in range(CALLERS)))
         assert {answer.status_code for answer in answers} == {200}
-        assert len({answer.json()["access_token"] for answer in answers}) == 1
+        # While the old token lives, whoever would wait long on a busy machine is served that one.
+        assert len({answer.json()["access_token"] for answer in answers}) <= (2 if left > 0 else 1)
         calls += 1
         assert token_calls(simulator) == calls
     await _with_both_loops(replicas, ids, database, simulator)
