@@ -1,8 +1,9 @@
 """Rotation of the encryption key while the stack runs.
 
 Every replica of accounts can open what the new key seals before anything is sealed with it, and none seals with the old one any
-more before that is taken away: add the new key last, restart; put it first, restart; seal everything again; remove the old keys,
-restart. Replicas are restarted one after another. How far it came stands in the secrets: run again, it goes on.
+more before that is taken away: add the new key last; put it first; seal everything again; remove the old keys. Each time the file
+that the replicas follow is changed, and the next step begins when all of them say that they have taken it up. Nothing restarts.
+How far it came stands in the secrets: run again, it goes on.
 """
 
 from __future__ import annotations
@@ -21,6 +22,10 @@ from localstack.vault import change_secrets, new_encryption_key
 SERVICE = "accounts"
 SETTING = "ENCRYPTION_KEY"
 PENDING = "encryption_key_new"
+COMMAND = f"{SERVICE}.rotate_encryption_key"
+WAIT_SECONDS = 60
+"""For every replica to take up a change: a second, or the 20 s after which a replica that was killed no longer counts."""
+
 RESEAL_SECONDS = 3600.0
 
 
@@ -56,28 +61,38 @@ def _rotate(stack: Stack, steps: Steps) -> None:
 
 
 def _use(stack: Stack, steps: Steps, keys: list[str], *, pending: str, what: str) -> None:
-    """Store these keys and restart every replica with them."""
-    value = ",".join(keys)
-    change_secrets(stack.paths, {"encryption_key": value, PENDING: pending})
-    for name in stack.blueprint.processes(SERVICE):
-        with steps.step(f"{what}: {name}", "ready"):
-            stack.change_program(name, {SETTING: value})
+    """Store these keys and wait until every replica holds them; raises StackError, with the next step not begun."""
+    change_secrets(stack.paths, {"encryption_key": ",".join(keys), PENDING: pending})
+    with steps.step(what, "by every replica"):
+        _wait_for_replicas(stack)
+
+
+def _wait_for_replicas(stack: Stack) -> None:
+    number = len(stack.blueprint.processes(SERVICE))
+    done = _run(stack, WAIT_SECONDS + 60.0, "--wait", str(WAIT_SECONDS), "--replicas", str(number))
+    if done.returncode != 0:
+        lines = f"{done.stdout}{done.stderr}".strip()
+        raise StackError(f"not every replica has taken up the keys; see make ps, then run this again\n{lines}".rstrip())
 
 
 def _reseal(stack: Stack, steps: Steps) -> None:
-    done = subprocess.run(
-        operator_command(f"{SERVICE}.rotate_encryption_key"),
-        env=operator_environment(stack),
-        capture_output=True,
-        text=True,
-        timeout=RESEAL_SECONDS,
-        check=False,
-    )
+    done = _run(stack, RESEAL_SECONDS)
     for line in done.stdout.splitlines():
         steps.line(f"    {line}")
     if done.returncode != 0:
         message = "not everything could be sealed again; the old key stays. Mend the cause and run this again"
         raise StackError(f"{message}\n{done.stderr.strip()}".rstrip())
+
+
+def _run(stack: Stack, seconds: float, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        operator_command(COMMAND, *arguments),
+        env=operator_environment(stack),
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+    )
 
 
 def operator_command(module: str, *arguments: str) -> list[str]:

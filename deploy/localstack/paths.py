@@ -16,6 +16,7 @@ SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt
 DATA_NAMES = (
     "checked.json",
     "configured.json",
+    "encryption_key",
     "log",
     "migrated",
     "postgres",
@@ -77,6 +78,11 @@ class Paths:
     def secrets(self) -> Path:
         """Generated passwords and keys, readable by the owner only."""
         return self.local / "secrets.json"
+
+    @property
+    def encryption_key(self) -> Path:
+        """The encryption keys as accounts follows them: a copy of the secrets' own."""
+        return self.local / "encryption_key"
 
     @property
     def state(self) -> Path:

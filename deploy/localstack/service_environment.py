@@ -50,10 +50,10 @@ def program_environment(
         for name, value in blueprint.environment.items()
         if value and (name.removesuffix("_FILE") in names - PER_PROCESS or is_platform_name(name))
     }
-    given_as_file = {name.removesuffix("_FILE") for name in (*passed, *own) if name.endswith("_FILE")}
+    given = {name.removesuffix("_FILE") for name in (*passed, *own)}
     return {
         **platform_environment(),
-        **{name: value for name, value in made.items() if name in names and name not in given_as_file},
+        **{name: value for name, value in made.items() if name in names and name.removesuffix("_FILE") not in given},
         **passed,
         **own,
     }
@@ -67,7 +67,8 @@ def _stack_settings(blueprint: Blueprint, paths: Paths, secrets: dict[str, Any])
     return {
         **urls,
         "PUBLIC_URL": gateway,
-        "ENCRYPTION_KEY": secrets["encryption_key"],
+        # A file, so that a rotation needs no restart.
+        "ENCRYPTION_KEY_FILE": str(paths.encryption_key),
         "OPERATION_KEY": secrets["operation_key"],
         "SERVICE_PUBLIC_KEYS": json.dumps({s: secrets["service_keys"][s]["public"] for s in SERVICES}),
         "STORAGE_URL": f"file://{paths.storage}",

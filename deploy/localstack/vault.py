@@ -26,6 +26,7 @@ def load_secrets(paths: Paths) -> dict[str, Any]:
     merged = _merge(known, _wanted())
     if merged != known:
         write_private(paths.secrets, json.dumps(merged, indent=1, sort_keys=True) + "\n")
+    _show_encryption_key(paths, merged["encryption_key"])
     return merged
 
 
@@ -34,6 +35,14 @@ def change_secrets(paths: Paths, changes: dict[str, Any]) -> None:
     known = {**load_secrets(paths), **changes}
     kept = {name: value for name, value in known.items() if value is not None}
     write_private(paths.secrets, json.dumps(kept, indent=1, sort_keys=True) + "\n")
+    _show_encryption_key(paths, kept["encryption_key"])
+
+
+def _show_encryption_key(paths: Paths, keys: str) -> None:
+    """Write the file that accounts follows, where it is not the same already: also after a command died between the two."""
+    text = f"{keys}\n"
+    if not paths.encryption_key.exists() or paths.encryption_key.read_text(encoding="utf-8") != text:
+        write_private(paths.encryption_key, text)
 
 
 def new_encryption_key() -> str:

@@ -107,16 +107,15 @@ def test_an_empty_value_counts_as_not_set(paths: Paths) -> None:
     secrets = load_secrets(paths)
     stored = Blueprint(environment={"ENCRYPTION_KEY": "", "TIKTOK_CLIENT_SECRET_FILE": ""})
     accounts = program_environment(stored, paths, secrets, "accounts")
-    assert accounts["ENCRYPTION_KEY"] == secrets["encryption_key"]
+    assert Path(accounts["ENCRYPTION_KEY_FILE"]).read_text(encoding="utf-8").strip() == secrets["encryption_key"]
     assert accounts["TIKTOK_CLIENT_SECRET"] == secrets["tiktok_client_secret"]
     assert "TIKTOK_CLIENT_SECRET_FILE" not in accounts
 
 
 def test_a_secret_reaches_only_the_service_that_declares_it(paths: Paths) -> None:
     secrets = load_secrets(paths)
-    holders = [
-        s for s in SERVICES if secrets["encryption_key"] in program_environment(Blueprint(), paths, secrets, s).values()
-    ]
+    file = str(paths.encryption_key)
+    holders = [s for s in SERVICES if file in program_environment(Blueprint(), paths, secrets, s).values()]
     assert holders == ["accounts"]
     for service in SERVICES:
         values = json.dumps(program_environment(Blueprint(), paths, secrets, service))
@@ -137,6 +136,9 @@ def test_what_the_operator_sets_wins_and_files_replace_made_secrets(paths: Paths
     assert environment["HTTP_PORT"] == "8401"
     assert "ENCRYPTION_KEY" not in environment
     assert environment["ENCRYPTION_KEY_FILE"] == "/k"
+    given = program_environment(Blueprint(environment={"ENCRYPTION_KEY": "k"}), paths, load_secrets(paths), "accounts")
+    assert given["ENCRYPTION_KEY"] == "k"
+    assert "ENCRYPTION_KEY_FILE" not in given, "the stack's own file is not followed then"
 
 
 def test_simulator_gateway_and_accounts_agree_on_the_client(paths: Paths) -> None:

@@ -1,5 +1,6 @@
 """Rotation of the local stack's encryption key: where it may end and be taken up, and that old keys stay while they are needed."""
 
+import stat
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -44,8 +45,11 @@ class Replicas:
     def exclusive(self) -> AbstractContextManager[None]:
         return nullcontext()
 
-    def change_program(self, name: str, settings: dict[str, str]) -> None:
-        self.step(name, *settings["ENCRYPTION_KEY"].split(","))
+    def take_up(self) -> None:
+        """Do what every replica does when the file has changed: read it."""
+        keys = self.paths.encryption_key.read_text(encoding="utf-8").strip().split(",")
+        for name in self.blueprint.processes("accounts"):
+            self.step(name, *keys)
 
     def step(self, *what: str) -> None:
         if len(self.done) == self.dies_at:
@@ -59,6 +63,7 @@ def replicas(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Replicas:
     paths.create()
     found = Replicas(paths, Blueprint(replicas={"accounts": 2}))
     monkeypatch.setattr(key_rotation, "_reseal", lambda *_: found.step("reseal"))
+    monkeypatch.setattr(key_rotation, "_wait_for_replicas", lambda _: found.take_up())
     return found
 
 
@@ -103,11 +108,42 @@ def test_the_old_key_stays_when_something_could_not_be_sealed_again(
 ) -> None:
     old = replicas.secrets["encryption_key"]
     monkeypatch.undo()
+    done = SimpleNamespace(returncode=0, stdout="", stderr="")
     failed = SimpleNamespace(returncode=1, stdout="account_tokens 1 unreadable\n", stderr="")
-    monkeypatch.setattr(key_rotation.subprocess, "run", lambda *_, **__: failed)
+    monkeypatch.setattr(key_rotation, "operator_environment", lambda _: {})
+    monkeypatch.setattr(key_rotation.subprocess, "run", lambda command, **_: done if "--wait" in command else failed)
     with pytest.raises(StackError, match="the old key stays"):
         rotate(replicas)
     assert replicas.secrets["encryption_key"].split(",")[1:] == [old]
+
+
+def test_nothing_is_sealed_before_every_replica_has_taken_the_keys_up(
+    replicas: Replicas, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = replicas.secrets["encryption_key"]
+    monkeypatch.undo()
+    waits: list[list[str]] = []
+
+    def run(command: list[str], **_: Any) -> Any:
+        waits.append(command)
+        return SimpleNamespace(returncode=1, stdout="accounts-2 holds 0123456789ab\n", stderr="")
+
+    monkeypatch.setattr(key_rotation, "operator_environment", lambda _: {})
+    monkeypatch.setattr(key_rotation.subprocess, "run", run)
+    with pytest.raises(StackError, match=r"(?s)not every replica.*accounts-2 holds"):
+        rotate(replicas)
+    assert [command[-4:] for command in waits] == [["--wait", "60", "--replicas", "2"]]
+    assert replicas.secrets["encryption_key"].split(",")[0] == old, "the old key seals on"
+
+
+def test_a_command_that_died_between_secrets_and_file_is_made_good(tmp_path: Path) -> None:
+    paths = Paths(tmp_path)
+    paths.create()
+    keys = load_secrets(paths)["encryption_key"]
+    paths.encryption_key.write_text("older\n", encoding="utf-8")
+    load_secrets(paths)
+    assert paths.encryption_key.read_text(encoding="utf-8") == f"{keys}\n"
+    assert stat.S_IMODE(paths.encryption_key.stat().st_mode) == 0o600
 
 
 def test_a_key_that_the_operator_holds_is_not_touched(replicas: Replicas) -> None:

@@ -14,6 +14,7 @@ from accounts.command_side import Wires, command_side
 from accounts.creator_infos import CreatorInfos
 from accounts.domain.throttle import ThrottleRule
 from accounts.grant_revoker import GrantRevoker
+from accounts.loops.held_keys import HeldKeys
 from accounts.loops.retention import Retention
 from accounts.loops.token_refresh import TokenRefreshLoop
 from accounts.parts import Parts
@@ -76,6 +77,7 @@ def wire(settings: Settings, *, tiktok_transport: httpx.AsyncBaseTransport | Non
         version=VERSION,
         components=[
             database,
+            HeldKeys(database, parts.vault, instance=settings.instance, path=settings.encryption_key_file),
             publisher,
             relay,
             http,

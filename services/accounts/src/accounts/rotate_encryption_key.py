@@ -1,7 +1,8 @@
 """`python -m accounts.rotate_encryption_key`: seals everything again with the first key of ENCRYPTION_KEY, while services run.
 
 Run it where every replica seals with that key already. It may be ended at any moment and run again. The exit code is 0 only when
-nothing in the database needs another key any more, so that the older ones can be removed; `--check` only looks.
+nothing in the database needs another key any more, so that the older ones can be removed; `--check` only looks. `--wait` changes
+nothing either: it ends with 0 as soon as every replica that runs holds exactly the keys that this command was given.
 """
 
 import argparse
@@ -10,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from datetime import timedelta
 
+from accounts.held_keys_wait import replicas_hold
 from accounts.operator_event import OperatorEvents, operator_events
 from accounts.security.vault import Vault
 from accounts.settings import Settings
@@ -107,15 +109,25 @@ def lines_of(counts: dict[str, Resealed]) -> list[str]:
 def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     """Return the options; exits with a usage message on anything else."""
     parser = argparse.ArgumentParser(prog="rotate-encryption-key", description="Seal everything with the first key.")
-    parser.add_argument("--check", action="store_true", help="change nothing, tell what needs an older key")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--check", action="store_true", help="change nothing, tell what needs an older key")
+    only.add_argument(
+        "--wait", type=float, metavar="SECONDS", help="change nothing, wait until every replica holds exactly these keys"
+    )
+    parser.add_argument("--replicas", type=int, default=1, metavar="N", help="with --wait: at least so many (1)")
     return parser.parse_args(arguments)
 
 
 async def _main(options: argparse.Namespace) -> int:
     settings = load(Settings)
     database = Database(settings.database_url, application_name="accounts-operator", pool_size=1)
-    resealer = Resealer(database, Vault(settings.encryption_keys))
+    vault = Vault(settings.encryption_keys)
+    resealer = Resealer(database, vault)
     try:
+        if options.wait is not None:
+            held = await replicas_hold(database, vault.fingerprints, replicas=options.replicas, seconds=options.wait)
+            sys.stdout.write("\n".join(held.lines) + "\n")
+            return 0 if held.by_all else 1
         if options.check:
             counts = await resealer.check()
         else:

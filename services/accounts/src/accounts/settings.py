@@ -1,10 +1,11 @@
 """Settings of the accounts service; the only place that reads the environment."""
 
-from typing import Annotated, ClassVar
+from pathlib import Path
+from typing import Annotated, ClassVar, Self
 
-from cryptography.fernet import Fernet
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr, model_validator
 
+from accounts.security.encryption_keys import fernet_keys, keys_of_file
 from common.settings import BaseUrl, DatabaseSettings, ServiceSettings
 
 POSTING_SCOPES = "user.info.basic,video.publish"
@@ -16,15 +17,12 @@ def _words(text: str) -> tuple[str, ...]:
 
 
 def _fernet_keys(secret: SecretStr) -> SecretStr:
-    keys = _words(secret.get_secret_value())
-    if not keys:
-        raise ValueError("needs at least one key")
-    for number, key in enumerate(keys, start=1):
-        try:
-            Fernet(key)
-        except ValueError:
-            raise ValueError(f"key {number} is not a Fernet key (base64url of 32 bytes)") from None
+    fernet_keys(secret)
     return secret
+
+
+def _texts(keys: tuple[SecretStr, ...]) -> list[str]:
+    return [key.get_secret_value() for key in keys]
 
 
 class Settings(DatabaseSettings, ServiceSettings):
@@ -35,6 +33,7 @@ class Settings(DatabaseSettings, ServiceSettings):
     http_port: int = Field(default=8401, ge=0, le=65535)
 
     encryption_key: Annotated[SecretStr, AfterValidator(_fernet_keys)]
+    encryption_key_file: Path | None = None
     access_token_ttl_seconds: int = Field(default=86_400, ge=60, le=604_800)
     refresh_token_ttl_seconds: int = Field(default=2_592_000, ge=300, le=31_536_000)
     refresh_grace_seconds: float = Field(default=30.0, ge=0, le=300)
@@ -63,10 +62,18 @@ class Settings(DatabaseSettings, ServiceSettings):
     disconnect_check_seconds: float = Field(default=15.0, ge=0.05, le=600)
     disconnect_patience_seconds: float = Field(default=600.0, ge=0, le=86_400)
 
+    @model_validator(mode="after")
+    def _one_source_of_keys(self) -> Self:
+        """Refuse two sources that differ: the file is followed while the service runs, so its keys have to be those."""
+        path = self.encryption_key_file
+        if path is not None and _texts(keys_of_file(path)) != _texts(self.encryption_keys):
+            raise ValueError("ENCRYPTION_KEY and ENCRYPTION_KEY_FILE hold different keys: set one of them")
+        return self
+
     @property
     def encryption_keys(self) -> tuple[SecretStr, ...]:
         """The Fernet keys; the first one seals."""
-        return tuple(SecretStr(key) for key in _words(self.encryption_key.get_secret_value()))
+        return fernet_keys(self.encryption_key)
 
     @property
     def asked_scopes(self) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from accounts.domain.throttle import FORGET_AFTER
 from accounts.storage.tables import (
     api_keys,
+    encryption_key_holders,
     grant_revocations,
     login_throttles,
     oauth_states,
@@ -23,6 +24,7 @@ SIGNING_KEYS_KEPT = timedelta(days=1)
 
 API_KEYS_KEPT = timedelta(days=90)
 REVOCATIONS_KEPT = timedelta(days=7)
+HOLDERS_KEPT = timedelta(hours=1)
 
 
 def _outlived() -> tuple[tuple[Table, ColumnElement[bool]], ...]:
@@ -32,6 +34,7 @@ def _outlived() -> tuple[tuple[Table, ColumnElement[bool]], ...]:
         (refresh_tokens, refresh_tokens.c.expires_at < func.now()),
         (sessions, sessions.c.expires_at < func.now() - SESSIONS_KEPT),
         (signing_keys, signing_keys.c.retired_at < func.now() - SIGNING_KEYS_KEPT),
+        (encryption_key_holders, encryption_key_holders.c.seen_at < func.now() - HOLDERS_KEPT),
         (grant_revocations, grant_revocations.c.finished_at < func.now() - REVOCATIONS_KEPT),
         (api_keys, and_(api_keys.c.revoked_at.is_not(None), api_keys.c.revoked_at < func.now() - API_KEYS_KEPT)),
     )

@@ -205,3 +205,13 @@ tiktok_call_pace = Table(
     Column("endpoint", Text, primary_key=True),
     Column("booked_until", _Moment, nullable=False),
 )
+
+encryption_key_holders = Table(
+    "encryption_key_holders",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("instance", Text, nullable=False),
+    Column("fingerprints", ARRAY(Text), nullable=False),
+    Column("refused", Text),
+    Column("seen_at", _Moment, nullable=False),
+)
