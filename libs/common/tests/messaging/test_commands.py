@@ -13,7 +13,7 @@ from common.database.database import Transaction
 from common.errors import Problem
 from common.messaging.command_client import CommandAccepted, CommandClient, CommandUnavailable
 from common.messaging.commands import CommandHandling, stored_reply
-from common.messaging.consumer import Consumer
+from common.messaging.consumer import HANDLED_DELIVERIES, Consumer
 from common.messaging.reply import Reply
 from common.messaging.routes import on_command, on_prepared_command
 from common.messaging.topology import commands_queue
@@ -257,6 +257,48 @@ async def test_unknown_and_dead_commands_tell_their_end(parts: Any, service: Ser
     assert "post_id" in str(dead.headers["x-cuepost-reason"])
     assert dead.headers["x-cuepost-routing-key"] == CancelPost.KEY
     assert unknown.headers["x-cuepost-reason"] == "unknown command scheduler.unknown.v1"
+
+
+@pytest.mark.parametrize(("deaths", "runs"), [(HANDLED_DELIVERIES - 1, True), (HANDLED_DELIVERIES, False)])
+async def test_a_command_whose_consumer_died_again_and_again_fails_in_its_operation(
+    parts: Any, service: Service, rabbitmq_url: str, *, deaths: int, runs: bool
+) -> None:
+    """RabbitMQ alone would drop it into the dead letters a little later, and nobody would ever answer the operation."""
+    envelope = command()
+    await declare(service)
+    async with broker_channel(rabbitmq_url) as channel:
+        await send(channel, parts.queue, envelope)
+    await die_with(rabbitmq_url, parts.queue, deaths)
+    async with running(service.consumer()), broker_channel(rabbitmq_url) as channel:
+        await eventually(lambda: service.stored(envelope))
+        reply = await service.stored(envelope)
+        assert reply is not None
+        if runs:
+            assert reply.status == 201
+            return
+        dead = await next_message(channel, f"{parts.queue}.dead")
+    assert (reply.status, reply.body and reply.body["code"]) == (500, "command_failed")
+    assert "consumer died" in str(dead.headers["x-cuepost-reason"])
+    assert await parts.effects_seen() == []
+
+
+async def declare(service: Service) -> None:
+    """Have the service's queues declared, as by an earlier run."""
+    async with running(service.consumer()):
+        pass
+
+
+async def die_with(url: str, queue: str, times: int) -> None:
+    """Take the message and lose the channel with it, as a consumer that dies."""
+    async with broker_channel(url) as outer:
+        for _ in range(times):
+            async with outer._connection.channel() as channel:  # type: ignore[attr-defined]
+                declared = await channel.get_queue(queue, ensure=False)
+                await eventually(lambda: _got(declared))  # noqa: B023
+
+
+async def _got(queue: Any) -> bool:
+    return await queue.get(fail=False) is not None
 
 
 async def test_a_reply_nobody_can_read_changes_nothing(parts: Any, service: Service, rabbitmq_url: str) -> None:

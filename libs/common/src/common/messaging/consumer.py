@@ -4,6 +4,7 @@ handled                          commit, then acknowledge
 database away                    stay on it, tried again in place with backoff: the queue is the buffer
 passing reason or our own bug    a copy to a retry tier with the attempt counted, then acknowledge
 never (invalid, too often)       a copy to the dead-letter queue with the reason, then acknowledge
+its consumer keeps dying         the same, before RabbitMQ itself would drop it there without a word
 """
 
 import asyncio
@@ -20,13 +21,17 @@ from structlog.contextvars import bound_contextvars
 from tenacity import AsyncRetrying, RetryCallState, wait_exponential_jitter
 
 from common.database.failures import is_database_away, is_database_busy
+from common.errors import Permanent
 from common.messaging.connection import connect_patiently, consuming_broker, probe
 from common.messaging.dead_letters import Redelivery
 from common.messaging.incoming import Incoming
-from common.messaging.topology import QueueSpec, dead_letter_queue, work_queue
+from common.messaging.topology import DELIVERY_LIMIT, QueueSpec, dead_letter_queue, work_queue
 
 FIRST_PAUSE_S = 0.05
 BUSY_TRIES = 5
+HANDLED_DELIVERIES = DELIVERY_LIMIT - 4
+"""After so many returns a message is not handled again: RabbitMQ would soon make it a dead letter without telling anyone, and the
+few deliveries that are left are for passing it on."""
 LOG_EVERY_TRIES = 5
 
 Handle = Callable[[Incoming], Awaitable[None]]
@@ -97,6 +102,7 @@ class Consumer:
     async def _deliver(self, incoming: Incoming, handle: Handle, on_dead: OnDead | None) -> None:
         with bound_contextvars(queue=incoming.queue, delivery_attempt=incoming.attempt):
             try:
+                _require_survivable(incoming)
                 await _until_database_answers(lambda: handle(incoming))
             except Exception as error:  # noqa: BLE001 - every failure is sent on: retry tier or dead letter
                 _log.warning("message_failed", queue=incoming.queue, exc_info=error)
@@ -104,6 +110,12 @@ class Consumer:
                     await _tell(incoming, on_dead)
             else:
                 await incoming.message.ack()
+
+
+def _require_survivable(incoming: Incoming) -> None:
+    """Raise `Permanent` for a message that its consumers do not seem to survive."""
+    if incoming.returned >= HANDLED_DELIVERIES:
+        raise Permanent(f"delivered {incoming.returned} times before: its consumer died or stopped each time")
 
 
 async def _whole_message(message: RabbitMessage) -> RabbitMessage:

@@ -9,6 +9,8 @@ from common.contracts.envelope import Envelope
 from common.errors import Permanent
 
 ATTEMPT_HEADER = "x-cuepost-attempt"
+DELIVERY_COUNT_HEADER = "x-delivery-count"
+"""RabbitMQ's own, on quorum queues: how often the message was handed out before and came back unacknowledged."""
 MAX_BODY_BYTES = 1024 * 1024
 
 
@@ -25,6 +27,12 @@ class Incoming:
         """Wrap a FastStream message; a counter that is not a number counts as 0."""
         counted = message.headers.get(ATTEMPT_HEADER, 0)
         return cls(message, queue, counted if isinstance(counted, int) and counted > 0 else 0)
+
+    @property
+    def returned(self) -> int:
+        """How often it came back because its consumer died or stopped with it in hand."""
+        counted = self.message.headers.get(DELIVERY_COUNT_HEADER, 0)
+        return counted if isinstance(counted, int) else 0
 
     @property
     def body(self) -> bytes:
