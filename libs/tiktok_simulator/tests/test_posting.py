@@ -1,3 +1,4 @@
+import json
 from typing import Any
 
 import httpx
@@ -13,6 +14,10 @@ from tiktok_simulator.testing import running_simulator
 INFO = "/v2/post/publish/creator_info/query/"
 INIT_PATH = "/v2/post/publish/video/init/"
 STATUS = "/v2/post/publish/status/fetch/"
+TWO_CHUNKS = {
+    "post_info": {"privacy_level": "SELF_ONLY"},
+    "source_info": {"source": "FILE_UPLOAD", "video_size": 20_000_000, "chunk_size": 10_000_000, "total_chunk_count": 2},
+}
 SOURCE = {"source": "FILE_UPLOAD", "video_size": 1000, "chunk_size": 1000, "total_chunk_count": 1}
 
 
@@ -174,6 +179,10 @@ async def test_bodies_that_are_no_json_object(driver: Driver) -> None:
         (b"{", "application/json"),
         (b"[]", "application/json"),
         (b"{}", "text/plain"),
+        (
+            json.dumps({"post_info": {"title": "\ud83c", "privacy_level": "SELF_ONLY"}, "source_info": SOURCE}),
+            "application/json",
+        ),
         (b'{"a":"' + b"x" * 1_100_000 + b'"}', "application/json"),
     ):
         answer = await driver.http.post(
@@ -230,6 +239,52 @@ def test_forgotten_tokens_are_swept() -> None:
     assert len(quotas._calls) == 1
 
 
+@pytest.mark.parametrize(("shared", "statuses"), [(True, [200, 429, 429]), (False, [200, 200, 400])])
+async def test_whether_the_inits_share_a_minute(http: httpx.AsyncClient, shared: bool, statuses: list[int]) -> None:
+    async with running_simulator(
+        Settings(port=0, init_per_minute=1, shared_init_limit=shared, retry_after=shared)
+    ) as simulator:
+        driver = Driver(http, simulator.base_url)
+        token = (await driver.connect())["access_token"]
+        answers = [await driver.init(token, 1000), await driver.draft(token, 1000), await driver.photos(token, [])]
+        assert [answer.status_code for answer in answers] == statuses
+        assert answers[1].headers.get("retry-after") == ("60" if shared else None)
+        await driver.advance(60)
+        assert (await driver.draft(token, 1000)).status_code == 200
+
+
+async def test_readings_that_the_documents_leave_open(http: httpx.AsyncClient) -> None:
+    settings = Settings(
+        port=0,
+        invalid_param_code="invalid_param",
+        refuse_branded_self_only=True,
+        out_of_scope_fields="omit",
+        publish_id_seconds=60,
+        stored_chunk_again="accept",
+    )
+    async with running_simulator(settings) as simulator:
+        driver = Driver(http, simulator.base_url)
+        token = (await driver.connect(scope="user.info.basic,video.publish"))["access_token"]
+        for branded, title in ((True, "private"), (False, "x" * 2201)):
+            answer = await driver.init(token, 1000, title, brand_content_toggle=branded)
+            assert error_of(answer) == (400, "invalid_param")
+        user = await driver.http.get(
+            f"{driver.base_url}/v2/user/info/",
+            params={"fields": "display_name,username"},
+            headers={"Authorization": f"Bearer {token}"},
+        )
+        assert user.json()["data"]["user"] == {"display_name": "Demo Public"}
+        data = (await driver.init(token, 20_000_000)).json()["data"]
+        big = (await driver.call(INIT_PATH, token, TWO_CHUNKS)).json()["data"]
+        half = bytes(10_000_000)
+        statuses = [await driver.put(big["upload_url"], first, 20_000_000, half) for first in (0, 0, 10_000_000, 10_000_000)]
+        assert [answer.status_code for answer in statuses] == [206, 206, 201, 201]
+        assert len(await driver.ledger(publish_id=big["publish_id"])) == 1
+        assert error_of(await driver.status(token, data["publish_id"])) == (200, "ok")
+        await driver.advance(60)
+        assert error_of(await driver.status(token, data["publish_id"])) == (400, "invalid_publish_id")
+
+
 async def test_the_daily_cap(http: httpx.AsyncClient, video: bytes) -> None:
     settings = Settings(port=0, daily_posts=2, processing_seconds=0)
     async with running_simulator(settings) as simulator:
@@ -244,6 +299,8 @@ async def test_the_daily_cap(http: httpx.AsyncClient, video: bytes) -> None:
         assert results[2]["fail_reason"] == "spam_risk_too_many_posts"
         assert error_of(await driver.init(token, 1000)) == (403, "spam_risk_too_many_posts")
         assert error_of(await driver.call(INFO, token)) == (200, "spam_risk_too_many_posts")
+        await driver.advance(86400)
+        assert error_of(await driver.init((await driver.connect())["access_token"], 1000)) == (200, "ok")
 
 
 async def test_unaudited_apps(http: httpx.AsyncClient) -> None:
@@ -255,7 +312,28 @@ async def test_unaudited_apps(http: httpx.AsyncClient) -> None:
             403,
             "unaudited_client_can_only_post_to_private_accounts",
         )
+        for wrong in ({"privacy_level": "FOLLOWER_OF_CREATOR"}, {"privacy_level": "PUBLIC_TO_EVERYONE"}):
+            refused = await driver.init(private, 1000, **wrong)
+            assert error_of(refused) == (403, "unaudited_client_can_only_post_to_private_accounts")
+        assert error_of(await driver.init(private, 1000, privacy_level=None)) == (403, "privacy_level_option_mismatch")
         assert error_of(await driver.init(private, 1000)) == (200, "ok")
+        assert error_of(await driver.draft(public, 1000)) == (200, "ok")
+
+
+async def test_an_unaudited_app_has_five_users_a_day(http: httpx.AsyncClient) -> None:
+    async with running_simulator(Settings(port=0, unaudited=True)) as simulator:
+        driver = Driver(http, simulator.base_url)
+        tokens = []
+        for number in range(6):
+            creator = {"username": f"user{number}", "persona": "private"}
+            await driver.admin("POST", "creators", creator)
+            tokens.append((await driver.connect(creator["username"]))["access_token"])
+        answers = [error_of(await driver.init(token, 1000)) for token in tokens]
+        assert answers == [(200, "ok")] * 5 + [(403, "reached_active_user_cap")]
+        assert error_of(await driver.call(INFO, tokens[5])) == (200, "reached_active_user_cap")
+        assert error_of(await driver.call(INFO, tokens[0])) == (200, "ok")
+        await driver.advance(86400)
+        assert error_of(await driver.init((await driver.connect("user5"))["access_token"], 1000)) == (200, "ok")
 
 
 async def test_user_info(driver: Driver) -> None:

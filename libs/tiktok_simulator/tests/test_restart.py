@@ -1,5 +1,6 @@
 import asyncio
 import hashlib
+import json
 import os
 import signal
 import socket
@@ -14,6 +15,8 @@ import pytest
 
 from tiktok_simulator.driver import Driver, eventually
 from tiktok_simulator.journal import Journal
+from tiktok_simulator.media_host import MediaHost, Resource
+from tiktok_simulator.sample_photo import make_photo
 from tiktok_simulator.settings import Settings
 from tiktok_simulator.testing import running_simulator
 
@@ -117,6 +120,57 @@ async def test_processing_goes_on_after_a_kill(http: httpx.AsyncClient, tmp_path
         assert len(await driver.ledger()) == 2
         child.terminate()
         assert await asyncio.wait_for(child.wait(), 10) in {0, -signal.SIGTERM}
+
+
+async def test_new_modes_survive_a_kill(http: httpx.AsyncClient, tmp_path: Path, video: bytes, host: MediaHost) -> None:
+    port, state_file = free_port(), tmp_path / "state.sqlite"
+    driver = Driver(http, f"http://127.0.0.1:{port}")
+    settings = {"pull_loopback": "true", "processing_seconds": "0"}
+    halting = Resource(video, stop_after=1000)
+    pictures = [make_photo(seed=number) for number in range(2)]
+    async with process(port, state_file, **settings) as child:
+        token = (await driver.connect())["access_token"]
+        pulled = (await driver.pull(token, host.put("/a", halting), "pulled")).json()["data"]["publish_id"]
+        photos = await driver.photos(token, [host.put(f"/{number}", data) for number, data in enumerate(pictures)])
+        await driver.finished(photo := photos.json()["data"]["publish_id"])
+        draft = (await driver.draft(token, host.put("/b", video))).json()["data"]["publish_id"]
+        await driver.finished(draft)
+        await driver.admin("POST", f"drafts/{draft}/publish", {"title": "posted"})
+        await driver.fault("download", stuck=True)
+        stuck = (await driver.pull(token, host.put("/c", video))).json()["data"]["publish_id"]
+        await driver.advance(1000)
+        before = await driver.ledger()
+        assert before[0]["bytes"] == 1000
+        os.kill(child.pid, signal.SIGKILL)
+        await child.wait()
+    halting.stop_after = None
+    async with process(port, state_file, **settings):
+        item = await driver.finished(pulled)
+        assert (item["status"], item["sha256"]) == ("PUBLISH_COMPLETE", hashlib.sha256(video).hexdigest())
+        after = await driver.ledger()
+        assert [item["publish_id"] for item in after] == [pulled, photo, draft, stuck]
+        assert after[1:] == before[1:]
+        assert (await driver.admin("GET", "clock"))["ahead"] == 1000
+        data = (await driver.status(token, draft)).json()["data"]
+        assert data["publicaly_available_post_id"] == [int(after[2]["post_id"])]
+        assert host.requested.count("/c") == 0
+        assert (await driver.draft(token, 1000)).status_code == 200
+
+
+async def test_a_ledger_of_before_there_were_drafts(http: httpx.AsyncClient, tmp_path: Path) -> None:
+    state_file = tmp_path / "state.sqlite"
+    row = {
+        "publish_id": "v_pub_file~v2-1.7", "open_id": "-0001", "username": "demo_public", "title": "old",
+        "status": "PUBLISH_COMPLETE", "privacy_level": "PUBLIC_TO_EVERYONE", "post_id": "7000000000000000001", "created_at": 1.0, "uploaded_at": 2.0,
+        "published_at": 3.0, "public_at": 4.0, "public_told": True,
+    }  # fmt: skip
+    journal = Journal(state_file)
+    journal.put("publications", "v_pub_file~v2-1.7", json.dumps(row))
+    journal.close()
+    async with running_simulator(Settings(port=0, state_file=state_file)) as simulator:
+        (item,) = await Driver(http, simulator.base_url).ledger()
+        assert (item["post_id"], item["published_at"], item["mode"]) == (row["post_id"], "1970-01-01T00:00:03.000Z", "direct")
+        assert simulator.state.ledger.of_post("7000000000000000001") is not None
 
 
 async def test_memory_only_forgets(http: httpx.AsyncClient) -> None:

@@ -15,12 +15,15 @@ from pydantic import SecretStr
 from tiktok.chunks import ChunkRange, plan_chunks
 from tiktok.display import UserClient
 from tiktok.errors import GrantInvalid, TikTokRefused, TikTokUnavailable, TokenInvalid
-from tiktok.models import FileSource, PostInfo
+from tiktok.models import FileSource, PostInfo, PullSource
 from tiktok.oauth import OAuthClient, TokenGrant, authorize_url, pkce_pair
+from tiktok.photos import PhotoMode, PhotoPost
 from tiktok.posting import PostingClient
 from tiktok.upload import BodyLengthMismatch, ChunkOutcome, ChunkResult, put_chunk
 from tiktok.videos import VideoClient
 from tiktok_simulator.driver import ALL_SCOPES, REDIRECT_URI, Driver
+from tiktok_simulator.media_host import MediaHost, Resource
+from tiktok_simulator.sample_photo import make_photo
 from tiktok_simulator.testing import RunningSimulator
 
 SIZE = 66_000_000
@@ -113,6 +116,51 @@ async def test_videos_by_page_and_by_id(app: App, video: bytes) -> None:
     (found,) = await app.videos.query_videos(token, [rest.videos[0].id, "7000000000000000000"])
     assert found.share_url is not None
     assert f"/@demo_public/video/{found.id}?" in found.share_url
+
+
+async def test_pulls_photos_and_drafts(app: App, host: MediaHost, video: bytes) -> None:
+    token = (await app.connect()).access_token
+    url = host.put("/a.mp4", video)
+    info = PostInfo(privacy_level="PUBLIC_TO_EVERYONE", title="pulled", disable_duet=True)
+    pulled = await app.posting.init_video_pull(token, info, PullSource(url))
+    photo = PhotoPost(mode=PhotoMode.DIRECT_POST, images=(host.put("/1", make_photo()),), privacy_level="SELF_ONLY", title="p")
+    photos = await app.posting.init_photo(token, photo)
+    photo_draft = await app.posting.init_photo(
+        token, PhotoPost(mode=PhotoMode.MEDIA_UPLOAD, images=(f"{host.base_url}/1",), description="d", is_aigc=True)
+    )
+    draft_by_pull = await app.posting.init_inbox_pull(token, PullSource(url))
+    plan = plan_chunks(len(video))
+    draft = await app.posting.init_inbox(token, FileSource(plan))
+    result = await app.put(draft.upload_url, plan.chunk(0), video)
+    assert result.outcome is ChunkOutcome.COMPLETE
+    for publish_id, state in (
+        (pulled, "PUBLISH_COMPLETE"),
+        (photos, "PUBLISH_COMPLETE"),
+        (photo_draft, "SEND_TO_USER_INBOX"),
+        (draft_by_pull, "SEND_TO_USER_INBOX"),
+        (draft.publish_id, "SEND_TO_USER_INBOX"),
+    ):
+        await app.driver.finished(publish_id)
+        assert (await app.posting.status(token, publish_id)).status == state
+    status = await app.posting.status(token, pulled)
+    assert (status.downloaded_bytes, status.uploaded_bytes, len(status.post_ids)) == (len(video), None, 1)
+    modes = [(item["mode"], item["media_type"]) for item in await app.driver.ledger()]
+    assert modes == [("direct", "video"), ("direct", "photo"), ("inbox", "photo"), ("inbox", "video"), ("inbox", "video")]
+    await app.driver.admin("POST", f"drafts/{draft_by_pull}/publish")
+    assert (await app.posting.status(token, draft_by_pull)).complete
+
+
+async def test_cancelling(app: App, host: MediaHost, video: bytes) -> None:
+    token = (await app.connect()).access_token
+    url = host.put("/a.mp4", Resource(video, stop_after=10))
+    info = PostInfo(privacy_level="SELF_ONLY")
+    publish_id = await app.posting.init_video_pull(token, info, PullSource(url))
+    await app.posting.cancel(token, publish_id)
+    status = await app.posting.status(token, publish_id)
+    assert (status.failed, status.fail_reason) == (True, "publish_cancelled")
+    with pytest.raises(TikTokRefused) as caught:
+        await app.posting.cancel(token, publish_id)
+    assert caught.value.code == "publish_not_cancellable"
 
 
 async def test_rotation_and_revocation(app: App) -> None:

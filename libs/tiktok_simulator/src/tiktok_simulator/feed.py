@@ -11,8 +11,8 @@ from tiktok_simulator.settings import Settings
 from tiktok_simulator.webhooks import WebhookSender
 
 log = structlog.get_logger(__name__)
-_APART = 0.001
-"""Video lists are paged by milliseconds: no two posts of a creator share one."""
+_APART = 0.002
+"""Video lists are paged by milliseconds: no two posts of a creator share one, whichever way they are rounded."""
 
 
 class Feed:
@@ -28,14 +28,13 @@ class Feed:
 
     def publish(self, publication: Publication, title: str, privacy_level: str) -> Post:
         """Put a post on the creator's profile; the publication is complete."""
-        at = self._moment(publication.open_id)
         moderation = publication.moderation if publication.moderation is not None else self._settings.moderation_seconds
         post = Post(
             post_id=self._ledger.fresh_id(),
             title=title,
             privacy_level=privacy_level,
-            published_at=at,
-            seen_at=at + moderation,
+            published_at=self._moment(publication.open_id),
+            seen_at=self._clock.now() + moderation,
         )
         if privacy_level == EVERYONE and not publication.hide_post_id:
             post.public_at = post.seen_at

@@ -26,7 +26,7 @@ def _invalid(message: str) -> ApiError:
 
 def utf16_units(text: str) -> int:
     """Return the length as JavaScript counts it."""
-    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+    return len(text.encode("utf-16-le")) // 2
 
 
 def check_text(post_info: dict[str, Any], name: str, units: int) -> str:
@@ -36,6 +36,8 @@ def check_text(post_info: dict[str, Any], name: str, units: int) -> str:
         return ""
     if not isinstance(text, str):
         raise _invalid(f"The {name} must be a string.")
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        raise _invalid(f"The {name} must be valid text.")
     if utf16_units(text) > units:
         raise _invalid(f"The {name} is too long: at most {units} UTF-16 units.")
     return text
