@@ -8,13 +8,18 @@ from yarl import URL
 
 
 class TcpGate:
-    """Passes bytes on while `open` is set; while it is cleared they wait on their way, as at a server that hangs."""
+    """Passes bytes on while `open` is set; while it is cleared they wait on their way, as at a server that hangs.
+
+    While `answering` is cleared only the server's bytes wait: it hears and acts, and nobody learns of it.
+    """
 
     def __init__(self, target: URL) -> None:
         self._target = target
         self._writers: set[asyncio.StreamWriter] = set()
         self.open = asyncio.Event()
         self.open.set()
+        self.answering = asyncio.Event()
+        self.answering.set()
         self.refusing = False
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -25,7 +30,7 @@ class TcpGate:
         there, away = await asyncio.open_connection(self._target.host, self._target.port)
         self._writers |= {writer, away}
         with suppress(OSError, asyncio.CancelledError):
-            await asyncio.gather(self._pass_on(reader, away), self._pass_on(there, writer))
+            await asyncio.gather(self._pass_on(reader, away), self._pass_on(there, writer, self.answering))
         self._writers -= {writer, away}
 
     def cut(self) -> None:
@@ -38,11 +43,16 @@ class TcpGate:
         """Take connections again, and let bytes pass."""
         self.refusing = False
         self.open.set()
+        self.answering.set()
 
-    async def _pass_on(self, source: asyncio.StreamReader, to: asyncio.StreamWriter) -> None:
+    async def _pass_on(
+        self, source: asyncio.StreamReader, to: asyncio.StreamWriter, also: asyncio.Event | None = None
+    ) -> None:
         try:
             while data := await source.read(65536):
                 await self.open.wait()
+                if also is not None:
+                    await also.wait()
                 to.write(data)
                 await to.drain()
         finally:
