@@ -160,10 +160,19 @@ async def test_new_modes_survive_a_kill(http: httpx.AsyncClient, tmp_path: Path,
 async def test_a_ledger_of_before_there_were_drafts(http: httpx.AsyncClient, tmp_path: Path) -> None:
     state_file = tmp_path / "state.sqlite"
     row = {
-        "publish_id": "v_pub_file~v2-1.7", "open_id": "-0001", "username": "demo_public", "title": "old",
-        "status": "PUBLISH_COMPLETE", "privacy_level": "PUBLIC_TO_EVERYONE", "post_id": "7000000000000000001", "created_at": 1.0, "uploaded_at": 2.0,
-        "published_at": 3.0, "public_at": 4.0, "public_told": True,
-    }  # fmt: skip
+        "publish_id": "v_pub_file~v2-1.7",
+        "open_id": "-0001",
+        "username": "demo_public",
+        "title": "old",
+        "status": "PUBLISH_COMPLETE",
+        "privacy_level": "PUBLIC_TO_EVERYONE",
+        "post_id": "7000000000000000001",
+        "created_at": 1.0,
+        "uploaded_at": 2.0,
+        "published_at": 3.0,
+        "public_at": 4.0,
+        "public_told": True,
+    }
     journal = Journal(state_file)
     journal.put("publications", "v_pub_file~v2-1.7", json.dumps(row))
     journal.close()
