@@ -22,6 +22,7 @@ from scheduler.storage.posts import to_post
 from scheduler.storage.sweep import SWEEP, SweepLimits
 from scheduler.storage.tables import posts
 from scheduler.usecases.claim_due_posts import Claimed, claim_due_posts
+from scheduler.usecases.waker import Waker
 
 pytestmark = pytest.mark.integration
 LIMITS = ClaimLimits()
@@ -225,6 +226,22 @@ async def test_one_users_backlog_does_not_hold_up_another(world: Any, values: An
     assert shares == {crowd: LIMITS.per_user, lonely: 1}
 
 
+@pytest.mark.parametrize("crowds", [3, 12])
+async def test_several_users_backlogs_do_not_hold_up_another(world: Any, values: Any, crowds: int) -> None:
+    """Each of them alone is more than a batch, and all of it is due before the single post: the first claim has it all the same."""
+    users = [uuid7() for _ in range(crowds)]
+    for number, user_id in enumerate(users):
+        early = utc_now() - timedelta(hours=crowds - number)
+        await world.many([values(user_id=user_id, next_attempt_at=early) for _ in range(LIMITS.batch + 1)])
+    single = await world.post(next_attempt_at=utc_now())
+    claimed = await claim(world)
+    assert claimed.crowded == set(users)
+    assert claimed.posts <= LIMITS.batch
+    assert (await world.reload(single)).status == "due"
+    shares = Counter(envelope.userid for envelope in await world.told())
+    assert all(1 <= shares[user_id] <= LIMITS.per_user for user_id in users)
+
+
 async def test_one_user_cannot_take_all_of_a_little_room(world: Any, values: Any) -> None:
     """With a backlog at the publisher only a few places come free at a time: they are shared, too."""
     crowd = uuid7()
@@ -283,6 +300,29 @@ async def test_the_due_loop_serves_the_single_post_within_a_second(world: Any, v
     while (await world.reload(single)).status != "due":
         await due.step()
     assert asyncio.get_running_loop().time() - began < 1.0
+
+
+@pytest.mark.parametrize("ahead", [timedelta(hours=-1), timedelta(hours=1)])
+async def test_a_replica_whose_clock_is_wrong_claims_on_time(
+    world: Any, monkeypatch: pytest.MonkeyPatch, ahead: timedelta
+) -> None:
+    """Stepped by an hour either way it wakes too often or never; the database says what is due, and the loop looks by itself."""
+    monkeypatch.setattr("scheduler.usecases.waker.utc_now", lambda: utc_now() + ahead)
+    due = DuePosts(world.database, world.outbox, LIMITS, free(world))
+    await due.loop.start()
+    try:
+        post = await world.post(next_attempt_at=utc_now() + timedelta(seconds=0.4))
+        async with world.database.transaction() as tx:
+            Waker(due.loop.wake).wake_for(tx, post)
+        await eventually(lambda: _left(world))
+    finally:
+        await due.loop.stop()
+    (envelope,) = await world.told()
+    assert timedelta(0) <= envelope.time - post.next_attempt_at < timedelta(seconds=2)
+
+
+async def _left(world: Any) -> bool:
+    return await world.counts() == {"due": 1}
 
 
 async def _claim_and_hang(world: Any, claimed: asyncio.Event) -> None:

@@ -77,7 +77,7 @@ async def test_a_silent_post_is_asked_about_with_the_same_attempt(world: Any, st
     assert (question.attempt, question.again, envelope.sequence_number) == (3, True, post.version)
 
 
-@pytest.mark.parametrize(("waiting", "in_outbox"), [(1, 0), (None, 0), (0, 1)])
+@pytest.mark.parametrize(("waiting", "in_outbox"), [(51, 0), (None, 0), (50, 1)])
 async def test_nothing_is_asked_while_questions_wait(world: Any, waiting: int | None, in_outbox: int) -> None:
     """With the intake down or behind, every question would only be one more in the queue."""
     post = await moving(world, sweep_at=utc_now() - timedelta(seconds=1))
@@ -89,7 +89,8 @@ async def test_nothing_is_asked_while_questions_wait(world: Any, waiting: int | 
     loop = Sweep(world.database, world.outbox, Publisher(None), SweepLimits(), nothing_waits(world, queue))  # type: ignore[arg-type]
     assert await loop.sweep_moving() == StepResult()
     assert await world.reload(post) == post
-    queue.length = 0
+    # A few are ordinary traffic: under load some always wait, and a post that is stuck would never be asked about.
+    queue.length = 50
     await world.execute("DELETE FROM outbox_messages")
     assert (await loop.sweep_moving()).done == 1
 

@@ -5,6 +5,8 @@ from typing import Protocol
 from common.database.database import Database
 from scheduler.storage.outbox_depth import due_events_in_outbox
 
+QUIET = 50
+
 
 class IntakeQueue(Protocol):
     """Tells how full the publisher's intake queue is."""
@@ -36,12 +38,13 @@ class Backlog:
         """Count claimed posts against the budget."""
         self._room -= posts
 
-    async def is_empty(self) -> bool:
-        """Tell whether no due post waits in outbox and queue, and the queue is there."""
-        if await self._queue.waiting() != 0:
+    async def is_quiet(self) -> bool:
+        """Tell whether the queue is there and hardly more wait, in outbox and queue, than ordinary traffic leaves at any moment."""
+        in_queue = await self._queue.waiting()
+        if in_queue is None or in_queue > QUIET:
             return False
         async with self._database.read() as connection:
-            return await due_events_in_outbox(connection, cap=1) == 0
+            return in_queue + await due_events_in_outbox(connection, cap=QUIET + 1) <= QUIET
 
     async def _measure(self) -> int:
         in_queue = await self._queue.waiting()

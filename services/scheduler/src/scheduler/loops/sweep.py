@@ -33,7 +33,7 @@ class Sweep:
             next_in = await seconds_to_next_sweep(connection)
         if next_in is None or next_in > 0:
             return StepResult(next_in=next_in)
-        if not await self._backlog.is_empty():
+        if not await self._backlog.is_quiet():
             return StepResult()
         async with self._database.transaction() as tx:
             asked = await sweep_posts(tx, self._outbox, self._limits)

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import structlog
@@ -13,6 +13,11 @@ from common.database.database import Transaction
 from common.messaging.outbox import Outbox
 from scheduler.storage.claim import ClaimLimits, DuePost, claim_due, fail_claimed
 from scheduler.usecases.post_due_event import DEADLINE_PASSED, INTERNAL_ERROR, broken_envelope, broken_fields, due_envelope
+
+MAX_LOOKS = 20
+"""How many backlogs one batch is filled up behind."""
+SHARES = 4
+"""Of what is left of a batch, one user gets a quarter at most."""
 
 _log = structlog.get_logger(__name__)
 
@@ -28,14 +33,20 @@ class Claimed:
 async def claim_due_posts(tx: Transaction, outbox: Outbox, limits: ClaimLimits, *, look_past: bool = True) -> Claimed:
     """Mark due posts and write their events, in one transaction: both exist or neither.
 
-    With `look_past`, the batch is filled up from behind the backlog of users who have used up their share.
+    With `look_past`, the batch is filled up from behind the backlogs of users who have used up their share, one backlog after the
+    other; the share of what is left shrinks, so that there is a place for whoever comes behind many of them.
     """
     taken = list(await claim_due(tx.connection, limits, DEADLINE_PASSED))
-    crowded = _crowded(taken, limits)
-    room = limits.batch - len(taken)
-    if look_past and crowded and room > 0:
-        rest = ClaimLimits(batch=room, per_user=limits.per_user, sweep_after=limits.sweep_after)
-        taken += await claim_due(tx.connection, rest, DEADLINE_PASSED, crowded=crowded)
+    crowded = newly = _crowded(taken, limits.per_user)
+    for _ in range(MAX_LOOKS if look_past else 0):
+        room = limits.batch - len(taken)
+        if not newly or room <= 0:
+            break
+        share = min(limits.per_user, max(1, room // SHARES))
+        more = await claim_due(tx.connection, replace(limits, batch=room, per_user=share), DEADLINE_PASSED, crowded=crowded)
+        newly = _crowded(more, share)
+        crowded |= newly
+        taken += more
     await outbox.emit_all(tx, await _envelopes(tx, outbox, taken))
     return Claimed(len(taken), crowded)
 
@@ -55,6 +66,6 @@ async def _envelopes(tx: Transaction, outbox: Outbox, taken: Collection[DuePost]
     return [*envelopes, *(broken_envelope(outbox, post) for post in broken)]
 
 
-def _crowded(taken: Collection[DuePost], limits: ClaimLimits) -> frozenset[UUID]:
-    shares = Counter(post.user_id for post in taken)
-    return frozenset(user_id for user_id, share in shares.items() if share >= limits.per_user)
+def _crowded(taken: Collection[DuePost], share: int) -> frozenset[UUID]:
+    places = Counter(post.user_id for post in taken)
+    return frozenset(user_id for user_id, took in places.items() if took >= share)
