@@ -1,10 +1,15 @@
+import json
+import re
 import runpy
+from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tiktok_simulator.driver import Driver
+from tiktok_simulator.media_host import MediaHost
+from tiktok_simulator.sample_photo import make_photo
 from tiktok_simulator.settings import Settings
 from tiktok_simulator.testing import running_simulator
 
@@ -18,9 +23,30 @@ async def test_health_and_overview(driver: Driver, video: bytes) -> None:
     assert "demo_private" in page
     assert "PUBLISH_COMPLETE" in page
     assert "file_format_check_failed" in page
-    assert "<script>" not in page
-    assert "&lt;script&gt;" in page
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;alert" in page
     assert (await driver.http.get(f"{driver.base_url}/_simulator/avatars/nobody.svg")).status_code == 404
+
+
+async def test_the_page_plays_and_switches(driver: Driver, video: bytes, host: MediaHost) -> None:
+    token = (await driver.connect())["access_token"]
+    published = await driver.upload(token, video)
+    draft = (await driver.draft(token, host.put("/a", video))).json()["data"]["publish_id"]
+    photos = (await driver.photos(token, [host.put("/b", make_photo())])).json()["data"]["publish_id"]
+    for publish_id in (published, draft, photos):
+        await driver.finished(publish_id)
+    await driver.fault("download", drop=True, times=7)
+    page = (await driver.http.get(f"{driver.base_url}/")).text
+    assert f'<video controls preload="none" src="/_simulator/media/{published}/0">' in page
+    assert f'<img src="/_simulator/media/{photos}/0"' in page
+    assert f'data-path="/_simulator/drafts/{draft}/publish"' in page
+    assert "&quot;times&quot;: 7" in page
+    picture = await driver.http.get(f"{driver.base_url}/_simulator/media/{photos}/0")
+    assert (picture.status_code, picture.headers["content-type"]) == (200, "image/jpeg")
+    orders = [json.loads(unescape(value)) for value in re.findall(r'<option value="([^"]+)"', page)]
+    assert len(orders) > 60
+    for order in orders:
+        await driver.fault(**order)
 
 
 async def test_creators_are_added_and_changed(driver: Driver) -> None:

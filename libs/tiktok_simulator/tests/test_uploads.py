@@ -3,6 +3,7 @@ import hashlib
 import os
 import sys
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -196,7 +197,9 @@ async def test_a_sender_killed_in_the_middle_of_a_chunk(driver: Driver) -> None:
 
 async def test_bytes_are_dropped_after_processing_unless_kept(http: httpx.AsyncClient, video: bytes) -> None:
     for keep in (False, True):
-        async with running_simulator(Settings(port=0, processing_seconds=0, keep_uploads=keep)) as simulator:
+        async with running_simulator(
+            Settings(port=0, processing_seconds=0, keep_uploads=keep, keep_newest_bytes=0)
+        ) as simulator:
             driver = Driver(http, simulator.base_url)
             token = (await driver.connect())["access_token"]
             await driver.finished(await driver.upload(token, video))
@@ -207,6 +210,28 @@ async def test_bytes_are_dropped_after_processing_unless_kept(http: httpx.AsyncC
 
             await eventually(settled)
         assert not folder.exists()
+
+
+async def test_the_newest_bytes_are_kept_for_a_while(http: httpx.AsyncClient, video: bytes, tmp_path: Path) -> None:
+    room = len(video) * 2
+    settings = Settings(port=0, processing_seconds=0, keep_newest_bytes=room, state_file=tmp_path / "state")
+    async with running_simulator(settings) as simulator:
+        driver = Driver(http, simulator.base_url)
+        token = (await driver.connect())["access_token"]
+        ids = [await driver.upload(token, video, str(number)) for number in range(3)]
+        failed = await driver.upload(token, bytes(100))
+        for publish_id in (*ids, failed):
+            await driver.finished(publish_id)
+        shown = [(await http.get(f"{driver.base_url}/_simulator/media/{one}/0")).status_code for one in (*ids, failed, "x")]
+        assert sorted(shown) == [200, 200, 404, 404, 404]
+        assert shown[3:] == [404, 404]
+    async with running_simulator(settings) as simulator:
+        again = [await http.get(f"{simulator.base_url}/_simulator/media/{one}/0") for one in ids]
+        assert [answer.status_code for answer in again] == shown[:3]
+        kept = next(answer for answer in again if answer.status_code == 200)
+        assert (kept.content, kept.headers["content-type"]) == (video, "video/mp4")
+        part = await http.get(str(kept.url), headers={"Range": "bytes=0-3"})
+        assert (part.status_code, part.content) == (206, video[:4])
 
 
 async def test_lost_bytes_are_an_unknown_upload(shared: RunningSimulator, driver: Driver) -> None:

@@ -1,8 +1,7 @@
-"""The few HTML pages: consent, TikTok's error page, and the overview."""
+"""The HTML pages of signing in: consent, and TikTok's error page; and what all pages share."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
-from typing import Any
 
 from tiktok_simulator.oauth_rules import BASIC_SCOPE, Problem
 from tiktok_simulator.personas import Creator
@@ -16,6 +15,8 @@ th,td{text-align:left;padding:.4rem .6rem;border-bottom:1px solid #8884;vertical
 button{font:inherit;padding:.5rem 1rem;margin:.25rem .25rem .25rem 0;border-radius:.4rem;border:1px solid #8888;cursor:pointer}
 fieldset{border:1px solid #8884;border-radius:.4rem;margin:1rem 0}
 code{font-size:.85em;overflow-wrap:anywhere}
+video,td img{max-width:9rem;max-height:12rem;border-radius:.3rem}
+select,input{font:inherit}
 """
 _NOTE = '<span class="badge">Simulator</span> This is not TikTok; nothing leaves this machine.'
 
@@ -65,27 +66,6 @@ def oauth_error_page(problems: Sequence[Problem]) -> str:
     )
 
 
-def overview_page(creators: Sequence[Mapping[str, Any]], items: Sequence[Mapping[str, Any]], total: int) -> str:
-    """Return the start page: creators, and the newest publications first."""
-    creator_rows = "".join(
-        f"<tr><td>@{escape(creator['username'])}</td><td>{escape(creator['display_name'])}</td>"
-        f"<td>{escape(creator['persona'])}</td><td>{creator['follower_count']}</td>"
-        f"<td>{'connected' if creator['connected'] else ''}</td></tr>"
-        for creator in creators
-    )
-    rows = "".join(_publication_row(item) for item in items)
-    return page(
-        "TikTok simulator",
-        "<h2>Creators</h2><table><tr><th>Name<th>Display name<th>Persona<th>Followers<th></tr>"
-        f"{creator_rows}</table><h2>Publications</h2><p>{total} in all, the newest {len(items)} shown. As data: "
-        '<a href="/_simulator/ledger">ledger</a>, <a href="/_simulator/webhooks">webhooks</a>, '
-        '<a href="/_simulator/stats">statistics</a>, '
-        '<a href="/docs">API</a>.</p>'
-        "<table><tr><th>When<th>Who<th>Title<th>Privacy<th>State<th>Bytes<th>Post id</tr>"
-        f"{rows}</table>",
-    )
-
-
 def avatar(creator: Creator) -> str:
     """Return the creator's picture as SVG."""
     hue = int.from_bytes(creator.username.encode()) % 360
@@ -93,13 +73,4 @@ def avatar(creator: Creator) -> str:
         '<svg xmlns="http://www.w3.org/2000/svg" width="100" height="100" viewBox="0 0 100 100">'
         f'<rect width="100" height="100" fill="hsl({hue} 60% 45%)"/><text x="50" y="66" font-size="46" fill="#fff"'
         f' text-anchor="middle" font-family="sans-serif">{escape(creator.display_name[0].upper())}</text></svg>'
-    )
-
-
-def _publication_row(item: Mapping[str, Any]) -> str:
-    state = escape(item["status"]) + (f"<br><code>{escape(item['fail_reason'])}</code>" if item["fail_reason"] else "")
-    return (
-        f"<tr><td>{escape(item['created_at'])}</td><td>@{escape(item['username'])}</td>"
-        f"<td>{escape(item['title'][:200])}</td><td>{escape(item['privacy_level'])}</td><td>{state}</td>"
-        f"<td>{item['bytes']} of {item['size']}</td><td><code>{escape(item['post_id'] or '')}</code></td></tr>"
     )

@@ -124,6 +124,9 @@ class Settings(BaseSettings):
     upload_folder: Path | None = None
     """Where bytes are received; empty means beside the state file, or a temporary folder."""
     keep_uploads: bool = False
+    """Keep all bytes for ever."""
+    keep_newest_bytes: int = Field(100_000_000, ge=0)
+    """So many bytes of what was published last are kept, to be played on the start page."""
 
     @field_validator("redirect_uris", "scopes", "verified_domains", "verified_prefixes", mode="before")
     @classmethod

@@ -3,9 +3,11 @@
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, HTTPException
-from fastapi.responses import HTMLResponse, Response
+from fastapi.responses import FileResponse, HTMLResponse, Response
 
-from tiktok_simulator.pages import avatar, overview_page
+from tiktok_simulator.overview import overview_page
+from tiktok_simulator.pages import avatar
+from tiktok_simulator.publications import Publication
 from tiktok_simulator.state import Simulator, simulator_of
 
 router = APIRouter()
@@ -21,13 +23,32 @@ async def healthz(simulator: State) -> dict[str, Any]:
 
 @router.get("/", response_class=HTMLResponse)
 async def overview(simulator: State) -> str:
-    """Show the creators and the newest publications."""
+    """Show the creators, the newest publications, the faults that are left, and the clock."""
     creators = [
         {**creator.model_dump(), "connected": simulator.grants.connected(creator.open_id)}
         for creator in simulator.creators.all()
     ]
     newest = list(reversed(simulator.ledger.all()[-_SHOWN:]))
-    return overview_page(creators, [simulator.ledger.item(item) for item in newest], len(simulator.ledger))
+    items = [{**simulator.ledger.item(item), "media": _media(simulator, item)} for item in newest]
+    return overview_page(creators, items, len(simulator.ledger), simulator.faults.items(), simulator.clock.ahead)
+
+
+@router.get("/_simulator/media/{publish_id}/{index}")
+async def media(simulator: State, publish_id: str, index: int) -> Response:
+    """Return the bytes of a video, or of one photo, that are still there; ranges are supported."""
+    publication = simulator.ledger.get(publish_id)
+    paths = simulator.uploads.media(publication) if publication is not None and publication.sha256 is not None else []
+    if publication is None or not 0 <= index < len(paths):
+        raise HTTPException(404)
+    fallback = "image/jpeg" if publication.media_type == "photo" else "video/mp4"
+    return FileResponse(paths[index], media_type=publication.content_type or fallback)
+
+
+def _media(simulator: Simulator, publication: Publication) -> list[str]:
+    if publication.sha256 is None:
+        return []
+    count = len(simulator.uploads.media(publication))
+    return [f"/_simulator/media/{publication.publish_id}/{index}" for index in range(count)]
 
 
 @router.get("/_simulator/avatars/{username}.svg")

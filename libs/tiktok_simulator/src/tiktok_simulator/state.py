@@ -76,6 +76,7 @@ class Simulator:
         for publication in self.ledger.all():
             self.feed.resume(publication)
             if publication.finished or publication.draft:
+                self.uploads.keep_for_now(publication)
                 continue
             if publication.uploaded_at is not None:
                 self.processor.start(publication)

@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tiktok_simulator.publications import Publication
+from tiktok_simulator.publications import FAILED, Publication
 from tiktok_simulator.settings import Settings
 
 if TYPE_CHECKING:
@@ -31,6 +31,8 @@ class UploadStore:
     def __init__(self, settings: Settings) -> None:
         self._temporary = settings.upload_folder is None and settings.state_file is None
         self._keep = settings.keep_uploads
+        self._keep_newest = settings.keep_newest_bytes
+        self._kept: dict[str, Publication] = {}
         self.folder = _folder(settings)
         self._hashes: dict[str, tuple[int, _Hash]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
@@ -90,15 +92,34 @@ class UploadStore:
         ]
 
     def discard(self, publication: Publication) -> None:
-        """Drop what is held of a finished upload; its bytes too unless they are to be kept."""
+        """Drop what is held of a finished upload; its bytes too unless they are to be kept or among the newest."""
         self._hashes.pop(publication.publish_id, None)
         self._locks.pop(publication.publish_id, None)
         if self._keep:
             return
-        for path in (
-            self.path(publication),
-            *(self.photo_path(publication, index) for index in range(len(publication.urls))),
-        ):
+        if publication.status == FAILED:
+            self._remove(publication)
+        else:
+            self.keep_for_now(publication)
+
+    def keep_for_now(self, publication: Publication) -> None:
+        """Keep the bytes of what was published, for the start page, until newer ones take their room."""
+        if not self.media(publication):
+            return
+        self._kept[publication.publish_id] = publication
+        while self._kept and sum(one.size for one in self._kept.values()) > self._keep_newest:
+            self._remove(self._kept.pop(next(iter(self._kept))))
+
+    def media(self, publication: Publication) -> list[Path]:
+        """Return the files of a publication that are still there, in order."""
+        if publication.media_type == "photo":
+            paths = [self.photo_path(publication, index) for index in range(len(publication.urls))]
+        else:
+            paths = [self.path(publication)]
+        return [path for path in paths if path.exists()]
+
+    def _remove(self, publication: Publication) -> None:
+        for path in self.media(publication):
             path.unlink(missing_ok=True)
 
     def clear(self) -> None:
@@ -108,6 +129,7 @@ class UploadStore:
         self._active.clear()
         self._hashes.clear()
         self._locks.clear()
+        self._kept.clear()
         for path in self.folder.glob("*.bin"):
             path.unlink(missing_ok=True)
 
