@@ -3,6 +3,7 @@
 from functools import partial
 
 from fastapi import FastAPI
+from starlette.middleware import Middleware
 
 from common.auth.keys import b64url_decode
 from common.auth.service_tokens import ServiceTokenSigner
@@ -28,6 +29,7 @@ from gateway.handlers.revocation_feed import RevocationFeed
 from gateway.loops import stale_uploads_loop
 from gateway.security.api_keys import ApiKeyTokens
 from gateway.security.authenticator import Authenticator
+from gateway.security.https_only import HttpsOnly
 from gateway.security.rate_limit_headers import RateLimitHeaders
 from gateway.security.rate_limits import RateLimits
 from gateway.security.revocations import RevokedSet
@@ -84,6 +86,7 @@ def build_app(settings: Settings) -> FastAPI:
         behind_gateway=False,
         body_limit_bytes=BODY_LIMIT_BYTES,
         upload_prefixes=[media.UPLOAD_PATH, webhooks.PATH],
+        middleware=_transport(settings),
     )
     app.state.edge = Edge(
         authenticator=Authenticator(tokens, api_keys, revoked),
@@ -113,3 +116,10 @@ def build_app(settings: Settings) -> FastAPI:
         app, public_url=settings.public_url, models=[*auth.BODIES, *accounts.BODIES, *posts.BODIES, *webhooks.BODIES]
     )
     return app
+
+
+def _transport(settings: Settings) -> list[Middleware]:
+    if not settings.require_https:
+        return []
+    trusted = parse_networks(settings.trusted_proxies)
+    return [Middleware(HttpsOnly, trusted_proxies=trusted, max_age_seconds=settings.hsts_max_age_seconds)]

@@ -59,6 +59,8 @@ class Settings(ServiceSettings):
     rate_limit_storage: SecretStr = SecretStr("memory://")
     command_timeout_seconds: float = Field(default=5.0, gt=0, le=60)
     trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
+    require_https: bool = False
+    hsts_max_age_seconds: int = Field(default=31_536_000, ge=0, le=63_072_000)
     operation_key: Annotated[SecretStr, AfterValidator(_operation_key)]
 
     tiktok_client_key: str = ""

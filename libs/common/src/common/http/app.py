@@ -35,13 +35,15 @@ def create_app(
     behind_gateway: bool = True,
     body_limit_bytes: int = DEFAULT_LIMIT_BYTES,
     upload_prefixes: Sequence[str] = (),
+    middleware: Sequence[Middleware] = (),
 ) -> FastAPI:
     """Return the app.
 
     `components` start in the given order and stop in reverse; `/readyz` asks each `healthy()` and every check. `user_tokens` and
     `service_tokens` serve the dependencies of `common.http.identity`; `user_tokens` is started first, as a component.
     `behind_gateway` says that forwarded client addresses are believed (all services but the gateway). Paths below
-    `upload_prefixes` are not held to `body_limit_bytes`. `app.state.stopping` is set when the process was asked to end.
+    `upload_prefixes` are not held to `body_limit_bytes`. `middleware` comes right within the one that gives requests their ids,
+    before any body is read. `app.state.stopping` is set when the process was asked to end.
     """
     parts: list[Component] = [*([user_tokens] if user_tokens is not None else []), *components]
 
@@ -67,6 +69,7 @@ def create_app(
         redirect_slashes=False,
         middleware=[
             Middleware(RequestMiddleware),
+            *middleware,
             Middleware(BodyGuard, limit_bytes=body_limit_bytes, unguarded_prefixes=tuple(upload_prefixes)),
         ],
     )

@@ -22,6 +22,12 @@ def _address(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     return mapped or address
 
 
+def is_trusted(peer: str | None, trusted: Sequence[Network]) -> bool:
+    """Return whether what a peer says about whom it forwards is believed."""
+    address = _address(peer or "")
+    return address is not None and any(address in network for network in trusted)
+
+
 def client_address(peer: str | None, forwarded_for: Sequence[str], trusted: Sequence[Network]) -> str:
     """Return the client's address, `unknown` when the server knows no peer.
 

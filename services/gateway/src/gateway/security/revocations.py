@@ -11,8 +11,8 @@ from common.clock import utc_now
 
 STALE_AFTER_S = 5.0
 """Longer than this without broker and without accounts: what was revoked is not known, so nobody is let in."""
-API_KEY_MEMORY = timedelta(minutes=15)
-"""Tokens that a key was exchanged for live 5 minutes; after that accounts itself refuses the key."""
+API_KEY_MEMORY = timedelta(minutes=65)
+"""Tokens that a key was exchanged for live 5 minutes, at most an hour by setting; after that accounts itself refuses the key."""
 _PRUNE_EVERY = 1024
 
 
