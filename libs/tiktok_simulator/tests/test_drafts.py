@@ -108,10 +108,10 @@ async def test_the_other_reading_of_the_limit(http: httpx.AsyncClient, video: by
         assert (await driver.draft(token, 1000)).status_code == 200
 
 
-async def test_what_the_app_is_told(http: httpx.AsyncClient, video: bytes) -> None:
+async def test_what_the_app_is_told(http: httpx.AsyncClient, video: bytes, host: MediaHost) -> None:
     app = await asyncio.start_server(_accept, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{app.sockets[0].getsockname()[1]}/"
-    settings = Settings(port=0, processing_seconds=0, moderation_seconds=60, webhook_url=url)
+    settings = Settings(port=0, processing_seconds=0, moderation_seconds=60, webhook_url=url, pull_loopback=True)
     async with app, running_simulator(settings) as simulator:
         driver = Driver(http, simulator.base_url)
         token = (await driver.connect())["access_token"]
@@ -128,8 +128,13 @@ async def test_what_the_app_is_told(http: httpx.AsyncClient, video: bytes) -> No
         await _hears(driver, publish_id, *expected, "no_longer_publicaly_available")
         assert (await status(driver, token, publish_id))["publicaly_available_post_id"] == []
         assert (await http.delete(f"{driver.base_url}/_simulator/posts/{post_id}")).status_code == 404
+        await driver.fault("download", stuck=True)
+        cancelled = (await driver.draft(token, host.put("/a", video))).json()["data"]["publish_id"]
+        await driver.cancel(token, cancelled)
+        await _hears(driver, cancelled, "failed")
         bodies = [item["body"]["content"] for item in (await driver.admin("GET", "webhooks"))["items"]]
         assert all('"publish_type":"INBOX_SHARE"' in body for body in bodies)
+        assert '"reason":"publish_cancelled"' in bodies[-1]
 
 
 async def _hears(driver: Driver, publish_id: str, *events: str) -> None:

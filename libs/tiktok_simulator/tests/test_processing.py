@@ -126,17 +126,18 @@ async def test_a_stuck_publication_never_ends(driver: Driver, video: bytes) -> N
 
 
 async def test_a_grant_removed_meanwhile(http: httpx.AsyncClient, video: bytes) -> None:
-    async with running_simulator(Settings(port=0, processing_seconds=0.3)) as simulator:
+    async with running_simulator(Settings(port=0, processing_seconds=60)) as simulator:
         driver = Driver(http, simulator.base_url)
         token = (await driver.connect())["access_token"]
         publish_id = await driver.upload(token, video)
         assert (await driver.status(token, publish_id)).json()["data"]["status"] == "PROCESSING_UPLOAD"
         await driver.revoke(token)
+        await driver.advance(60)
         assert (await driver.finished(publish_id))["fail_reason"] == "auth_removed"
 
 
 async def test_moderation_string_ids_and_unchecked_media(http: httpx.AsyncClient) -> None:
-    settings = Settings(port=0, processing_seconds=0, moderation_seconds=0.3, ids_as_strings=True, check_media=False)
+    settings = Settings(port=0, processing_seconds=0, moderation_seconds=60, ids_as_strings=True, check_media=False)
     async with running_simulator(settings) as simulator:
         driver = Driver(http, simulator.base_url)
         token = (await driver.connect())["access_token"]
@@ -145,6 +146,46 @@ async def test_moderation_string_ids_and_unchecked_media(http: httpx.AsyncClient
         assert item["status"] == "PUBLISH_COMPLETE"
         ids: list[str] = (await driver.status(token, publish_id)).json()["data"]["publicaly_available_post_id"]
         assert ids == []
-        simulator.state.clock.advance(0.3)
+        simulator.state.clock.advance(60)
         ids = (await driver.status(token, publish_id)).json()["data"]["publicaly_available_post_id"]
         assert ids == [item["post_id"]]
+
+
+REASONS = (
+    "file_format_check_failed",
+    "duration_check_failed",
+    "frame_rate_check_failed",
+    "picture_size_check_failed",
+    "internal",
+    "video_pull_failed",
+    "photo_pull_failed",
+    "publish_cancelled",
+    "auth_removed",
+    "spam_risk_too_many_posts",
+    "spam_risk_user_banned_from_posting",
+    "spam_risk_text",
+    "spam_risk",
+)
+
+
+async def test_every_documented_reason_can_be_ordered(driver: Driver) -> None:
+    token = (await driver.connect())["access_token"]
+    for reason in REASONS:
+        await driver.fault("processing", fail_reason=reason)
+        publish_id = await driver.upload(token, bytes(100), reason)
+        await driver.finished(publish_id)
+        assert (await driver.status(token, publish_id)).json()["data"] == {
+            "status": "FAILED",
+            "uploaded_bytes": 100,
+            "fail_reason": reason,
+        }
+
+
+async def test_a_ban_that_comes_while_it_is_processed(http: httpx.AsyncClient, video: bytes) -> None:
+    async with running_simulator(Settings(port=0, processing_seconds=60)) as simulator:
+        driver = Driver(http, simulator.base_url)
+        token = (await driver.connect())["access_token"]
+        publish_id = await driver.upload(token, video)
+        await driver.admin("POST", "creators", {"username": "demo_public", "banned": True})
+        await driver.advance(60)
+        assert (await driver.finished(publish_id))["fail_reason"] == "spam_risk_user_banned_from_posting"

@@ -93,14 +93,21 @@ async def test_unknown_addresses(driver: Driver) -> None:
     assert (await driver.http.post(url, content=b"")).status_code == 405
 
 
-async def test_an_address_expires_even_while_a_chunk_is_under_way(http: httpx.AsyncClient) -> None:
-    async with running_simulator(Settings(port=0, upload_url_seconds=0.2)) as simulator:
-        driver = Driver(http, simulator.base_url)
-        token, publish_id, url = await start(driver, 1000)
-        await driver.fault("upload", delay=0.3)
-        assert (await driver.put(url, 0, 1000, bytes(1000))).status_code == 403
-        assert (await driver.put(url, 0, 1000, bytes(1000))).status_code == 403
-        assert await uploaded(driver, token, publish_id) == 0
+async def test_an_address_expires_even_while_a_chunk_is_under_way(driver: Driver) -> None:
+    token, publish_id, url = await start(driver, 1000)
+    await driver.advance(3590)
+    await driver.fault("upload", delay=60)
+    under_way = asyncio.create_task(driver.put(url, 0, 1000, bytes(1000)))
+
+    async def taken() -> bool:
+        return not await driver.faults()
+
+    await eventually(taken)
+    await driver.advance(10)
+    await driver.http.delete(f"{driver.base_url}/_simulator/faults")
+    assert (await under_way).status_code == 403
+    assert (await driver.put(url, 0, 1000, bytes(1000))).status_code == 403
+    assert await uploaded(driver, token, publish_id) == 0
 
 
 async def test_a_connection_that_breaks_in_a_chunk_stores_nothing_of_it(shared: RunningSimulator, driver: Driver) -> None:

@@ -33,6 +33,7 @@ class UploadStore:
         self._keep = settings.keep_uploads
         self._keep_newest = settings.keep_newest_bytes
         self._kept: dict[str, Publication] = {}
+        self._kept_bytes = 0
         self.folder = _folder(settings)
         self._hashes: dict[str, tuple[int, _Hash]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
@@ -104,11 +105,14 @@ class UploadStore:
 
     def keep_for_now(self, publication: Publication) -> None:
         """Keep the bytes of what was published, for the start page, until newer ones take their room."""
-        if not self.media(publication):
+        if publication.publish_id in self._kept or not self.media(publication):
             return
         self._kept[publication.publish_id] = publication
-        while self._kept and sum(one.size for one in self._kept.values()) > self._keep_newest:
-            self._remove(self._kept.pop(next(iter(self._kept))))
+        self._kept_bytes += publication.size
+        while self._kept and self._kept_bytes > self._keep_newest:
+            oldest = self._kept.pop(next(iter(self._kept)))
+            self._kept_bytes -= oldest.size
+            self._remove(oldest)
 
     def media(self, publication: Publication) -> list[Path]:
         """Return the files of a publication that are still there, in order."""
@@ -130,6 +134,7 @@ class UploadStore:
         self._hashes.clear()
         self._locks.clear()
         self._kept.clear()
+        self._kept_bytes = 0
         for path in self.folder.glob("*.bin"):
             path.unlink(missing_ok=True)
 
