@@ -78,7 +78,7 @@ async def test_a_burst_is_taken_in_batches(service: Service) -> None:
     world.accounts.problem = None
     posts = [world.post(uuid7(), None) for _ in range(300)]
     await service.tell(*(service.due(post) for post in posts))
-    await eventually(lambda: _count(world, 300), 20)
+    await eventually(lambda: _count(world, 300), 60)
 
 
 async def test_progress_and_cancel(service: Service) -> None:

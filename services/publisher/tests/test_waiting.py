@@ -93,7 +93,7 @@ async def test_a_used_up_quota_of_status_calls_only_slows_the_polls(world: Any) 
         await world.state(post, State.SUCCEEDED)
 
 
-@pytest.mark.parametrize("simulator_changes", [{"moderation_seconds": 1.5}])
+@pytest.mark.parametrize("simulator_changes", [{"moderation_seconds": 600}])
 async def test_an_id_that_comes_late_is_told(world: Any) -> None:
     post = world.post(await world.account(), world.media())
     async with world.replica():
@@ -101,6 +101,7 @@ async def test_an_id_that_comes_late_is_told(world: Any) -> None:
         await world.state(post, State.SUCCEEDED)
         assert (await world.event(post, "succeeded"))["tiktok_video_id"] is None
         finished_at = (await world.job(post)).updated_at
+        await world.driver.advance(600)
         await world.due_now(post)
         identified = await world.told_of(post, "identified")
     assert identified["video_url"].endswith(identified["tiktok_video_id"])
