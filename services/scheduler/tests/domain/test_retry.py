@@ -44,6 +44,12 @@ def test_retry_after_is_a_lower_bound() -> None:
     assert decide(Failure(retryable=True, retry_after=2)) == RetryAt(NOW + timedelta(minutes=1))
 
 
+@pytest.mark.parametrize("asked", [1e9, 1e15, 1e300, float("inf")])
+def test_a_wait_beyond_the_calendar_is_beyond_the_deadline(asked: float) -> None:
+    """An event that cannot be handled would leave the post publishing for ever."""
+    assert decide(Failure(retryable=True, retry_after=asked), jitter=0.9) == GiveUp(deadline_passed=True)
+
+
 def test_nothing_is_planned_after_the_deadline() -> None:
     exactly = NOW + timedelta(minutes=1)
     assert decide(Failure(retryable=True), before=exactly) == RetryAt(exactly)

@@ -55,6 +55,10 @@ def decide_retry(
     if tries >= policy.max_attempts:
         return GiveUp(exhausted=True)
     backoff = policy.delays[min(tries, len(policy.delays)) - 1]
-    wait = max(backoff, timedelta(seconds=failure.retry_after or 0.0))
+    asked = failure.retry_after or 0.0
+    if asked > (publish_before - now).total_seconds():
+        # Before it is reckoned with: a date has an end, a number has none.
+        return GiveUp(deadline_passed=True)
+    wait = max(backoff, timedelta(seconds=asked))
     at = now + wait * (1 + policy.jitter * jitter)
     return RetryAt(at) if at <= publish_before else GiveUp(deadline_passed=True)
