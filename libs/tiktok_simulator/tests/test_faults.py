@@ -13,6 +13,9 @@ from tiktok_simulator.testing import RunningSimulator
 
 INFO = "/v2/post/publish/creator_info/query/"
 INIT = "/v2/post/publish/video/init/"
+INBOX = "/v2/post/publish/inbox/video/init/"
+CONTENT = "/v2/post/publish/content/init/"
+CANCEL = "/v2/post/publish/cancel/"
 TOKEN = "/v2/oauth/token/"
 
 
@@ -42,6 +45,26 @@ async def test_lost_answer_closes_after_the_effect(any_driver: Driver) -> None:
     with pytest.raises(httpx.TransportError):
         await driver.init(token, 1000)
     assert len(await driver.ledger()) == 1
+
+
+async def test_drop_and_lost_answer_of_drafts_photos_and_cancelling(any_driver: Driver) -> None:
+    driver = any_driver
+    await driver.fault("download", stuck=True, times=10)
+    token = (await driver.connect())["access_token"]
+    photos = ["http://127.0.0.1:9/a.jpg"]
+    for path, call in ((INBOX, lambda: driver.draft(token, 1000)), (CONTENT, lambda: driver.photos(token, photos))):
+        for order, items in (({"drop": True}, 0), ({"lost_answer": True}, 1)):
+            before = len(await driver.ledger())
+            await driver.fault(path, **order)
+            with pytest.raises(httpx.TransportError):
+                await call()
+            assert len(await driver.ledger()) == before + items
+    publish_id = (await driver.photos(token, photos)).json()["data"]["publish_id"]
+    for order, status in (({"drop": True}, "PROCESSING_DOWNLOAD"), ({"lost_answer": True}, "FAILED")):
+        await driver.fault(CANCEL, **order)
+        with pytest.raises(httpx.TransportError):
+            await driver.cancel(token, publish_id)
+        assert (await driver.status(token, publish_id)).json()["data"]["status"] == status
 
 
 async def test_a_rotation_whose_answer_is_lost(driver: Driver) -> None:
@@ -178,6 +201,9 @@ async def test_delays_run_their_time(driver: Driver) -> None:
         {"endpoint": INIT, "delay_at": "body"},
         {"endpoint": INIT, "stuck": True},
         {"endpoint": "processing", "drop": True},
+        {"endpoint": "download", "lost_answer": True},
+        {"endpoint": "download", "fail_reason": "internal"},
+        {"endpoint": "processing", "moderation": -1},
         {"endpoint": "processing"},
         {"endpoint": INIT, "drop": True, "times": 0},
         {"endpoint": INIT, "drop": True, "typo": 1},

@@ -1,6 +1,7 @@
 """Videos that TikTok fetches itself: real bytes from a real host, and what comes of a host that misbehaves."""
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -9,6 +10,7 @@ import pytest
 from tiktok_simulator.driver import Driver, eventually
 from tiktok_simulator.fetching import Fetcher, FetchFailed
 from tiktok_simulator.media_host import MediaHost, Resource
+from tiktok_simulator.sample_video import make_video
 from tiktok_simulator.settings import Settings
 from tiktok_simulator.testing import RunningSimulator, running_simulator
 
@@ -44,6 +46,21 @@ async def test_a_video_is_fetched_and_published(driver: Driver, host: MediaHost,
     assert data["publicaly_available_post_id"] == [int(item["post_id"])]
     assert data["downloaded_bytes"] == len(video)
     assert "uploaded_bytes" not in data
+
+
+async def test_megabytes_are_what_they_were(driver: Driver, host: MediaHost, tmp_path: Path) -> None:
+    data = make_video(tmp_path / "a.mp4", seconds=1, size=5_000_000).read_bytes()
+    _, publish_id = await pulled(driver, host.put("/a.mp4", data))
+    item = await driver.finished(publish_id)
+    assert (item["status"], item["sha256"]) == ("PUBLISH_COMPLETE", hashlib.sha256(data).hexdigest())
+    assert (await driver.http.get(f"{driver.base_url}/_simulator/media/{publish_id}/0")).content == data
+
+
+async def test_a_host_that_does_not_exist(http: httpx.AsyncClient) -> None:
+    async with running_simulator(Settings(port=0, processing_seconds=0, verified_domains=("invalid",))) as simulator:
+        driver = Driver(http, simulator.base_url)
+        _, publish_id = await pulled(driver, "https://media.invalid./a.mp4")
+        assert (await driver.finished(publish_id))["fail_reason"] == "video_pull_failed"
 
 
 @pytest.mark.parametrize(
