@@ -5,10 +5,10 @@ import asyncio
 import os
 import platform
 
-from bench import accounts_lists, uploads
+from bench import accounts_lists, due_posts, uploads
 from common.testing.servers import TestServers
 
-BENCHMARKS = {"accounts_lists": accounts_lists.run, "uploads": uploads.run}
+BENCHMARKS = {"accounts_lists": accounts_lists.run, "due_posts": due_posts.run, "uploads": uploads.run}
 
 
 def main() -> None:

@@ -5,7 +5,8 @@ import json
 import os
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -72,6 +73,52 @@ async def gateway_alone(accounts_url: str, amqp_url: str, folder: Path) -> Async
     }
     async with _program("gateway", settings, address) as process:
         yield address, process
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Where the programs behind a due post find things: a database each, one broker, one folder, one accounts."""
+
+    databases: Mapping[str, str]
+    amqp_url: str
+    accounts_url: str
+    folder: Path
+    keys: ServiceKeys = field(default_factory=ServiceKeys)
+
+    def settings(self, service: str, port: int) -> dict[str, str]:
+        """Return the settings of one of them."""
+        return {
+            "HTTP_PORT": str(port),
+            "DATABASE_URL": self.databases[service],
+            "AMQP_URL": self.amqp_url,
+            "STORAGE_URL": f"file://{self.folder}",
+            "ACCOUNTS_URL": self.accounts_url,
+            "SERVICE_PRIVATE_KEY": self.keys.private_text(service),
+            "SERVICE_PUBLIC_KEYS": json.dumps(self.keys.public_texts()),
+            "LOG_LEVEL": "WARNING",
+        }
+
+    def run(self, service: str, **more: str) -> AbstractAsyncContextManager[int]:
+        """Run one of them."""
+        port = free_port()
+        return _program(service, {**self.settings(service, port), **more}, f"http://127.0.0.1:{port}")
+
+
+@asynccontextmanager
+async def scheduler_and_publisher(pipeline: Pipeline) -> AsyncIterator[None]:
+    """Run both; jobs are stored and none is started, and the scheduler never asks about them."""
+    async with (
+        pipeline.run("publisher", PUBLISH_PAUSED="true"),
+        pipeline.run("scheduler", SWEEP_DUE_SECONDS="86400"),
+    ):
+        yield
+
+
+@asynccontextmanager
+async def analytics_beside(pipeline: Pipeline) -> AsyncIterator[None]:
+    """Run analytics, which receives every event."""
+    async with pipeline.run("analytics"):
+        yield
 
 
 @asynccontextmanager
