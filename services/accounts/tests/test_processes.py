@@ -52,6 +52,8 @@ def environment_of(settings: Settings, port: int) -> dict[str, str]:
     given: dict[str, str] = {}
     for name, value in settings:
         plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if value is None:
+            continue
         given[name.upper()] = json.dumps(plain) if isinstance(plain, dict | bool) else str(plain)
     kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COV")}
     return {**kept, **given, "HTTP_PORT": str(port), "SERVICE_INSTANCE": f"accounts-{port}"}

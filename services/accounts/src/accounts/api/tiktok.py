@@ -25,7 +25,8 @@ from common.auth.claims import UserClaims
 from common.clock import utc_now
 from common.errors import FieldError, Problem
 from common.http.identity import caller, request_context
-from common.http.json_response import json_response
+from common.http.json_response import PROBLEM_TYPE, json_response
+from common.http.request_id import request_id_of
 from tiktok.errors import TikTokError
 from tiktok.oauth import authorize_url, pkce_pair, split_scopes
 
@@ -122,7 +123,8 @@ async def callback(
 
     The state is used up first. Refusals: 400 `invalid_state`, `other_browser`, `authorization_denied`, `authorization_failed`,
     `code_missing`, `code_expired`, `missing_scope`; 409 `account_owned_by_another_user`,
-    `account_disconnecting`; 502 `tiktok_unavailable`, `tiktok_refused`.
+    `account_disconnecting`; 502 `tiktok_unavailable`, `tiktok_refused`. All but `invalid_state` send the browser to the
+    `return_url` too, with the code as `error`.
     """
     if answer.state is None:
         raise invalid_state()
@@ -130,16 +132,27 @@ async def callback(
         connecting = await finish_connecting(tx, parts.vault, answer.state)
     if connecting is None:
         raise invalid_state()
-    require_same_browser(request, answer.state)
+    try:
+        response = _connected(await _connect(request, parts, answer, answer.state, connecting), connecting.return_url)
+    except Problem as problem:
+        if connecting.return_url is None:
+            raise
+        log.info("connecting_refused", code=problem.code)
+        response = _refused(problem, connecting.return_url, request_id_of(request))
+    forget(response, answer.state, redirect_uri=parts.settings.tiktok_redirect_uri)
+    return response
+
+
+async def _connect(request: Request, parts: Parts, answer: Callback, state: SecretStr, connecting: Connecting) -> UUID:
+    """Exchange the code and store the account; returns its id. Raises every refusal of `callback` but `invalid_state`."""
+    require_same_browser(request, state)
     grant = await _grant(parts, connecting, _code(parts, answer))
     origin = request_context(request, user_id=connecting.user_id)
     async with parts.database.transaction() as tx:
         account = await connect_account(tx, parts.outbox, origin, user_id=connecting.user_id, grant=grant)
         tx.after_commit(parts.refresh_planned)
     parts.creator_infos.forget(account.id)
-    response = _connected(account.id, connecting.return_url)
-    forget(response, answer.state, redirect_uri=parts.settings.tiktok_redirect_uri)
-    return response
+    return account.id
 
 
 def _code(parts: Parts, answer: Callback) -> SecretStr:
@@ -186,10 +199,22 @@ def _connected(account_id: UUID, return_url: str | None) -> Response:
     body = {"success": True, "account_id": account_id}
     if return_url is None:
         return json_response(body)
-    page, mark, fragment = return_url.partition("#")
-    query = urlencode({"success": "true", "account_id": str(account_id)})
-    location = f"{page}{'&' if '?' in page else '?'}{query}{mark}{fragment}"
-    return json_response({**body, "return_url": return_url}, status=302, headers={"Location": location})
+    headers = {"Location": _with_query(return_url, {"success": "true", "account_id": str(account_id)})}
+    return json_response({**body, "return_url": return_url}, status=302, headers=headers)
+
+
+def _refused(problem: Problem, return_url: str, request_id: str) -> Response:
+    """Send the browser back with the problem's code alone: neither TikTok's code nor the state leaves with it."""
+    headers = {
+        "Location": _with_query(return_url, {"success": "false", "error": problem.code}),
+        "Cache-Control": "no-store",
+    }
+    return json_response(problem.to_body(request_id), status=302, headers=headers, media_type=PROBLEM_TYPE)
+
+
+def _with_query(url: str, values: dict[str, str]) -> str:
+    page, mark, fragment = url.partition("#")
+    return f"{page}{'&' if '?' in page else '?'}{urlencode(values)}{mark}{fragment}"
 
 
 def _code_missing() -> Problem:
