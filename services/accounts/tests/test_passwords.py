@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -118,3 +119,42 @@ async def test_a_login_does_not_fail_for_want_of_a_stronger_hash(start: Any, mon
     assert "m=1024" in await strong.scalar("SELECT password_hash FROM users")
     assert (await strong.login(person.email)).status_code == 200
     assert "m=2048" in await strong.scalar("SELECT password_hash FROM users")
+
+
+async def _seconds(passwords: Passwords, stored: str | None) -> float:
+    """Return the processor's time for one wrong password, the least of several tries: free of what else the machine does."""
+    found = []
+    for _ in range(4):
+        began = time.process_time()
+        assert not (await passwords.verify(stored, SecretStr("a wrong guess"))).fits
+        found.append(time.process_time() - began)
+    return min(found)
+
+
+@pytest.mark.parametrize("before", [Argon2Cost(1, 4096), Argon2Cost(2, 16_384), Argon2Cost(3, 32_768)])
+async def test_a_wrong_password_takes_as_long_for_a_hash_of_lower_cost(before: Argon2Cost) -> None:
+    old, now = Passwords(before), Passwords(Argon2Cost(3, 32_768))
+    try:
+        stored = await old.hash(SECRET)
+        known, unknown = await _seconds(now, stored), await _seconds(now, None)
+        assert 0.6 < known / unknown < 1.6
+        assert (await now.verify(stored, SECRET)).fits
+    finally:
+        await old.stop()
+        await now.stop()
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "missing"),
+    [
+        (Argon2Cost(1, 4096), Argon2Cost(3, 32_768), (3, 31_402)),
+        (Argon2Cost(2, 19_456), Argon2Cost(2, 19_456), None),
+        (Argon2Cost(2, 10_000), Argon2Cost(2, 19_456), (1, 18_912)),
+        (Argon2Cost(4, 19_456), Argon2Cost(2, 19_456), None),
+        (Argon2Cost(2, 19_456), Argon2Cost(2, 19_457), None),
+    ],
+)
+def test_what_is_missing_is_made_up_for(before: Argon2Cost, now: Argon2Cost, missing: tuple[int, int] | None) -> None:
+    found = now.beyond(before)
+    assert (found and (found.time, found.memory_kib)) == missing
+    assert found is None or found.memory_kib <= now.memory_kib, "no check may take more memory than one of today"

@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 
 import aio_pika
 import pytest
+from prometheus_client import REGISTRY
 
 from common.auth.keys import b64url_encode
 from common.clock import rfc3339, utc_now
@@ -272,3 +273,31 @@ async def test_forwarded_addresses_of_strangers_count_for_nothing(run_gateway: A
         second = await client.post("/api/v1/auth/login", json={}, headers={"X-Forwarded-For": "203.0.113.6"})
         assert (first.status_code, second.status_code) == (401, 429)
         assert services.calls_of("/internal/auth/login")[0]["headers"]["x-forwarded-client-ip"] == "127.0.0.1"
+
+
+async def test_the_age_of_what_is_known_of_revocations_is_measured(run_gateway: Any, services: Any, emit: Any) -> None:
+    def value(name: str) -> float:
+        return REGISTRY.get_sample_value(f"cuepost_gateway_{name}") or 0.0
+
+    async with run_gateway():
+        assert value("revocations_fresh") == 1
+        assert value("revocations_age_seconds") < 5
+        services.revocations_fail = True
+
+        async def older() -> bool:
+            return value("revocations_age_seconds") > 1
+
+        await eventually(older)
+        services.revocations_fail = False
+
+        async def young() -> bool:
+            return value("revocations_age_seconds") < 0.5
+
+        await eventually(young)
+        before = value("revocation_delay_seconds_count")
+        await emit(session_revoked(uuid4()))
+
+        async def heard() -> bool:
+            return value("revocation_delay_seconds_count") > before
+
+        await eventually(heard)

@@ -16,6 +16,7 @@ from accounts.domain.throttle import ThrottleRule
 from accounts.grant_revoker import GrantRevoker
 from accounts.loops.held_keys import HeldKeys
 from accounts.loops.retention import Retention
+from accounts.loops.token_gauges import TokenGauges
 from accounts.loops.token_refresh import TokenRefreshLoop
 from accounts.parts import Parts
 from accounts.security.key_store import KeyStore
@@ -86,6 +87,7 @@ def wire(settings: Settings, *, tiktok_transport: httpx.AsyncBaseTransport | Non
             tiktok_side.refreshes,
             parts.creator_infos,
             Retention(database),
+            TokenGauges(database),
             *commands.components,
         ],
         checks=[Check("database", database.ping), Check("broker", publisher.check), *commands.checks],

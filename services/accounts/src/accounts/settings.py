@@ -8,6 +8,8 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from accounts.security.encryption_keys import fernet_keys, keys_of_file
 from common.settings import BaseUrl, DatabaseSettings, ServiceSettings
 
+ACCESS_TOKEN_TTL_MAX = 604_800
+API_KEY_TOKEN_TTL_MAX = 3600
 POSTING_SCOPES = "user.info.basic,video.publish"
 ALL_SCOPES = "user.info.basic,user.info.profile,user.info.stats,video.list,video.upload,video.publish"
 
@@ -34,11 +36,11 @@ class Settings(DatabaseSettings, ServiceSettings):
 
     encryption_key: Annotated[SecretStr, AfterValidator(_fernet_keys)]
     encryption_key_file: Path | None = None
-    access_token_ttl_seconds: int = Field(default=86_400, ge=60, le=604_800)
+    access_token_ttl_seconds: int = Field(default=86_400, ge=60, le=ACCESS_TOKEN_TTL_MAX)
     refresh_token_ttl_seconds: int = Field(default=2_592_000, ge=300, le=31_536_000)
     refresh_grace_seconds: float = Field(default=30.0, ge=0, le=300)
     signing_key_overlap_seconds: int = Field(default=900, ge=0, le=86_400)
-    api_key_token_ttl_seconds: int = Field(default=300, ge=30, le=3600)
+    api_key_token_ttl_seconds: int = Field(default=300, ge=30, le=API_KEY_TOKEN_TTL_MAX)
 
     argon2_time_cost: int = Field(default=2, ge=1, le=20)
     argon2_memory_kib: int = Field(default=19_456, ge=64, le=1_048_576)

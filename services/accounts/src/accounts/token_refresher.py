@@ -16,6 +16,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_e
 
 from accounts.domain.account import AccountStatus
 from accounts.domain.token_life import refresh_backoff
+from accounts.metrics import TOKEN_REFRESHES
 from accounts.security.token_sealing import seal_grant
 from accounts.security.vault import Vault
 from accounts.storage.account_tokens import Lease, StoredPair, find_pair, postpone_refresh, take_lease
@@ -43,6 +44,7 @@ ANSWER_LOST = (
 )
 LAPSED = "TikTok's access has lapsed: it could not be renewed in time."
 OTHER_CREATOR = "TikTok answered with another creator's access."
+OUTCOMES = {GRANT_GONE: "refused", ANSWER_LOST: "answer_lost", LAPSED: "lapsed", OTHER_CREATOR: "other_creator"}
 
 log = structlog.get_logger(__name__)
 
@@ -112,6 +114,7 @@ class TokenRefresher:
             self._failed_at.clear()
         self._failed_at[pair.account_id] = time.monotonic()
         if not isinstance(error, TikTokError):
+            TOKEN_REFRESHES.labels("crashed").inc()
             log.error("token_refresh_crashed", account_id=str(pair.account_id), kind=type(error).__name__)
 
     async def _run(self, pair: StoredPair) -> None:
@@ -148,6 +151,7 @@ class TokenRefresher:
         async with self._database.transaction() as tx:
             await postpone_refresh(tx.connection, pair.account_id, lease.lease_id, seconds=seconds, answer_lost=answer_lost)
             tx.after_commit(self.planned)
+        TOKEN_REFRESHES.labels("failed").inc()
         raise error
 
     async def _lease(self, pair: StoredPair) -> Lease | None:
@@ -187,6 +191,7 @@ class TokenRefresher:
                         required_scopes=self._required_scopes,
                     )
                     tx.after_commit(self.planned)
+        TOKEN_REFRESHES.labels("ok").inc()
         log.info("token_refreshed", account_id=str(pair.account_id), stored=stored, expires_at=sealed.life.expires_at)
 
     async def _expire(self, pair: StoredPair, lease: Lease, reason: str) -> None:
@@ -200,6 +205,7 @@ class TokenRefresher:
                 lease_id=lease.lease_id,
                 reason=reason,
             )
+        TOKEN_REFRESHES.labels(OUTCOMES[reason]).inc()
 
 
 def _nobody() -> None:

@@ -13,6 +13,7 @@ from accounts.api.identity import LiveUser, Person, WiredParts, session_id_of
 from accounts.api.never_stored import never_stored
 from accounts.domain.identity import email_key, normal_password
 from accounts.domain.user import Credentials
+from accounts.metrics import LOGINS, SESSION_REFRESHES
 from accounts.parts import Parts
 from accounts.security.passwords import Verdict
 from accounts.storage.users import email_taken, find_credentials, find_user, replace_password_hash
@@ -57,7 +58,9 @@ async def register_user(request: Request, body: Registration, parts: WiredParts,
             password_hash=password_hash,
             timezone=body.timezone,
         )
-        session = await open_session(tx, parts.outbox, context, user_id, life=parts.refresh_life)
+        session = await open_session(
+            tx, parts.outbox, context, user_id, life=parts.refresh_life, token_life=parts.jwts.session_life
+        )
     return _tokens(parts, session)
 
 
@@ -75,18 +78,23 @@ async def log_in(request: Request, body: Login, parts: WiredParts, _: FromGatewa
     if wait is not None:
         async with parts.database.transaction() as tx:
             await fail_login(tx, parts.outbox, context, user_id=user_id, reason="too_many_attempts")
+        LOGINS.labels("too_many_attempts").inc()
         raise too_many_attempts(wait)
     verdict = await _verdict(parts, attempt, known, password)
     if known is None or not verdict.fits:
         async with parts.database.transaction() as tx:
             await fail_login(tx, parts.outbox, context, user_id=user_id, reason="invalid_credentials")
+        LOGINS.labels("invalid_credentials").inc()
         raise invalid_credentials()
     stronger = await _stronger(parts, verdict, password)
     async with parts.database.transaction() as tx:
         await pass_login(tx, attempt)
         if stronger is not None:
             await replace_password_hash(tx.connection, known.user_id, old=known.password_hash, new=stronger)
-        session = await open_session(tx, parts.outbox, context, known.user_id, life=parts.refresh_life)
+        session = await open_session(
+            tx, parts.outbox, context, known.user_id, life=parts.refresh_life, token_life=parts.jwts.session_life
+        )
+    LOGINS.labels("ok").inc()
     return _tokens(parts, session)
 
 
@@ -96,6 +104,7 @@ async def refresh(request: Request, body: Refresh, parts: WiredParts, _: FromGat
     async with parts.database.transaction() as tx:
         stored = await find_refresh_token(tx, body.refresh_token)
         if stored is None:
+            SESSION_REFRESHES.labels(Refusal.INVALID.value).inc()
             raise refresh_refused(Refusal.INVALID)
         outcome = await refresh_session(
             tx,
@@ -108,7 +117,9 @@ async def refresh(request: Request, body: Refresh, parts: WiredParts, _: FromGat
             grace=timedelta(seconds=parts.settings.refresh_grace_seconds),
         )
     if isinstance(outcome, Refusal):
+        SESSION_REFRESHES.labels(outcome.value).inc()
         raise refresh_refused(outcome)
+    SESSION_REFRESHES.labels("ok").inc()
     return _tokens(parts, outcome)
 
 
@@ -143,6 +154,7 @@ async def _verdict(parts: Parts, attempt: LoginAttempt, known: Credentials | Non
     try:
         return await parts.passwords.verify(known.password_hash if known is not None else None, password)
     except Transient:
+        LOGINS.labels("busy").inc()
         async with parts.database.transaction() as tx:
             await forget_attempt(tx, attempt)
         raise

@@ -1,6 +1,6 @@
 """What verifiers of user tokens need: the public keys, and what was revoked."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -8,6 +8,7 @@ from fastapi import APIRouter, Depends, Query, Response
 from pydantic import AwareDatetime, BaseModel
 
 from accounts.api.identity import WiredParts
+from accounts.settings import ACCESS_TOKEN_TTL_MAX, API_KEY_TOKEN_TTL_MAX
 from accounts.storage.revocations import Revocation, revocations_since, safe_horizon
 from common.auth.jwks import JWKS_PATH, jwks_of
 from common.clock import utc_now
@@ -15,6 +16,10 @@ from common.http.identity import caller
 
 router = APIRouter(tags=["keys"])
 REVOCATIONS_PER_PAGE = 2_000
+LONGEST_TOKEN = timedelta(seconds=ACCESS_TOKEN_TTL_MAX)
+LONGEST_KEY_TOKEN = timedelta(seconds=API_KEY_TOKEN_TTL_MAX)
+"""Whatever the settings say today: tokens that were issued before they were lowered live as long as they were issued for."""
+
 JWKS_CACHE = "public, max-age=60"
 
 
@@ -62,12 +67,10 @@ async def revocations(
     since: Annotated[AwareDatetime | None, Query()] = None,
 ) -> RevocationsAnswer:
     """Return what was revoked from `since` on; without it, everything whose tokens may still be alive."""
-    start = since if since is not None else utc_now() - parts.jwts.session_life
+    start = since if since is not None else utc_now() - LONGEST_TOKEN
     async with parts.database.read() as connection:
         horizon = await safe_horizon(connection)
-        found = await revocations_since(
-            connection, start, key_token_life=parts.jwts.api_key_life, limit=REVOCATIONS_PER_PAGE + 1
-        )
+        found = await revocations_since(connection, start, key_token_life=LONGEST_KEY_TOKEN, limit=REVOCATIONS_PER_PAGE + 1)
     shown = found[:REVOCATIONS_PER_PAGE]
     has_more = len(found) > len(shown)
     next_since = shown[-1].revoked_at if has_more else max(start, horizon)

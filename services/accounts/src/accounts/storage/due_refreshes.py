@@ -11,6 +11,9 @@ from accounts.domain.account import AccountStatus
 from accounts.storage.tables import account_tokens, tiktok_accounts
 
 _tokens = account_tokens
+OVERDUE_AFTER = timedelta(minutes=1)
+TRIED_WITHIN = timedelta(minutes=10)
+"""A pair that is late is tried again sooner than this, so the index of next tries finds it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +60,24 @@ async def seconds_to_next_refresh(connection: AsyncConnection) -> float | None:
     statement = select(func.extract("epoch", func.min(_tokens.c.next_refresh_at) - func.clock_timestamp()))
     seconds = await connection.scalar(statement)
     return None if seconds is None else float(seconds)
+
+
+@dataclass(frozen=True, slots=True)
+class LateRefreshes:
+    """Pairs that should have another by now, those of them for more than a minute, and for how long the oldest."""
+
+    due: int
+    overdue: int
+    oldest_seconds: float
+
+
+async def late_refreshes(connection: AsyncConnection) -> LateRefreshes:
+    """Count the pairs whose refresh is late, because it fails or because nobody does it."""
+    now = func.clock_timestamp()
+    late_by = now - _tokens.c.refresh_due_at
+    overdue = late_by > OVERDUE_AFTER
+    statement = select(
+        func.count(), func.count().filter(overdue), func.extract("epoch", func.max(late_by).filter(overdue))
+    ).where(_tokens.c.next_refresh_at <= now + TRIED_WITHIN, _tokens.c.refresh_due_at <= now)
+    due, old, seconds = (await connection.execute(statement)).one()
+    return LateRefreshes(due, old, float(seconds or 0.0))

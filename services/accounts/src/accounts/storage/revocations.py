@@ -26,16 +26,16 @@ class Revocation:
 async def revocations_since(
     connection: AsyncConnection, since: datetime, *, key_token_life: timedelta, limit: int
 ) -> list[Revocation]:
-    """Return up to `limit` revocations from `since` on, oldest first."""
+    """Return up to `limit` revocations from `since` on whose tokens may still be alive, oldest first."""
     of_sessions = select(
         literal("session").label("kind"), sessions.c.id, sessions.c.revoked_at, sessions.c.tokens_expire_at
-    ).where(sessions.c.revoked_at >= since)
+    ).where(sessions.c.revoked_at >= since, sessions.c.tokens_expire_at > func.now())
     of_keys = select(
         literal("api_key").label("kind"),
         api_keys.c.id,
         api_keys.c.revoked_at,
         (api_keys.c.revoked_at + key_token_life).label("tokens_expire_at"),
-    ).where(api_keys.c.revoked_at >= since)
+    ).where(api_keys.c.revoked_at >= since, api_keys.c.revoked_at > func.now() - key_token_life)
     both = union_all(of_sessions, of_keys).subquery()
     statement = select(both).order_by(both.c.revoked_at, both.c.id).limit(limit)
     return [Revocation(*row) for row in await connection.execute(statement)]

@@ -3,18 +3,37 @@
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import ColumnElement, func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from accounts.domain.user import RefreshToken
 from accounts.storage.tables import refresh_tokens, sessions
 
+CLOCKS_DIFFER = timedelta(minutes=1)
+"""Tokens are stamped by the replica's clock, rows by the database's."""
+LIFE_UNKNOWN = timedelta(days=7)
+"""For a session from before lives were stored: no setting ever allowed a longer one."""
+
 
 async def insert_session(
-    connection: AsyncConnection, *, session_id: UUID, user_id: UUID, token_hash: bytes, life: timedelta
+    connection: AsyncConnection,
+    *,
+    session_id: UUID,
+    user_id: UUID,
+    token_hash: bytes,
+    life: timedelta,
+    token_life: timedelta,
 ) -> datetime:
-    """Open a session with its first refresh token; returns when it ends unless it is refreshed."""
-    statement = insert(sessions).values(id=session_id, user_id=user_id, expires_at=func.now() + life)
+    """Open a session with its first refresh token; returns when it ends unless it is refreshed.
+
+    An access token that lives `token_life` is about to be issued for it.
+    """
+    statement = insert(sessions).values(
+        id=session_id,
+        user_id=user_id,
+        expires_at=func.now() + life,
+        tokens_expire_at=func.now() + token_life + CLOCKS_DIFFER,
+    )
     expires_at: datetime = (await connection.execute(statement.returning(sessions.c.expires_at))).scalar_one()
     await _insert_token(connection, session_id, token_hash, expires_at)
     return expires_at
@@ -53,7 +72,13 @@ async def lock_refresh_token(connection: AsyncConnection, token_hash: bytes) -> 
 
 
 async def rotate_refresh_token(
-    connection: AsyncConnection, session_id: UUID, *, used_hash: bytes, new_hash: bytes, life: timedelta
+    connection: AsyncConnection,
+    session_id: UUID,
+    *,
+    used_hash: bytes,
+    new_hash: bytes,
+    life: timedelta,
+    token_life: timedelta,
 ) -> datetime:
     """Use up the old token with every other that was given in its place, add the new one; returns when the session now ends.
 
@@ -67,12 +92,18 @@ async def rotate_refresh_token(
     await connection.execute(others.values(used_at=refresh_tokens.c.created_at))
     used = update(refresh_tokens).where(refresh_tokens.c.token_hash == used_hash)
     await connection.execute(used.values(used_at=func.clock_timestamp()))
-    return await add_refresh_token(connection, session_id, new_hash=new_hash, life=life)
+    return await add_refresh_token(connection, session_id, new_hash=new_hash, life=life, token_life=token_life)
 
 
-async def add_refresh_token(connection: AsyncConnection, session_id: UUID, *, new_hash: bytes, life: timedelta) -> datetime:
-    """Add a token and prolong the session; returns when it now ends."""
-    prolonged = update(sessions).where(sessions.c.id == session_id).values(expires_at=func.now() + life)
+async def add_refresh_token(
+    connection: AsyncConnection, session_id: UUID, *, new_hash: bytes, life: timedelta, token_life: timedelta
+) -> datetime:
+    """Add a token and prolong the session; returns when it now ends. An access token that lives `token_life` is to follow."""
+    prolonged = (
+        update(sessions)
+        .where(sessions.c.id == session_id)
+        .values(expires_at=func.now() + life, tokens_expire_at=_tokens_end(token_life))
+    )
     expires_at: datetime = (await connection.execute(prolonged.returning(sessions.c.expires_at))).scalar_one()
     await _insert_token(connection, session_id, new_hash, expires_at)
     return expires_at
@@ -81,15 +112,24 @@ async def add_refresh_token(connection: AsyncConnection, session_id: UUID, *, ne
 async def revoke_session(
     connection: AsyncConnection, session_id: UUID, *, reason: str, token_life: timedelta
 ) -> datetime | None:
-    """End a session; returns when its last access token ends, None when the session was over already."""
+    """End a session; returns when its last access token ends, None when the session was over already.
+
+    Tokens may have been issued with a longer life than `token_life`, today's: the later end counts.
+    """
     statement = (
         update(sessions)
         .where(sessions.c.id == session_id, sessions.c.revoked_at.is_(None))
-        .values(revoked_at=func.now(), revoke_reason=reason, tokens_expire_at=func.now() + token_life)
+        .values(revoked_at=func.now(), revoke_reason=reason, tokens_expire_at=_tokens_end(token_life))
         .returning(sessions.c.tokens_expire_at)
     )
     tokens_expire_at: datetime | None = (await connection.execute(statement)).scalar_one_or_none()
     return tokens_expire_at
+
+
+async def last_token_end(connection: AsyncConnection) -> datetime | None:
+    """Return when the last access token of any session ends, as far as known."""
+    found: datetime | None = await connection.scalar(select(func.max(sessions.c.tokens_expire_at)))
+    return found
 
 
 async def is_session_live(connection: AsyncConnection, session_id: UUID) -> bool:
@@ -101,3 +141,9 @@ async def is_session_live(connection: AsyncConnection, session_id: UUID) -> bool
 async def _insert_token(connection: AsyncConnection, session_id: UUID, token_hash: bytes, expires_at: datetime) -> None:
     statement = insert(refresh_tokens).values(token_hash=token_hash, session_id=session_id, expires_at=expires_at)
     await connection.execute(statement)
+
+
+def _tokens_end(token_life: timedelta) -> ColumnElement[datetime]:
+    """Return when tokens of a session end: those it has, and one that is issued now."""
+    known = func.coalesce(sessions.c.tokens_expire_at, func.now() + LIFE_UNKNOWN)
+    return func.greatest(known, func.now() + token_life + CLOCKS_DIFFER)

@@ -23,7 +23,8 @@ async def end_session(
 ) -> None:
     """Revoke the session and tell of it; nothing happens when it was over already.
 
-    `token_life` is how long access tokens live: whoever remembers the revocation may forget it after that.
+    `token_life` is how long access tokens live today; whoever remembers the revocation may forget it when the last one of this
+    session has ended, also one that was issued with a longer life.
     """
     tokens_expire_at = await revoke_session(tx.connection, session_id, reason=reason, token_life=token_life)
     if tokens_expire_at is None:

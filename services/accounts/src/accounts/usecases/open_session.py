@@ -24,8 +24,10 @@ class OpenSession:
     refresh_token: SecretStr
 
 
-async def open_session(tx: Transaction, outbox: Outbox, context: Context, user_id: UUID, *, life: timedelta) -> OpenSession:
-    """Store a session that lives `life` unless it is refreshed, and tell of it."""
+async def open_session(
+    tx: Transaction, outbox: Outbox, context: Context, user_id: UUID, *, life: timedelta, token_life: timedelta
+) -> OpenSession:
+    """Store a session that lives `life` unless it is refreshed, and tell of it. Its access token lives `token_life`."""
     session = OpenSession(uuid7(), user_id, new_secret())
     expires_at = await insert_session(
         tx.connection,
@@ -33,6 +35,7 @@ async def open_session(tx: Transaction, outbox: Outbox, context: Context, user_i
         user_id=user_id,
         token_hash=digest(session.refresh_token),
         life=life,
+        token_life=token_life,
     )
     started = SessionStarted(session_id=session.session_id, user_id=user_id, expires_at=expires_at)
     await outbox.emit(tx, started, subject=str(session.session_id), context=context)

@@ -51,7 +51,9 @@ async def refresh_session(
         return Refusal.INVALID
     session = OpenSession(stored.session_id, stored.user_id, new_secret())
     if stored.repeats_lost_answer(grace.total_seconds()):
-        await add_refresh_token(tx.connection, stored.session_id, new_hash=digest(session.refresh_token), life=life)
+        await add_refresh_token(
+            tx.connection, stored.session_id, new_hash=digest(session.refresh_token), life=life, token_life=token_life
+        )
         return session
     if stored.seconds_since_use is not None:
         await end_session(
@@ -72,6 +74,7 @@ async def refresh_session(
         used_hash=digest(token),
         new_hash=digest(session.refresh_token),
         life=life,
+        token_life=token_life,
     )
     return session
 

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from accounts.security.key_store import new_key
 from accounts.security.vault import Vault
+from accounts.storage.sessions import last_token_end
 from accounts.storage.signing_keys import insert_signing_key, lock_signing_keys, retire_keys, usable_keys
 from common.database import Transaction
 
@@ -38,7 +39,9 @@ async def rotate_signing_keys(tx: Transaction, vault: Vault, *, overlap: timedel
     else:
         made = new_key(vault)
         signs_from, kid = await insert_signing_key(tx.connection, made, active_in=overlap), made.kid
-    old_until = signs_from + token_life + RETIRE_MARGIN
+    # Tokens may have been issued with a longer life than today's.
+    issued_until = await last_token_end(tx.connection)
+    old_until = max(signs_from + token_life, issued_until or signs_from) + RETIRE_MARGIN
     old = tuple(key.kid for key in keys if key.kid != kid and key.retired_at is None)
     await retire_keys(tx.connection, old, at=old_until)
     ending = [key for key in keys if key.kid != kid]

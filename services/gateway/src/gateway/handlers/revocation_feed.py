@@ -25,6 +25,7 @@ from common.contracts.registry import parse
 from common.errors import Permanent
 from common.messaging.connection import CONNECT_TIMEOUT_S, HEARTBEAT_S, probe
 from common.messaging.topology import EVENTS
+from gateway.metrics import REVOCATION_DELAY, REVOCATIONS_AGE, REVOCATIONS_FRESH
 from gateway.security.revocations import API_KEY_MEMORY, Revocation, RevokedSet
 
 READ_EVERY_S = 0.5
@@ -75,6 +76,8 @@ class RevocationFeed:
 
     async def start(self) -> None:
         """Start listening and reading in the background; waits up to 2 s for the first read."""
+        REVOCATIONS_AGE.set_function(lambda: self._revoked.read_ago)
+        REVOCATIONS_FRESH.set_function(lambda: float(self._revoked.fresh))
         self._tasks = [
             asyncio.create_task(self._stay_connected(), name="revocations-listen"),
             asyncio.create_task(self._keep_reading(), name="revocations-read"),
@@ -147,7 +150,9 @@ class RevocationFeed:
 
     async def _receive(self, message: AbstractIncomingMessage) -> None:
         try:
-            self._revoked.add([revocation_of(Envelope.model_validate_json(message.body))])
+            envelope = Envelope.model_validate_json(message.body)
+            self._revoked.add([revocation_of(envelope)])
+            REVOCATION_DELAY.observe(max((utc_now() - envelope.time).total_seconds(), 0.0))
         except (ValidationError, Permanent):
             _log.exception("revocation_invalid")
             self._wake.set()

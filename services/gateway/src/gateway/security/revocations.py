@@ -1,5 +1,6 @@
 """The set of revoked sessions and API keys, and whether it can be trusted right now."""
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -51,6 +52,11 @@ class RevokedSet:
         if self._live:
             return True
         return self._read_at is not None and self._clock() - self._read_at < STALE_AFTER_S
+
+    @property
+    def read_ago(self) -> float:
+        """Seconds since what was revoked was known for sure; infinite before it was read for the first time."""
+        return math.inf if self._read_at is None else self._clock() - self._read_at
 
     def on_revoked(self, listener: Callable[[Revocation], None]) -> None:
         """Call `listener` with each revocation that is added."""
