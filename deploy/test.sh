@@ -8,7 +8,7 @@ deploy/bootstrap.sh
 export PATH="$PWD/.venv/bin:$PATH"
 
 # Most of a test's time is waiting: for processes to start and die, for leases to end.
-parts=("libs services/accounts services/gateway services/scheduler" "services/publisher services/analytics" "tests deploy")
+parts=("libs services/accounts services/scheduler" "services/publisher services/analytics" "services/gateway tests deploy")
 
 step() {
   printf '\n== %s\n' "$*"

@@ -80,7 +80,7 @@ async def spawn(settings: Settings, service_keys: ServiceKeys, tmp_path: Path) -
                     assert process.returncode is None, (tmp_path / f"{port}.log").read_text()
                     return False
 
-            await eventually(ready, timeout=30)
+            await eventually(ready, timeout=60)
             return Replica(process, http, service_keys)
 
         try:

@@ -18,13 +18,13 @@ async def test_cancelled_while_it_prepares_nothing_goes_out(world: Any) -> None:
     from publisher.usecases.cancel_job import cancel_job
 
     post = world.post(await world.account(), world.media(BIG))
-    await world.driver.fault(CREATOR_INFO, delay=1.0)
+    await world.driver.fault(CREATOR_INFO, delay=30)
     async with world.replica():
         await world.accept(post)
-        await world.told_of(post, "started")
+        await eventually(lambda: _no_faults(world))
         async with world.database.transaction() as tx:
             await cancel_job(tx, post.post_id, 1, outbox=world.outbox, replica="test")
-        await eventually(lambda: _no_faults(world))
+        await world.driver.admin("DELETE", "faults")
     assert await world.told(post) == ["started", "cancelled"]
     assert not await world.inits(post)
 
