@@ -93,6 +93,8 @@ async def test_requests_are_answered_while_passwords_are_hashed(start: Any, gate
     await eventually(lambda: gate.inside == 2)
     me = await asyncio.wait_for(accounts.http.get("/internal/auth/me", headers=person.auth), 10)
     assert me.status_code == 200
+    # Only who found no place is answered before the gate opens.
+    await eventually(lambda: any(login.done() for login in logins))
     gate.opened.set()
     answers = await asyncio.gather(*logins)
     assert {answer.status_code for answer in answers} == {401, 503}
