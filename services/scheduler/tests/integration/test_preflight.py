@@ -327,3 +327,29 @@ async def test_waiting_posts_of_before_are_checked_too(empty_database: Any) -> N
         assert await connection.fetchval(unchecked) == 3
     finally:
         await connection.close()
+
+
+async def test_with_the_storage_away_the_file_is_not_called_lost(desk: Desk) -> None:
+    post = await desk.post()
+    gone = ObjectStorage(f"file://{desk.object.parent}/not-mounted")
+    assert await replace(desk.checks, storage=gone).check_batch() == 1
+    assert await desk.codes(post) == []
+    assert (await desk.check(), await desk.check()) == (1, 0)
+
+
+async def test_an_account_nobody_knows_while_accounts_is_away_is_asked_about_later(desk: Desk) -> None:
+    post = await desk.post(account_id=uuid7())
+    desk.account_answer = (503, {**PROBLEM, "status": 503, "code": "unavailable"})
+    assert (await desk.check(), await desk.check()) == (1, 1)
+    assert await desk.codes(post) == []
+
+
+async def test_a_mistake_of_our_own_is_not_taken_for_an_answer(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    await desk.post()
+
+    async def broken(*_: object) -> None:
+        raise TypeError("a bug")
+
+    monkeypatch.setattr(AccountsClient, "look_up", broken)
+    with pytest.raises(TypeError):
+        await desk.check()

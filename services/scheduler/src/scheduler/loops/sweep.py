@@ -28,7 +28,7 @@ class Sweep:
         self.unwanted_loop = DueLoop("stop_unwanted", self.stop_unwanted, max_sleep=1.0)
 
     async def sweep_moving(self) -> StepResult:
-        """Ask about one batch of moving posts past their deadline, unless earlier questions still wait to be heard."""
+        """Ask about one batch of moving posts past their deadline, unless too much still waits to be heard."""
         async with self._database.read() as connection:
             next_in = await seconds_to_next_sweep(connection)
         if next_in is None or next_in > 0:

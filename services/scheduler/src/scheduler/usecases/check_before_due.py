@@ -19,7 +19,7 @@ from scheduler.domain.media import Media
 from scheduler.domain.post import Post
 from scheduler.domain.readiness import Readiness, problems_before_due
 from scheduler.encoding import warning_json
-from scheduler.storage.accounts import note_behind, save_account
+from scheduler.storage.accounts import find_accounts, note_behind, save_account
 from scheduler.storage.clock import database_now
 from scheduler.storage.posts import change_post, lock_post
 from scheduler.storage.preflight import PreflightLimits, look_again, note_checked, take_unchecked
@@ -77,7 +77,11 @@ class ChecksBeforeDue:
         """Return the posts' accounts as they are now (None: there is none), and bring the own copies up to date."""
         owners = {post.account_id: post.user_id for post in posts if post.account_id is not None}
         found = await self._answers({id_: self._account(user_id, id_) for id_, user_id in owners.items()})
+        async with self.database.read() as connection:
+            known = await find_accounts(connection, owners, lock=False)
         for account in filter(None, found.values()):
+            if known.get(account.copy.id) == account.copy and account.copy.hold_reason is None:
+                continue
             async with self.database.transaction() as tx:
                 if await save_account(tx.connection, account.copy) and account.copy.hold_reason is not None:
                     # News that did not arrive: the loop that follows accounts holds their posts.
