@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from accounts.domain.identity import email_key, parse_email, parse_username
 from accounts.domain.profile import clean_text, search_text
 from accounts.domain.return_url import is_allowed
-from accounts.domain.throttle import ThrottleRule
+from accounts.domain.throttle import Failures, ThrottleRule
 from accounts.domain.token_life import LIFE_MAX, PAUSE, TokenLife, refresh_backoff, token_life
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -117,3 +117,22 @@ def test_browsers_go_only_where_the_operator_allows(url: str, allowed: bool) -> 
 def test_waits_double_up_to_a_minute() -> None:
     rule = ThrottleRule(free=2)
     assert [rule.wait_after(n).total_seconds() for n in (0, 2, 3, 4, 5, 9, 10_000)] == [0, 0, 1, 2, 4, 60, 60]
+
+
+@pytest.mark.parametrize(
+    ("count", "seconds", "left", "faded"),
+    [
+        (5, 0, 5, 0),
+        (5, 59, 5, 0),
+        (5, 60, 4, 60),
+        (5, 270, 1, 240),
+        (5, 300, 0, 300),
+        (0, 10, 0, 10),
+        (5, -5, 5, 0),
+        (100, 900, 85, 900),
+        (100, 901, 0, 901),
+    ],
+)
+def test_one_failure_fades_each_minute_and_all_in_fifteen(count: int, seconds: int, left: int, faded: int) -> None:
+    after = Failures(count, NOW).at(NOW + timedelta(seconds=seconds))
+    assert after == Failures(left, NOW + timedelta(seconds=faded))

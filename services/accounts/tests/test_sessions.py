@@ -9,6 +9,7 @@ from uuid import UUID
 import pytest
 from pydantic import SecretStr
 
+from accounts.security.opaque import digest
 from common.testing.keys import UserKeys
 
 pytestmark = pytest.mark.integration
@@ -239,6 +240,48 @@ async def test_one_address_trying_many_people_is_slowed_down(start: Any) -> None
     statuses = [(await accounts.login(f"p{n}@example.com", "a wrong guess", ip="198.51.100.7")).status_code for n in range(6)]
     assert statuses == [401, 401, 401, 401, 429, 429]
     assert (await accounts.login(person.email, ip="198.51.100.8")).status_code == 200, "others are not concerned"
+
+
+async def failures_of_address(accounts: Any, ip: str) -> tuple[int, float]:
+    """Return how many failures are remembered for a client's address, and the seconds since when they fade."""
+    row = f"FROM login_throttles WHERE subject_hash = '\\x{digest(f'address:{ip}').hex()}'"
+    age = await accounts.scalar(f"SELECT extract(epoch FROM now() - last_failed_at)::float {row}")
+    return await accounts.scalar(f"SELECT failures {row}"), age
+
+
+async def test_failures_of_a_busy_address_fade_although_others_log_in_there(accounts: Any) -> None:
+    ip = "198.51.100.9"
+    person = await accounts.register()
+    await accounts.login("nobody@example.com", "a wrong guess", ip=ip)
+    await accounts.execute("UPDATE login_throttles SET failures = 21, last_failed_at = now() - interval '570 seconds'")
+    for _ in range(2):
+        assert (await accounts.login(person.email, ip=ip)).status_code == 200
+        failures, age = await failures_of_address(accounts, ip)
+        assert failures == 12, "one is forgotten each minute, and a success is no failure"
+        assert 30 <= age < 55, "a success does not begin the minute anew"
+    assert (await accounts.login(person.email, "a typo", ip=ip)).status_code == 401
+    assert (await accounts.login(person.email, ip=ip)).status_code == 200, "a typo blocks nobody there"
+
+
+async def test_failures_of_a_quarter_of_an_hour_ago_are_forgotten(accounts: Any) -> None:
+    ip = "198.51.100.10"
+    await accounts.login("nobody@example.com", "a wrong guess", ip=ip)
+    await accounts.execute("UPDATE login_throttles SET failures = 1000, last_failed_at = now() - interval '901 seconds'")
+    await accounts.login("nobody@example.com", "a wrong guess", ip=ip)
+    failures, age = await failures_of_address(accounts, ip)
+    assert failures == 1
+    assert age < 60, "counted from now on"
+
+
+async def test_a_success_gives_the_address_its_attempt_back_and_no_more(start: Any) -> None:
+    accounts = await start(login_free_failures_per_address=3)
+    ip = "198.51.100.11"
+    person = await accounts.register()
+    for n in range(2):
+        await accounts.login(f"p{n}@example.com", "a wrong guess", ip=ip)
+    statuses = [(await accounts.login(person.email, ip=ip)).status_code for _ in range(5)]
+    assert statuses == [200] * 5
+    assert (await failures_of_address(accounts, ip))[0] == 2
 
 
 async def test_addresses_of_one_ipv6_network_count_as_one(start: Any) -> None:

@@ -1,34 +1,36 @@
-"""Counts of failed logins per address of a person and of a client, stored as hashes."""
+"""Counts of failed logins per address of a person and of a client, stored as hashes.
 
-from datetime import datetime, timedelta
-from typing import Any
+The column `last_failed_at` holds the moment up to which the fading of the failures is counted.
+"""
 
-from sqlalchemy import Row, delete, func, select, update
+from datetime import timedelta
+
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from accounts.domain.throttle import FORGET_AFTER, ThrottleRule
+from accounts.domain.throttle import Failures, ThrottleRule
 from accounts.storage.tables import login_throttles as throttles
 
 
 async def take_attempt(connection: AsyncConnection, subject_hash: bytes, rule: ThrottleRule) -> timedelta | None:
     """Count an attempt as failed ahead of its outcome; returns how long to wait instead when it may not be made now.
 
-    Counting first, under the row's lock, is what keeps a hundred guesses at once from all passing the check.
+    Counting first, under the row's lock, is what keeps a hundred guesses at once from all passing the check. An attempt that
+    is given back leaves the fading of the other failures as it was.
     """
     new = insert(throttles).values(subject_hash=subject_hash, failures=0, blocked_until=func.now(), last_failed_at=func.now())
     await connection.execute(new.on_conflict_do_nothing())
-    statement = (
-        select(
-            throttles.c.failures, throttles.c.blocked_until, throttles.c.last_failed_at, func.clock_timestamp().label("now")
-        )
-        .where(throttles.c.subject_hash == subject_hash)
-        .with_for_update()
-    )
+    mine = throttles.c.subject_hash == subject_hash
+    columns = (throttles.c.failures, throttles.c.blocked_until, throttles.c.last_failed_at)
+    statement = select(*columns, func.clock_timestamp().label("now")).where(mine).with_for_update()
     row = (await connection.execute(statement)).one()
     if row.blocked_until > row.now:
         return timedelta(seconds=(row.blocked_until - row.now).total_seconds())
-    await _store(connection, subject_hash, failures=_failures(row) + 1, rule=rule, now=row.now)
+    left = Failures(row.failures, row.last_failed_at).at(row.now)
+    blocked_until = row.now + rule.wait_after(left.count + 1)
+    counted = {"failures": left.count + 1, "blocked_until": blocked_until, "last_failed_at": left.faded_to}
+    await connection.execute(update(throttles).where(mine).values(counted))
     return None
 
 
@@ -43,20 +45,5 @@ async def give_back_attempt(connection: AsyncConnection, subject_hash: bytes) ->
         update(throttles)
         .where(throttles.c.subject_hash == subject_hash)
         .values(failures=func.greatest(throttles.c.failures - 1, 0), blocked_until=func.now())
-    )
-    await connection.execute(statement)
-
-
-def _failures(row: Row[*tuple[Any, ...]]) -> int:
-    return 0 if row.last_failed_at < row.now - FORGET_AFTER else int(row.failures)
-
-
-async def _store(
-    connection: AsyncConnection, subject_hash: bytes, *, failures: int, rule: ThrottleRule, now: datetime
-) -> None:
-    statement = (
-        update(throttles)
-        .where(throttles.c.subject_hash == subject_hash)
-        .values(failures=failures, blocked_until=now + rule.wait_after(failures), last_failed_at=now)
     )
     await connection.execute(statement)
