@@ -69,7 +69,7 @@ async def test_reconnecting_keeps_the_id_also_after_disconnecting(accounts: Any,
 async def test_a_paused_account_stays_paused_and_an_expired_one_comes_back(accounts: Any) -> None:
     person = await accounts.register()
     account_id = await accounts.connect(person)
-    for before, after in (("inactive", "inactive"), ("expired", "active")):
+    for before, after in (("expired", "active"), ("inactive", "inactive")):
         await accounts.execute(f"UPDATE tiktok_accounts SET status = '{before}', last_error = 'x'")
         await accounts.connect(person)
         shown = (await accounts.http.get(f"/internal/accounts/{account_id}", headers=person.auth)).json()

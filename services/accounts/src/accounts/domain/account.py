@@ -7,7 +7,7 @@ from uuid import UUID
 
 
 class AccountStatus(StrEnum):
-    """Active; paused by its owner (`inactive`); or to be connected again (`expired`)."""
+    """Active; paused by its owner (`inactive`); or to be connected again (`expired`), paused or not."""
 
     ACTIVE = "active"
     INACTIVE = "inactive"

@@ -1,4 +1,8 @@
-"""Connecting TikTok accounts and changing their state; every change makes the version grow by one."""
+"""Connecting TikTok accounts and changing their state; every change makes the version grow by one.
+
+`paused` is the owner's wish, which lasts until the owner ends it or removes the account; `status` is what is shown: `expired` while
+there is no grant, whatever the owner wished, else the wish.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,7 +10,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import case, func, insert, select, text, update
+from sqlalchemy import ColumnElement, case, false, func, insert, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from accounts.domain.account import Account, AccountStatus
@@ -56,14 +60,13 @@ async def insert_account(
 
 
 async def reconnect_account(connection: AsyncConnection, account_id: UUID, profile: Profile, scopes: Sequence[str]) -> None:
-    """Bring an account back with a new grant; one that its owner has paused stays paused."""
-    paused = (_table.c.status == AccountStatus.INACTIVE.value) & _table.c.disconnected_at.is_(None)
-    status = case((paused, AccountStatus.INACTIVE.value), else_=AccountStatus.ACTIVE.value)
+    """Bring an account back with a new grant; one that its owner has paused stays paused, unless it was disconnected."""
+    paused = case((_table.c.disconnected_at.is_not(None), false()), else_=_paused())
     values = {
         **_profile_values(profile),
         **_names(profile),
         "scopes": list(scopes),
-        "status": status,
+        **_granted(paused),
         "disconnected_at": None,
         "last_error": None,
         "last_synced_at": func.now(),
@@ -71,11 +74,21 @@ async def reconnect_account(connection: AsyncConnection, account_id: UUID, profi
     await _change(connection, account_id, values)
 
 
-async def change_status(
-    connection: AsyncConnection, account_id: UUID, status: AccountStatus, *, last_error: str | None
-) -> None:
-    """Set the state and why."""
-    await _change(connection, account_id, {"status": status.value, "last_error": last_error})
+async def pause_or_resume(connection: AsyncConnection, account_id: UUID, *, paused: bool) -> None:
+    """Do as the owner of an account that has a grant wishes."""
+    status = AccountStatus.INACTIVE if paused else AccountStatus.ACTIVE
+    await _change(connection, account_id, {"status": status.value, "paused": paused, "last_error": None})
+
+
+async def expire(connection: AsyncConnection, account_id: UUID, *, reason: str) -> None:
+    """Set that the grant is gone, and why; whether its owner has paused the account stays known."""
+    values = {"status": AccountStatus.EXPIRED.value, "paused": _paused(), "last_error": reason}
+    await _change(connection, account_id, values)
+
+
+async def revive(connection: AsyncConnection, account_id: UUID) -> None:
+    """Set that the grant lives after all; the account is what it was before it expired."""
+    await _change(connection, account_id, {**_granted(_paused()), "last_error": None})
 
 
 async def change_scopes(
@@ -104,6 +117,19 @@ async def disconnect(connection: AsyncConnection, account_id: UUID) -> int:
     await _change(connection, account_id, {"disconnected_at": func.now()})
     version = await connection.scalar(select(_table.c.version).where(_table.c.id == account_id))
     return int(version or 0)
+
+
+def _paused() -> ColumnElement[bool]:
+    # A replica of the version before this column sets the state alone, so the state is right wherever it tells of a pause.
+    return case(
+        (_table.c.status == AccountStatus.EXPIRED.value, _table.c.paused),
+        else_=_table.c.status == AccountStatus.INACTIVE.value,
+    )
+
+
+def _granted(paused: ColumnElement[bool]) -> dict[str, ColumnElement[Any]]:
+    status = case((paused, AccountStatus.INACTIVE.value), else_=AccountStatus.ACTIVE.value)
+    return {"status": status, "paused": paused}
 
 
 async def _change(connection: AsyncConnection, account_id: UUID, values: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -13,6 +14,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    false,
     func,
     text,
 )
@@ -149,6 +151,7 @@ tiktok_accounts = Table(
     _created(),
     Column("updated_at", _Moment, nullable=False, server_default=func.now()),
     Column("disconnected_at", _Moment),
+    Column("paused", Boolean, nullable=False, server_default=false()),
     CheckConstraint("status IN ('active', 'inactive', 'expired')", name="status"),
     UniqueConstraint("user_id", "open_id"),
     Index("uq_tiktok_accounts_open_id_connected", "open_id", unique=True, postgresql_where=text("disconnected_at IS NULL")),

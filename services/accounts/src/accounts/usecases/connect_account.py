@@ -29,7 +29,7 @@ class Grant:
 
 
 async def connect_account(tx: Transaction, outbox: Outbox, context: Context, *, user_id: UUID, grant: Grant) -> Account:
-    """Store the account, or bring back the user's own under its old id, and tell of it.
+    """Store the account, or bring back the user's own under its old id, and tell of it; a paused one comes back paused.
 
     Raises Problem 409 `account_owned_by_another_user` while another user holds it. Of two users who connect the same creator at
     once, the second one waits and is refused. 409 `account_disconnecting` while the revocation of the account's old grant may

@@ -5,7 +5,7 @@ from uuid import UUID
 from accounts.domain.account import AccountStatus
 from accounts.storage.account_reads import find_account
 from accounts.storage.account_tokens import lock_pair, release_lease, stop_refreshing
-from accounts.storage.account_writes import change_status
+from accounts.storage.account_writes import expire
 from accounts.usecases.account_events import tell_expired
 from common.contracts.context import Context
 from common.database import Transaction
@@ -24,6 +24,8 @@ async def expire_account(
 ) -> bool:
     """Mark the account expired and tell of it, if `pair_id` is still its current pair; gives a lease on that pair back.
 
+    An owner's pause is kept for when the account is connected again.
+
     Another pair in storage means that someone else refreshed or reconnected meanwhile: then the refusal concerned a dead token,
     the account is well, and nothing changes.
     """
@@ -35,7 +37,7 @@ async def expire_account(
     account = await find_account(tx.connection, account_id)
     if account is None or account.status is AccountStatus.EXPIRED:
         return False
-    await change_status(tx.connection, account_id, AccountStatus.EXPIRED, last_error=reason)
+    await expire(tx.connection, account_id, reason=reason)
     expired = await find_account(tx.connection, account_id)
     if expired is None:
         return False

@@ -6,7 +6,7 @@ from accounts.domain.account import AccountStatus
 from accounts.domain.scopes import missing_scopes
 from accounts.storage.account_reads import find_account
 from accounts.storage.account_tokens import SealedPair, replace_pair
-from accounts.storage.account_writes import change_scopes, change_status
+from accounts.storage.account_writes import change_scopes, revive
 from accounts.usecases.account_events import tell_updated
 from common.contracts.context import Context
 from common.database import Transaction
@@ -27,7 +27,8 @@ async def store_refreshed_pair(
     """Put the pair in the place of the one it came from; False when a newer grant is there already.
 
     The order of events does not matter: should the account have been declared expired while this pair was on its way (a process
-    paused for longer than its lease), the pair proves that the grant lives, and the account is active again.
+    paused for longer than its lease), the pair proves that the grant lives, and the account is what it was: active, or paused by
+    its owner.
     Scopes that the creator took away meanwhile are stored; when posting needs one of them, the account's `last_error` says so.
     """
     if not await replace_pair(tx.connection, account_id, old_pair_id=old_pair_id, pair=pair):
@@ -38,7 +39,7 @@ async def store_refreshed_pair(
     revived = before.status is AccountStatus.EXPIRED
     narrowed = bool(scopes) and set(scopes) != set(before.scopes)
     if revived:
-        await change_status(tx.connection, account_id, AccountStatus.ACTIVE, last_error=None)
+        await revive(tx.connection, account_id)
     if narrowed:
         lacking = missing_scopes(scopes, required_scopes)
         await change_scopes(tx.connection, account_id, scopes, last_error=_taken_away(lacking) if lacking else None)
