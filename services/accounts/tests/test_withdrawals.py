@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import pytest
 from aio_pika import DeliveryMode, Message
 
-from accounts.domain.withdrawal import CLOCKS_DIFFER, Withdrawal, judge
+from accounts.domain.withdrawal import CLOCKS_DIFFER, is_of_an_older_grant
 from accounts.handlers.tiktok_webhooks import TikTokWebhooks
 from accounts.storage.held_grants import find_held_grant
 from common.contracts.context import Context
@@ -28,21 +28,10 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 Tell = Callable[..., Awaitable[Envelope]]
 
 
-@pytest.mark.parametrize(
-    ("seconds", "expected"),
-    [
-        (3600, Withdrawal.OF_THIS_GRANT),
-        (60, Withdrawal.OF_THIS_GRANT),
-        (59, Withdrawal.UNCLEAR),
-        (0, Withdrawal.UNCLEAR),
-        (-60, Withdrawal.UNCLEAR),
-        (-61, Withdrawal.OF_AN_OLDER_ONE),
-        (-86_400, Withdrawal.OF_AN_OLDER_ONE),
-    ],
-)
-def test_times_decide_where_they_can(seconds: int, expected: Withdrawal) -> None:
+@pytest.mark.parametrize(("seconds", "older"), [(3600, False), (0, False), (-60, False), (-61, True), (-86_400, True)])
+def test_a_pair_given_after_the_removal_is_of_a_newer_grant(seconds: int, older: bool) -> None:
     assert timedelta(seconds=60) == CLOCKS_DIFFER
-    assert judge(NOW + timedelta(seconds=seconds), NOW) is expected
+    assert is_of_an_older_grant(NOW + timedelta(seconds=seconds), NOW) is older
 
 
 @pytest.fixture(autouse=True)
@@ -92,7 +81,7 @@ def open_id(accounts: Any, creator: str = "demo_public") -> str:
 
 
 async def connected(accounts: Any, *, minutes_ago: int = 10, creator: str = "demo_public") -> tuple[Any, UUID]:
-    """Connect an account whose grant is so old that times decide."""
+    """Connect an account whose grant is older than what the tests tell of."""
     person = await accounts.register()
     account_id = await accounts.connect(person, creator)
     await accounts.execute(
@@ -100,6 +89,12 @@ async def connected(accounts: Any, *, minutes_ago: int = 10, creator: str = "dem
         f" WHERE account_id = '{account_id}'"
     )
     return person, account_id
+
+
+def withdraw(accounts: Any, creator: str = "demo_public") -> str:
+    """Take the access away at TikTok, without its telling; returns the creator's id."""
+    accounts.simulator.state.grants.revoke(open_id(accounts, creator))
+    return open_id(accounts, creator)
 
 
 async def shown(accounts: Any, person: Any, account_id: UUID) -> dict[str, Any]:
@@ -121,7 +116,7 @@ def settled(tell: Tell, handled: list[UUID]) -> Callable[[], Awaitable[None]]:
 
 async def test_a_withdrawal_expires_the_account_and_says_why(accounts: Any, events: Any, tell: Tell) -> None:
     person, account_id = await connected(accounts)
-    webhook = await tell(open_id(accounts), content={"reason": 4, "something": "new"})
+    webhook = await tell(withdraw(accounts), content={"reason": 4, "something": "new"})
     (event,) = await events.of(EXPIRED)
     assert event.data["reason"] == "TikTok banned the creator's account."
     assert (event.data["account_id"], event.userid, event.actor) == (str(account_id), person.user_id, "webhook:tiktok")
@@ -137,7 +132,7 @@ async def test_repeats_and_late_repeats_change_nothing(
 ) -> None:
     await start()
     person, account_id = await connected(accounts)
-    webhook = await tell(open_id(accounts), seconds=-120)
+    webhook = await tell(withdraw(accounts), seconds=-120)
     for _ in range(5):
         await tell(again=webhook)
     await tell(open_id(accounts), seconds=-119)
@@ -163,13 +158,15 @@ async def test_a_withdrawal_older_than_the_last_refresh_is_ignored(
     assert [event for event in events.received if event.key == EXPIRED] == []
 
 
-async def test_within_a_minute_of_connecting_tiktok_is_asked(accounts: Any, events: Any, tell: Tell, settled: Any) -> None:
-    person, account_id = await connected(accounts, minutes_ago=0)
-    await tell(open_id(accounts))
+@pytest.mark.parametrize(("minutes_ago", "seconds"), [(0, 0), (10, 0), (10, 3600)])
+async def test_a_grant_that_works_is_not_ended_by_what_somebody_tells(
+    accounts: Any, events: Any, tell: Tell, settled: Any, minutes_ago: int, seconds: int
+) -> None:
+    person, account_id = await connected(accounts, minutes_ago=minutes_ago)
+    await tell(open_id(accounts), seconds=seconds)
     await settled()
     assert (await shown(accounts, person, account_id))["status"] == "active"
-    accounts.simulator.state.grants.revoke(open_id(accounts))
-    await tell(open_id(accounts))
+    await tell(withdraw(accounts), seconds=seconds)
     (event,) = await events.of(EXPIRED)
     assert event.data["reason"] == DISCONNECTED
 
@@ -179,7 +176,7 @@ async def test_while_tiktok_does_not_say_the_withdrawal_waits(
     accounts: Any, events: Any, tell: Tell, no_verdict: Exception
 ) -> None:
     await connected(accounts, minutes_ago=0)
-    accounts.simulator.state.grants.revoke(open_id(accounts))
+    withdraw(accounts)
     asked: list[Any] = []
 
     async def refuse(access: Any, *_: Any, **__: Any) -> None:
@@ -229,7 +226,7 @@ async def test_a_paused_account_expires_too_and_others_do_not(accounts: Any, eve
     person, account_id = await connected(accounts)
     await accounts.execute(f"UPDATE tiktok_accounts SET status = 'inactive' WHERE id = '{account_id}'")
     other, other_id = await connected(accounts, creator="demo_private")
-    await tell(open_id(accounts))
+    await tell(withdraw(accounts))
     await events.of(EXPIRED)
     assert (await shown(accounts, person, account_id))["status"] == "expired"
     assert (await shown(accounts, other, other_id))["status"] == "active"
@@ -262,7 +259,7 @@ async def test_a_refresh_under_way_is_waited_for(
         return grant
 
     monkeypatch.setattr("accounts.handlers.tiktok_webhooks.find_held_grant", looking)
-    await tell(open_id(accounts))
+    await tell(withdraw(accounts))
     (event,) = await events.of(EXPIRED)
     assert (seen, event.data["reason"]) == ([True, False], DISCONNECTED)
 
@@ -281,6 +278,6 @@ async def test_a_grant_that_changes_meanwhile_is_looked_at_again(
         return await original(self, grant, *rest)
 
     monkeypatch.setattr(TikTokWebhooks, "_is_gone", meanwhile)
-    await tell(open_id(accounts))
+    await tell(withdraw(accounts))
     await events.of(EXPIRED)
     assert len(set(judged)) == 2

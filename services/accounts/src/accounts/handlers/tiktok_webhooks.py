@@ -1,7 +1,7 @@
 """What TikTok tells by webhook: a creator, or TikTok, withdrew the access.
 
-Webhooks come late, twice and in any order, so what counts is when the access was removed, not when we hear of it. Where the
-clocks leave it open whether the grant we hold is the one that was removed, TikTok is asked whether the token still works.
+Webhooks come late, twice and in any order, so what counts is when the access was removed, not when we hear of it. Unless that was
+before TikTok gave us the grant we hold, TikTok is asked whether its token still works: what does is not declared expired.
 """
 
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ from structlog.contextvars import bound_contextvars
 from accounts.access_tokens import AccessTokens
 from accounts.clients.profiles import ProfileReader
 from accounts.domain.account import AccountStatus
-from accounts.domain.withdrawal import Withdrawal, judge
+from accounts.domain.withdrawal import is_of_an_older_grant
 from accounts.storage.held_grants import HeldGrant, find_held_grant
 from accounts.usecases.expire_account import expire_account
 from common.contracts.envelope import Envelope
@@ -85,10 +85,7 @@ class TikTokWebhooks:
         log.info("account_withdrawn", account_id=str(grant.account_id), reason=reason.name.lower())
 
     async def _is_gone(self, grant: HeldGrant, open_id: str, removed_at: datetime) -> bool:
-        verdict = judge(removed_at, grant.obtained_at)
-        if verdict is Withdrawal.UNCLEAR:
-            return not await self._still_works(grant, open_id)
-        return verdict is Withdrawal.OF_THIS_GRANT
+        return not is_of_an_older_grant(removed_at, grant.obtained_at) and not await self._still_works(grant, open_id)
 
     async def _still_works(self, grant: HeldGrant, open_id: str) -> bool:
         """Ask TikTok; raises Transient when it does not say."""
