@@ -78,6 +78,19 @@ async def test_a_user_and_its_context(client: httpx.AsyncClient, user_keys: User
     assert len(context["user_agent"]) == 500
 
 
+async def test_two_authorization_headers_are_refused(client: httpx.AsyncClient, user_keys: UserKeys) -> None:
+    """Whatever stands before us may have looked at the other one."""
+    mine, other = (user_keys.authorization(uuid7())["Authorization"] for _ in range(2))
+    for second in (other, mine, "Basic eDp5", ""):
+        for headers in (
+            [("Authorization", mine), ("authorization", second)],
+            [("Authorization", second), ("Authorization", mine)],
+        ):
+            answer = await client.get("/me", headers=headers)
+            assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
+            assert answer.headers["www-authenticate"] == "Bearer"
+
+
 async def test_an_api_key_is_the_actor(client: httpx.AsyncClient, user_keys: UserKeys) -> None:
     headers = user_keys.authorization(api_key_id="k1", scopes=["posts:write"])
     assert (await client.get("/me", headers=headers)).json()["context"]["actor"] == "api_key:k1"

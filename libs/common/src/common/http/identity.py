@@ -21,8 +21,11 @@ MAX_IP_CHARS = 64
 
 
 def bearer_token(request: Request) -> str:
-    """Return the token of `Authorization: Bearer ...`; Problem 401 `unauthorized` when there is none."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    """Return the token of `Authorization: Bearer ...`; Problem 401 `unauthorized` when there is none or more than one header."""
+    sent = request.headers.getlist("authorization")
+    if len(sent) > 1:
+        raise refused("unauthorized", "Send the Authorization header once.")
+    scheme, _, token = "".join(sent).partition(" ")
     token = token.strip()
     if scheme.lower() != "bearer" or not token:
         raise refused("unauthorized", "Send an access token in the header: Authorization: Bearer <token>.")
