@@ -218,6 +218,10 @@ async def test_wrong_password_and_unknown_email_take_the_same_time(start: Any) -
     assert abs(known - unknown) < min(hashing) / 2, (known, unknown, hashing)
 
 
+STRETCH = "UPDATE login_throttles SET blocked_until = blocked_until + interval '1 hour' WHERE blocked_until > last_failed_at"
+"""Makes a wait that began last however busy the machine is; without one, it changes nothing."""
+
+
 async def test_guessing_is_slowed_down_for_known_and_unknown_people_alike(start: Any) -> None:
     accounts = await start(login_free_failures=3)
     person = await accounts.register()
@@ -228,6 +232,7 @@ async def test_guessing_is_slowed_down_for_known_and_unknown_people_alike(start:
         refused = next(answer for answer in answers if answer.status_code == 429)
         assert refused.json()["code"] == "too_many_attempts"
         assert 1 <= int(refused.headers["retry-after"]) <= 60
+    await accounts.execute(STRETCH)
     assert (await accounts.login(person.email, PASSWORD)).status_code == 429
     await accounts.execute("UPDATE login_throttles SET blocked_until = now()")
     assert (await accounts.login(person.email, PASSWORD)).status_code == 200
@@ -237,8 +242,10 @@ async def test_guessing_is_slowed_down_for_known_and_unknown_people_alike(start:
 async def test_one_address_trying_many_people_is_slowed_down(start: Any) -> None:
     accounts = await start(login_free_failures_per_address=3)
     person = await accounts.register()
-    statuses = [(await accounts.login(f"p{n}@example.com", "a wrong guess", ip="198.51.100.7")).status_code for n in range(6)]
-    assert statuses == [401, 401, 401, 401, 429, 429]
+    for number in range(4):
+        assert (await accounts.login(f"p{number}@example.com", "a wrong guess", ip="198.51.100.7")).status_code == 401
+    await accounts.execute(STRETCH)
+    assert (await accounts.login("p4@example.com", "a wrong guess", ip="198.51.100.7")).status_code == 429
     assert (await accounts.login(person.email, ip="198.51.100.8")).status_code == 200, "others are not concerned"
 
 
@@ -286,10 +293,11 @@ async def test_a_success_gives_the_address_its_attempt_back_and_no_more(start: A
 
 async def test_addresses_of_one_ipv6_network_count_as_one(start: Any) -> None:
     accounts = await start(login_free_failures_per_address=3)
-    statuses = [
-        (await accounts.login(f"p{n}@example.com", "a wrong guess", ip=f"2001:db8:1:2::{n:x}")).status_code for n in range(6)
-    ]
-    assert statuses == [401, 401, 401, 401, 429, 429]
+    for number in range(4):
+        guess = await accounts.login(f"p{number}@example.com", "a wrong guess", ip=f"2001:db8:1:2::{number:x}")
+        assert guess.status_code == 401
+    await accounts.execute(STRETCH)
+    assert (await accounts.login("p4@example.com", "a wrong guess", ip="2001:db8:1:2::4")).status_code == 429
     assert (await accounts.login("p9@example.com", "a wrong guess", ip="2001:db8:1:3::1")).status_code == 401
 
 
