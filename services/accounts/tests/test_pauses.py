@@ -134,3 +134,20 @@ async def test_accounts_that_were_paused_already_stay_paused(empty_database: Cal
     finally:
         await connection.close()
     assert [row["status"] for row in paused] == ["inactive"]
+
+
+async def test_pausing_and_expiring_leave_the_warning_of_a_missing_right(account: Connected) -> None:
+    await account.refreshed(("user.info.basic",))
+    warning = await account.last_error()
+    assert warning is not None
+    assert "video.publish" in warning
+    for status in ("inactive", "active"):
+        assert (await account.patch(status)).body["last_error"] == warning
+    for scopes in ((), ("user.info.basic",)):
+        await account.withdraw()
+        assert await account.last_error() == "withdrawn"
+        await account.refreshed(scopes)
+        assert (await account.status(), await account.last_error()) == ("active", warning)
+    await account.patch("inactive")
+    await account.refreshed(RIGHTS)
+    assert (await account.status(), await account.last_error()) == ("inactive", None)

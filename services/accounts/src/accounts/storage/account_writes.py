@@ -75,9 +75,9 @@ async def reconnect_account(connection: AsyncConnection, account_id: UUID, profi
 
 
 async def pause_or_resume(connection: AsyncConnection, account_id: UUID, *, paused: bool) -> None:
-    """Do as the owner of an account that has a grant wishes."""
+    """Do as the owner of an account that has a grant wishes; what is wrong with that grant stays as it was."""
     status = AccountStatus.INACTIVE if paused else AccountStatus.ACTIVE
-    await _change(connection, account_id, {"status": status.value, "paused": paused, "last_error": None})
+    await _change(connection, account_id, {"status": status.value, "paused": paused})
 
 
 async def expire(connection: AsyncConnection, account_id: UUID, *, reason: str) -> None:
@@ -86,9 +86,9 @@ async def expire(connection: AsyncConnection, account_id: UUID, *, reason: str) 
     await _change(connection, account_id, values)
 
 
-async def revive(connection: AsyncConnection, account_id: UUID) -> None:
-    """Set that the grant lives after all; the account is what it was before it expired."""
-    await _change(connection, account_id, {**_granted(_paused()), "last_error": None})
+async def revive(connection: AsyncConnection, account_id: UUID, *, last_error: str | None) -> None:
+    """Set that the grant lives after all, and what is wrong with it; the account is what it was before it expired."""
+    await _change(connection, account_id, {**_granted(_paused()), "last_error": last_error})
 
 
 async def change_scopes(

@@ -29,7 +29,8 @@ async def store_refreshed_pair(
     The order of events does not matter: should the account have been declared expired while this pair was on its way (a process
     paused for longer than its lease), the pair proves that the grant lives, and the account is what it was: active, or paused by
     its owner.
-    Scopes that the creator took away meanwhile are stored; when posting needs one of them, the account's `last_error` says so.
+    Scopes that the creator took away meanwhile are stored; when posting needs one of them, the account's `last_error` says so
+    until it is given back.
     """
     if not await replace_pair(tx.connection, account_id, old_pair_id=old_pair_id, pair=pair):
         return False
@@ -37,13 +38,14 @@ async def store_refreshed_pair(
     if before is None:
         return False
     revived = before.status is AccountStatus.EXPIRED
-    narrowed = bool(scopes) and set(scopes) != set(before.scopes)
+    changed = bool(scopes) and set(scopes) != set(before.scopes)
+    lacking = missing_scopes(scopes or before.scopes, required_scopes)
+    last_error = _taken_away(lacking) if lacking else None
     if revived:
-        await revive(tx.connection, account_id)
-    if narrowed:
-        lacking = missing_scopes(scopes, required_scopes)
-        await change_scopes(tx.connection, account_id, scopes, last_error=_taken_away(lacking) if lacking else None)
-    if revived or narrowed:
+        await revive(tx.connection, account_id, last_error=last_error)
+    if changed:
+        await change_scopes(tx.connection, account_id, scopes, last_error=last_error)
+    if revived or changed:
         after = await find_account(tx.connection, account_id)
         if after is not None:
             await tell_updated(tx, outbox, after, context)
