@@ -110,6 +110,7 @@ async def test_disconnecting_cancels_what_waits_and_asks_for_the_rest(world: Any
     for waiting in (post, retry):
         now = await world.reload(waiting)
         assert (now.status, now.next_attempt_at) == ("cancelled", None)
+        assert (now.error_code, now.error_message) == ("account_disconnected", "The post's TikTok account was disconnected.")
     assert (await world.reload(moving)).cancel_at is not None
     assert (await world.reload(done)).status == "published"
     assert (await world.reload(draft)).status == "draft"

@@ -173,7 +173,8 @@ async def test_what_the_publisher_did_not_send_for_a_disconnected_account_is_can
     post = await world.post(**moving(account, cancel_at=None if wanted else utc_now()))
     failed = {"code": code, "message": "Gone.", "retryable": False}
     now = await report(world, post, publisher_contract.PublishFailed, **failed)
-    assert (now.status, now.error_code, now.cancel_at) == (status, code if status == "failed" else None, None)
+    expected_code = code if status == "failed" else "account_disconnected"
+    assert (now.status, now.error_code, now.cancel_at) == (status, expected_code, None)
     expected = ("cancelled", "account_disconnected") if status == "cancelled" else ("failed", None)
     assert await told(world, post) == [expected]
 

@@ -195,6 +195,7 @@ async def test_no_retry_for_a_disconnected_account(world: Any, kind: type[told.P
     post = await due(world, account_id=account.id, status=status, cancel_at=utc_now())
     ended = await tell(world, post, kind, 2)
     assert (ended.status, ended.next_attempt_at, ended.cancel_at) == ("cancelled", None, None)
+    assert (ended.error_code, ended.error_hint) == ("account_disconnected", "Connect it again and plan the post anew.")
     assert ended.ended_at is not None
     (envelope,) = await world.told()
     assert parse(envelope, PostCancelled).reason == "account_disconnected"

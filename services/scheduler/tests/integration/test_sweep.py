@@ -165,6 +165,7 @@ async def test_unwanted_posts_are_stopped_by_the_publishers_word(
     now = await world.reload(post)
     assert now.status == status
     assert (now.cancel_at is not None) is wanted
+    assert now.error_code == ("account_disconnected" if answer else None)
     assert [envelope.key for envelope in await world.told()] == (["scheduler.post.cancelled.v1"] if answer else [])
     assert (await sweep(world, answer).stop_unwanted()).done == 0
 

@@ -33,6 +33,12 @@ class Reason:
         return {"error_code": self.code, "error_message": self.message, "error_hint": self.hint}
 
 
+ACCOUNT_DISCONNECTED = Reason(
+    "account_disconnected", "The post's TikTok account was disconnected.", "Connect it again and plan the post anew."
+)
+"""Why a post is cancelled that nobody cancelled."""
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """What the publisher told of an attempt; which fields are set depends on `kind`."""

@@ -7,6 +7,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, TextClause, func, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from scheduler.domain.outcome import ACCOUNT_DISCONNECTED
 from scheduler.domain.post import Post
 from scheduler.storage.posts import to_post
 from scheduler.storage.tables import WAITING_SQL, posts
@@ -30,7 +31,10 @@ async def release_posts(connection: AsyncConnection, account_id: UUID) -> Sequen
 
 
 async def cancel_posts(connection: AsyncConnection, account_id: UUID, *, before: datetime | None = None) -> Sequence[Post]:
-    """Cancel waiting posts of an account, at most `CHUNK`; returns them as they are now. With `before` only older ones."""
+    """Cancel waiting posts of a disconnected account, at most `CHUNK`; returns them as they are now.
+
+    With `before` only older ones.
+    """
     return await _change(
         connection,
         account_id,
@@ -41,6 +45,7 @@ async def cancel_posts(connection: AsyncConnection, account_id: UUID, *, before:
         held_reason=None,
         next_attempt_at=None,
         ended_at=func.now(),
+        **ACCOUNT_DISCONNECTED.columns(),
     )
 
 

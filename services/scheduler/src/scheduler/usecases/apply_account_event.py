@@ -8,6 +8,7 @@ from common.contracts.envelope import Envelope
 from common.database.database import Transaction
 from common.messaging.outbox import Outbox
 from scheduler.domain.account_copy import AccountCopy
+from scheduler.domain.outcome import ACCOUNT_DISCONNECTED
 from scheduler.domain.post import Post
 from scheduler.storage import account_posts
 from scheduler.storage.accounts import note_behind, save_account, take_behind
@@ -69,7 +70,7 @@ async def _bring_in_line(tx: Transaction, outbox: Outbox, waker: Waker, account:
 async def _cancel(tx: Transaction, outbox: Outbox, account: AccountCopy, context: Context) -> bool:
     """Cancel what waits; returns whether more may be waiting."""
     changed = await account_posts.cancel_posts(tx.connection, account.id)
-    await emit_states(tx, outbox, changed, context, reason="account_disconnected")
+    await emit_states(tx, outbox, changed, context, reason=ACCOUNT_DISCONNECTED.code)
     # After the cancelling: a post that the due loop takes in between is found here, and none can come back to waiting.
     await account_posts.want_cancelled(tx.connection, account.id)
     return len(changed) >= account_posts.CHUNK
@@ -79,7 +80,7 @@ async def _cancel_missed(tx: Transaction, outbox: Outbox, account: AccountCopy, 
     full = True
     while full:
         changed = await account_posts.cancel_posts(tx.connection, account.id, before=envelope.time)
-        await emit_states(tx, outbox, changed, envelope.context, reason="account_disconnected")
+        await emit_states(tx, outbox, changed, envelope.context, reason=ACCOUNT_DISCONNECTED.code)
         full = len(changed) >= account_posts.CHUNK
     await account_posts.want_cancelled(tx.connection, account.id, before=envelope.time)
 

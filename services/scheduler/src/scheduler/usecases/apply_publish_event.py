@@ -13,7 +13,7 @@ from common.contracts.scheduler import PostUpdated
 from common.database.database import Transaction
 from common.messaging.outbox import Outbox
 from scheduler.domain.account_copy import AccountCopy
-from scheduler.domain.outcome import Change, Patience, Reason, Report, judge
+from scheduler.domain.outcome import ACCOUNT_DISCONNECTED, Change, Patience, Reason, Report, judge
 from scheduler.domain.post import Post
 from scheduler.domain.post_states import Kind, PostState
 from scheduler.domain.retry import Failure, RetryPolicy
@@ -62,7 +62,9 @@ async def apply_publish_event(
     if change.state is PostState.RETRY_SCHEDULED and account is not None:
         columns |= _as_account_allows(account, now)
     if change.state is PostState.FAILED and _was_disconnected(post, change):
-        columns |= {"status": PostState.CANCELLED.value, "error_code": None, "error_message": None, "error_hint": None}
+        columns |= {"status": PostState.CANCELLED.value}
+    if columns.get("status") == PostState.CANCELLED.value and not _cancelled_by_user(post, change):
+        columns |= ACCOUNT_DISCONNECTED.columns()
     changed = await change_post(tx.connection, post, columns)
     await _emit(tx, outbox, post, changed, change, envelope)
     waker.wake_for(tx, changed)
@@ -81,6 +83,11 @@ def _was_disconnected(post: Post, change: Change) -> bool:
     return post.cancel_at is not None or change.columns.get("error_code") == ACCOUNT_GONE
 
 
+def _cancelled_by_user(post: Post, change: Change) -> bool:
+    """Whether the publisher was told to stop by the post's owner, not because its account was disconnected."""
+    return change.state is PostState.CANCELLED and post.cancel_at is None
+
+
 async def _emit(tx: Transaction, outbox: Outbox, old: Post, new: Post, change: Change, envelope: Envelope) -> None:
     if change.state is old.state and old.state is PostState.PUBLISHED:
         event = PostUpdated(
@@ -93,8 +100,8 @@ async def _emit(tx: Transaction, outbox: Outbox, old: Post, new: Post, change: C
         )
         await outbox.emit_all(tx, [wrap_event(outbox, new, event, envelope.context)])
         return
-    is_unwanted = change.state is not PostState.CANCELLED or old.cancel_at is not None
-    await emit_state(tx, outbox, new, envelope.context, reason="account_disconnected" if is_unwanted else "cancelled_by_user")
+    reason = "cancelled_by_user" if _cancelled_by_user(old, change) else ACCOUNT_DISCONNECTED.code
+    await emit_state(tx, outbox, new, envelope.context, reason=reason)
 
 
 def report_of(event: contract.PublishEvent, envelope: Envelope) -> Report:

@@ -6,6 +6,7 @@ from common.clock import utc_now
 from common.database.database import Database, Transaction
 from common.messaging.outbox import Outbox
 from scheduler.clients.publisher import PublisherAway, PublisherClient
+from scheduler.domain.outcome import ACCOUNT_DISCONNECTED
 from scheduler.domain.post_states import Happening, Kind, transition
 from scheduler.storage.cancel import forget_cancel, take_unwanted
 from scheduler.storage.posts import change_post, lock_post
@@ -38,5 +39,5 @@ async def _apply(tx: Transaction, outbox: Outbox, post_id: UUID, attempt: int, *
         await forget_cancel(tx.connection, post.id)
         return
     columns = {"status": state.value, "forecast_at": None, "sweep_at": None, "cancel_at": None, "ended_at": utc_now()}
-    changed = await change_post(tx.connection, post, columns)
-    await emit_state(tx, outbox, changed, own_context(changed), reason="account_disconnected")
+    changed = await change_post(tx.connection, post, columns | ACCOUNT_DISCONNECTED.columns())
+    await emit_state(tx, outbox, changed, own_context(changed), reason=ACCOUNT_DISCONNECTED.code)
