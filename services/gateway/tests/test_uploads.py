@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -218,14 +219,16 @@ async def test_a_client_that_waits_for_continue_is_refused_before_it_sends(gatew
 
 async def test_a_client_that_stalls_is_told(run_gateway: Any, auth: Any, files: Any) -> None:
     async with run_gateway(upload_stall_seconds=0.2) as client:
-
-        async def stalling() -> Any:
-            yield part(MP4)[:-2]
-            await asyncio.sleep(1.5)
-            yield b""
-
-        answer = await client.post(UPLOAD, content=stalling(), headers=multipart(auth))
-        assert (answer.status_code, answer.json()["code"]) == (408, "upload_stalled")
+        reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+        head = (
+            f"POST {UPLOAD} HTTP/1.1\r\nHost: x\r\nAuthorization: {auth['Authorization']}\r\n"
+            f"Content-Type: multipart/form-data; boundary=B\r\nContent-Length: 900000\r\n\r\n"
+        )
+        writer.write(head.encode() + part(MP4)[:-2])
+        answer = await asyncio.wait_for(reader.read(), 10)
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "upload_stalled"
+        writer.close()
         await eventually(lambda: files() == [])
 
 
