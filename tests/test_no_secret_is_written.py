@@ -170,8 +170,8 @@ def known(operator: Operator, passed: list[str], folder: Path) -> Canaries:
     return canaries
 
 
-async def dead_letter(stack: Stack, queue: str, body: bytes) -> None:
-    """Put a message among the dead letters of a queue."""
+async def put(stack: Stack, queue: str, body: bytes) -> None:
+    """Put a message into a queue and no other."""
     async with await aio_pika.connect(broker_url(stack.secrets, stack.ports, "admin"), timeout=5) as connection:
         channel = await connection.channel()
         message = aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
@@ -205,8 +205,8 @@ def found(written: Written, canaries: Canaries, events: bytes) -> dict[str, set[
 
 
 @pytest.fixture
-def leaked(stack: Stack) -> Iterator[str]:
-    """Put a secret into a log, into every database and among the dead letters, give it, and remove it again."""
+def leaked(stack: Stack, operator: Operator) -> Iterator[str]:
+    """Put a secret into a log, every database, the dead letters and an event, give it, and remove what stays."""
     secret = secrets.token_urlsafe(24)
     log = stack.paths.log / "leak.log"
     log.write_text(f"GET /callback?code={secret}\n")
@@ -218,7 +218,11 @@ def leaked(stack: Stack) -> Iterator[str]:
             f"CREATE TABLE leak (t text, j jsonb, b bytea);INSERT INTO leak VALUES (NULL, NULL, '\\x{as_hex}');",
         )
     )
-    asyncio.run(dead_letter(stack, dead_letter_name("scheduler.accounts"), body))
+    asyncio.run(put(stack, dead_letter_name("scheduler.accounts"), body))
+    # For the recorder alone: the audit trail would keep it for good.
+    event = {"id": secrets.token_hex(8), "subject": "leak", "type": "cuepost.leak.v1", "data": {"token": secret}}
+    asyncio.run(put(stack, operator.events.queue, json.dumps(event).encode()))
+    wait_for("the leaking event", lambda: operator.events.of("leak", "leak"))
     yield secret
     log.unlink()
     asyncio.run(in_every_database(stack, "DROP TABLE leak"))
@@ -229,7 +233,7 @@ def test_no_secret_is_written_anywhere(
     operator: Operator, passed_secrets: list[str], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     canaries = known(operator, passed_secrets, tmp_path)
-    asyncio.run(dead_letter(operator.stack, "scheduler.accounts", b'{"no": "envelope"}'))
+    asyncio.run(put(operator.stack, "scheduler.accounts", b'{"no": "envelope"}'))
     written = Written(operator.stack)
     wait_for("a dead letter", written.dead_letters)
     assert len(canaries) > 100
@@ -241,5 +245,5 @@ def test_no_secret_is_written_anywhere(
     # And the same scan, when something leaks: it would have been found.
     canaries.add("leak", request.getfixturevalue("leaked"))
     places = found(written, canaries, operator.events.recorded())
-    assert set(places) == {"leak.log", "dead letters", *(f"database {name}" for name in DATABASE_SERVICES)}
+    assert set(places) == {"leak.log", "dead letters", "events", *(f"database {name}" for name in DATABASE_SERVICES)}
     assert {name for names in places.values() for name in names} == {"leak (clear)", "leak (hex)"}

@@ -10,11 +10,11 @@ import orjson
 
 
 class EventRecorder:
-    """Records every event from the moment `start` returned. Its queue is durable, so a broker restart loses none."""
+    """Records every event from the moment `start` returned. Its `queue` is durable, so a broker restart loses none."""
 
     def __init__(self, amqp_url: str) -> None:
         self._url = amqp_url
-        self._queue = f"audit.test.{secrets.token_hex(4)}"
+        self.queue = f"audit.test.{secrets.token_hex(4)}"
         self._events: list[dict[str, Any]] = []
         self._ready = threading.Event()
         self._loop = asyncio.new_event_loop()
@@ -50,7 +50,7 @@ class EventRecorder:
         connection = await aio_pika.connect_robust(self._url, timeout=10, reconnect_interval=0.2)
         async with connection:
             channel = await connection.channel()
-            queue = await channel.declare_queue(self._queue, durable=True)
+            queue = await channel.declare_queue(self.queue, durable=True)
             await queue.bind("cuepost.events", "#")
             await queue.consume(self._take)
             self._ready.set()
