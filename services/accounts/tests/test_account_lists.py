@@ -113,6 +113,8 @@ async def test_any_script_and_any_sign_is_found(accounts: Any) -> None:
         "back": "C:\\temp\\x",
         "strasse": "Stra\u00dfe",
         "wide": "\uff24\uff2f\uff27",
+        "dressed": "\U0001d400\U0001d41d\U0001d41a \U0001d4db\U0001d4f8\U0001d4ff\U0001d4ee",
+        "stroke": "\u0141ukasz \u00d8re",
     }
     ids = {name: await store(accounts, person.user_id, name, shown) for name, shown in names.items()}
     for search, found in (
@@ -124,9 +126,20 @@ async def test_any_script_and_any_sign_is_found(accounts: Any) -> None:
         ("STRASSE", "strasse"),
         ("dog", "wide"),
         ("tan", "tanaka"),
+        ("ada", "dressed"),
+        ("LOVE", "dressed"),
+        ("lukasz", "stroke"),
+        ("\u00d8RE", "stroke"),
+        ("\u0301", None),
+        ("\u200d\ufe0f", None),
+        ("\u00b4", None),
     ):
         page = (await accounts.http.get(LIST, params={"search": search}, headers=person.auth)).json()
-        assert [UUID(item["id"]) for item in page["items"]] == [ids[found]], search
+        assert [UUID(item["id"]) for item in page["items"]] == ([ids[found]] if found else []), search
+        assert page["total"] == len(page["items"])
+    for search in ("", " ", "\u3000"):
+        page = (await accounts.http.get(LIST, params={"search": search}, headers=person.auth)).json()
+        assert page["total"] == len(ids), "nothing was asked for"
 
 
 async def test_the_summary_counts_the_users_connected_accounts(accounts: Any) -> None:

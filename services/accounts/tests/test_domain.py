@@ -86,6 +86,30 @@ def test_search_finds_without_accents() -> None:
 
 
 @pytest.mark.parametrize(
+    ("shown", "folded"),
+    [
+        ("\U0001d400\U0001d41d\U0001d41a \U0001d4db\U0001d4f8\U0001d4ff\U0001d4ee", "ada love"),
+        ("\u0141ukasz \u00d8re", "lukasz ore"),
+        ("\u00c6ther \u0110\u00ecnh", "aether dinh"),
+        ("\u0131l\u0131k \u0130L\u0130K ILIK", "ilik ilik ilik"),
+        ("\u01ff \u00c5se \u0152uvre \u00dej\u00f3\u00f0 \u1e9e\u00df", "o ase oeuvre thjod ssss"),
+        ("\u1d00\u1d05\u1d00 \U0001f170\ufe0f\U0001f153\U0001f130 \u24b6a\u20dd", "ada ada aa"),
+        ("so\u00adft a\u200db\u034f\u2764\ufe0f", "soft ab\u2764"),
+        ("\u0301\u20dd\u200d\ufe0f\U000e0100", ""),
+        ("\u0915\u093f\u0924\u093e\u092c", "\u0915\u093f\u0924\u093e\u092c"),
+    ],
+)
+def test_search_finds_letters_however_they_are_dressed(shown: str, folded: str) -> None:
+    assert search_text(shown) == folded
+
+
+@given(st.text(max_size=30))
+def test_what_is_folded_stays_as_it_is(text: str) -> None:
+    folded = search_text(text)
+    assert search_text(folded) == folded
+
+
+@pytest.mark.parametrize(
     ("url", "allowed"),
     [
         ("https://app.example.com/done", True),

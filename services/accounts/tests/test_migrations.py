@@ -39,3 +39,33 @@ async def test_pairs_that_were_there_are_planned_where_their_account_lives(
     finally:
         await connection.close()
     assert planned == {"o1": (True, 0), "o2": (True, 0), "o3": (None, 0), "o4": (None, 0)}
+
+
+NAMED = """
+INSERT INTO users (id, email, email_key, username, password_hash, timezone) VALUES (gen_random_uuid(), 'a', 'a', 'a', 'x', 'UTC');
+INSERT INTO tiktok_accounts (id, user_id, open_id, username, display_name, search_text, status, scopes, version)
+SELECT gen_random_uuid(), id, 'o' || n, 'N' || n, CASE WHEN n % 2 = 0 THEN E'\\u0141ukasz \\u00d8re' ELSE E'Jos\\u00e9' END,
+    CASE WHEN n % 2 = 0 THEN E'n' || n || E' \\u0142ukasz \\u00f8re' ELSE 'n' || n || ' jose' END, 'active', '{}', 1
+FROM users, generate_series(1, 2100) AS n;
+"""
+
+
+async def test_what_is_searched_in_is_folded_again(empty_database: Callable[[str], Awaitable[str]]) -> None:
+    """More accounts than one batch takes; what was right stays untouched."""
+    url = await empty_database("accounts_before_folding")
+    await upgrade("accounts", url, "0005")
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(NAMED)
+        written = await connection.fetchval("SELECT max(xmin::text) FROM tiktok_accounts")
+        await upgrade("accounts", url, "0006")
+        rows = await connection.fetch(
+            "SELECT substr(open_id, 2)::int AS n, search_text, xmin::text AS by FROM tiktok_accounts"
+        )
+    finally:
+        await connection.close()
+    assert len(rows) == 2100
+    for row in rows:
+        folded = "lukasz ore" if row["n"] % 2 == 0 else "jose"
+        assert row["search_text"] == f"n{row['n']} {folded}"
+        assert (row["by"] == written) is (row["n"] % 2 == 1)

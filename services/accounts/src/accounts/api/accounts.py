@@ -31,7 +31,7 @@ async def show_accounts(
     status: AccountStatus | None = None,
     search: Annotated[str | None, Query(max_length=SEARCH_MAX)] = None,
 ) -> Page[AccountAnswer]:
-    """List the user's accounts, newest first; `search` ignores case and accents."""
+    """List the user's accounts, newest first; `search` ignores case, accents and how letters are dressed."""
     chosen = AccountFilter(claims.user_id, status, search)
     scope = f"accounts:{claims.user_id}:{status}:{search}"
     before = decode_cursor(cursor, [UUID], scope=scope)[0] if cursor is not None else None

@@ -4,10 +4,14 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
+from accounts.domain.latin_letters import PLAIN_LETTERS
+
 NAME_MAX = 200
 URL_MAX = 2048
 COUNT_MAX = 2**63 - 1
 _TRIGRAM = re.compile("[a-z0-9]{3}")
+# The joiner of graphemes and the selectors of variations; to Unicode they are marks like vowel signs, which are to stay.
+_SHOWING_NOTHING = frozenset(map(chr, (0x034F, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,10 +42,24 @@ def clean_count(value: int | None) -> int | None:
 
 
 def search_text(*parts: str | None) -> str:
-    """Return what a search looks in: case folded, accents removed, so that `Jose` finds `José`."""
+    """Return what a search looks in, and for: letters however they are dressed are their plain ones in lower case.
+
+    `Jose` finds `José`, `lukasz` finds `Łukasz`, and letters of the mathematical alphabets are found too. Accents, and
+    characters that show nothing by themselves, are left out, so a text of nothing else becomes the empty one. Text that was
+    folded stays as it is.
+
+    What is stored is folded by this; whoever changes it writes a migration that folds again.
+    """
     joined = " ".join(part for part in parts if part)
-    decomposed = unicodedata.normalize("NFKD", joined.casefold())
-    return "".join(character for character in decomposed if not unicodedata.combining(character))
+    # Folding the case splits some characters, and splitting brings forth some capitals, hence both sides of it.
+    folded = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", joined).casefold())
+    return "".join(character for character in folded if not _is_trimming(character)).translate(PLAIN_LETTERS)
+
+
+def _is_trimming(character: str) -> bool:
+    if unicodedata.combining(character) or unicodedata.category(character) in ("Me", "Cf"):
+        return True
+    return character in _SHOWING_NOTHING
 
 
 def has_trigram(wanted: str) -> bool:

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select, func, select
+from sqlalchemy import ColumnElement, Row, Select, false, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from accounts.domain.account import Account, AccountStatus
@@ -95,8 +95,10 @@ def _conditions(chosen: AccountFilter) -> list[ColumnElement[bool]]:
     conditions = [_table.c.user_id == chosen.user_id, _table.c.disconnected_at.is_(None)]
     if chosen.status is not None:
         conditions.append(_table.c.status == chosen.status.value)
-    if chosen.search and (wanted := search_text(chosen.search)):
-        conditions.append(_contains(wanted))
+    if chosen.search and not chosen.search.isspace():
+        wanted = search_text(chosen.search)
+        # A search for accents alone asks for something, and no text has it.
+        conditions.append(_contains(wanted) if wanted.strip() else false())
     return conditions
 
 
