@@ -448,3 +448,10 @@ async def test_docs_where_wanted() -> None:
     async with client_of(app_of(docs=True)) as client:
         assert (await client.get("/openapi.json")).json()["info"]["title"] == "Test"
         assert (await client.get("/docs")).status_code == 200
+
+
+async def test_two_content_types_are_refused(client: httpx.AsyncClient) -> None:
+    """Who guards the body would believe one, and who reads it the other."""
+    headers = [("Content-Type", "application/json"), ("Content-Type", "text/plain")]
+    response = await client.post("/items", content=b'{"name": 99999999999999999999}', headers=headers)
+    assert_problem(response, 400, "repeated_header")

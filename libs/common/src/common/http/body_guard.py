@@ -95,6 +95,10 @@ def _check_scalar(value: Any) -> Problem | None:
     return None
 
 
+SINGLE_HEADERS = frozenset({b"content-type"})
+"""Fields whose repetition has no meaning (RFC 9110, section 5.3) and which several readers look at."""
+
+
 class BodyGuard:
     """Pure ASGI middleware: reads the body (up to `limit_bytes`, within 30 s), checks it, and hands it on in one piece.
 
@@ -115,6 +119,7 @@ class BodyGuard:
             return
         try:
             _check_address(scope)
+            _check_headers(scope)
             if self._unguarded and scope["path"].startswith(self._unguarded):
                 guarded: Receive | None = receive
             else:
@@ -188,6 +193,17 @@ def _check_address(scope: Scope) -> None:
         raise Problem(404, "not_found", "There is nothing at this address.")
     if b"%00" in scope.get("query_string", b""):
         raise _invalid("nul_character", "Query parameters must not contain the NUL character.", "query")
+
+
+def _check_headers(scope: Scope) -> None:
+    """Refuse what may stand there once and stands twice: each reader would believe another one."""
+    seen: set[bytes] = set()
+    for name, _ in scope["headers"]:
+        if name in seen:
+            title = name.decode("ascii").title()
+            raise Problem(400, "repeated_header", f"The header {title} was sent more than once.", hint="Send it once.")
+        if name in SINGLE_HEADERS:
+            seen.add(name)
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
