@@ -135,6 +135,9 @@ def test_an_unknown_address_after_the_last_chunk_is_no_proof() -> None:
 def test_the_deadline_holds_while_tiktok_has_no_byte() -> None:
     late = NOW + timedelta(seconds=1)
     assert resync(job(sent_bytes=0), uploaded(0), now=late) == DEADLINE_PASSED
+    # Also at the end of a run that took long to fail: a wait now would tell the deadline late.
+    assert resync(job(sent_bytes=0), uploaded(0), now=late, stuck=2) == DEADLINE_PASSED
+    assert resync(job(sent_bytes=0), uploaded(0), now=late, lost=3) == DEADLINE_PASSED
     assert resync(job(sent_bytes=0), uploaded(0), now=NOW) == Resume(0)
     assert resync(job(), uploaded(10), now=late) == Resume(10)
     assert resync(job(sent_bytes=0, last_chunk_intended=True), uploaded(0), now=late) == Resume(0)

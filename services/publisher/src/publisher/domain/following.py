@@ -89,10 +89,10 @@ def after_resync(
     ended_at = upload_ended_at(checkpoint, now, settle=settle)
     if ended_at is not None:
         return _after_upload_ended(checkpoint, ended_at, seen, now, settle=settle, give_up=give_up)
-    if stuck > 1 or lost >= MAX_LOST_IN_A_ROW:
-        return Defer(defer_wait(checkpoint.deferrals), UPLOAD_UNAVAILABLE)
     if offset == 0 and checkpoint.cannot_have_published and now > checkpoint.publish_before:
         return DEADLINE_PASSED
+    if stuck > 1 or lost >= MAX_LOST_IN_A_ROW:
+        return Defer(defer_wait(checkpoint.deferrals), UPLOAD_UNAVAILABLE)
     return Resume(offset)
 
 
