@@ -197,7 +197,7 @@ async def test_an_unknown_email_costs_a_whole_hash(accounts: Any, monkeypatch: p
 async def test_wrong_password_and_unknown_email_take_the_same_time(start: Any) -> None:
     """The quicker tries of two interleaved series differ by less than half a hash; without the dummy it would be a whole one.
 
-    Lower quartiles, because a busy machine only ever makes a try slower.
+    Processor time and lower quartiles, because a busy machine only ever makes a try slower.
     """
     accounts = await start(
         argon2_time_cost=3, argon2_memory_kib=16_384, login_free_failures=1000, login_free_failures_per_address=1000
@@ -206,14 +206,14 @@ async def test_wrong_password_and_unknown_email_take_the_same_time(start: Any) -
     taken: dict[str, list[float]] = {person.email: [], "nobody@example.com": []}
     for _ in range(15):
         for email, times in taken.items():
-            began = time.perf_counter()
+            began = time.process_time()
             assert (await accounts.login(email, "not the password")).status_code == 401
-            times.append(time.perf_counter() - began)
+            times.append(time.process_time() - began)
     hashing = []
     for _ in range(5):
-        began = time.perf_counter()
+        began = time.process_time()
         await accounts.parts.passwords.hash(SecretStr("something"))
-        hashing.append(time.perf_counter() - began)
+        hashing.append(time.process_time() - began)
     known, unknown = (quantiles(times, n=4)[0] for times in taken.values())
     assert abs(known - unknown) < min(hashing) / 2, (known, unknown, hashing)
 
