@@ -9,7 +9,7 @@ from publisher.domain.troubles import Trouble, after_status_trouble, is_refusal
 from publisher.errors import CallFailed
 from publisher.runner.conclude import Outcome
 from publisher.runner.run import JobRun
-from publisher.runner.steps.prepare import wait_for_quota
+from publisher.runner.steps.quota import wait_for_quota
 from publisher.storage import quotas
 
 

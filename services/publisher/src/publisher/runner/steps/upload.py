@@ -14,8 +14,9 @@ from publisher.domain.job import Step
 from publisher.domain.outcomes import Defer, Look, Resume, Submitted
 from publisher.runner.conclude import Outcome
 from publisher.runner.run import JobRun
+from publisher.runner.steps.account import account_away
 from publisher.runner.steps.chunk import ChunkUnreadable, send_chunk
-from publisher.runner.steps.prepare import account_away, storage_away
+from publisher.runner.steps.media_file import storage_away
 from publisher.runner.steps.status import ask
 from tiktok.chunks import ChunkPlan, ChunkRange, plan_chunks
 from tiktok.errors import TikTokUnavailable

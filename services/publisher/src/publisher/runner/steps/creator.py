@@ -1,0 +1,38 @@
+"""What the creator may post now, by TikTok's creator info; asked once a minute for all jobs and replicas."""
+
+from publisher.clients.accounts import Access
+from publisher.domain import preflight
+from publisher.runner.conclude import Outcome
+from publisher.runner.run import JobRun
+from publisher.runner.steps.quota import wait_for_quota
+from publisher.storage import creator_infos, quotas
+from tiktok.models import CreatorInfo
+
+PRIVATE = "SELF_ONLY"
+
+
+async def check_creator(run: JobRun, access: Access) -> Outcome | None:
+    """Return why the creator cannot post this now, None when nothing speaks against it. Raises CallFailed, LeaseLost."""
+    post, database = run.job.post, run.tools.database
+    async with database.read() as connection:
+        known = await creator_infos.fresh(connection, post.account_id, run.tools.limits.creator_info)
+    if known is None:
+        wait = await wait_for_quota(run, access.open_id, quotas.CREATOR_INFO)
+        if wait is not None:
+            return wait
+        info = await run.tools.tiktok.creator_info(post.account_id, access, run.lease.check)
+        async with database.transaction() as tx:
+            await creator_infos.keep(tx.connection, post.account_id, info.model_dump(mode="json"))
+    else:
+        info = CreatorInfo.model_validate(known)
+    return preflight.check(
+        privacy_level=privacy_level(run),
+        privacy_options=info.privacy_level_options,
+        duration_ms=post.media.duration_ms if post.media is not None else None,
+        max_duration_seconds=info.max_video_post_duration_sec,
+    )
+
+
+def privacy_level(run: JobRun) -> str | None:
+    """Return the privacy level the post goes out with: the one asked for, in sandbox mode always SELF_ONLY."""
+    return PRIVATE if run.tools.limits.sandbox else run.job.post.content.privacy_level

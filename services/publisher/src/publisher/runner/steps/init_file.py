@@ -1,0 +1,46 @@
+"""The init of a file: TikTok gives an address to upload to. Nothing is published before the last byte has arrived."""
+
+from typing import Any
+
+from publisher.clients.accounts import Access
+from publisher.domain.job import Step
+from publisher.domain.takeover import DEADLINE_PASSED
+from publisher.domain.troubles import after_init_trouble
+from publisher.errors import CallFailed
+from publisher.runner.conclude import Outcome
+from publisher.runner.run import JobRun
+from publisher.runner.steps.post_info import post_info
+from publisher.runner.steps.quota import wait_for_quota
+from publisher.storage import quotas
+from tiktok.chunks import plan_chunks
+from tiktok.models import FileSource
+
+
+async def init_file(run: JobRun, access: Access) -> Outcome | None:
+    """Make the init and store its answer; None when that is done, else why it waits or ended. Raises LeaseLost."""
+    wait = await wait_for_quota(run, access.open_id, quotas.INIT)
+    if wait is not None:
+        return wait
+    if run.clock.now() > run.job.checkpoint.publish_before:
+        return DEADLINE_PASSED
+    intent = {"step": Step.INIT_INTENDED.value, "publish_id": None, "upload_url": None, "upload_expires_at": None}
+    await run.store(intent, event=run.resumed())
+    run.tools.crash.reach("after_init_intent")
+    intended_at = run.clock.now()
+    source = FileSource(plan_chunks(run.job.checkpoint.total_bytes))
+    try:
+        started = await run.tools.tiktok.init_video(run.job.account_id, access, post_info(run), source, run.lease.check)
+    except CallFailed as failed:
+        return after_init_trouble(run.job.checkpoint.transfer, failed.trouble, run.job.checkpoint.deferrals)
+    run.tools.crash.reach("after_init_answer")
+    answer: dict[str, Any] = {
+        "step": Step.INIT_DONE.value,
+        "publish_id": started.publish_id,
+        "upload_url": started.upload_url,
+        "upload_expires_at": intended_at + run.tools.limits.upload_url,
+        "sent_bytes": 0,
+        "deferrals": 0,
+        "reason": None,
+    }
+    await run.store(answer)
+    return None
