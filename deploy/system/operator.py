@@ -115,6 +115,19 @@ class Operator:
 
         return wait_for("the post's end", ended, timeout=timeout)
 
+    def wait_status(self, post_id: str, status: str, *, timeout: float = 90.0) -> dict[str, Any]:
+        """Wait until the post is in this state and return it."""
+
+        def reached() -> dict[str, Any] | None:
+            return self.user.post(post_id) if self.status(post_id) == status else None
+
+        return wait_for(f"the post to be {status}", reached, timeout=timeout)
+
+    def post_draft(self, publish_id: str) -> str:
+        """Let the creator post a draft that lies in the inbox; returns the video's id."""
+        answer = self._simulator.post(f"/_simulator/drafts/{publish_id}/publish", json={"title": "by its creator"})
+        return str(answer.raise_for_status().json()["post_id"])
+
     def wait_event(self, post_id: str, key: str, *, count: int = 1, timeout: float = 60.0) -> dict[str, Any]:
         """Wait for the `count`-th event of a kind for a post and return it."""
 

@@ -40,6 +40,8 @@ def test_every_event_of_the_contract_is_an_action_on_an_object_of_the_design(key
         ("publisher.publish.unconfirmed.v1", {"code": "u"}, "post.publish_unconfirmed", "sub", "unknown", "u"),
         ("scheduler.post.held.v1", {"held": True, "reason": "r"}, "post.held", "sub", "deferred", "r"),
         ("scheduler.post.held.v1", {"held": False, "reason": "r"}, "post.resumed", "sub", "success", "r"),
+        ("scheduler.post.published.v1", {"status": "sent_to_inbox"}, "post.sent_to_inbox", "sub", "success", None),
+        ("scheduler.post.published.v1", {"status": "published"}, "post.published", "sub", "success", None),
         ("accounts.account.connected.v1", {"account_id": "a"}, "account.connected", "a", "success", None),
         ("accounts.login.failed.v1", {"reason": "wrong_password"}, "session.login_failed", None, "failure", "wrong_password"),
         ("accounts.session.revoked.v1", {"session_id": "s", "reason": "logout"}, "session.revoked", "s", "success", "logout"),

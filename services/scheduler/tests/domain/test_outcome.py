@@ -86,8 +86,10 @@ def test_submitted() -> None:
 def test_delivered(kind: Kind, status: str) -> None:
     columns = told(kind, publish_id="p", tiktok_video_id="v", video_url="u").columns
     assert columns["status"] == status
-    assert (columns["published_at"], columns["publish_id"], columns["tiktok_video_id"], columns["video_url"]) == (
-        AT,
+    # A draft in an inbox is not published yet.
+    published_at = AT if kind is Kind.PUBLISHED else None
+    assert (columns["published_at"], columns["ended_at"]) == (published_at, AT)
+    assert (columns["publish_id"], columns["tiktok_video_id"], columns["video_url"]) == (
         "p",
         "v",
         "u",

@@ -33,6 +33,10 @@ DUE, STARTED, SUBMITTED, LIVE = (T + timedelta(hours=1, seconds=seconds) for sec
             "done done done done done done",
         ),
         (
+            {"status": "sent_to_inbox", "due_at": DUE, "started_at": STARTED, "submitted_at": SUBMITTED, "ended_at": LIVE},
+            "done done done done done pending",
+        ),
+        (
             {"status": "failed", "due_at": DUE, "started_at": STARTED, "ended_at": LIVE},
             "done done done failed skipped skipped",
         ),

@@ -143,7 +143,9 @@ def test_privacy_among_the_creators_options() -> None:
 
 
 def test_inbox_mode_warns_of_what_tiktok_ignores() -> None:
-    assert [item.code for item in ignored_options(replace(GOOD, mode="inbox"))] == ["ignored_in_inbox_mode"]
+    (found,) = ignored_options(replace(GOOD, mode="inbox", hashtags=("a",), is_aigc=True))
+    assert (found.field, found.code) == ("mode", "ignored_in_inbox_mode")
+    assert found.message.endswith("caption, hashtags, privacy_level, is_aigc.")
     assert ignored_options(PostInput(mode="inbox", has_media=True)) == []
     assert ignored_options(GOOD) == []
 
@@ -153,10 +155,10 @@ def test_inbox_mode_warns_of_what_tiktok_ignores() -> None:
     [
         (GOOD, []),
         (PostInput(draft=True), []),
-        (replace(GOOD, mode="inbox"), ["mode"]),
+        (replace(GOOD, mode="inbox"), []),
         (replace(GOOD, transfer="pull"), ["transfer"]),
         (PostInput(draft=True, source_url=URL), ["source_url"]),
-        (PostInput(photo_urls=(URL,), mode="inbox", transfer="pull"), ["photo_urls", "mode", "transfer"]),
+        (PostInput(photo_urls=(URL,), mode="inbox", transfer="pull"), ["photo_urls", "transfer"]),
     ],
 )
 def test_what_cannot_be_published_yet(post: PostInput, fields: list[str]) -> None:

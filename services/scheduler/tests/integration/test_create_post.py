@@ -172,7 +172,6 @@ async def test_tiktok_away_is_a_warning(author: Author) -> None:
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
-        ({"mode": "inbox", "privacy_level": None}, ["mode"]),
         ({"media_id": None, "source_url": "https://videos.example.com/a.mp4"}, ["source_url"]),
         ({"media_id": None, "photo_urls": ["https://videos.example.com/a.jpg"], "caption": "x\x00"}, ["photo_urls"]),
         (

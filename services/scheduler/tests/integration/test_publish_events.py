@@ -235,6 +235,21 @@ async def test_ends(world: Any, kind: type[told.PublishEvent], fields: dict[str,
     assert envelope.data["status"] == status
 
 
+async def test_a_draft_is_published_when_its_creator_posts_it_and_no_sooner(world: Any) -> None:
+    post = await due(world, status="processing", mode="inbox", privacy_level=None)
+    delivered = await tell(world, post, told.PublishSucceeded, 4, outcome="sent_to_inbox")
+    assert (delivered.status, delivered.published_at, delivered.publish_id) == ("sent_to_inbox", None, "v_pub~1")
+    again = await tell(world, post, told.PublishSucceeded, 4, outcome="sent_to_inbox")
+    assert again == delivered
+    posted = await tell(world, post, told.PublishSucceeded, 5, tiktok_video_id="73")
+    assert (posted.status, posted.tiktok_video_id) == ("published", "73")
+    assert posted.published_at is not None
+    late = await tell(world, post, told.PublishSucceeded, 4, outcome="sent_to_inbox")
+    assert late == posted
+    events = [parse(envelope, PostPublished) for envelope in await world.told()]
+    assert [(event.status, event.published_at is None) for event in events] == [("sent_to_inbox", True), ("published", False)]
+
+
 async def test_an_unknown_post_is_dropped(world: Any) -> None:
     post = await due(world)
     await world.execute("DELETE FROM posts")

@@ -170,7 +170,13 @@ async def test_status_without_it(world: Any, scheduler: Any, answer: Any) -> Non
 
 @pytest.mark.parametrize(
     ("status", "next_step"),
-    [("scheduled", "publish"), ("draft", "schedule"), ("published", None), ("unconfirmed", "confirm_or_retry")],
+    [
+        ("scheduled", "publish"),
+        ("draft", "schedule"),
+        ("published", None),
+        ("unconfirmed", "confirm_or_retry"),
+        ("sent_to_inbox", "creator_posts_it"),
+    ],
 )
 async def test_status_of_what_does_not_move_asks_nobody(
     world: Any, scheduler: Any, status: str, next_step: str | None
@@ -178,6 +184,7 @@ async def test_status_of_what_does_not_move_asks_nobody(
     post = await world.post(status=status, held=False, next_attempt_at=utc_now() + timedelta(hours=1))
     body = (await scheduler.get(f"/internal/posts/{post.id}/status", post.user_id)).json()
     assert body["next_step"] == next_step
+    assert (body["reason"] or {}).get("code") == ("draft_delivered" if status == "sent_to_inbox" else None)
     assert scheduler.neighbours.asked == []
 
 

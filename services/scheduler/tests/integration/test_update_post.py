@@ -130,7 +130,6 @@ REFUSALS: list[tuple[dict[str, Any], int, str]] = [
     ({"timezone": "localtime"}, 422, "unknown_timezone"),
     ({"publish_before": "2001-01-01T00:00:00Z"}, 422, "invalid_post"),
     ({"draft": True}, 422, "already_scheduled"),
-    ({"mode": "inbox"}, 422, "not_supported"),
     ({"caption": "x" * 2201, "privacy_level": None}, 422, "invalid_post"),
 ]
 

@@ -162,14 +162,17 @@ class PostFailed(PostEvent):
 
 
 class PostPublished(PostEvent):
-    """It is live at TikTok (or delivered to the creator's inbox: `status` tells); `by_owner`: a person says so, not TikTok."""
+    """It is live at TikTok, or (`status` tells) a draft in the creator's inbox, which is published only when its creator posts it.
+
+    `published_at` is null for a draft. `by_owner`: a person says so, not TikTok.
+    """
 
     KEY: ClassVar[str] = "scheduler.post.published.v1"
     by_owner: bool = False
     publish_id: str | None = None
     tiktok_video_id: str | None = None
     video_url: str | None = None
-    published_at: datetime
+    published_at: datetime | None
 
 
 class PostUnconfirmed(PostEvent):

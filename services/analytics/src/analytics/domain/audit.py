@@ -82,6 +82,7 @@ _RULES: dict[str, _Rule] = {
     "analytics.account_stats.collected": _Rule("account", "stats_collected", "account_id"),
 }
 _RESUMED = _Rule("post", "resumed", "post_id")
+_SENT_TO_INBOX = _Rule("post", "sent_to_inbox", "post_id")
 # The subject of a refused login is no session: none was opened.
 _WITHOUT_SUBJECT = frozenset({"accounts.login.failed"})
 
@@ -114,6 +115,8 @@ def actor_of(actor: str | None, user_id: UUID | None, source: str) -> Actor:
 def _rule(event: Event) -> _Rule:
     if event.family == "scheduler.post.held" and event.data.get("held") is False:
         return _RESUMED
+    if event.family == "scheduler.post.published" and event.text("status") == "sent_to_inbox":
+        return _SENT_TO_INBOX
     if event.family == "operator.action":
         return _Rule("system", (event.text("action") or "operated")[:MAX_NAME], "")
     known = _RULES.get(event.family)

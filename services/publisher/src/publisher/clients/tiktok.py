@@ -54,6 +54,16 @@ class TikTok:
             _not_sent,
         )
 
+    async def init_inbox(self, account_id: UUID, access: Access, source: FileSource, before_send: BeforeSend) -> VideoInit:
+        """Start a draft by upload; delivers nothing before the last byte is there."""
+        return await self._call(
+            account_id,
+            access,
+            lambda token: self._posting.init_inbox(token.access_token, source),
+            before_send,
+            _not_sent,
+        )
+
     async def status(self, account_id: UUID, publish_id: str, before_send: BeforeSend) -> PublishStatus:
         """Return what TikTok says of a publication."""
         access = await self._accounts.access(account_id, cached=True, under_way=True)

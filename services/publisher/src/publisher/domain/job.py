@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from publisher.domain.outcomes import PublishOutcome
+
 
 class State(StrEnum):
     """Where a job stands. The last four are ends; `unconfirmed` may still be settled by late evidence."""
@@ -59,7 +61,8 @@ class Checkpoint:
     """All that decides how a job goes on. Sizes in bytes.
 
     `sent_bytes` is what TikTok confirmed. `last_chunk_intended` false proves that the last byte never left, so that a file
-    cannot have been published. `upload_ended_at` is when TikTok first refused the upload address for good.
+    cannot have been published. `upload_ended_at` is when TikTok first refused the upload address for good. `outcome` is that of a
+    job that succeeded.
     """
 
     state: State
@@ -77,6 +80,7 @@ class Checkpoint:
     refused_since: datetime | None = None
     deferrals: int = 0
     polls: int = 0
+    outcome: PublishOutcome | None = None
 
     @property
     def cannot_have_published(self) -> bool:

@@ -20,6 +20,8 @@ class Action(StrEnum):
     """All bytes are in: ask for the outcome."""
     IDENTIFY = "identify"
     """Published: ask for the video's id."""
+    AWAIT_CREATOR = "await_creator"
+    """In the creator's inbox: ask whether the creator has posted it."""
 
 
 DEADLINE_PASSED = Fail(
@@ -67,7 +69,7 @@ def next_action(checkpoint: Checkpoint, now: datetime) -> Action | Fail | Unconf
     run; nothing starts after `publish_before`.
     """
     if checkpoint.state is State.SUCCEEDED:
-        return Action.IDENTIFY
+        return Action.AWAIT_CREATOR if checkpoint.outcome == "sent_to_inbox" else Action.IDENTIFY
     match checkpoint.step:
         case Step.QUEUED | Step.TOKEN | Step.CREATOR_INFO:
             return begin(checkpoint, now)

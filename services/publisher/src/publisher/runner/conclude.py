@@ -7,6 +7,7 @@ from typing import Any
 
 from common.contracts.publisher import PublishDeferred
 from publisher.domain.backoff import identify_wait, poll_wait
+from publisher.domain.drafts import draft_wait
 from publisher.domain.job import Lane, State, Step
 from publisher.domain.outcomes import Defer, Fail, Look, Reason, Submitted, Succeed, Unconfirm
 from publisher.domain.takeover import DEADLINE_PASSED, deadline_passed
@@ -87,8 +88,6 @@ async def _submitted(run: JobRun, changes: dict[str, Any]) -> None:
 
 async def _succeed(run: JobRun, end: Succeed, changes: dict[str, Any]) -> None:
     video_id = end.post_ids[0] if end.post_ids else None
-    never_identified = run.job.post.content.privacy_level == NO_PUBLIC_ID_FOR or run.tools.limits.sandbox
-    look_again = end.outcome == "published" and video_id is None and not never_identified
     stored = {
         **_end(State.SUCCEEDED, None),
         "lane": Lane.FOLLOW.value,
@@ -99,7 +98,16 @@ async def _succeed(run: JobRun, end: Succeed, changes: dict[str, Any]) -> None:
         **changes,
     }
     event = events.succeeded(run.job, run.tools.replica, end, run.clock.now())
-    await run.store(stored, event=event, ended=True, release_in=identify_wait(0) if look_again else None)
+    await run.store(stored, event=event, ended=True, release_in=_next_look(run, end))
+
+
+def _next_look(run: JobRun, end: Succeed) -> float | None:
+    """Return the seconds until TikTok is asked again after a success: has the creator posted the draft, what is the video's id."""
+    if end.outcome == "sent_to_inbox":
+        return draft_wait(0)
+    is_direct = run.job.post.mode == "direct"
+    is_private = run.job.post.content.privacy_level == NO_PUBLIC_ID_FOR or run.tools.limits.sandbox
+    return None if end.post_ids or (is_direct and is_private) else identify_wait(0)
 
 
 def _end(state: State, reason: Reason | None) -> dict[str, Any]:

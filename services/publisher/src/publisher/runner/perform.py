@@ -1,5 +1,6 @@
 """Performing a job: action after action, as its checkpoint asks, until it waits, ends, or is lost."""
 
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -11,6 +12,7 @@ from publisher.domain.troubles import INTERNAL_ERROR
 from publisher.errors import LeaseLost
 from publisher.runner.conclude import Outcome, conclude
 from publisher.runner.run import JobRun
+from publisher.runner.steps.draft import await_creator
 from publisher.runner.steps.follow import identify, poll
 from publisher.runner.steps.prepare import prepare
 from publisher.runner.steps.status import StatusUnknown
@@ -19,6 +21,9 @@ from publisher.runner.upload_places import NoPlace
 
 PLACE_AGAIN_SECONDS = 5.0
 """When a job that found no place for its upload looks again, on whichever replica."""
+
+_LOOKS: dict[Action, Callable[[JobRun], Awaitable[None]]] = {Action.IDENTIFY: identify, Action.AWAIT_CREATOR: await_creator}
+"""After a success: they store what they find themselves, and nothing they do can change that it was one."""
 
 _log = structlog.get_logger(__name__)
 
@@ -46,8 +51,8 @@ async def _perform(run: JobRun) -> None:
         if not isinstance(action, Action):
             await conclude(run, action, {})
             return
-        if action is Action.IDENTIFY:
-            await identify(run)
+        if action in _LOOKS:
+            await _LOOKS[action](run)
             return
         outcome, changes = await _act(run, action)
         if outcome is not None:

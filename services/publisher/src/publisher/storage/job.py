@@ -178,4 +178,5 @@ def _checkpoint_from(row: "Row[Any]") -> Checkpoint:
         refused_since=row.refused_since,
         deferrals=row.deferrals,
         polls=row.polls,
+        outcome=row.outcome,
     )

@@ -112,8 +112,10 @@ def _details(post: Post, state: PostState, report: Report, patience: Patience, n
             submitted = {"submitted_at": report.at, "forecast_at": None, "cancel_at": None}
             return {**_NO_ERROR, **_ids(report), **submitted, "sweep_at": now + patience.processing}
         case PostState.PUBLISHED | PostState.SENT_TO_INBOX:
+            # A draft is not published before its creator posts it.
+            published_at = report.at if state is PostState.PUBLISHED else None
             released = {"held": False, "held_reason": None}
-            return {**_NO_ERROR, **_ENDED, **_ids(report), **released, "published_at": report.at, "ended_at": report.at}
+            return {**_NO_ERROR, **_ENDED, **_ids(report), **released, "published_at": published_at, "ended_at": report.at}
         case _:
             return {**_reason(report), **_ENDED, **_ids(report), "ended_at": report.at}
 

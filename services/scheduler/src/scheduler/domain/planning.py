@@ -27,7 +27,7 @@ _REACHED = {
     PostState.DEFERRED: 3,
     PostState.PUBLISHING: 3,
     PostState.PROCESSING: 4,
-    PostState.SENT_TO_INBOX: 6,
+    PostState.SENT_TO_INBOX: 5,
     PostState.PUBLISHED: 6,
 }
 _ENDED_BADLY = {PostState.FAILED: FAILED, PostState.UNCONFIRMED: FAILED, PostState.CANCELLED: SKIPPED}
@@ -36,7 +36,8 @@ _ENDED_BADLY = {PostState.FAILED: FAILED, PostState.UNCONFIRMED: FAILED, PostSta
 def plan(post: Post) -> list[Step]:
     """Return the steps created, scheduled, due, upload, processing, published in order, for the current attempt.
 
-    The step at which a post failed or became unconfirmed is `failed`, the ones after it are `skipped`.
+    The step at which a post failed or became unconfirmed is `failed`, the ones after it are `skipped`. What lies in a creator's
+    inbox is not published before its creator posts it.
     """
     begins = _begins(post)
     reached = _REACHED.get(post.state)

@@ -17,7 +17,12 @@ class PostInput:
     photo_urls: tuple[str, ...] = ()
     mode: str = "direct"
     transfer: str = "upload"
+    disable_comment: bool = False
+    disable_duet: bool = False
+    disable_stitch: bool = False
     brand_content_toggle: bool = False
+    brand_organic_toggle: bool = False
+    is_aigc: bool = False
     cover_timestamp_ms: int | None = None
     scheduled_time: datetime | None = None
     publish_before: datetime | None = None

@@ -11,6 +11,19 @@ from scheduler.domain.source_url import check_source_url
 
 SELF_ONLY = "SELF_ONLY"
 _WORD = re.compile(r"[^\s#@\x00-\x1f\x7f]{1,100}")
+_IGNORED_IN_INBOX = (
+    "caption",
+    "hashtags",
+    "mentions",
+    "privacy_level",
+    "disable_comment",
+    "disable_duet",
+    "disable_stitch",
+    "brand_content_toggle",
+    "brand_organic_toggle",
+    "is_aigc",
+    "cover_timestamp_ms",
+)
 _FORBIDDEN = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -31,7 +44,6 @@ def check_supported(post: PostInput) -> list[Finding]:
     asked = (
         ("source_url", bool(post.source_url), "Videos from an address", "Upload the video and give its media_id"),
         ("photo_urls", bool(post.photo_urls), "Photo posts", "Upload a video and give its media_id"),
-        ("mode", post.mode != "direct", "Drafts in the creator's inbox", "Leave mode out to publish directly"),
         ("transfer", post.transfer != "upload", "TikTok fetching the video itself", "Leave transfer out"),
     )
     return [
@@ -90,15 +102,17 @@ def check_privacy_options(privacy_level: str | None, options: Iterable[str]) -> 
 
 def ignored_options(post: PostInput) -> list[Finding]:
     """Return warnings: what TikTok will not look at in this mode. They never refuse a post."""
-    if post.mode == "inbox" and (post.caption or post.hashtags or post.mentions or post.privacy_level):
-        return [
-            Finding(
-                "mode",
-                "ignored_in_inbox_mode",
-                "TikTok takes no caption and no privacy level for drafts; the creator sets them in the app.",
-            )
-        ]
-    return []
+    given = [name for name in _IGNORED_IN_INBOX if getattr(post, name)] if post.mode == "inbox" else []
+    if not given:
+        return []
+    return [
+        Finding(
+            "mode",
+            "ignored_in_inbox_mode",
+            f"A draft is only the video: TikTok does not look at {', '.join(given)}.",
+            "Its creator sets these in the TikTok app.",
+        )
+    ]
 
 
 def _text(post: PostInput) -> list[Finding]:
@@ -140,7 +154,9 @@ def _text(post: PostInput) -> list[Finding]:
 
 
 def _privacy(post: PostInput) -> list[Finding]:
-    if post.privacy_level is None and post.mode == "direct" and not post.draft:
+    if post.mode == "inbox":
+        return []
+    if post.privacy_level is None and not post.draft:
         return [
             Finding(
                 "privacy_level",

@@ -9,6 +9,11 @@ from scheduler.domain.post import Post
 from scheduler.domain.post_states import MOVING, PostState
 from scheduler.encoding import moment
 
+_DRAFT_DELIVERED = {
+    "code": "draft_delivered",
+    "message": "The draft lies in the creator's TikTok inbox. It is published when its creator posts it.",
+    "hint": "The creator finds it in the TikTok app, among the messages of the inbox.",
+}
 _WAIT_FOR_ACCOUNT = "wait_for_account"
 _NEXT_STEPS: dict[PostState, str | None] = {
     PostState.DRAFT: "schedule",
@@ -57,6 +62,8 @@ def _reason(post: Post, told: Progress | None) -> dict[str, str | None] | None:
         return {"code": hold.code, "message": hold.message, "hint": hold.hint}
     if told is not None and told.reason is not None and post.state in MOVING:
         return told.reason.model_dump()
+    if post.state is PostState.SENT_TO_INBOX:
+        return dict(_DRAFT_DELIVERED)
     if post.error_code is None:
         return None
     return {"code": post.error_code, "message": post.error_message, "hint": post.error_hint}

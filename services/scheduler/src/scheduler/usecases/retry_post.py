@@ -121,6 +121,7 @@ def _not_retryable(post: Post) -> Problem:
         PostState.SCHEDULED: "It has not been tried yet; POST /posts/{id}/publish-now makes it due at once.",
         PostState.RETRY_SCHEDULED: "It is tried again by itself; POST /posts/{id}/publish-now makes it due at once.",
         PostState.CANCELLED: "Create a new post.",
+        PostState.SENT_TO_INBOX: "It lies in the creator's TikTok inbox; its creator posts it in the app.",
     }
     return Problem(
         409,

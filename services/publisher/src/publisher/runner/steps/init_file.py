@@ -1,4 +1,7 @@
-"""The init of a file: TikTok gives an address to upload to. Nothing is published before the last byte has arrived."""
+"""The init of a file, as a post or as a draft: TikTok gives an address to upload to.
+
+Nothing is published or delivered before the last byte has arrived.
+"""
 
 from typing import Any
 
@@ -13,7 +16,7 @@ from publisher.runner.steps.post_info import post_info
 from publisher.runner.steps.quota import wait_for_quota
 from publisher.storage import quotas
 from tiktok.chunks import plan_chunks
-from tiktok.models import FileSource
+from tiktok.models import FileSource, VideoInit
 
 
 async def init_file(run: JobRun, access: Access) -> Outcome | None:
@@ -27,9 +30,8 @@ async def init_file(run: JobRun, access: Access) -> Outcome | None:
     await run.store(intent, event=run.resumed())
     run.tools.crash.reach("after_init_intent")
     intended_at = run.clock.now()
-    source = FileSource(plan_chunks(run.job.checkpoint.total_bytes))
     try:
-        started = await run.tools.tiktok.init_video(run.job.account_id, access, post_info(run), source, run.lease.check)
+        started = await _call(run, access)
     except CallFailed as failed:
         return after_init_trouble(run.job.checkpoint.transfer, failed.trouble, run.job.checkpoint.deferrals)
     run.tools.crash.reach("after_init_answer")
@@ -44,3 +46,10 @@ async def init_file(run: JobRun, access: Access) -> Outcome | None:
     }
     await run.store(answer)
     return None
+
+
+async def _call(run: JobRun, access: Access) -> VideoInit:
+    source = FileSource(plan_chunks(run.job.checkpoint.total_bytes))
+    if run.job.post.mode == "inbox":
+        return await run.tools.tiktok.init_inbox(run.job.account_id, access, source, run.lease.check)
+    return await run.tools.tiktok.init_video(run.job.account_id, access, post_info(run), source, run.lease.check)

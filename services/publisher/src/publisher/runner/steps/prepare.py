@@ -21,14 +21,14 @@ NOT_SUPPORTED = Fail(
 async def prepare(run: JobRun) -> Outcome | None:
     """Bring the job to a stored init; None when that is done, else why it waits or ended. Raises LeaseLost."""
     post = run.job.post
-    if run.job.checkpoint.transfer is not Transfer.FILE or post.media is None or post.mode != "direct":
+    if run.job.checkpoint.transfer is not Transfer.FILE or post.media is None:
         return NOT_SUPPORTED
     access = await access_of(run)
     if not isinstance(access, Access):
         return access
     await run.store({"step": Step.CREATOR_INFO.value, "open_id": access.open_id, "username": access.username})
     try:
-        refusal = await check_media(run) or await check_creator(run, access)
+        refusal = await check_media(run) or (await check_creator(run, access) if post.mode == "direct" else None)
     except CallFailed as failed:
         return before_anything_sent(failed.trouble, run.job.checkpoint.deferrals)
     return refusal or await init_file(run, access)
