@@ -1,0 +1,92 @@
+"""Slowing down of guesses, per person and per address."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from accounts.security.opaque import digest
+
+pytestmark = pytest.mark.integration
+PASSWORD = "correct horse battery"
+STRETCH = "UPDATE login_throttles SET blocked_until = blocked_until + interval '1 hour' WHERE blocked_until > last_failed_at"
+"""Makes a wait that began last however busy the machine is; without one, it changes nothing."""
+
+
+async def test_guessing_is_slowed_down_for_known_and_unknown_people_alike(start: Any) -> None:
+    accounts = await start(login_free_failures=3)
+    person = await accounts.register()
+    for email in (person.email, "nobody@example.com"):
+        answers = await asyncio.gather(*(accounts.login(email, "a wrong guess", ip=f"192.0.2.{n}") for n in range(12)))
+        statuses = [answer.status_code for answer in answers]
+        assert statuses.count(401) == 4, statuses
+        refused = next(answer for answer in answers if answer.status_code == 429)
+        assert refused.json()["code"] == "too_many_attempts"
+        assert 1 <= int(refused.headers["retry-after"]) <= 60
+    await accounts.execute(STRETCH)
+    assert (await accounts.login(person.email, PASSWORD)).status_code == 429
+    await accounts.execute("UPDATE login_throttles SET blocked_until = now()")
+    assert (await accounts.login(person.email, PASSWORD)).status_code == 200
+    assert (await accounts.login(person.email, "a wrong guess")).status_code == 401, "a success forgets the failures"
+
+
+async def test_one_address_trying_many_people_is_slowed_down(start: Any) -> None:
+    accounts = await start(login_free_failures_per_address=3)
+    person = await accounts.register()
+    for number in range(4):
+        assert (await accounts.login(f"p{number}@example.com", "a wrong guess", ip="198.51.100.7")).status_code == 401
+    await accounts.execute(STRETCH)
+    assert (await accounts.login("p4@example.com", "a wrong guess", ip="198.51.100.7")).status_code == 429
+    assert (await accounts.login(person.email, ip="198.51.100.8")).status_code == 200, "others are not concerned"
+
+
+async def failures_of_address(accounts: Any, ip: str) -> tuple[int, float]:
+    """Return how many failures are remembered for a client's address, and the seconds since when they fade."""
+    row = f"FROM login_throttles WHERE subject_hash = '\\x{digest(f'address:{ip}').hex()}'"
+    age = await accounts.scalar(f"SELECT extract(epoch FROM now() - last_failed_at)::float {row}")
+    return await accounts.scalar(f"SELECT failures {row}"), age
+
+
+async def test_failures_of_a_busy_address_fade_although_others_log_in_there(accounts: Any) -> None:
+    ip = "198.51.100.9"
+    person = await accounts.register()
+    await accounts.login("nobody@example.com", "a wrong guess", ip=ip)
+    await accounts.execute("UPDATE login_throttles SET failures = 21, last_failed_at = now() - interval '570 seconds'")
+    for _ in range(2):
+        assert (await accounts.login(person.email, ip=ip)).status_code == 200
+        failures, age = await failures_of_address(accounts, ip)
+        assert failures == 12, "one is forgotten each minute, and a success is no failure"
+        assert 30 <= age < 55, "a success does not begin the minute anew"
+    assert (await accounts.login(person.email, "a typo", ip=ip)).status_code == 401
+    assert (await accounts.login(person.email, ip=ip)).status_code == 200, "a typo blocks nobody there"
+
+
+async def test_failures_of_a_quarter_of_an_hour_ago_are_forgotten(accounts: Any) -> None:
+    ip = "198.51.100.10"
+    await accounts.login("nobody@example.com", "a wrong guess", ip=ip)
+    await accounts.execute("UPDATE login_throttles SET failures = 1000, last_failed_at = now() - interval '901 seconds'")
+    await accounts.login("nobody@example.com", "a wrong guess", ip=ip)
+    failures, age = await failures_of_address(accounts, ip)
+    assert failures == 1
+    assert age < 60, "counted from now on"
+
+
+async def test_a_success_gives_the_address_its_attempt_back_and_no_more(start: Any) -> None:
+    accounts = await start(login_free_failures_per_address=3)
+    ip = "198.51.100.11"
+    person = await accounts.register()
+    for n in range(2):
+        await accounts.login(f"p{n}@example.com", "a wrong guess", ip=ip)
+    statuses = [(await accounts.login(person.email, ip=ip)).status_code for _ in range(5)]
+    assert statuses == [200] * 5
+    assert (await failures_of_address(accounts, ip))[0] == 2
+
+
+async def test_addresses_of_one_ipv6_network_count_as_one(start: Any) -> None:
+    accounts = await start(login_free_failures_per_address=3)
+    for number in range(4):
+        guess = await accounts.login(f"p{number}@example.com", "a wrong guess", ip=f"2001:db8:1:2::{number:x}")
+        assert guess.status_code == 401
+    await accounts.execute(STRETCH)
+    assert (await accounts.login("p4@example.com", "a wrong guess", ip="2001:db8:1:2::4")).status_code == 429
+    assert (await accounts.login("p9@example.com", "a wrong guess", ip="2001:db8:1:3::1")).status_code == 401
