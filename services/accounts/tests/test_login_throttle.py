@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from accounts.security.opaque import digest
+from common.errors import Transient
 
 pytestmark = pytest.mark.integration
 PASSWORD = "correct horse battery"
@@ -90,3 +91,58 @@ async def test_addresses_of_one_ipv6_network_count_as_one(start: Any) -> None:
     await accounts.execute(STRETCH)
     assert (await accounts.login("p4@example.com", "a wrong guess", ip="2001:db8:1:2::4")).status_code == 429
     assert (await accounts.login("p9@example.com", "a wrong guess", ip="2001:db8:1:3::1")).status_code == 401
+
+
+async def test_a_login_under_way_lifts_no_block_that_failures_began(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted ahead, a login that succeeds is taken back alone: the wait that the failures beside it cause goes on."""
+    accounts = await start(login_free_failures_per_address=3)
+    ip = "198.51.100.12"
+    person = await accounts.register()
+    looked_at, go_on = asyncio.Event(), asyncio.Event()
+    verify = accounts.parts.passwords.verify
+
+    async def held_up(stored: str | None, password: Any) -> Any:
+        verdict = await verify(stored, password)
+        if verdict.fits:
+            looked_at.set()
+            await go_on.wait()
+        return verdict
+
+    monkeypatch.setattr(accounts.parts.passwords, "verify", held_up)
+    under_way = asyncio.create_task(accounts.login(person.email, ip=ip))
+    await looked_at.wait()
+    for number in range(3):
+        assert (await accounts.login(f"p{number}@example.com", "a wrong guess", ip=ip)).status_code == 401
+    await accounts.execute("UPDATE login_throttles SET blocked_until = now() - interval '1 second'")
+    assert (await accounts.login("p3@example.com", "a wrong guess", ip=ip)).status_code == 401
+    await accounts.execute(STRETCH)
+    go_on.set()
+    assert (await under_way).status_code == 200
+    assert (await failures_of_address(accounts, ip))[0] == 4
+    assert (await accounts.login("p4@example.com", "a wrong guess", ip=ip)).status_code == 429, "four failures, three free"
+
+
+async def test_an_attempt_that_nobody_looked_at_lifts_no_block(start: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    accounts = await start(login_free_failures=3)
+    person = await accounts.register()
+    arrived, full = asyncio.Event(), asyncio.Event()
+    verify = accounts.parts.passwords.verify
+
+    async def no_place(stored: str | None, password: Any) -> Any:
+        if password.get_secret_value() == "busy":
+            arrived.set()
+            await full.wait()
+            raise Transient("too many passwords wait to be hashed")
+        return await verify(stored, password)
+
+    monkeypatch.setattr(accounts.parts.passwords, "verify", no_place)
+    under_way = asyncio.create_task(accounts.login(person.email, "busy", ip="192.0.2.50"))
+    await arrived.wait()
+    for number in range(3):
+        assert (await accounts.login(person.email, "a wrong guess", ip=f"192.0.2.{number}")).status_code == 401
+    await accounts.execute("UPDATE login_throttles SET blocked_until = now() - interval '1 second'")
+    assert (await accounts.login(person.email, "a wrong guess", ip="192.0.2.9")).status_code == 401
+    await accounts.execute(STRETCH)
+    full.set()
+    assert (await under_way).status_code == 503
+    assert (await accounts.login(person.email, "a wrong guess", ip="192.0.2.10")).status_code == 429

@@ -88,7 +88,7 @@ async def log_in(request: Request, body: Login, parts: WiredParts, _: FromGatewa
         raise invalid_credentials()
     stronger = await _stronger(parts, verdict, password)
     async with parts.database.transaction() as tx:
-        await pass_login(tx, attempt)
+        await pass_login(tx, attempt, parts.login_limits)
         if stronger is not None:
             await replace_password_hash(tx.connection, known.user_id, old=known.password_hash, new=stronger)
         session = await open_session(
@@ -156,7 +156,7 @@ async def _verdict(parts: Parts, attempt: LoginAttempt, known: Credentials | Non
     except Transient:
         LOGINS.labels("busy").inc()
         async with parts.database.transaction() as tx:
-            await forget_attempt(tx, attempt)
+            await forget_attempt(tx, attempt, parts.login_limits)
         raise
 
 

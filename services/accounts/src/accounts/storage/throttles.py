@@ -39,11 +39,13 @@ async def clear_failures(connection: AsyncConnection, subject_hash: bytes) -> No
     await connection.execute(delete(throttles).where(throttles.c.subject_hash == subject_hash))
 
 
-async def give_back_attempt(connection: AsyncConnection, subject_hash: bytes) -> None:
-    """Take back one counted attempt that succeeded, and keep the failures of others from the same place."""
-    statement = (
-        update(throttles)
-        .where(throttles.c.subject_hash == subject_hash)
-        .values(failures=func.greatest(throttles.c.failures - 1, 0), blocked_until=func.now())
-    )
-    await connection.execute(statement)
+async def give_back_attempt(connection: AsyncConnection, subject_hash: bytes, rule: ThrottleRule) -> None:
+    """Take back one counted attempt that was no failure: the count and the wait are then those of the failures beside it."""
+    mine = throttles.c.subject_hash == subject_hash
+    statement = select(throttles.c.failures, throttles.c.blocked_until).where(mine).with_for_update()
+    row = (await connection.execute(statement)).one_or_none()
+    if row is None or row.failures == 0:
+        return
+    left = row.failures - 1
+    blocked_until = row.blocked_until - rule.wait_after(row.failures) + rule.wait_after(left)
+    await connection.execute(update(throttles).where(mine).values(failures=left, blocked_until=blocked_until))

@@ -46,18 +46,18 @@ async def begin_login(tx: Transaction, attempt: LoginAttempt, limits: LoginLimit
     return await take_attempt(tx.connection, attempt.person, limits.person)
 
 
-async def pass_login(tx: Transaction, attempt: LoginAttempt) -> None:
+async def pass_login(tx: Transaction, attempt: LoginAttempt, limits: LoginLimits) -> None:
     """Forget the person's failures; from the address only this attempt is taken back."""
     if attempt.address is not None:
-        await give_back_attempt(tx.connection, attempt.address)
+        await give_back_attempt(tx.connection, attempt.address, limits.address)
     await clear_failures(tx.connection, attempt.person)
 
 
-async def forget_attempt(tx: Transaction, attempt: LoginAttempt) -> None:
+async def forget_attempt(tx: Transaction, attempt: LoginAttempt, limits: LoginLimits) -> None:
     """Take the attempt back: nobody looked at its password."""
-    for subject in (attempt.address, attempt.person):
-        if subject is not None:
-            await give_back_attempt(tx.connection, subject)
+    if attempt.address is not None:
+        await give_back_attempt(tx.connection, attempt.address, limits.address)
+    await give_back_attempt(tx.connection, attempt.person, limits.person)
 
 
 async def fail_login(tx: Transaction, outbox: Outbox, context: Context, *, user_id: UUID | None, reason: str) -> None:
