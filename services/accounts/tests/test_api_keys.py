@@ -75,7 +75,7 @@ async def test_keys_cannot_manage_keys_or_sessions(accounts: Any) -> None:
         await accounts.http.delete(f"{KEYS}/{made['id']}", headers=auth),
         await accounts.http.post("/internal/auth/logout", headers=auth),
     ):
-        assert (answer.status_code, answer.json()["code"]) == (403, "insufficient_scope")
+        assert (answer.status_code, answer.json()["code"]) == (403, "session_required")
     assert (await accounts.http.get("/internal/auth/me", headers=auth)).status_code == 200
 
 

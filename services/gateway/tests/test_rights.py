@@ -111,5 +111,6 @@ async def test_keys_are_refused_where_a_person_is_asked_for(
     key_for(services, user_keys, user_id)
     for method, path in SESSION_ONLY:
         answer = await gateway.request(method, address(path), headers={"Authorization": f"Bearer cpk_all_{uuid4().hex}"})
-        assert (answer.status_code, answer.json()["code"]) == (403, "insufficient_scope"), path
+        assert (answer.status_code, answer.json()["code"]) == (403, "session_required"), path
+        assert "revoke" in answer.json()["hint"]
     assert [call["path"] for call in services.calls if call["path"].startswith("/internal/auth/")] == []

@@ -77,12 +77,18 @@ async def test_an_empty_scope_allows_nothing(user_keys: UserKeys) -> None:
         {"exp": 10**30},
         {"exp": "soon"},
         {"nbf": 10**11},
+        {"sid": None},
+        {"sid": None, "akid": "k1"},
+        {"sid": None, "scope": "posts:read"},
+        {"akid": "k1"},
+        {"akid": "k1", "scope": "posts:read"},
+        {"scope": "posts:read"},
     ],
     ids=str,
 )
 async def test_wrong_claims_are_refused(user_keys: UserKeys, claims: dict[str, Any]) -> None:
     now = int(time.time())
-    payload = {"iss": ISSUER, "aud": AUDIENCE, "sub": str(uuid7()), "iat": now, "exp": now + 60} | claims
+    payload = {"iss": ISSUER, "aud": AUDIENCE, "sub": str(uuid7()), "sid": "s1", "iat": now, "exp": now + 60} | claims
     payload = {name: value for name, value in payload.items() if value is not None}
     body = base64.urlsafe_b64encode(json.dumps(payload).encode()).rstrip(b"=").decode()
     head = base64.urlsafe_b64encode(json.dumps({"alg": "EdDSA", "kid": user_keys.kid}).encode()).rstrip(b"=").decode()

@@ -9,8 +9,8 @@ from uuid import UUID
 class UserClaims:
     """Identity and rights behind a request.
 
-    `scopes` None means all (a logged-in person); a set means an API key's rights. Exactly one of `session_id` and `api_key_id`
-    is given as a rule.
+    Exactly one of `session_id` and `api_key_id` is given. `scopes` None means all: a logged-in person, never a key; a set means an
+    API key's rights.
     """
 
     user_id: UUID

@@ -114,13 +114,14 @@ class UserTokenVerifier:
 
 
 def _claims(payload: dict[str, Any]) -> UserClaims:
-    scope = payload.get("scope")
-    if scope is not None and not isinstance(scope, str):
-        raise ValueError("scope is not text")
+    scope, session_id, api_key_id = (_text(payload, name) for name in ("scope", "sid", "akid"))
+    # Without this, a key's token that lost its scope would have every right, and one of nobody could not be revoked.
+    if (session_id is None) is (api_key_id is None) or (scope is None) is (session_id is None):
+        raise ValueError("neither a session's token nor a key's")
     return UserClaims(
         user_id=UUID(payload["sub"]),
-        session_id=_text(payload, "sid"),
-        api_key_id=_text(payload, "akid"),
+        session_id=session_id,
+        api_key_id=api_key_id,
         scopes=None if scope is None else frozenset(scope.split()),
         issued_at=datetime.fromtimestamp(payload["iat"], UTC),
         expires_at=datetime.fromtimestamp(payload["exp"], UTC),

@@ -68,6 +68,21 @@ def check_scope(claims: UserClaims, scope: str) -> None:
         )
 
 
+def check_session(claims: UserClaims) -> None:
+    """Raise Problem 403 `session_required` for an API key: what makes and ends credentials takes a person's login.
+
+    No scope stands for it, so none is named: a key that leaks must not make itself another, nor see or end its owner's.
+    """
+    if claims.session_id is None:
+        raise Problem(
+            403,
+            "session_required",
+            "This takes a person's session; an API key cannot do it, whatever its scopes.",
+            hint="Log in with email and password. To end the key, revoke it with that login: DELETE /api/v1/auth/api-keys/{id}.",
+            headers={"WWW-Authenticate": 'Bearer error="insufficient_scope"'},
+        )
+
+
 def caller(*services: str) -> Callable[[Request], Awaitable[str]]:
     """Return a dependency that gives the calling service's name and lets only `services` in (401, 403 otherwise)."""
     allowed = frozenset(services)

@@ -11,8 +11,7 @@ from accounts.storage.api_keys import is_key_live
 from accounts.storage.sessions import is_session_live
 from common.auth.claims import UserClaims
 from common.auth.service_tokens import refused
-from common.errors import Problem
-from common.http.identity import check_scope, current_user
+from common.http.identity import check_scope, check_session, current_user
 
 
 def parts_of(request: Request) -> Parts:
@@ -42,15 +41,8 @@ LiveUser = Annotated[UserClaims, Depends(live_user)]
 
 
 async def person(claims: LiveUser) -> UserClaims:
-    """Return the claims of a logged-in person; Problem 403 `insufficient_scope` for an API key, whatever its scopes."""
-    if claims.session_id is None:
-        raise Problem(
-            403,
-            "insufficient_scope",
-            "API keys cannot do this.",
-            hint="Log in with email and password.",
-            headers={"WWW-Authenticate": 'Bearer error="insufficient_scope"'},
-        )
+    """Return the claims of a logged-in person; Problem 403 `session_required` for an API key, whatever its scopes."""
+    check_session(claims)
     return claims
 
 

@@ -6,13 +6,13 @@ from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
-from common.errors import Problem
 from common.http.identity import (
     CLIENT_IP_HEADER,
     MAX_USER_AGENT_CHARS,
     USER_AGENT_HEADER,
     bearer_token,
     check_scope,
+    check_session,
     remember_user,
 )
 from gateway.domain.client_address import client_address
@@ -99,15 +99,8 @@ def allowed(scope: str) -> Callable[..., Awaitable[Caller]]:
 
 
 async def person(caller: Annotated[Caller, Depends(signed_in)]) -> Caller:
-    """Let in a person's session only: an API key must not make itself more rights. 403 `insufficient_scope` for a key."""
-    if caller.claims.session_id is None:
-        raise Problem(
-            403,
-            "insufficient_scope",
-            "API keys cannot do this.",
-            hint="Log in with email and password.",
-            headers={"WWW-Authenticate": 'Bearer error="insufficient_scope"'},
-        )
+    """Let in a person's session only: an API key must not make itself more rights. 403 `session_required` for a key."""
+    check_session(caller.claims)
     return caller
 
 
