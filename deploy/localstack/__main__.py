@@ -139,6 +139,8 @@ def _scale(options: argparse.Namespace) -> int:
             raise StackError(f"{text} is not SERVICE=N, e.g. publisher=3")
         stack.scale(service, int(count))
         _say(f"  {service:<12} {count} ready")
+        if service == "gateway" and int(count) > 1 and not stack.blueprint.environment.get("RATE_LIMIT_STORAGE"):
+            _say("  each gateway counts requests by itself; for one count: RATE_LIMIT_STORAGE=valkey://HOST:PORT make up")
     return 0
 
 

@@ -51,7 +51,8 @@ DATABASES = tuple(sorted(set(SETTINGS) - {"gateway"}))
 
 def default_of(text: str) -> str:
     """Return a value as compose gives it when `.env` says nothing."""
-    return re.sub(r"\$\{[A-Z0-9_]+:-([^}]*)\}", r"\1", str(text))
+    plain = re.sub(r"\$\{[A-Z0-9_]+:-([^{}]*)\}", r"\1", str(text))
+    return plain if plain == str(text) else default_of(plain)
 
 
 def environment(container: str) -> dict[str, str]:
@@ -168,6 +169,9 @@ def test_only_those_who_need_a_network_are_on_it() -> None:
 
     assert on("database") == {"postgres", *DATABASES, *(f"migrate-{service}" for service in DATABASES)}
     assert on("storage") == {"storage", "gateway", "scheduler", "publisher"}
+    assert on("limits") == {"limits", "gateway"}
+    assert COMPOSE["networks"]["limits"]["internal"]
+    assert environment("gateway")["RATE_LIMIT_STORAGE"] == "valkey://limits:6379"
     assert COMPOSE["networks"]["database"]["internal"]
     assert COMPOSE["networks"]["storage"]["internal"]
 

@@ -70,12 +70,17 @@ def build_app(settings: Settings) -> FastAPI:
     )
     operation_key = b64url_decode(settings.operation_key.get_secret_value())
     store = ObjectStore(settings.storage_url)
+    rate_limits = RateLimits(
+        per_user=settings.rate_limit_per_user,
+        per_address=settings.rate_limit_per_address,
+        storage=settings.rate_limit_storage,
+    )
     events = EventSender(settings.amqp_url, name=f"gateway.events.{settings.instance}")
     app = create_app(
         service=settings.service,
         title="Cuepost",
         version=VERSION,
-        components=[http, commands, events, feed, stale_uploads_loop(store)],
+        components=[http, commands, events, feed, rate_limits, stale_uploads_loop(store)],
         checks=[
             Check("storage", partial(store.size, "uploads/tmp/readiness")),
             Check("broker", commands.check, timeout_seconds=PROBE_TIMEOUT_S + 1),
@@ -90,11 +95,7 @@ def build_app(settings: Settings) -> FastAPI:
     )
     app.state.edge = Edge(
         authenticator=Authenticator(tokens, api_keys, revoked),
-        rate_limits=RateLimits(
-            per_user=settings.rate_limit_per_user,
-            per_address=settings.rate_limit_per_address,
-            storage=settings.rate_limit_storage,
-        ),
+        rate_limits=rate_limits,
         upstreams=Upstreams({"accounts": to_accounts, "scheduler": to_scheduler, "analytics": to_analytics}),
         accounts=accounts_client,
         commands=Commands(commands, operation_key=operation_key),

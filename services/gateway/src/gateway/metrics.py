@@ -11,3 +11,7 @@ REVOCATION_DELAY = Histogram(
     "From the moment a session or key was revoked to the moment this gateway heard of it by an event.",
     buckets=(0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 30),
 )
+RATE_LIMITS_SHARED = Gauge(
+    "cuepost_gateway_rate_limits_shared",
+    "1 while requests are counted where RATE_LIMIT_STORAGE says, 0 while each replica counts.",
+)

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from common.auth.keys import b64url_decode
 from common.settings import BaseUrl, ServiceSettings
 from gateway.domain.client_address import parse_networks
+from gateway.security.limit_store import check_storage
 
 OPERATION_KEY_BYTES = 32
 MAX_WEBHOOK_TOLERANCE_S = 6 * 86_400
@@ -56,7 +57,7 @@ class Settings(ServiceSettings):
     upload_stall_seconds: float = Field(default=30.0, gt=0, le=600)
     rate_limit_per_user: RateLimitText = "100/minute"
     rate_limit_per_address: RateLimitText = "20/minute"
-    rate_limit_storage: SecretStr = SecretStr("memory://")
+    rate_limit_storage: Annotated[SecretStr, AfterValidator(check_storage)] = SecretStr("memory://")
     command_timeout_seconds: float = Field(default=5.0, gt=0, le=60)
     trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
     require_https: bool = False

@@ -55,9 +55,7 @@ def forwarded_headers(request: Request) -> dict[str, str]:
     return headers
 
 
-def _count(request: Request, allowance: Allowance | None) -> None:
-    if allowance is None:
-        return
+def _count(request: Request, allowance: Allowance) -> None:
     setattr(request.state, STATE_KEY, allowance)
     if not allowance.allowed:
         raise allowance.refusal()

@@ -2,19 +2,23 @@
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID
 
 import limits
 import structlog
-from limits.aio.storage import Storage
 from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from limits.errors import StorageError
-from limits.storage import storage_from_string
 from pydantic import SecretStr
 
 from common.errors import Problem
 from gateway.domain.client_address import rate_limit_address
+from gateway.metrics import RATE_LIMITS_SHARED
+from gateway.security.limit_store import own_store, shared_store
+
+ASK_AGAIN_S = 1.0
+"""After a failure of the shared store: meanwhile nobody waits for it."""
 
 _log = structlog.get_logger(__name__)
 
@@ -48,44 +52,76 @@ class Allowance:
         )
 
 
-def _storage(uri: SecretStr) -> Storage:
-    text = uri.get_secret_value()
-    text = text if text.startswith("async+") else f"async+{text}"
-    storage = storage_from_string(text, wrap_exceptions=True)
-    if not isinstance(storage, Storage):
-        raise TypeError("RATE_LIMIT_STORAGE is not an asynchronous storage")
-    return storage
-
-
 class RateLimits:
-    """Counts requests; replicas share the counts when RATE_LIMIT_STORAGE names a shared storage.
+    """A component that counts requests; replicas share the counts when RATE_LIMIT_STORAGE names a shared store.
 
-    A storage that fails lets requests pass and logs it: losing the limit is better than losing the service.
+    While that store fails, each replica counts by itself: requests pass, and are still limited.
     """
 
-    def __init__(self, *, per_user: str, per_address: str, storage: SecretStr) -> None:
-        self._strategy = SlidingWindowCounterRateLimiter(_storage(storage))
+    def __init__(
+        self, *, per_user: str, per_address: str, storage: SecretStr, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._store = shared_store(storage)
+        self._shared = None if self._store is None else SlidingWindowCounterRateLimiter(self._store.storage)
+        self._own = SlidingWindowCounterRateLimiter(own_store())
         self._per_user = limits.parse_many(per_user)
         self._per_address = limits.parse_many(per_address)
+        self._clock = clock
+        self._ask_again_at = -math.inf
+        self._failing = False
 
-    async def hit_user(self, user_id: UUID) -> Allowance | None:
-        """Count a request of a user; None when the storage fails."""
+    async def start(self) -> None:
+        """Do nothing: the store is reached with the first request."""
+        RATE_LIMITS_SHARED.set(1)
+
+    async def stop(self) -> None:
+        """Close the connections to the store."""
+        if self._store is not None:
+            await self._store.close()
+
+    async def hit_user(self, user_id: UUID) -> Allowance:
+        """Count a request of a user."""
         return await self._hit(self._per_user, "user", str(user_id))
 
-    async def hit_address(self, address: str) -> Allowance | None:
-        """Count a request of an address (of an IPv6 one: its /64); None when the storage fails."""
+    async def hit_address(self, address: str) -> Allowance:
+        """Count a request of an address (of an IPv6 one: its /64)."""
         return await self._hit(self._per_address, "address", rate_limit_address(address))
 
-    async def _hit(self, items: list[limits.RateLimitItem], *identifiers: str) -> Allowance | None:
-        try:
-            allowances = [await self._count(item, *identifiers) for item in items]
-        except StorageError as error:
-            _log.exception("rate_limit_storage_failed", reason=type(error.storage_error).__name__)
-            return None
-        return min(allowances, key=lambda one: (one.allowed, one.remaining))
+    async def _hit(self, items: list[limits.RateLimitItem], *identifiers: str) -> Allowance:
+        if self._shared is not None and self._clock() >= self._ask_again_at:
+            try:
+                allowance = await _count_all(self._shared, items, *identifiers)
+            except StorageError as error:
+                self._failed(error)
+            else:
+                self._worked()
+                return allowance
+        return await _count_all(self._own, items, *identifiers)
 
-    async def _count(self, item: limits.RateLimitItem, *identifiers: str) -> Allowance:
-        allowed = await self._strategy.hit(item, *identifiers)
-        stats = await self._strategy.get_window_stats(item, *identifiers)
-        reset = max(0, math.ceil(stats.reset_time - time.time()))
-        return Allowance(item.amount, stats.remaining if allowed else 0, reset, allowed)
+    def _failed(self, error: StorageError) -> None:
+        self._ask_again_at = self._clock() + ASK_AGAIN_S
+        if not self._failing:
+            # Its text may hold the address, with a password.
+            _log.error("rate_limit_store_failed", reason=type(error.storage_error).__name__)
+        self._failing = True
+        RATE_LIMITS_SHARED.set(0)
+
+    def _worked(self) -> None:
+        if self._failing:
+            _log.info("rate_limit_store_is_back")
+        self._failing = False
+        RATE_LIMITS_SHARED.set(1)
+
+
+async def _count_all(
+    limiter: SlidingWindowCounterRateLimiter, items: list[limits.RateLimitItem], *identifiers: str
+) -> Allowance:
+    allowances = [await _count(limiter, item, *identifiers) for item in items]
+    return min(allowances, key=lambda one: (one.allowed, one.remaining))
+
+
+async def _count(limiter: SlidingWindowCounterRateLimiter, item: limits.RateLimitItem, *identifiers: str) -> Allowance:
+    allowed = await limiter.hit(item, *identifiers)
+    stats = await limiter.get_window_stats(item, *identifiers)
+    reset = max(0, math.ceil(stats.reset_time - time.time()))
+    return Allowance(item.amount, stats.remaining if allowed else 0, reset, allowed)
