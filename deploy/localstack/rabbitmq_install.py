@@ -6,6 +6,7 @@ Debian's package starts and enables a system service. The stack runs a private b
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from localstack.errors import StackError
+from localstack.paths import CHECKOUT
 
 DEBIAN_SERVER = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 BREW_PREFIXES = (Path("/opt/homebrew"), Path("/usr/local"), Path("/home/linuxbrew/.linuxbrew"))
@@ -22,6 +24,9 @@ SAVED_POLICY = Path("/usr/sbin/policy-rc.d.before-cuepost")
 GUARD = "#!/bin/sh\n# Cuepost: no service is started while its local stack installs RabbitMQ.\nexit 101\n"
 UNITS = ("rabbitmq-server.service", "epmd.service", "epmd.socket")
 INSTALL_SECONDS = 900
+LOCK = CHECKOUT / ".local" / "rabbitmq-install.lock"
+WAIT_FOR_OTHERS = ("-o", "DPkg::Lock::Timeout=600")
+"""Seconds that apt-get waits for another one that runs on the machine."""
 
 
 def find_server() -> Path | None:
@@ -35,14 +40,17 @@ def find_server() -> Path | None:
     return next((path for path in candidates if os.access(path, os.X_OK)), None)
 
 
-def require_server(say: Callable[[str], None]) -> Path:
+def require_server(say: Callable[[str], None], *, lock: Path = LOCK) -> Path:
     """Return the server, installed now if need be; raises StackError with the command to run where we may not.
 
-    `say` is told before anything is installed.
+    `say` is told before anything is installed. Of several that need it at once, one installs and the others wait for it: its
+    start script is on the machine long before the package is complete.
     """
-    server = find_server()
-    if server is not None:
-        return server
+    with _one_at_a_time(lock):
+        return find_server() or _installed(say)
+
+
+def _installed(say: Callable[[str], None]) -> Path:
     if shutil.which("apt-get"):
         _install_with_apt(say)
     elif shutil.which("brew"):
@@ -59,6 +67,14 @@ def require_server(say: Callable[[str], None]) -> Path:
     return server
 
 
+@contextmanager
+def _one_at_a_time(lock: Path) -> Iterator[None]:
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("a") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        yield
+
+
 def _install_with_apt(say: Callable[[str], None]) -> None:
     prefix = as_root()
     if prefix is None:
@@ -66,11 +82,12 @@ def _install_with_apt(say: Callable[[str], None]) -> None:
     say("  installing RabbitMQ with apt-get (once); the system's own service is neither started nor enabled")
     enabled = _enabled_units()
     environment = ["env", "DEBIAN_FRONTEND=noninteractive"]
-    install = [*prefix, *environment, "apt-get", "install", "-y", "-q", "--no-install-recommends", "rabbitmq-server"]
+    apt = [*prefix, *environment, "apt-get", *WAIT_FOR_OTHERS]
+    install = [*apt, "install", "-y", "-q", "--no-install-recommends", "rabbitmq-server"]
     with no_service_starts(prefix):
         done = _run(install)
         if done.returncode != 0:
-            _run([*prefix, *environment, "apt-get", "update", "-q"])
+            _run([*apt, "update", "-q"])
             done = _run(install)
     if done.returncode != 0:
         raise StackError(f"installing rabbitmq-server with apt-get failed:\n{done.stderr.strip()[-2000:]}")

@@ -1,6 +1,9 @@
 """Finding and installing RabbitMQ: no service of the machine is started, and a refusal says what to run."""
 
 import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -69,6 +72,27 @@ def test_without_rights_the_message_says_what_to_run(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(StackError, match="brew install rabbitmq"):
         require_server(silent)
+
+
+def test_who_comes_during_an_installation_waits_for_its_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    server, complete, calls = tmp_path / "rabbitmq-server", tmp_path / "complete", tmp_path / "calls"
+    apt = tmp_path / "apt-get"
+    apt.write_text(f"#!/bin/sh\necho >>{calls}\n>{server}\nsleep 0.5\n>{complete}\n", encoding="utf-8")
+    apt.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(rabbitmq_install, "find_server", lambda: server if server.exists() else None)
+    monkeypatch.setattr(rabbitmq_install, "as_root", list)
+    monkeypatch.setattr(rabbitmq_install, "no_service_starts", lambda _prefix: nullcontext())
+    monkeypatch.setattr(rabbitmq_install, "_enabled_units", set)
+    monkeypatch.setattr(shutil, "which", lambda name: name == "apt-get")
+
+    def required() -> bool:
+        assert require_server(silent, lock=tmp_path / "lock") == server
+        return complete.exists()
+
+    with ThreadPoolExecutor(3) as pool:
+        assert all(pool.map(lambda _: required(), range(3)))
+    assert calls.read_text(encoding="utf-8") == "\n"
 
 
 def test_missing_erlang_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
