@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from scheduler.domain.media_rules import MAX_BYTES, VideoFacts, check_video
+from scheduler.domain.media_rules import MAX_BYTES, PhotoFacts, VideoFacts, check_photo, check_video
 
 GOOD = VideoFacts("mp4", "h264", 15_000, 1080, 1920, 30.0)
 
@@ -57,6 +57,13 @@ def test_every_broken_rule_is_named() -> None:
         "duration_unknown",
         "file_too_large",
     ]
+
+
+def test_a_photo_has_20_megabytes_of_a_million_bytes() -> None:
+    """The stricter reading of TikTok's 20 MB, which is also the simulator's: what passes here passes there."""
+    photo = PhotoFacts("jpeg", 1080, 1920)
+    assert check_photo(photo, size_bytes=20_000_000) == []
+    assert [item.code for item in check_photo(photo, size_bytes=20_000_001)] == ["file_too_large"]
 
 
 def test_shown_without_empty_members() -> None:
