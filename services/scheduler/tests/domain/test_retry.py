@@ -52,6 +52,16 @@ def test_a_wait_beyond_the_calendar_is_beyond_the_deadline(asked: float) -> None
 
 def test_nothing_is_planned_after_the_deadline() -> None:
     exactly = NOW + timedelta(minutes=1)
-    assert decide(Failure(retryable=True), before=exactly) == RetryAt(exactly)
-    assert decide(Failure(retryable=True), before=exactly - timedelta(microseconds=1)) == GiveUp(deadline_passed=True)
+    assert decide(Failure(retryable=True), before=exactly + timedelta(microseconds=1)) == RetryAt(exactly)
+    assert decide(Failure(retryable=True), before=exactly) == GiveUp(deadline_passed=True)
     assert decide(Failure(retryable=True, retry_after=90_000)) == GiveUp(deadline_passed=True)
+
+
+@pytest.mark.parametrize("room", [1, 2, 5, 6, 12, 3600])
+@pytest.mark.parametrize("jitter", [0.0, 0.5, 0.999_999])
+def test_chance_never_costs_an_attempt_that_is_in_time_without_it(room: int, jitter: float) -> None:
+    """The wait is a minute, and chance may add six seconds of it: fewer where the deadline is near."""
+    earliest = NOW + timedelta(minutes=1)
+    decided = decide(Failure(retryable=True), before=earliest + timedelta(seconds=room), jitter=jitter)
+    assert isinstance(decided, RetryAt)
+    assert earliest <= decided.at <= earliest + timedelta(seconds=min(6, room / 2))

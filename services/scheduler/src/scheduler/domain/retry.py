@@ -48,7 +48,8 @@ def decide_retry(
     """Decide what follows a failure.
 
     `tries` counts the attempts made since a person last started the post (at least 1); `jitter` is drawn by the caller from
-    [0, 1). Nothing is ever planned after `publish_before`; `retry_after` is a lower bound of the wait.
+    [0, 1). Everything is planned before `publish_before`, and chance never takes an attempt beyond it: close to the deadline it
+    spreads over half of the room that is left. `retry_after` is a lower bound of the wait.
     """
     if not failure.retryable:
         return GiveUp()
@@ -60,5 +61,7 @@ def decide_retry(
         # Before it is reckoned with: a date has an end, a number has none.
         return GiveUp(deadline_passed=True)
     wait = max(backoff, timedelta(seconds=asked))
-    at = now + wait * (1 + policy.jitter * jitter)
-    return RetryAt(at) if at <= publish_before else GiveUp(deadline_passed=True)
+    room = publish_before - (now + wait)
+    if room <= timedelta(0):
+        return GiveUp(deadline_passed=True)
+    return RetryAt(now + wait + min(wait * policy.jitter, room / 2) * jitter)
