@@ -1,10 +1,12 @@
 """Commands and their replies on real servers: one effect per id, the same answer for a repeat, honest refusals."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from sqlalchemy import func, update
 
 from common.contracts.context import Context
 from common.contracts.envelope import Envelope, wrap
@@ -140,6 +142,33 @@ async def test_a_refusal_has_no_effect_is_shown_and_judged_anew(parts: Any, serv
     assert kept == refused
     assert accepted.status == again.status == 201
     assert await parts.effects_seen() == [str(envelope.id)]
+
+
+async def test_a_key_that_was_refused_lives_as_long_as_others_once_it_succeeds(parts: Any, service: Service) -> None:
+    """The refusal made the row; its age must not take the answer away from repeats before its time."""
+    client, envelope = client_of(parts), command()
+    retention = timedelta(days=7)
+
+    async def grow_old() -> None:
+        async with parts.database.transaction() as tx:
+            await tx.connection.execute(update(parts.inbox_table).values(received_at=func.now() - timedelta(days=6)))
+            assert await parts.inbox.prune(tx, retention) == 0
+
+    async def two_days_later() -> Reply | None:
+        async with parts.database.transaction() as tx:
+            table = parts.inbox_table
+            await tx.connection.execute(update(table).values(received_at=table.c.received_at - timedelta(days=2)))
+            await parts.inbox.prune(tx, retention)
+        return await service.stored(envelope)
+
+    async with running(service.consumer(), client):
+        for answer in (Problem(409, "media_not_ready", "Wait."), Problem(409, "too_late", "No."), Reply(status=201, body={})):
+            service.answer = answer
+            told = await client.call(envelope)
+            assert await two_days_later() == told
+            await grow_old()
+        service.answer = Problem(409, "never", "No.")
+        assert (await client.call(envelope)).status == 201
 
 
 async def test_a_prepared_command_prepares_once_per_run_not_per_repeat(parts: Any, service: Service) -> None:

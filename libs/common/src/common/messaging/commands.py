@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 import structlog
-from sqlalchemy import ColumnElement, Table, and_, select, update
+from sqlalchemy import ColumnElement, Table, and_, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from structlog.contextvars import bound_contextvars
@@ -109,7 +109,13 @@ class CommandHandling:
     async def _keep(self, tx: Transaction, envelope: Envelope, reply: Reply) -> None:
         kept = update(self._table).where(self._key(envelope))
         await tx.connection.execute(
-            kept.values(reply=reply.model_dump(mode="json"), replayable=True, request_hash=envelope.requesthash)
+            kept.values(
+                reply=reply.model_dump(mode="json"),
+                replayable=True,
+                request_hash=envelope.requesthash,
+                # The row of a refusal may be days old; the answer that takes its place is kept as long as any.
+                received_at=func.now(),
+            )
         )
 
     async def _store_refusal(self, envelope: Envelope, reply: Reply) -> None:
@@ -125,7 +131,11 @@ class CommandHandling:
         )
         statement = statement.on_conflict_do_update(
             index_elements=[table.c.consumer, table.c.message_id],
-            set_={"reply": statement.excluded.reply, "request_hash": statement.excluded.request_hash},
+            set_={
+                "reply": statement.excluded.reply,
+                "request_hash": statement.excluded.request_hash,
+                "received_at": func.now(),
+            },
             where=table.c.replayable.is_(False),
         )
         async with self._database.transaction() as tx:
