@@ -1,6 +1,7 @@
 """What neighbours answer badly is understood as being away."""
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -9,7 +10,8 @@ import pytest
 from common.http.client import ServiceClient
 from common.ids import uuid7
 from common.testing.keys import ServiceKeys
-from scheduler.clients import creator_options
+from scheduler.clients import remembered
+from scheduler.clients.account_grants import AccountGrants
 from scheduler.clients.accounts import AccountsAway, AccountsClient
 from scheduler.clients.creator_options import CreatorOptions
 from scheduler.clients.publisher import PublisherAway, PublisherClient
@@ -92,12 +94,31 @@ async def test_unknown_creator_options_do_not_hold_up_the_next_post(
 async def test_creator_options_remember_a_bounded_number(
     client: Client, asked: list[httpx.Request], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(creator_options, "MAX_KNOWN", 2)
+    monkeypatch.setattr(remembered, "MAX_KNOWN", 2)
     options = CreatorOptions(client(200, {"privacy_level_options": []}))
     first, second, third = uuid7(), uuid7(), uuid7()
     for account_id in (first, second, third, third, second, first):
         await options.look(account_id, uuid7())
     assert len(asked) == 4
+
+
+async def test_the_life_of_a_grant_is_asked_once_a_minute(client: Client, asked: list[httpx.Request]) -> None:
+    account_id, user_id = uuid7(), uuid7()
+    body = {"id": str(account_id), "username": "ann", "status": "active", "grant_expires_at": "2030-01-01T00:00:00Z"}
+    grants = AccountGrants(AccountsClient(client(200, body)))
+    for _ in range(3):
+        found = await grants.look(account_id, user_id)
+        assert found is not None
+        assert found.grant_expires_at == datetime(2030, 1, 1, tzinfo=UTC)
+    assert len(asked) == 1
+
+
+async def test_an_unknown_grant_does_not_hold_up_the_next_post(client: Client, asked: list[httpx.Request]) -> None:
+    grants = AccountGrants(AccountsClient(client(503, PROBLEM)))
+    account_id = uuid7()
+    for _ in range(3):
+        assert await grants.look(account_id, uuid7()) is None
+    assert len(asked) == 1
 
 
 async def test_the_publishers_word(client: Client) -> None:

@@ -29,6 +29,7 @@ from scheduler.api.media import media_router
 from scheduler.api.operations import operations_router
 from scheduler.api.posts import posts_router
 from scheduler.api.validation import validation_router
+from scheduler.clients.account_grants import AccountGrants
 from scheduler.clients.accounts import AccountsClient
 from scheduler.clients.creator_options import CreatorOptions
 from scheduler.clients.intake_queue import PublisherIntake
@@ -66,6 +67,7 @@ class Clients:
     http: httpx.AsyncClient
     accounts: AccountsClient
     creators: CreatorOptions
+    grants: AccountGrants
     publisher: PublisherClient
     timeline: TimelineClient
 
@@ -181,7 +183,7 @@ def _parts(settings: Settings, clients: Clients) -> Parts:
 
 
 def _surveyor(database: Database, clients: Clients) -> Surveyor:
-    return Surveyor(database, clients.accounts, clients.creators)
+    return Surveyor(database, clients.accounts, clients.creators, clients.grants)
 
 
 def _preflight(settings: Settings, database: Database, outbox: Outbox, clients: Clients, storage: ObjectStorage) -> Preflight:
@@ -242,11 +244,13 @@ def _media_commands(settings: Settings, parts: Parts) -> MediaCommands:
 
 def _clients(settings: Settings, http: httpx.AsyncClient) -> Clients:
     signer = ServiceTokenSigner(settings.service, settings.service_private_key.get_secret_value())
-    accounts = ServiceClient(http, settings.accounts_url, audience="accounts", signer=signer)
+    to_accounts = ServiceClient(http, settings.accounts_url, audience="accounts", signer=signer)
+    accounts = AccountsClient(to_accounts)
     return Clients(
         http,
-        AccountsClient(accounts),
-        CreatorOptions(accounts),
+        accounts,
+        CreatorOptions(to_accounts),
+        AccountGrants(accounts),
         PublisherClient(ServiceClient(http, settings.publisher_url, audience="publisher", signer=signer)),
         TimelineClient(ServiceClient(http, settings.analytics_url, audience="analytics", signer=signer)),
     )

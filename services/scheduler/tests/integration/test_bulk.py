@@ -155,7 +155,7 @@ async def validate(author: Any, **fields: Any) -> dict[str, Any]:
 
 
 async def test_a_valid_post_has_no_problems_and_is_not_stored(author: Any, world: Any) -> None:
-    assert await validate(author) == {"valid": True, "problems": []}
+    assert await validate(author) == {"valid": True, "problems": [], "warnings": []}
     assert await world.counts() == {}
     assert await world.told() == []
 
@@ -210,6 +210,20 @@ async def test_validation_says_what_creation_would(author: Any) -> None:
         errors = [] if reply.status == 201 else [item["code"] for item in reply.body["errors"]]
         assert [problem["code"] for problem in found["problems"]] == errors, fields
         assert found["valid"] is (reply.status == 201)
+
+
+@pytest.mark.parametrize("status", ["active", "inactive", "expired"])
+async def test_the_warnings_of_a_post_show_before_it_is_made(author: Any, world: Any, status: str) -> None:
+    """In validation, in a dry run and in the post the same ones: the creator may not post now, the account waits."""
+    told = {"code": "tiktok_reached_active_user_cap", "detail": "The daily cap is reached."}
+    author.scheduler.neighbours.answers[f"GET accounts /internal/accounts/{author.account_id}/creator-info"] = (409, told)
+    await world.execute("UPDATE accounts SET status = :status", status=status)
+    codes = {"active": told["code"], "inactive": "account_paused", "expired": "account_expired"}
+    found = await validate(author)
+    assert (found["valid"], [item["code"] for item in found["warnings"]]) == (True, [codes[status]])
+    (tried,) = (await send(author, [row(author, 1)], dry_run=True))["items"]
+    (made,) = (await send(author, [row(author, 1)]))["items"]
+    assert tried["warnings"] == made["warnings"] == made["post"]["warnings"] == found["warnings"]
 
 
 async def test_validation_needs_the_right_to_write(author: Any) -> None:

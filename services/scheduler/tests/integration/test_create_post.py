@@ -168,6 +168,31 @@ async def test_tiktok_away_is_a_warning(author: Author) -> None:
     assert [item["code"] for item in reply.body["warnings"]] == ["privacy_unchecked"]
 
 
+async def test_what_may_stop_it_at_its_time_is_a_warning_at_once(author: Author) -> None:
+    """TikTok lets its creator post nothing now, and its permission ends before the post is due: both by their names."""
+    answers = author.scheduler.neighbours.answers
+    told = {
+        "code": "tiktok_spam_risk_user_banned_from_posting",
+        "detail": "TikTok has banned this creator.",
+        "hint": "Ask TikTok.",
+    }
+    answers[f"GET accounts /internal/accounts/{author.account_id}/creator-info"] = (409, told)
+    ends = utc_now() + timedelta(days=20)
+    account = {"id": str(author.account_id), "status": "active", "version": 1, "grant_expires_at": rfc3339(ends)}
+    answers[f"GET accounts /internal/users/{author.user_id}/accounts/{author.account_id}"] = (200, account)
+    far = await author.post(scheduled_time=ends + timedelta(days=1))
+    assert [(item["field"], item["code"]) for item in far["warnings"]] == [
+        ("tiktok_account_id", "grant_ends_before_due"),
+        ("tiktok_account_id", "tiktok_spam_risk_user_banned_from_posting"),
+    ]
+    assert (far["warnings"][1]["message"], far["warnings"][1]["hint"]) == (told["detail"], told["hint"])
+    near = await author.post(scheduled_time=ends - timedelta(days=1), allow_duplicate=True)
+    assert [item["code"] for item in near["warnings"]] == ["tiktok_spam_risk_user_banned_from_posting"]
+    changed = await author.change(near, scheduled_time=ends + timedelta(days=2))
+    assert changed.body is not None
+    assert [item["code"] for item in changed.body["warnings"]] == [item["code"] for item in far["warnings"]]
+
+
 @pytest.mark.parametrize("draft", [False, True])
 @pytest.mark.parametrize(
     ("fields", "named"),

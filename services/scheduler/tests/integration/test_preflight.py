@@ -20,6 +20,7 @@ from common.database.migrate import upgrade
 from common.http.client import ServiceClient
 from common.ids import uuid7
 from common.testing.keys import ServiceKeys
+from scheduler.clients.account_grants import AccountGrants
 from scheduler.clients.accounts import AccountsClient
 from scheduler.clients.creator_options import CreatorOptions
 from scheduler.clients.object_storage import ObjectStorage
@@ -68,7 +69,7 @@ class Desk:
 
     async def check(self) -> int:
         """Make the checks as after a minute: what was remembered is asked again."""
-        self.checks.surveyor.creators._known.clear()
+        self.checks.surveyor.creators.remembered.forget()
         return await self.checks.check_batch()
 
     async def codes(self, post: Post) -> list[str]:
@@ -97,13 +98,15 @@ async def desk(world: Any, service_keys: ServiceKeys, tmp_path: Path) -> Any:
         if callable(told):
             told = await told()
         status, body = told
+        if status == 200 and not is_info:
+            body = {**body, "id": request.url.path.rsplit("/", 1)[1]}
         kind = "application/problem+json" if status >= 400 else "application/json"
         return httpx.Response(status, json=body, headers={"content-type": kind})
 
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
         client = ServiceClient(http, "http://accounts", audience="accounts", signer=service_keys.signer("scheduler"))
         accounts, creators = AccountsClient(client), CreatorOptions(client)
-        surveyor = Surveyor(world.database, accounts, creators)
+        surveyor = Surveyor(world.database, accounts, creators, AccountGrants(accounts))
         storage = ObjectStorage(f"file://{tmp_path}")
         checks = ChecksBeforeDue(world.database, world.outbox, surveyor, accounts, storage, frozenset(), LIMITS)
         desk = Desk(world, checks, account.user_id, account.id, media_id, path, None, (200, INFO), [])
@@ -252,9 +255,12 @@ async def test_replicas_share_the_posts_and_ask_once_for_each_account(desk: Desk
     for _ in range(30):
         await desk.post()
     checks = replace(desk.checks, limits=replace(LIMITS, batch=10, lease=timedelta(minutes=1)))
-    assert sorted(await asyncio.gather(*(checks.check_batch() for _ in range(4)))) == [0, 10, 10, 10]
-    assert desk.asked.count("account") == 3
-    assert desk.asked.count("creator") <= 3
+    taken = [count for count in await asyncio.gather(*(checks.check_batch() for _ in range(4))) if count]
+    # A row that another replica takes at that very moment may leave a batch one short; the next look has what is left.
+    taken += [count for count in [await checks.check_batch()] if count]
+    assert (sum(taken), max(taken)) == (30, 10)
+    assert desk.asked.count("account") == len(taken)
+    assert desk.asked.count("creator") <= len(taken)
 
 
 async def test_a_replica_that_dies_loses_no_check(desk: Desk) -> None:
@@ -302,6 +308,83 @@ async def test_who_never_answers_does_not_hold_up_the_next_batch(desk: Desk, mon
     lose_object(desk)
     assert await asyncio.wait_for(desk.check(), 5) == 1
     assert await desk.codes(post) == ["media_lost"]
+
+
+@pytest.mark.parametrize("hanging", ["creator", "account"])
+async def test_users_whose_neighbours_hang_do_not_hold_up_the_others(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, hanging: str
+) -> None:
+    """As many as are judged at once: each leaves its place after its time."""
+    monkeypatch.setattr("scheduler.usecases.check_before_due.ASK_SECONDS", 1.5)
+    monkeypatch.setattr("scheduler.usecases.check_before_due.USER_SECONDS", 1.5)
+    hung = [await desk.world.account() for _ in range(2)]
+    for account in hung:
+        await desk.post(user_id=account.user_id, account_id=account.id)
+    last = await desk.post(next_attempt_at=utc_now() + timedelta(minutes=6))
+    lose_object(desk)
+    original, entered = Surveyor.look_around, list[UUID]()
+
+    async def look_around(self: Surveyor, wanted: Any, user_id: UUID) -> Any:
+        if user_id != desk.user_id:
+            entered.append(user_id)
+            await asyncio.Event().wait()
+        return await original(self, wanted, user_id)
+
+    if hanging == "creator":
+        monkeypatch.setattr(Surveyor, "look_around", look_around)
+    else:
+        monkeypatch.setattr(AccountsClient, "look_up", _only_for(desk))
+    checks = replace(desk.checks, limits=replace(LIMITS, parallel=2, again_after=timedelta(minutes=1)))
+    assert await checks.check_batch() == 3
+    assert await desk.codes(last) == ["media_lost"]
+    assert len(entered) == (2 if hanging == "creator" else 0)
+    # They are looked at again in their turn, not at once.
+    assert await checks.check_batch() == 0
+
+
+def _only_for(desk: Desk) -> Any:
+    original = AccountsClient.look_up
+
+    async def look_up(self: AccountsClient, user_id: UUID, account_id: UUID, **arguments: Any) -> Any:
+        if user_id != desk.user_id:
+            await asyncio.Event().wait()
+        return await original(self, user_id, account_id, **arguments)
+
+    return look_up
+
+
+async def test_a_batch_that_takes_too_long_is_given_up_where_it_stands(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("scheduler.usecases.check_before_due.JUDGE_SECONDS", 0.2)
+    post = await desk.post()
+    hangs = asyncio.Event()
+
+    async def hang(*_: object) -> None:
+        hangs.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Surveyor, "look_around", hang)
+    assert await desk.check() == 1
+    assert hangs.is_set()
+    assert (await desk.world.reload(post)).warnings == []
+    monkeypatch.undo()
+    assert (await desk.check(), await desk.check()) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    "column", ["privacy_level = 'NOBODY'", "hashtags = '[1]'", "mode = 'carrier pigeon'", "caption = repeat('x', 30000)"]
+)
+async def test_a_row_that_cannot_be_read_says_so_and_loses_no_other_its_checks(desk: Desk, column: str) -> None:
+    """Neither another post of the same user nor those of others; at its time the claim would fail it."""
+    bad, good = await desk.post(), await desk.post()
+    other = await desk.world.account()
+    stranger = await desk.post(user_id=other.user_id, account_id=other.id)
+    await desk.world.execute(f"UPDATE posts SET {column} WHERE id = :id", id=bad.id)
+    lose_object(desk)
+    assert await desk.check() == 3
+    assert (await desk.codes(bad), await desk.codes(good)) == (["post_unreadable"], ["media_lost"])
+    assert await desk.codes(stranger) == ["media_not_found"]
+    assert await desk.check() == 3
+    assert len(await desk.world.told()) == 3
 
 
 async def test_full_batches_are_spread_over_time(desk: Desk) -> None:

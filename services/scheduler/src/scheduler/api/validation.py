@@ -10,9 +10,9 @@ from common.contracts.scheduler import PostFields
 from common.database.database import Database
 from common.http.identity import require_scope
 from common.http.json_response import json_response
-from scheduler.encoding import finding_json
+from scheduler.encoding import finding_json, warning_json
 from scheduler.usecases.surroundings import Surveyor
-from scheduler.usecases.validate_post import validate_post as find_problems
+from scheduler.usecases.validate_post import validate_post as judge_alone
 
 Writer = Annotated[UserClaims, Depends(require_scope("posts:write"))]
 
@@ -23,8 +23,13 @@ def validation_router(database: Database, surveyor: Surveyor, allowed_hosts: fro
 
     @router.post("/validate")
     async def validate_post(fields: PostFields, user: Writer) -> Response:
-        """Tell every rule the post would break; nothing is stored."""
-        findings = await find_problems(database, surveyor, fields, user.user_id, now=utc_now(), allowed_hosts=allowed_hosts)
-        return json_response({"valid": not findings, "problems": [finding_json(finding) for finding in findings]})
+        """Tell every rule the post would break, and the warnings it would carry; nothing is stored."""
+        judged = await judge_alone(database, surveyor, fields, user.user_id, now=utc_now(), allowed_hosts=allowed_hosts)
+        body = {
+            "valid": not judged.findings,
+            "problems": [finding_json(finding) for finding in judged.findings],
+            "warnings": [warning_json(finding) for finding in judged.shown_warnings],
+        }
+        return json_response(body)
 
     return router

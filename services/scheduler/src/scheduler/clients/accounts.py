@@ -61,9 +61,9 @@ class AccountsClient:
         found = await self.look_up(user_id, account_id)
         return None if found is None else found.copy
 
-    async def look_up(self, user_id: UUID, account_id: UUID) -> FoundAccount | None:
+    async def look_up(self, user_id: UUID, account_id: UUID, *, patience: float = PATIENCE_S) -> FoundAccount | None:
         """Return one account of a user with the life of its grant, None when that user has none such; raises AccountsAway."""
-        body = await self._get(f"/internal/users/{user_id}/accounts/{account_id}")
+        body = await self._get(f"/internal/users/{user_id}/accounts/{account_id}", patience=patience)
         if body is None:
             return None
         try:
@@ -72,9 +72,9 @@ class AccountsClient:
             raise AccountsAway("the account cannot be understood") from error
         return FoundAccount(_copy(found, user_id), found.grant_expires_at)
 
-    async def _get(self, path: str, params: dict[str, str] | None = None) -> object:
+    async def _get(self, path: str, params: dict[str, str] | None = None, *, patience: float = PATIENCE_S) -> object:
         try:
-            return await self._client.get(path, params=params, timeout=PATIENCE_S)
+            return await self._client.get(path, params=params, timeout=patience)
         except Problem as problem:
             if problem.status == 404:
                 return None

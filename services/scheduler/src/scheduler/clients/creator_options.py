@@ -1,7 +1,5 @@
 """What a creator may choose and post, as far as that is known within a second."""
 
-import asyncio
-from collections import OrderedDict
 from uuid import UUID
 
 import structlog
@@ -9,14 +7,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from common.errors import Problem, Transient
 from common.http.client import ServiceClient
+from scheduler.clients.remembered import PATIENCE_S, Remembered
 from scheduler.domain.creator import Creator
 from scheduler.domain.finding import Finding
 
-PATIENCE_S = 1.0
-FRESH_S = 60.0
-SILENCE_S = 5.0
-"""After a call that failed nobody waits for the next one that long: many creates must not each wait a second."""
-MAX_KNOWN = 10_000
 ACCOUNT_FIELD = "tiktok_account_id"
 
 _log = structlog.get_logger(__name__)
@@ -29,24 +23,15 @@ class _CreatorInfo(BaseModel):
 
 
 class CreatorOptions:
-    """Asks accounts for creator info; answers are kept for a minute, failures for 5 seconds, for at most 10,000 accounts."""
+    """Asks accounts for creator info, and remembers it for a minute."""
 
     def __init__(self, client: ServiceClient) -> None:
         self._client = client
-        self._known: OrderedDict[UUID, tuple[float, Creator | None]] = OrderedDict()
+        self.remembered = Remembered(self._ask)
 
     async def look(self, account_id: UUID, user_id: UUID, *, patience: float = PATIENCE_S) -> Creator | None:
         """Return what this creator may post now, None when that cannot be found out within `patience` seconds."""
-        now = asyncio.get_running_loop().time()
-        until, known = self._known.get(account_id, (float("-inf"), None))
-        if now < until and (known is not None or patience <= PATIENCE_S):
-            return known
-        creator = await self._ask(account_id, user_id, patience)
-        self._known[account_id] = (now + (FRESH_S if creator is not None else SILENCE_S), creator)
-        self._known.move_to_end(account_id)
-        if len(self._known) > MAX_KNOWN:
-            self._known.popitem(last=False)
-        return creator
+        return await self.remembered.look(account_id, user_id, patience=patience)
 
     async def _ask(self, account_id: UUID, user_id: UUID, patience: float) -> Creator | None:
         path = f"/internal/accounts/{account_id}/creator-info"

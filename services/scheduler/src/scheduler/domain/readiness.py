@@ -1,21 +1,21 @@
-"""What else must be true shortly before the due time: the grant lives, the creator may post, the bytes are there."""
+"""What may stop a post at its time although it breaks no rule: the grant, the creator's standing, the bytes."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from scheduler.domain.finding import Finding
 
 ACCOUNT_FIELD = "tiktok_account_id"
+GRANT_NOTICE = timedelta(days=30)
+"""A grant that lives longer is renewed by using the account before it ends, so it says nothing about a post years ahead."""
 
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """What was found out; `object_there` is None, and `account_known` false, when it could not be."""
+    """What was found out shortly before the due time; `object_there` is None, and `account_known` false, when it could not be."""
 
     account_known: bool = False
     account_gone: bool = False
-    grant_expires_at: datetime | None = None
-    refusal: Finding | None = None
     object_there: bool | None = None
 
     @property
@@ -24,22 +24,28 @@ class Readiness:
         return self.account_known and self.object_there is not None
 
 
-def problems_before_due(readiness: Readiness, *, due_at: datetime) -> list[Finding]:
-    """Return what would stop a post that is due then."""
+def soon(grant_expires_at: datetime | None, *, now: datetime) -> datetime | None:
+    """Return when a grant ends if that is within a month, else None."""
+    return grant_expires_at if grant_expires_at is not None and grant_expires_at <= now + GRANT_NOTICE else None
+
+
+def check_grant(grant_expires_at: datetime | None, *, due_at: datetime | None) -> Finding | None:
+    """Return what is wrong when TikTok's permission ends before a post is due; None of either time is no finding."""
+    if grant_expires_at is None or due_at is None or grant_expires_at > due_at:
+        return None
+    return Finding(
+        ACCOUNT_FIELD,
+        "grant_ends_before_due",
+        "TikTok's permission for this account ends before the post is due.",
+        "Connect the account again before that.",
+    )
+
+
+def problems_before_due(readiness: Readiness) -> list[Finding]:
+    """Return what would stop a post that is due now."""
     findings: list[Finding] = []
     if readiness.account_gone:
         findings.append(Finding(ACCOUNT_FIELD, "account_not_found", "The TikTok account is not connected any more."))
-    if readiness.grant_expires_at is not None and readiness.grant_expires_at <= due_at:
-        findings.append(
-            Finding(
-                ACCOUNT_FIELD,
-                "grant_ends_before_due",
-                "TikTok's permission for this account ends before the post is due.",
-                "Connect the account again before that.",
-            )
-        )
-    if readiness.refusal is not None:
-        findings.append(readiness.refusal)
     if readiness.object_there is False:
         findings.append(
             Finding(

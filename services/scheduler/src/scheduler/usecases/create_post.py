@@ -54,11 +54,10 @@ def owner(envelope: Envelope) -> UUID:
 def belonging(judged: Judged) -> dict[str, Any]:
     """Return the columns that follow from a post's account, media and text."""
     fields, account = judged.wanted.fields, judged.account
-    reason = account.hold_reason if account is not None and not fields.draft else None
     return {
         "account_id": account.id if account is not None else None,
-        "held": reason is not None,
-        "held_reason": reason,
+        "held": judged.hold_reason is not None,
+        "held_reason": judged.hold_reason,
         "title": join_title(fields.caption, fields.hashtags, fields.mentions),
         "media_sha256": judged.media.sha256 if judged.media is not None else None,
         "warnings": [warning_json(item) for item in judged.warnings],

@@ -12,7 +12,7 @@ from common.contracts.scheduler import CreatePosts, PostFields
 from common.database.database import Transaction
 from common.messaging.outbox import Outbox
 from scheduler.domain.finding import Finding
-from scheduler.encoding import finding_json, post_json
+from scheduler.encoding import finding_json, post_json, warning_json
 from scheduler.usecases.create_post import owner, store_posts
 from scheduler.usecases.judge_posts import Candidate, Judged, judge_posts
 from scheduler.usecases.surroundings import Surveyor
@@ -73,9 +73,15 @@ def _verdict(
     number: int, unread: Sequence[dict[str, Any]], verdicts: Mapping[int, Judged], stored: Mapping[int, dict[str, Any]]
 ) -> dict[str, Any]:
     findings: Sequence[Finding] = verdicts[number].findings if number in verdicts else ()
+    warnings: Sequence[Finding] = verdicts[number].shown_warnings if number in verdicts else ()
     problems = [_shown(problem) for problem in unread] + [finding_json(finding) for finding in findings]
-    status = "created" if number in stored else "invalid" if problems else "valid"
-    return {"row": number, "status": status, "post": stored.get(number), "problems": problems}
+    return {
+        "row": number,
+        "status": "created" if number in stored else "invalid" if problems else "valid",
+        "post": stored.get(number),
+        "problems": problems,
+        "warnings": [warning_json(finding) for finding in warnings],
+    }
 
 
 def _shown(problem: dict[str, Any]) -> dict[str, Any]:

@@ -2,18 +2,21 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
 from common.database.database import Transaction
 from scheduler.domain.account_copy import AccountCopy
 from scheduler.domain.finding import Finding
+from scheduler.domain.holds import hold_of
 from scheduler.domain.media import Media, MediaStatus
 from scheduler.domain.post_rules import check_media_options, check_privacy_options, is_unsupported
+from scheduler.domain.readiness import ACCOUNT_FIELD, check_grant
 from scheduler.storage.accounts import find_accounts
 from scheduler.storage.media import find_media
 from scheduler.storage.posts import find_duplicates, serialise_duplicates
 from scheduler.usecases.problems import account_not_found, finding_of
-from scheduler.usecases.surroundings import ACCOUNT_FIELD, Surroundings
+from scheduler.usecases.surroundings import Surroundings
 from scheduler.usecases.wanted_post import WantedPost
 
 PRIVACY_UNCHECKED = Finding(
@@ -25,23 +28,39 @@ PRIVACY_UNCHECKED = Finding(
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A post to be judged; `post_id` is set when it exists, `is_settled` when its video was accepted for this account before."""
+    """A post to be judged.
+
+    `post_id` is set when it exists, `is_settled` when its video was accepted for this account before, `due_at` when it is due at
+    another time than the one it was scheduled for.
+    """
 
     wanted: WantedPost
     around: Surroundings
     post_id: UUID | None = None
     is_settled: bool = False
+    due_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The verdict: every broken rule (none: it may be stored), and what the post belongs to."""
+    """The verdict: every broken rule (none: it may be stored), what may stop it all the same, and what it belongs to."""
 
     wanted: WantedPost
     findings: tuple[Finding, ...]
     warnings: tuple[Finding, ...]
     account: AccountCopy | None
     media: Media | None
+
+    @property
+    def shown_warnings(self) -> tuple[Finding, ...]:
+        """All warnings that the post shows, or would show: also that it waits for its account."""
+        reason = self.hold_reason
+        return self.warnings if reason is None else (*self.warnings, hold_of(reason).warning())
+
+    @property
+    def hold_reason(self) -> str | None:
+        """Why the post waits for its account, None while it does not: drafts never do."""
+        return self.account.hold_reason if self.account is not None and not self.wanted.fields.draft else None
 
 
 async def judge_posts(tx: Transaction, candidates: Sequence[Candidate], user_id: UUID, *, lock: bool) -> list[Judged]:
@@ -84,8 +103,19 @@ def _judge(
         findings.append(_duplicate(twins[pair]))
     elif pair is not None and not findings:
         twins[pair] = None
-    unchecked = (PRIVACY_UNCHECKED,) if _wants_options(item) and _levels(item) is None else ()
-    return Judged(item.wanted, tuple(findings), (*item.wanted.warnings, *unchecked), account, media)
+    return Judged(item.wanted, tuple(findings), (*item.wanted.warnings, *_doubts(item)), account, media)
+
+
+def _doubts(item: Candidate) -> Collection[Finding]:
+    """Return what may stop the post at its time as things stand now; they are looked at again shortly before it."""
+    due_at = item.due_at or item.wanted.scheduled_time
+    grant = check_grant(item.around.grant_expires_at, due_at=due_at)
+    creator = item.around.creator
+    if creator is not None and creator.refusal is not None:
+        standing: Finding | None = creator.refusal
+    else:
+        standing = PRIVACY_UNCHECKED if _wants_options(item) and _levels(item) is None else None
+    return [doubt for doubt in (grant, standing) if doubt is not None]
 
 
 def _account(item: Candidate, accounts: Mapping[UUID, AccountCopy], user_id: UUID) -> tuple[AccountCopy | None, list[Finding]]:

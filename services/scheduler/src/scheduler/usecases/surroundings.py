@@ -3,30 +3,37 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from uuid import UUID
 
+from common.clock import utc_now
 from common.database.database import Database
 from common.errors import Problem
+from scheduler.clients.account_grants import AccountGrants
 from scheduler.clients.accounts import AccountsClient
 from scheduler.clients.creator_options import CreatorOptions
 from scheduler.domain.creator import Creator
 from scheduler.domain.finding import Finding
+from scheduler.domain.readiness import ACCOUNT_FIELD, soon
 from scheduler.usecases.choose_account import choose_account
 from scheduler.usecases.problems import finding_of, problem_of
 from scheduler.usecases.wanted_post import WantedPost
 
 PARALLEL_QUESTIONS = 20
-ACCOUNT_FIELD = "tiktok_account_id"
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """A post's account, or `findings` why there is none; and what its creator may post, None when that is not known."""
+    """A post's account, or `findings` why there is none, and what is known of it.
+
+    `creator` is what its creator may post, None when that is not known; `grant_expires_at` when its grant ends, if that is soon.
+    """
 
     account_id: UUID | None = None
     findings: tuple[Finding, ...] = ()
     creator: Creator | None = None
     asked_creator: bool = False
+    grant_expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +43,7 @@ class Surveyor:
     database: Database
     accounts: AccountsClient
     creators: CreatorOptions
+    grants: AccountGrants
 
     async def look_around(self, wanted: Sequence[WantedPost], user_id: UUID) -> list[Surroundings]:
         """Return the surroundings of each post, asking once for each account.
@@ -69,8 +77,11 @@ class Surveyor:
             return Surroundings(findings=(finding_of(problem, ACCOUNT_FIELD),))
         if not ask_creator or account.status != "active":
             return Surroundings(account.id)
-        creator = await self.creators.look(account.id, account.user_id)
-        return Surroundings(account.id, creator=creator, asked_creator=True)
+        creator, found = await asyncio.gather(
+            self.creators.look(account.id, account.user_id), self.grants.look(account.id, account.user_id)
+        )
+        ends_at = None if found is None else soon(found.grant_expires_at, now=utc_now())
+        return Surroundings(account.id, creator=creator, asked_creator=True, grant_expires_at=ends_at)
 
 
 def _needs_account(post: WantedPost) -> bool:

@@ -1,4 +1,4 @@
-"""The checks of creation without creating: every problem a post has."""
+"""The checks of creation without creating: every problem a post has, and every warning."""
 
 from collections.abc import Set as AbstractSet
 from datetime import datetime
@@ -6,8 +6,7 @@ from uuid import UUID
 
 from common.contracts.scheduler import PostFields
 from common.database.database import Database
-from scheduler.domain.finding import Finding
-from scheduler.usecases.judge_posts import Candidate, judge_posts
+from scheduler.usecases.judge_posts import Candidate, Judged, judge_posts
 from scheduler.usecases.surroundings import Surveyor
 from scheduler.usecases.wanted_post import want_post
 
@@ -20,8 +19,8 @@ async def validate_post(
     *,
     now: datetime,
     allowed_hosts: AbstractSet[str],
-) -> tuple[Finding, ...]:
-    """Return every rule that the post would break if it were created now; stores and locks nothing.
+) -> Judged:
+    """Return every rule that the post would break if it were created now, and its warnings; stores and locks nothing.
 
     Raises Problem 503 `accounts_unavailable` when that cannot be known and nothing else is wrong.
     """
@@ -29,4 +28,4 @@ async def validate_post(
     (around,) = await surveyor.look_around([wanted], user_id)
     async with database.transaction() as tx:
         (judged,) = await judge_posts(tx, [Candidate(wanted, around)], user_id, lock=False)
-    return judged.findings
+    return judged

@@ -78,13 +78,6 @@ class PostProblem(BaseModel):
     alternatives: list[str] = []
 
 
-class Validation(BaseModel):
-    """Every rule that a post would break."""
-
-    valid: bool
-    problems: list[PostProblem]
-
-
 class Warning(BaseModel):  # noqa: A001 - the name in the API's documentation
     """Something that did not stop the post but may matter later."""
 
@@ -92,6 +85,14 @@ class Warning(BaseModel):  # noqa: A001 - the name in the API's documentation
 
     code: str
     message: str
+
+
+class Validation(BaseModel):
+    """Every rule that a post would break, and the warnings that it would carry if it were made."""
+
+    valid: bool
+    problems: list[PostProblem]
+    warnings: list[Warning]
 
 
 class Post(BaseModel):
@@ -200,6 +201,7 @@ class RowVerdict(BaseModel):
     status: Literal["created", "valid", "invalid"]
     post: Post | None
     problems: list[PostProblem]
+    warnings: list[Warning]
 
 
 class BulkVerdicts(BaseModel):
