@@ -1,15 +1,17 @@
 """From the due time of a post to its job at the publisher: throughput of a burst, lateness at steady rates, among many waiting.
 
 Job execution is paused. A job counts when its transaction has committed: a trigger of the benchmark notifies with the transaction's
-number, PostgreSQL delivers that after the commit, and the moment of its arrival here is taken.
+number, PostgreSQL delivers that after the commit, and the moment of its arrival here is taken. Beside the burst stands the
+processor time that each part used for it, from just before the due time until the last job (or event of analytics) was stored.
 """
 
 import asyncio
 import math
 import os
+import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +22,7 @@ import aio_pika
 import asyncpg
 from fastapi import FastAPI
 
+from bench.processor_time import ProcessorClock, ProcessorTime, table
 from bench.programs import Pipeline, analytics_beside, scheduler_and_publisher
 from common.database.migrate import upgrade
 from common.messaging.topology import dead_letter_name
@@ -33,6 +36,8 @@ IS_TRIAL = bool(os.environ.get("BENCH_TRIAL"))
 BURST, ROUNDS, USERS = (1_000, 1, 100) if IS_TRIAL else (20_000, 3, 1_000)
 STEADY_SECONDS = 2 if IS_TRIAL else 20
 WAITING = 50_000 if IS_TRIAL else 5_000_000
+FILLS = not os.environ.get("BENCH_WITHOUT_WAITING")
+"""Filling the database with waiting posts takes minutes; without, only the first half is measured."""
 FILL_AT_ONCE = 500_000
 PATIENCE_S = 300.0
 QUEUES = (
@@ -66,6 +71,7 @@ END $$;
 CREATE TRIGGER bench_told AFTER INSERT ON publish_jobs REFERENCING NEW TABLE AS added
 FOR EACH STATEMENT EXECUTE FUNCTION bench_told();
 """
+EVENTS = "SELECT count(*) FROM events WHERE key = 'scheduler.post.due.v1'"
 JOBS = "SELECT xmin::text AS number, extract(epoch FROM due_at)::float8 AS due FROM publish_jobs WHERE correlation_id = $1"
 
 
@@ -77,14 +83,17 @@ class Row:
     burst: float
     slow: tuple[float, float]
     fast: tuple[float, float]
+    processor: Mapping[str, float]
+    """Milliseconds per thousand posts of the burst, per part (mean of the rounds)."""
 
 
 class Bench:
-    """The two databases: posts go into one, jobs are heard of from the other."""
+    """The databases: posts go into one, jobs are heard of from the other, events are counted in the third."""
 
-    def __init__(self, posts: asyncpg.Connection, jobs: asyncpg.Connection) -> None:
+    def __init__(self, posts: asyncpg.Connection, jobs: asyncpg.Connection, events: asyncpg.Connection) -> None:
         self._posts = posts
         self._jobs = jobs
+        self._events = events
         self._heard: dict[str, float] = {}
         self._missing = 0
         self._complete = asyncio.Event()
@@ -105,8 +114,11 @@ class Bench:
             )
         await self._posts.execute("VACUUM ANALYZE posts", timeout=1_200)
 
-    async def run(self, number: int, *, gap: float) -> list[tuple[float, float]]:
-        """Let so many posts fall due, `gap` seconds apart; returns due time and arrival of each job's commit (epoch seconds)."""
+    async def run(self, number: int, *, gap: float, before: Callable[[], None] | None = None) -> list[tuple[float, float]]:
+        """Let so many posts fall due, `gap` seconds apart; returns due time and arrival of each job's commit (epoch seconds).
+
+        `before` is called when all is prepared, shortly before the first due time.
+        """
         label = uuid4().hex
         await self._posts.execute("VACUUM posts", timeout=1_200)
         await self._jobs.execute("VACUUM publish_jobs", timeout=1_200)
@@ -117,9 +129,21 @@ class Bench:
         await self._insert(label, number, first, gap)
         if await self._posts.fetchval("SELECT clock_timestamp() > $1", first):
             raise RuntimeError("the machine is too slow to insert the posts before they are due")
+        if before is not None:
+            before()
         async with asyncio.timeout(lead + number * gap + PATIENCE_S):
             await self._complete.wait()
         return [(row["due"], self._heard[row["number"]]) for row in await self._jobs.fetch(JOBS, label)]
+
+    async def burst(self, read: Callable[[], ProcessorTime], *, with_events: bool) -> tuple[float, dict[str, float]]:
+        """Let all posts of a burst fall due at once; returns jobs per second and processor milliseconds per thousand posts."""
+        stored = await self._events.fetchval(EVENTS)
+        began: list[ProcessorTime] = []
+        jobs = await self.run(BURST, gap=0, before=lambda: began.append(read()))
+        async with asyncio.timeout(PATIENCE_S):
+            while with_events and await self._events.fetchval(EVENTS) < stored + BURST:  # noqa: ASYNC110 - no event tells
+                await asyncio.sleep(0.02)
+        return len(jobs) / (max(at for _, at in jobs) - jobs[0][0]), read().per_thousand(began[0], BURST)
 
     async def _insert(self, label: str, number: int, first: object, gap: float) -> None:
         await self._posts.execute(POSTS.format(users=USERS), self._media_id, label, number, first, gap, timeout=1_200)
@@ -158,39 +182,41 @@ def _accounts() -> FastAPI:
 
 
 async def _measure(pipeline: Pipeline) -> None:
+    clock = await ProcessorClock.of_servers(pipeline.databases["scheduler"], pipeline.amqp_url)
     async with _connections(pipeline) as bench:
         await bench.prepare()
-        plain = await _ways(pipeline, bench, "")
+        plain = await _ways(pipeline, bench, clock, "")
         _show(plain)
+        if not FILLS:
+            return
         begin = time.perf_counter()
         await bench.fill(WAITING)
         print(f"\n{WAITING:,} waiting posts added in {time.perf_counter() - begin:.0f} s")
-        among = await _ways(pipeline, bench, f", {WAITING:,} others waiting")
+        among = await _ways(pipeline, bench, clock, f", {WAITING:,} others waiting")
         _show(among)
         _compare(plain, among)
 
 
-async def _ways(pipeline: Pipeline, bench: Bench, more: str) -> list[Row]:
+async def _ways(pipeline: Pipeline, bench: Bench, clock: ProcessorClock, more: str) -> list[Row]:
     await _forget_queues(pipeline.amqp_url)
     try:
-        async with scheduler_and_publisher(pipeline):
+        async with scheduler_and_publisher(pipeline) as services:
             # Caches, connections and plans are warm after the first.
             await bench.run(1_000, gap=0)
-            rows = [await _row(bench, f"publisher alone{more}")]
-            async with analytics_beside(pipeline):
-                rows.append(await _row(bench, f"with analytics{more}"))
+            rows = [await _row(bench, f"publisher alone{more}", lambda: clock.read(services))]
+            async with analytics_beside(pipeline) as analytics:
+                everything = {**services, "analytics": analytics}
+                rows.append(await _row(bench, f"with analytics{more}", lambda: clock.read(everything), with_events=True))
         return rows
     finally:
         await _forget_queues(pipeline.amqp_url)
 
 
-async def _row(bench: Bench, label: str) -> Row:
-    bursts = []
-    for _ in range(ROUNDS):
-        jobs = await bench.run(BURST, gap=0)
-        bursts.append(len(jobs) / (max(at for _, at in jobs) - jobs[0][0]))
+async def _row(bench: Bench, label: str, read: Callable[[], ProcessorTime], *, with_events: bool = False) -> Row:
+    bursts = [await bench.burst(read, with_events=with_events) for _ in range(ROUNDS)]
     slow, fast = [_lateness(await bench.run(rate * STEADY_SECONDS, gap=1 / rate)) for rate in (100, 1_000)]
-    return Row(label, sorted(bursts)[ROUNDS // 2], slow, fast)
+    used = {name: statistics.fmean(spent.get(name, 0.0) for _, spent in bursts) for name in bursts[0][1]}
+    return Row(label, statistics.median(rate for rate, _ in bursts), slow, fast, used)
 
 
 def _lateness(jobs: Sequence[tuple[float, float]]) -> tuple[float, float]:
@@ -208,6 +234,8 @@ def _show(rows: Sequence[Row]) -> None:
             f"| {row.label} | {row.burst:,.0f} | >= {burst:,} | {row.slow[0]:.1f}, {row.slow[1]:.1f} | <= 5, <= 15"
             f" | {row.fast[0]:.1f}, {row.fast[1]:.1f} | <= {fast} | {'reached' if reached else 'MISSED'} |"
         )
+    print(f"\nProcessor time of the burst, ms per 1,000 posts (load now {os.getloadavg()[0]:.1f})\n")
+    print(table({row.label: row.processor for row in rows}))
 
 
 def _compare(plain: Sequence[Row], among: Sequence[Row]) -> None:
@@ -224,10 +252,12 @@ async def _connections(pipeline: Pipeline) -> AsyncIterator[Bench]:
     posts = await asyncpg.connect(pipeline.databases["scheduler"])
     try:
         jobs = await asyncpg.connect(pipeline.databases["publisher"])
+        events = await asyncpg.connect(pipeline.databases["analytics"])
         try:
-            yield Bench(posts, jobs)
+            yield Bench(posts, jobs, events)
         finally:
             await jobs.close()
+            await events.close()
     finally:
         await posts.close()
 

@@ -105,20 +105,20 @@ class Pipeline:
 
 
 @asynccontextmanager
-async def scheduler_and_publisher(pipeline: Pipeline) -> AsyncIterator[None]:
-    """Run both; jobs are stored and none is started, and the scheduler never asks about them."""
+async def scheduler_and_publisher(pipeline: Pipeline) -> AsyncIterator[dict[str, int]]:
+    """Run both and give their process ids; jobs are stored and none is started, and the scheduler never asks about them."""
     async with (
-        pipeline.run("publisher", PUBLISH_PAUSED="true"),
-        pipeline.run("scheduler", SWEEP_DUE_SECONDS="86400"),
+        pipeline.run("publisher", PUBLISH_PAUSED="true") as publisher,
+        pipeline.run("scheduler", SWEEP_DUE_SECONDS="86400") as scheduler,
     ):
-        yield
+        yield {"scheduler": scheduler, "publisher": publisher}
 
 
 @asynccontextmanager
-async def analytics_beside(pipeline: Pipeline) -> AsyncIterator[None]:
-    """Run analytics, which receives every event."""
-    async with pipeline.run("analytics"):
-        yield
+async def analytics_beside(pipeline: Pipeline) -> AsyncIterator[int]:
+    """Run analytics, which receives every event, and give its process id."""
+    async with pipeline.run("analytics") as process:
+        yield process
 
 
 @asynccontextmanager
