@@ -5,9 +5,9 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from aio_pika.exceptions import DeliveryError
+from aio_pika.exceptions import AMQPError, ChannelNotFoundEntity, DeliveryError
 from asyncpg.exceptions import AdminShutdownError, QueryCanceledError
-from sqlalchemy import insert
+from faststream.rabbit import RabbitExchange
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
@@ -17,7 +17,6 @@ from common.contracts.publisher import PublishCancelled
 from common.database.database import Transaction
 from common.database.failures import is_database_away, is_database_busy
 from common.errors import Permanent, Transient
-from common.ids import uuid7
 from common.messaging import consumer as consumer_module
 from common.messaging import topology
 from common.messaging.events import handle_events
@@ -37,14 +36,14 @@ def cancelled() -> Envelope:
 
 def failing_once(publisher: Any, *errors: BaseException) -> None:
     """Make the next publishes of a message publisher fail with these errors, then work again."""
-    original, left = publisher._broker.publish, list(errors)
+    original, left = publisher._send, list(errors)
 
-    async def publish(*args: Any, **options: Any) -> Any:
+    async def send(message: Outgoing) -> None:
         if left:
             raise left.pop(0)
-        return await original(*args, **options)
+        await original(message)
 
-    publisher._broker.publish = publish
+    publisher._send = send
 
 
 async def test_a_confirm_cancelled_by_the_client_library_is_a_lost_connection(parts: Any) -> None:
@@ -56,11 +55,11 @@ async def test_a_confirm_cancelled_by_the_client_library_is_a_lost_connection(pa
 async def test_cancelling_the_publishing_task_still_cancels_it(parts: Any) -> None:
     entered = asyncio.Event()
 
-    async def hang(*_: Any, **__: Any) -> None:
+    async def hang(_: Outgoing) -> None:
         entered.set()
         await asyncio.Event().wait()
 
-    parts.publisher._broker.publish = hang
+    parts.publisher._send = hang
     task = asyncio.create_task(parts.publisher.publish(Outgoing(body=b"x", routing_key="nowhere")))
     await entered.wait()
     task.cancel()
@@ -68,36 +67,27 @@ async def test_cancelling_the_publishing_task_still_cancels_it(parts: Any) -> No
         await task
 
 
-async def test_the_relay_outlives_a_stuck_connection(parts: Any, rabbitmq_url: str) -> None:
-    envelope = cancelled()
-    failing_once(parts.publisher, asyncio.CancelledError(), TimeoutError())
+async def test_a_publish_that_closes_its_channel_costs_one_connection_and_no_more(parts: Any, rabbitmq_url: str) -> None:
+    missing = RabbitExchange(f"missing.{uuid4().hex}")
+    with pytest.raises(ChannelNotFoundEntity):
+        await parts.publisher.publish(Outgoing(body=b"x", routing_key="k", exchange=missing))
     async with broker_channel(rabbitmq_url) as channel:
         queue = await channel.declare_queue(f"{parts.queue}.x", exclusive=True)
-        await queue.bind("cuepost.events", envelope.key)
-        async with running(parts.relay):
-            async with parts.database.transaction() as tx:
-                await parts.outbox.emit_all(tx, [envelope])
-            message = await next_message(channel, queue.name)
-            await eventually(lambda: parts.relay.healthy() is None)
-    assert Envelope.model_validate_json(message.body).id == envelope.id
+        await eventually(lambda: _reaches(parts, queue.name))
+        assert (await next_message(channel, queue.name)).body == b"y"
 
 
-@pytest.mark.parametrize("exchange", ["cuepost.events", "no.such.exchange"])
-async def test_a_message_that_cannot_be_published_holds_up_no_other(parts: Any, rabbitmq_url: str, exchange: str) -> None:
-    good = [cancelled() for _ in range(3)]
-    if exchange == "cuepost.events":
-        failing_once(parts.publisher, DeliveryError(None, None))
-    bad = {"id": uuid7(), "exchange": exchange, "routing_key": "publisher.bad.v1", "body": b"{}"}
-    async with broker_channel(rabbitmq_url) as channel:
-        queue = await channel.declare_queue(f"{parts.queue}.x", exclusive=True)
-        await queue.bind("cuepost.events", good[0].key)
-        async with parts.database.transaction() as tx:
-            await tx.connection.execute(insert(parts.outbox_table).values(bad))
-            await parts.outbox.emit_all(tx, good)
-        async with running(parts.relay):
-            ids = {Envelope.model_validate_json((await next_message(channel, queue.name)).body).id for _ in good}
-            assert parts.relay.healthy() is None
-    assert ids == {envelope.id for envelope in good}
+async def _reaches(parts: Any, queue: str) -> bool:
+    try:
+        await parts.publisher.publish(Outgoing(body=b"y", routing_key=queue, mandatory=True))
+    except (AMQPError, OSError):
+        return False
+    return True
+
+
+async def test_a_message_without_a_queue_is_told_as_such(parts: Any) -> None:
+    with pytest.raises(DeliveryError):
+        await parts.publisher.publish(Outgoing(body=b"x", routing_key=f"nobody.{uuid4().hex}", mandatory=True))
 
 
 async def test_a_failed_message_is_passed_on_once_the_broker_confirms_again(parts: Any, rabbitmq_url: str) -> None:

@@ -1,4 +1,4 @@
-"""Connections to RabbitMQ through FastStream: one for publishing, one per prefetch profile for consuming.
+"""Connections to RabbitMQ: through FastStream one per prefetch profile for consuming; what all connections have in common.
 
 Publishers and consumers have connections of their own, because RabbitMQ stops reading from a connection that publishes too
 fast, which would stop its acknowledgements too. Each broker uses its one default channel, since FastStream caches what it
@@ -8,6 +8,7 @@ declared by name and not by channel.
 import asyncio
 import logging
 
+import aiormq.abc
 import structlog
 from aio_pika.abc import AbstractConnection, AbstractRobustConnection
 from faststream.rabbit import Channel, RabbitBroker
@@ -23,21 +24,11 @@ PROBE_TIMEOUT_S = 2.0
 _log = structlog.get_logger(__name__)
 
 
-def publishing_broker(url: SecretStr, *, name: str) -> RabbitBroker:
-    """Return a broker whose publishes are confirmed and raise when returned as unroutable."""
-    return _broker(url, Channel(publisher_confirms=True, on_return_raises=True), name=name, graceful_timeout=None)
-
-
 def consuming_broker(url: SecretStr, *, prefetch: int, name: str, graceful_timeout: float) -> RabbitBroker:
     """Return a broker whose consumers each hold at most `prefetch` unacknowledged messages."""
-    channel = Channel(prefetch_count=prefetch, publisher_confirms=False)
-    return _broker(url, channel, name=name, graceful_timeout=graceful_timeout)
-
-
-def _broker(url: SecretStr, channel: Channel, *, name: str, graceful_timeout: float | None) -> RabbitBroker:
     return RabbitBroker(
         url.get_secret_value(),
-        default_channel=channel,
+        default_channel=Channel(prefetch_count=prefetch, publisher_confirms=False),
         timeout=CONNECT_TIMEOUT_S,
         reconnect_interval=RECONNECT_INTERVAL_S,
         graceful_timeout=graceful_timeout,
@@ -64,16 +55,19 @@ async def connect_patiently(broker: RabbitBroker) -> AbstractRobustConnection:
 
 
 async def probe(connection: AbstractConnection) -> str | None:
-    """Return None when the broker answers on this connection now, else the reason.
+    """Return None when the broker answers on this connection now, else the reason."""
+    transport = connection.transport
+    return "not connected" if transport is None else await answers(transport.connection)
+
+
+async def answers(connection: aiormq.abc.AbstractConnection) -> str | None:
+    """Return None when the broker answers on this connection of the library below aio-pika, else the reason.
 
     Opens and closes a channel: a round trip, since the client's own idea of being connected lags behind a cut.
     """
     try:
         async with asyncio.timeout(PROBE_TIMEOUT_S):
-            transport = connection.transport
-            if transport is None:
-                return "not connected"
-            channel = await transport.connection.channel(publisher_confirms=False)
+            channel = await connection.channel(publisher_confirms=False)
             await channel.close()
     except Exception as error:  # noqa: BLE001 - whatever it is, the broker does not answer
         return f"broker does not answer: {type(error).__name__}"

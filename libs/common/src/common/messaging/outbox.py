@@ -1,15 +1,15 @@
 """Transactional outbox: a message is a row written with the state it tells of, so that both exist or neither does."""
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import structlog
-from sqlalchemy import Table, insert
+from sqlalchemy import Table
 
 from common.contracts.context import Context
 from common.contracts.envelope import Envelope, wrap
 from common.contracts.message import Event
 from common.database.database import Transaction
+from common.messaging import outbox_rows
 from common.messaging.topology import EVENTS
 
 LOGGED_ONE_BY_ONE = 10
@@ -42,17 +42,10 @@ class Outbox:
         """Write many in one statement; the relay is woken once the transaction has committed."""
         if not envelopes:
             return
-        await tx.connection.execute(insert(self._table), [self._row(envelope) for envelope in envelopes])
+        rows = [(envelope.id, envelope.key, envelope.to_bytes()) for envelope in envelopes]
+        await outbox_rows.write(tx.connection, self._table, EVENTS.name, rows)
         tx.after_commit(self._wake)
         tx.after_commit(lambda: _tell(envelopes))
-
-    def _row(self, envelope: Envelope) -> dict[str, Any]:
-        return {
-            "id": envelope.id,
-            "exchange": EVENTS.name,
-            "routing_key": envelope.key,
-            "body": envelope.to_bytes(),
-        }
 
 
 def _tell(envelopes: Sequence[Envelope]) -> None:

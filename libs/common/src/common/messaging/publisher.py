@@ -1,22 +1,29 @@
 """Publishing with confirms: a call that returns means that RabbitMQ has the message on disk in a quorum of its queues."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from uuid import uuid4
 
+import structlog
 from aio_pika import DeliveryMode, Message
-from aio_pika.abc import AbstractRobustConnection
+from aiormq.abc import AbstractChannel
 from faststream.rabbit import RabbitExchange
 from pydantic import SecretStr
 
 from common.cancellation import is_own_cancellation
 from common.contracts.envelope import CONTENT_TYPE
-from common.messaging.connection import connect_patiently, probe, publishing_broker
 from common.messaging.topology import COMMANDS, EVENTS, RETRY_TIERS
+from common.messaging.wire.confirms import Confirms, Outcomes
+from common.messaging.wire.frames import Publication, publish_frames
+from common.messaging.wire.link import Link, Session
+from common.messaging.wire.tap import Tap
 
 CONFIRM_TIMEOUT_S = 5.0
+
+_DECLARED = frozenset({EVENTS.name, COMMANDS.name})
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,29 +60,26 @@ class Outgoing:
 
 
 class MessagePublisher:
-    """A component that owns the publishing connection of a service."""
+    """A component that owns the publishing connection of a service: a channel for single messages, one for many at once.
+
+    `start` connects, patiently, and declares the shared exchanges and retry tiers; `check` tells whether the broker answers.
+    """
 
     def __init__(self, url: SecretStr, *, service: str) -> None:
-        self._broker = publishing_broker(url, name=f"{service}:publish")
-        self._connection: AbstractRobustConnection | None = None
-
-    async def start(self) -> None:
-        """Connect and declare the shared exchanges and retry tiers."""
-        self._connection = await connect_patiently(self._broker)
-        for exchange in (EVENTS, COMMANDS):
-            await self._broker.declare_exchange(exchange)
-        for tier in RETRY_TIERS:
-            exchange_object = await self._broker.declare_exchange(tier.exchange)
-            queue_object = await self._broker.declare_queue(tier.queue)
-            await queue_object.bind(exchange_object, routing_key="")
-
-    async def stop(self) -> None:
-        """Close the connection."""
-        await self._broker.stop()
-
-    async def check(self) -> str | None:
-        """Return None when the broker answers, else why not (readiness)."""
-        return await probe(self._connection) if self._connection is not None else "not started"
+        self._confirms = Confirms()
+        self._single: AbstractChannel | None = None
+        self._in_turn = asyncio.Lock()
+        self._link = Link(
+            url,
+            name=f"{service}:publish",
+            tap=lambda: Tap(on_confirms=self._confirms.hear),
+            prepare=self._prepare,
+            on_lost=self._confirms.begin,
+            confirms=True,
+        )
+        self.start = self._link.start
+        self.stop = self._link.stop
+        self.check = self._link.check
 
     async def publish(self, message: Outgoing, *, timeout: float = CONFIRM_TIMEOUT_S) -> None:
         """Publish and wait for the confirm.
@@ -85,14 +89,81 @@ class MessagePublisher:
         """
         try:
             async with asyncio.timeout(timeout):
-                await self._broker.publish(
-                    message.to_message(),
-                    exchange=message.exchange,
-                    routing_key=message.routing_key,
-                    mandatory=message.mandatory,
-                )
+                await self._link.connected()
+                await self._send(message)
         except asyncio.CancelledError as error:
             if is_own_cancellation():
                 raise
             # aiormq cancels what waits for a confirm when it finds its connection stuck: nobody cancelled the caller.
             raise ConnectionError("the connection was lost before the confirm") from error
+
+    async def publish_all(self, publications: Sequence[Publication], *, timeout: float = CONFIRM_TIMEOUT_S) -> Outcomes:
+        """Publish many at once and wait for their confirms, in all at most `timeout` seconds; tells what became of each.
+
+        For events: without a queue, one counts as confirmed. What cannot be written at all is refused. A connection that does not
+        confirm in time is given up, so that what it has not sent yet is not sent later.
+        """
+        outcomes = Outcomes(len(publications))
+        try:
+            async with asyncio.timeout(timeout):
+                session = await self._link.connected()
+                await self._send_all(session, publications, outcomes)
+        except OSError as error:
+            outcomes.failure = error
+        return outcomes
+
+    async def _send(self, message: Outgoing) -> None:
+        assert self._single is not None  # noqa: S101 - it is opened before the connection is handed out
+        ready = message.to_message()
+        await self._single.basic_publish(
+            ready.body,
+            exchange=message.exchange.name if message.exchange is not None else "",
+            routing_key=message.routing_key,
+            properties=ready.properties,
+            mandatory=message.mandatory,
+        )
+
+    async def _send_all(self, session: Session, publications: Sequence[Publication], outcomes: Outcomes) -> None:
+        frames, places = [], []
+        for place, publication in enumerate(publications):
+            try:
+                _require_declared(publication.exchange)
+                frames.append(publish_frames(session.channel.number, publication, session.body_limit))
+            except ValueError:
+                _log.error("message_cannot_be_written", key=publication.routing_key[:100])
+                outcomes.note(place, is_taken=False)
+            else:
+                places.append(place)
+        try:
+            async with self._in_turn:
+                # The broker counts what it gets: nothing may come between counting and queueing.
+                all_heard = self._confirms.expect(outcomes, places)
+                await session.write(b"".join(frames))
+            await all_heard
+        except BaseException:
+            all_heard.cancel()
+            self._link.drop(session)
+            raise
+
+    async def _prepare(self, session: Session) -> None:
+        """Open the channel for single messages, declare what everybody shares."""
+        self._confirms.begin()
+        channel = await session.connection.channel(publisher_confirms=True, on_return_raises=True)
+        channel.closing.add_done_callback(lambda _: self._link.drop(session))
+        for exchange in (EVENTS, COMMANDS):
+            await _declare(channel, exchange)
+        for tier in RETRY_TIERS:
+            await _declare(channel, tier.exchange)
+            await channel.queue_declare(tier.queue.name, durable=tier.queue.durable, arguments=tier.queue.arguments)
+            await channel.queue_bind(tier.queue.name, tier.exchange.name, routing_key="")
+        self._single = channel
+
+
+def _require_declared(exchange: str) -> None:
+    """Raise ValueError for an exchange that may not exist: publishing to it would close the channel for all others."""
+    if exchange not in _DECLARED:
+        raise ValueError("unknown exchange")
+
+
+async def _declare(channel: AbstractChannel, exchange: RabbitExchange) -> None:
+    await channel.exchange_declare(exchange.name, exchange_type=exchange.type.value, durable=exchange.durable)

@@ -1,0 +1,1 @@
+"""The busiest bytes between us and RabbitMQ, written and read by ourselves on a connection of the client library."""
