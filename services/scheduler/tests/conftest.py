@@ -11,18 +11,24 @@ import pytest_asyncio
 from sqlalchemy import func, select, text
 
 from common.clock import utc_now
-from common.contracts.envelope import Envelope
+from common.contracts import accounts as contract
+from common.contracts.context import Context
+from common.contracts.envelope import Envelope, wrap
 from common.database.database import Database
 from common.ids import uuid7
 from common.messaging.outbox import Outbox
 from scheduler.domain.account_copy import AccountCopy
 from scheduler.domain.post import Post
 from scheduler.storage.accounts import save_account
+from scheduler.storage.claim import ClaimLimits
 from scheduler.storage.posts import insert_post, lock_post
 from scheduler.storage.tables import media, posts
 from scheduler.storage.tables import outbox as outbox_rows
+from scheduler.usecases.apply_account_event import apply_account_event
+from scheduler.usecases.claim_due_posts import Claimed, claim_due_posts
 from scheduler.usecases.waker import Waker
 
+LIMITS = ClaimLimits()
 CleanDatabase = Callable[[str], Awaitable[str]]
 
 
@@ -99,6 +105,33 @@ class World:
             rows = await connection.execute(select(posts.c.status, func.count()).group_by(posts.c.status))
             return {row[0]: row[1] for row in rows}
 
+    async def claim(self, limits: ClaimLimits = LIMITS, **arguments: Any) -> Claimed:
+        """Claim what is due, as a step of the due loop does."""
+        async with self.database.transaction() as tx:
+            return await claim_due_posts(tx, self.outbox, limits, **arguments)
+
+    async def hear(
+        self, account: AccountCopy, kind: type[contract.AccountEvent], version: int, status: str = "active", **fields: Any
+    ) -> None:
+        """Apply what the accounts service tells of an account; `fields` are the envelope's."""
+        given = {
+            "account_id": account.id,
+            "user_id": account.user_id,
+            "tiktok_user_id": "t",
+            "username": account.username,
+            "display_name": "Ann",
+            "status": status,
+            "scopes": [],
+            "reconnected": True,
+            "synced_at": utc_now(),
+            "reason": "gone",
+        }
+        event = kind.model_validate({name: value for name, value in given.items() if name in kind.model_fields})
+        context = Context(user_id=account.user_id)
+        envelope = wrap(event, service="accounts", subject=str(account.id), context=context, sequence=version, **fields)
+        async with self.database.transaction() as tx:
+            await apply_account_event(tx, self.outbox, self.waker, event, envelope)
+
     async def execute(self, sql: str, **parameters: Any) -> None:
         """Run a statement."""
         async with self.database.transaction() as tx:
@@ -138,3 +171,9 @@ async def world(clean_database: CleanDatabase) -> AsyncIterator[World]:
     database = Database(url, application_name="test", pool_size=20)
     yield World(database, url)
     await database.stop()
+
+
+@pytest.fixture
+async def account(world: World) -> AccountCopy:
+    """Return an active account of a user of its own."""
+    return await world.account()

@@ -55,6 +55,19 @@ class Neighbours:
 
 
 @dataclass
+class Intake:
+    """The publisher's intake queue of a given length, None while it is not there."""
+
+    length: int | None = 0
+    asked: int = 0
+
+    async def waiting(self) -> int | None:
+        """Return how many messages wait."""
+        self.asked += 1
+        return self.length
+
+
+@dataclass
 class Running:
     """A running scheduler, and the means to talk to it."""
 
@@ -122,6 +135,12 @@ def make_video(tmp_path: Path) -> Make:
         return path
 
     return make
+
+
+@pytest.fixture
+def intake() -> Intake:
+    """Return an intake queue in which nothing waits."""
+    return Intake()
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")

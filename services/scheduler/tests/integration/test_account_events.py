@@ -2,54 +2,23 @@
 
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 from sqlalchemy import text
 
 from common.clock import utc_now
 from common.contracts import accounts as contract
-from common.contracts.context import Context
-from common.contracts.envelope import wrap
 from common.contracts.registry import parse
 from common.contracts.scheduler import PostCancelled, PostHeld
 from common.ids import uuid7
+from scheduler.domain.account_copy import AccountCopy
 from scheduler.domain.post import Post
 from scheduler.loops.follow_accounts import FollowAccounts
 from scheduler.storage import account_posts
 from scheduler.storage.accounts import get_account
-from scheduler.storage.claim import ClaimLimits
-from scheduler.usecases.apply_account_event import apply_account_event
-from scheduler.usecases.claim_due_posts import claim_due_posts
 from scheduler.usecases.sweep_posts import expire_posts
 
 pytestmark = pytest.mark.integration
-
-
-async def tell(
-    world: Any, account_id: UUID, user_id: UUID, kind: type[contract.AccountEvent], version: int, status: str = "active"
-) -> None:
-    extra = {"reconnected": False, "synced_at": utc_now(), "reason": "gone"}
-    event = kind.model_validate(
-        {
-            "account_id": account_id,
-            "user_id": user_id,
-            "tiktok_user_id": "t",
-            "username": "ann",
-            "display_name": "Ann",
-            "status": status,
-            "scopes": [],
-            **{name: value for name, value in extra.items() if name in kind.model_fields},
-        }
-    )
-    envelope = wrap(event, service="accounts", subject=str(account_id), context=Context(user_id=user_id), sequence=version)
-    async with world.database.transaction() as tx:
-        await apply_account_event(tx, world.outbox, world.waker, event, envelope)
-
-
-async def claimed(world: Any) -> int:
-    async with world.database.transaction() as tx:
-        return (await claim_due_posts(tx, world.outbox, ClaimLimits())).posts
 
 
 async def brought_in_line(world: Any) -> list[int]:
@@ -61,21 +30,20 @@ async def brought_in_line(world: Any) -> list[int]:
 
 
 @pytest.fixture
-async def post(world: Any) -> Post:
-    account = await world.account()
+async def post(world: Any, account: Any) -> Post:
     made: Post = await world.post(account_id=account.id, user_id=account.user_id)
     return made
 
 
-async def test_paused_posts_leave_the_due_index_and_come_back(world: Any, post: Post) -> None:
+async def test_paused_posts_leave_the_due_index_and_come_back(world: Any, account: Any, post: Post) -> None:
     assert post.account_id is not None
-    await tell(world, post.account_id, post.user_id, contract.AccountUpdated, 2, "inactive")
+    await world.hear(account, contract.AccountUpdated, 2, "inactive")
     held = await world.reload(post)
     assert (held.status, held.held, held.held_reason, held.version) == ("scheduled", True, "account_paused", 2)
-    assert await claimed(world) == 0
-    await tell(world, post.account_id, post.user_id, contract.AccountExpired, 3, "expired")
+    assert (await world.claim()).posts == 0
+    await world.hear(account, contract.AccountExpired, 3, "expired")
     assert (await world.reload(post)).held_reason == "account_expired"
-    await tell(world, post.account_id, post.user_id, contract.AccountConnected, 4)
+    await world.hear(account, contract.AccountConnected, 4)
     back = await world.reload(post)
     assert (back.held, back.held_reason, back.next_attempt_at) == (False, None, post.next_attempt_at)
     assert world.woken
@@ -85,13 +53,13 @@ async def test_paused_posts_leave_the_due_index_and_come_back(world: Any, post: 
         (True, "account_expired"),
         (False, "account_active"),
     ]
-    assert await claimed(world) == 1
+    assert (await world.claim()).posts == 1
 
 
-async def test_older_news_change_nothing(world: Any, post: Post) -> None:
+async def test_older_news_change_nothing(world: Any, account: Any, post: Post) -> None:
     assert post.account_id is not None
-    await tell(world, post.account_id, post.user_id, contract.AccountSynced, 7)
-    await tell(world, post.account_id, post.user_id, contract.AccountUpdated, 6, "inactive")
+    await world.hear(account, contract.AccountSynced, 7)
+    await world.hear(account, contract.AccountUpdated, 6, "inactive")
     assert not (await world.reload(post)).held
     async with world.database.read() as connection:
         copy = await get_account(connection, post.account_id, post.user_id)
@@ -99,14 +67,14 @@ async def test_older_news_change_nothing(world: Any, post: Post) -> None:
     assert (copy.version, copy.status) == (7, "active")
 
 
-async def test_disconnecting_cancels_what_waits_and_asks_for_the_rest(world: Any, post: Post) -> None:
+async def test_disconnecting_cancels_what_waits_and_asks_for_the_rest(world: Any, account: Any, post: Post) -> None:
     assert post.account_id is not None
     common = {"account_id": post.account_id, "user_id": post.user_id}
     retry = await world.post(**common, status="retry_scheduled", attempt=1)
     moving = await world.post(**common, status="publishing", attempt=1, next_attempt_at=None, scheduled_time=utc_now())
     done = await world.post(**common, status="published", next_attempt_at=None, scheduled_time=utc_now())
     draft = await world.post(**common, status="draft", next_attempt_at=None, scheduled_time=None)
-    await tell(world, post.account_id, post.user_id, contract.AccountDisconnected, 2)
+    await world.hear(account, contract.AccountDisconnected, 2)
     for waiting in (post, retry):
         now = await world.reload(waiting)
         assert (now.status, now.next_attempt_at) == ("cancelled", None)
@@ -119,7 +87,7 @@ async def test_disconnecting_cancels_what_waits_and_asks_for_the_rest(world: Any
 
 
 async def test_a_post_claimed_while_its_account_is_disconnected_is_asked_for(
-    world: Any, post: Post, monkeypatch: pytest.MonkeyPatch
+    world: Any, account: Any, post: Post, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The due loop commits its claim between the two statements: the post is cancelled or asked for, never neither."""
     assert post.account_id is not None
@@ -131,14 +99,14 @@ async def test_a_post_claimed_while_its_account_is_disconnected_is_asked_for(
             result = await statement(*arguments)
             if first:
                 first = False
-                await claimed(world)
+                await world.claim()
             return result
 
         return run
 
     for name in ("want_cancelled", "cancel_posts"):
         monkeypatch.setattr(account_posts, name, claiming_after(getattr(account_posts, name)))
-    await tell(world, post.account_id, post.user_id, contract.AccountDisconnected, 2)
+    await world.hear(account, contract.AccountDisconnected, 2)
     now = await world.reload(post)
     assert now.status == "cancelled" or now.cancel_at is not None
 
@@ -146,10 +114,10 @@ async def test_a_post_claimed_while_its_account_is_disconnected_is_asked_for(
 async def test_thousands_of_posts_are_held(world: Any, values: Any) -> None:
     account = await world.account()
     await world.many([values(account_id=account.id, user_id=account.user_id) for _ in range(2_300)])
-    await tell(world, account.id, account.user_id, contract.AccountUpdated, 2, "inactive")
+    await world.hear(account, contract.AccountUpdated, 2, "inactive")
     assert len(await world.told()) == 1_000
     assert await brought_in_line(world) == [1, 1, 0]
-    assert await claimed(world) == 0
+    assert (await world.claim()).posts == 0
     assert len(await world.told()) == 2_300
     assert await brought_in_line(world) == [0]
 
@@ -158,14 +126,14 @@ async def test_thousands_of_holds_get_another_reason_and_are_released(world: Any
     account = await world.account(status="inactive")
     held = {"held": True, "held_reason": "account_paused", "account_id": account.id, "user_id": account.user_id}
     await world.many([values(**held) for _ in range(1_500)])
-    await tell(world, account.id, account.user_id, contract.AccountExpired, 2, "expired")
+    await world.hear(account, contract.AccountExpired, 2, "expired")
     assert await brought_in_line(world) == [1, 0]
     assert len(await world.told()) == 1_500
     async with world.database.read() as connection:
         assert (await connection.execute(text("SELECT DISTINCT held_reason FROM posts"))).scalars().all() == [
             "account_expired"
         ]
-    await tell(world, account.id, account.user_id, contract.AccountConnected, 3)
+    await world.hear(account, contract.AccountConnected, 3)
     assert len(await world.told()) == 2_500
     assert await brought_in_line(world) == [1, 0]
     async with world.database.read() as connection:
@@ -175,8 +143,8 @@ async def test_thousands_of_holds_get_another_reason_and_are_released(world: Any
 async def test_thousands_are_cancelled_and_what_is_claimed_meanwhile_is_asked_for(world: Any, values: Any) -> None:
     account = await world.account()
     await world.many([values(account_id=account.id, user_id=account.user_id) for _ in range(1_500)])
-    await tell(world, account.id, account.user_id, contract.AccountDisconnected, 2)
-    assert await claimed(world) == 50
+    await world.hear(account, contract.AccountDisconnected, 2)
+    assert (await world.claim()).posts == 50
     await brought_in_line(world)
     assert await world.counts() == {"cancelled": 1_450, "due": 50}
     async with world.database.read() as connection:
@@ -186,8 +154,8 @@ async def test_thousands_are_cancelled_and_what_is_claimed_meanwhile_is_asked_fo
 async def test_newer_news_of_an_account_go_before_what_was_left_over(world: Any, values: Any) -> None:
     account = await world.account()
     await world.many([values(account_id=account.id, user_id=account.user_id) for _ in range(1_500)])
-    await tell(world, account.id, account.user_id, contract.AccountUpdated, 2, "inactive")
-    await tell(world, account.id, account.user_id, contract.AccountConnected, 3)
+    await world.hear(account, contract.AccountUpdated, 2, "inactive")
+    await world.hear(account, contract.AccountConnected, 3)
     await brought_in_line(world)
     async with world.database.read() as connection:
         assert await connection.scalar(text("SELECT count(*) FROM posts WHERE held")) == 0
@@ -206,10 +174,10 @@ async def test_a_held_post_past_its_deadline_fails(world: Any) -> None:
 
 
 async def test_an_unknown_accounts_copy_is_made(world: Any) -> None:
-    account_id, user_id = uuid7(), uuid7()
-    await tell(world, account_id, user_id, contract.AccountConnected, 1)
+    unknown = AccountCopy(id=uuid7(), user_id=uuid7(), username="ann", status="active", version=0)
+    await world.hear(unknown, contract.AccountConnected, 1)
     async with world.database.read() as connection:
-        assert await get_account(connection, account_id, uuid7()) is None
-        copy = await get_account(connection, account_id, user_id)
+        assert await get_account(connection, unknown.id, uuid7()) is None
+        copy = await get_account(connection, unknown.id, unknown.user_id)
     assert copy is not None
     assert not copy.deleted

@@ -1,7 +1,6 @@
-"""Claiming on real PostgreSQL: none early, none twice, fair, complete with its outbox or not at all."""
+"""Claiming on real PostgreSQL: none early, none twice, complete with its outbox or not at all."""
 
 import asyncio
-from collections import Counter
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -14,92 +13,18 @@ from common.contracts.registry import parse
 from common.contracts.scheduler import PostDue, PostFailed
 from common.ids import uuid7
 from common.testing.eventually import eventually
-from scheduler.loops.backlog import Backlog
-from scheduler.loops.due_posts import DuePosts
-from scheduler.loops.sweep import Sweep
 from scheduler.storage.claim import FIRST_CLAIM, ClaimLimits, seconds_to_next_due
 from scheduler.storage.posts import to_post
-from scheduler.storage.sweep import SWEEP, SweepLimits
+from scheduler.storage.sweep import SWEEP
 from scheduler.storage.tables import posts
-from scheduler.usecases.claim_due_posts import Claimed, claim_due_posts
-from scheduler.usecases.waker import Waker
+from scheduler.usecases.claim_due_posts import claim_due_posts
 
 pytestmark = pytest.mark.integration
 LIMITS = ClaimLimits()
 
 
 async def _claimed_one(world: Any) -> bool:
-    return (await claim(world)).posts == 1
-
-
-async def claim(world: Any, limits: ClaimLimits = LIMITS, **arguments: Any) -> Claimed:
-    async with world.database.transaction() as tx:
-        return await claim_due_posts(tx, world.outbox, limits, **arguments)
-
-
-class Queue:
-    """An intake queue of a given length."""
-
-    def __init__(self, waiting: int | None = 0) -> None:
-        self.length = waiting
-        self.asked = 0
-
-    async def waiting(self) -> int | None:
-        self.asked += 1
-        return self.length
-
-
-def free(world: Any) -> Backlog:
-    return Backlog(world.database, Queue(), limit=100_000)
-
-
-async def test_claiming_pauses_while_too_many_are_on_their_way(world: Any, values: Any) -> None:
-    await world.many([values() for _ in range(30)])
-    queue = Queue(3)
-    due = DuePosts(world.database, world.outbox, LIMITS, Backlog(world.database, queue, limit=10))
-    first, second = await due.step(), await due.step()
-    assert (first.done, first.more) == (7, True)
-    assert (second.done, second.more) == (0, False)
-    assert second.next_in is not None
-    assert second.next_in <= 0.1
-    await world.execute("DELETE FROM outbox_messages")
-    assert (await due.step()).done == 7
-    assert queue.asked == 3
-
-
-async def test_nothing_is_claimed_while_nobody_would_receive_it(world: Any) -> None:
-    post = await world.post()
-    due = DuePosts(world.database, world.outbox, LIMITS, Backlog(world.database, Queue(None), limit=10))
-    assert (await due.step()).done == 0
-    assert await world.reload(post) == post
-
-
-async def test_a_pause_that_makes_posts_late_is_told(world: Any) -> None:
-    queue = Queue(None)
-    due = DuePosts(world.database, world.outbox, LIMITS, Backlog(world.database, queue, limit=10))
-    await due.step()
-    assert await due.check() is None
-    post = await world.post(next_attempt_at=utc_now() - timedelta(seconds=50))
-    assert await due.check() is None
-    await world.post(next_attempt_at=utc_now() - timedelta(seconds=70))
-    assert "70 s late" in (await due.check() or "")
-    queue.length = 0
-    await due.step()
-    assert await due.check() is None
-    assert (await world.reload(post)).status == "due"
-
-
-async def test_a_pause_does_not_suspend_the_deadlines(world: Any) -> None:
-    """Nobody claims, yet a post past its deadline fails; one that is only late goes on waiting."""
-    late = await world.post(publish_before=utc_now() - timedelta(seconds=1))
-    waiting = await world.post()
-    sweep = Sweep(world.database, world.outbox, None, SweepLimits(), free(world))  # type: ignore[arg-type]
-    assert (await sweep.sweep_deadlines()).done == 1
-    failed = await world.reload(late)
-    assert (failed.status, failed.error_code, failed.due_at) == ("failed", "deadline_passed", late.next_attempt_at)
-    assert await world.reload(waiting) == waiting
-    (envelope,) = await world.told()
-    assert parse(envelope, PostFailed).code == "deadline_passed"
+    return bool((await world.claim()).posts == 1)
 
 
 async def test_a_claimed_post_carries_all_the_publisher_needs(world: Any) -> None:
@@ -108,7 +33,7 @@ async def test_a_claimed_post_carries_all_the_publisher_needs(world: Any) -> Non
     post = await world.post(
         user_id=user_id, media_id=media_id, correlation_id="c-1", is_aigc=True, cover_timestamp_ms=5, photo_urls=[], version=4
     )
-    assert (await claim(world)).posts == 1
+    assert (await world.claim()).posts == 1
     now = await world.reload(post)
     assert (now.status, now.attempt, now.version, now.next_attempt_at) == ("due", 1, 5, None)
     assert now.due_at == post.next_attempt_at
@@ -138,7 +63,7 @@ async def test_a_claimed_post_carries_all_the_publisher_needs(world: Any) -> Non
 async def test_a_row_that_makes_no_event_fails_alone(world: Any) -> None:
     """A fault in one row (written by another version, or by hand) stops neither its neighbours nor the loop."""
     bad, good = await world.post(privacy_level="NOBODY", attempt=2), await world.post()
-    assert (await claim(world)).posts == 2
+    assert (await world.claim()).posts == 2
     assert (await world.reload(good)).status == "due"
     failed = await world.reload(bad)
     assert (failed.status, failed.error_code, failed.attempt) == ("failed", "internal_error", 2)
@@ -148,7 +73,7 @@ async def test_a_row_that_makes_no_event_fails_alone(world: Any) -> None:
     event = parse(told[str(bad.id)], PostFailed)
     assert (event.code, event.status, event.attempt) == ("internal_error", "failed", 2)
     assert told[str(bad.id)].sequence_number == failed.version
-    assert (await claim(world)).posts == 0
+    assert (await world.claim()).posts == 0
 
 
 async def test_none_early_by_the_databases_clock(world: Any) -> None:
@@ -176,20 +101,20 @@ async def test_none_early_by_the_databases_clock(world: Any) -> None:
 )
 async def test_what_does_not_wait_is_not_claimed(world: Any, fields: dict[str, Any]) -> None:
     post = await world.post(**fields)
-    assert (await claim(world)).posts == 0
+    assert (await world.claim()).posts == 0
     assert await world.reload(post) == post
 
 
 async def test_a_retry_is_claimed_as_the_next_attempt(world: Any) -> None:
     post = await world.post(status="retry_scheduled", attempt=2, publisher_sequence=9, started_at=utc_now())
-    await claim(world)
+    await world.claim()
     now = await world.reload(post)
     assert (now.status, now.attempt, now.publisher_sequence, now.started_at) == ("due", 3, 0, None)
 
 
 async def test_past_its_deadline_it_fails_instead(world: Any) -> None:
     post = await world.post(publish_before=utc_now() - timedelta(seconds=1), attempt=1)
-    assert (await claim(world)).posts == 1
+    assert (await world.claim()).posts == 1
     now = await world.reload(post)
     assert (now.status, now.attempt, now.error_code, now.sweep_at) == ("failed", 1, "deadline_passed", None)
     assert now.ended_at is not None
@@ -204,7 +129,7 @@ async def test_concurrent_claimers_double_nothing_and_leave_nothing(world: Any, 
     async def claimer() -> int:
         total = 0
         for _ in range(40):
-            total += (await claim(world, ClaimLimits(batch=100))).posts
+            total += (await world.claim(ClaimLimits(batch=100))).posts
         return total
 
     taken = await asyncio.gather(*(claimer() for _ in range(4)))
@@ -212,45 +137,6 @@ async def test_concurrent_claimers_double_nothing_and_leave_nothing(world: Any, 
     told = await world.told()
     assert len({envelope.subject for envelope in told}) == len(told) == 1_500
     assert await world.counts() == {"due": 1_500}
-
-
-async def test_one_users_backlog_does_not_hold_up_another(world: Any, values: Any) -> None:
-    crowd, lonely = uuid7(), uuid7()
-    early = utc_now() - timedelta(hours=1)
-    await world.many([values(user_id=crowd, next_attempt_at=early) for _ in range(2_000)])
-    single = await world.post(user_id=lonely)
-    claimed = await claim(world)
-    assert claimed.crowded == {crowd}
-    assert (await world.reload(single)).status == "due"
-    shares = Counter(envelope.userid for envelope in await world.told())
-    assert shares == {crowd: LIMITS.per_user, lonely: 1}
-
-
-@pytest.mark.parametrize("crowds", [3, 12])
-async def test_several_users_backlogs_do_not_hold_up_another(world: Any, values: Any, crowds: int) -> None:
-    """Each of them alone is more than a batch, and all of it is due before the single post: the first claim has it all the same."""
-    users = [uuid7() for _ in range(crowds)]
-    for number, user_id in enumerate(users):
-        early = utc_now() - timedelta(hours=crowds - number)
-        await world.many([values(user_id=user_id, next_attempt_at=early) for _ in range(LIMITS.batch + 1)])
-    single = await world.post(next_attempt_at=utc_now())
-    claimed = await claim(world)
-    assert claimed.crowded == set(users)
-    assert claimed.posts <= LIMITS.batch
-    assert (await world.reload(single)).status == "due"
-    shares = Counter(envelope.userid for envelope in await world.told())
-    assert all(1 <= shares[user_id] <= LIMITS.per_user for user_id in users)
-
-
-async def test_one_user_cannot_take_all_of_a_little_room(world: Any, values: Any) -> None:
-    """With a backlog at the publisher only a few places come free at a time: they are shared, too."""
-    crowd = uuid7()
-    await world.many([values(user_id=crowd, next_attempt_at=utc_now() - timedelta(hours=1)) for _ in range(60)])
-    single = await world.post()
-    due = DuePosts(world.database, world.outbox, LIMITS, Backlog(world.database, Queue(), limit=8))
-    assert (await due.step()).done == 3
-    assert (await world.reload(single)).status == "due"
-    assert Counter(envelope.userid for envelope in await world.told())[crowd] == 2
 
 
 async def test_the_claim_looks_files_up_one_by_one(world: Any) -> None:
@@ -280,51 +166,6 @@ async def test_the_claim_looks_files_up_one_by_one(world: Any) -> None:
             assert "Seq Scan on media" not in str(plan)
 
 
-async def test_without_looking_past_only_the_head_is_taken(world: Any, values: Any) -> None:
-    crowd = uuid7()
-    await world.many([values(user_id=crowd, next_attempt_at=utc_now() - timedelta(hours=1)) for _ in range(600)])
-    single = await world.post()
-    assert (await claim(world, look_past=False)).posts == LIMITS.per_user
-    assert (await world.reload(single)).status == "scheduled"
-
-
-async def test_the_due_loop_serves_the_single_post_within_a_second(world: Any, values: Any) -> None:
-    crowd = uuid7()
-    early = utc_now() - timedelta(hours=1)
-    await world.many([values(user_id=crowd, next_attempt_at=early) for _ in range(10_000)])
-    due = DuePosts(world.database, world.outbox, LIMITS, free(world))
-    for _ in range(3):
-        await due.step()
-    single = await world.post(next_attempt_at=utc_now())
-    began = asyncio.get_running_loop().time()
-    while (await world.reload(single)).status != "due":
-        await due.step()
-    assert asyncio.get_running_loop().time() - began < 1.0
-
-
-@pytest.mark.parametrize("ahead", [timedelta(hours=-1), timedelta(hours=1)])
-async def test_a_replica_whose_clock_is_wrong_claims_on_time(
-    world: Any, monkeypatch: pytest.MonkeyPatch, ahead: timedelta
-) -> None:
-    """Stepped by an hour either way it wakes too often or never; the database says what is due, and the loop looks by itself."""
-    monkeypatch.setattr("scheduler.usecases.waker.utc_now", lambda: utc_now() + ahead)
-    due = DuePosts(world.database, world.outbox, LIMITS, free(world))
-    await due.loop.start()
-    try:
-        post = await world.post(next_attempt_at=utc_now() + timedelta(seconds=0.4))
-        async with world.database.transaction() as tx:
-            Waker(due.loop.wake).wake_for(tx, post)
-        await eventually(lambda: _left(world))
-    finally:
-        await due.loop.stop()
-    (envelope,) = await world.told()
-    assert timedelta(0) <= envelope.time - post.next_attempt_at < timedelta(seconds=2)
-
-
-async def _left(world: Any) -> bool:
-    return await world.counts() == {"due": 1}
-
-
 async def _claim_and_hang(world: Any, claimed: asyncio.Event) -> None:
     async with world.database.transaction() as tx:
         await claim_due_posts(tx, world.outbox, LIMITS)
@@ -346,33 +187,10 @@ async def test_killed_before_the_commit_nothing_has_happened(world: Any) -> None
 async def test_killed_between_claim_and_relay_the_event_waits_in_the_outbox(world: Any) -> None:
     """The claim commits state and event together; a relay of the next process finds it."""
     post = await world.post()
-    await claim(world)
+    await world.claim()
     assert (await world.reload(post)).status == "due"
     assert [envelope.subject for envelope in await world.told()] == [str(post.id)]
-    assert (await claim(world)).posts == 0
-
-
-async def test_step_tells_when_to_look_again(world: Any, values: Any) -> None:
-    due = DuePosts(world.database, world.outbox, ClaimLimits(batch=10), free(world))
-    assert (await due.step()).next_in is None
-    await world.many([values() for _ in range(15)])
-    await world.post(next_attempt_at=utc_now() + timedelta(seconds=30))
-    first, second = await due.step(), await due.step()
-    assert (first.done, first.more) == (10, True)
-    assert (second.done, second.more) == (5, False)
-    assert second.next_in is not None
-    assert 28 < second.next_in <= 30
-
-
-async def test_rows_in_another_replicas_hands_are_waited_for_briefly(world: Any) -> None:
-    await world.post()
-    due = DuePosts(world.database, world.outbox, LIMITS, free(world))
-    async with world.database.transaction() as tx:
-        await claim_due_posts(tx, world.outbox, LIMITS)
-        result = await due.step()
-        assert (result.done, result.more) == (0, False)
-        assert result.next_in is not None
-        assert result.next_in <= 0.05
+    assert (await world.claim()).posts == 0
 
 
 async def test_only_due_rows_are_touched_among_many_waiting(world: Any) -> None:

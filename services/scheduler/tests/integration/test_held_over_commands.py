@@ -8,15 +8,12 @@ import pytest
 
 from common.clock import rfc3339, utc_now
 from common.contracts import accounts as contract
-from common.contracts.context import Context
-from common.contracts.envelope import wrap
 from common.contracts.scheduler import CreatePost, PublishPostNow, UpdatePost
 from common.testing.eventually import eventually
 from scheduler.domain.account_copy import AccountCopy
 from scheduler.domain.outcome import Patience
 from scheduler.domain.retry import RetryPolicy
 from scheduler.encoding import post_json
-from scheduler.usecases.apply_account_event import apply_account_event
 from scheduler.usecases.apply_publish_event import PublishRules
 
 pytestmark = pytest.mark.integration
@@ -24,36 +21,9 @@ RULES = PublishRules(RetryPolicy(), Patience())
 AWAY = {"inactive": "account_paused", "expired": "account_expired"}
 
 
-async def tell(
-    world: Any, account: AccountCopy, kind: type[contract.AccountEvent], version: int, status: str = "active", **fields: Any
-) -> None:
-    given = {
-        "account_id": account.id,
-        "user_id": account.user_id,
-        "tiktok_user_id": "t",
-        "username": "ann",
-        "display_name": "Ann",
-        "status": status,
-        "scopes": [],
-        "reconnected": True,
-        "reason": "gone",
-    }
-    event = kind.model_validate({name: value for name, value in given.items() if name in kind.model_fields})
-    context = Context(user_id=account.user_id)
-    envelope = wrap(event, service="accounts", subject=str(account.id), context=context, sequence=version, **fields)
-    async with world.database.transaction() as tx:
-        await apply_account_event(tx, world.outbox, world.waker, event, envelope)
-
-
 def moving(account: AccountCopy, **fields: Any) -> dict[str, Any]:
     mine = {"account_id": account.id, "user_id": account.user_id}
     return {**mine, "status": "due", "attempt": 1, "next_attempt_at": None, "scheduled_time": utc_now(), **fields}
-
-
-@pytest.fixture
-async def account(world: Any) -> AccountCopy:
-    made: AccountCopy = await world.account()
-    return made
 
 
 @pytest.mark.parametrize("status", AWAY)
@@ -100,13 +70,13 @@ async def test_being_held_is_an_event_of_its_own(world: Any, scheduler: Any, sta
 async def test_a_held_post_is_neither_published_now_nor_lost_by_a_change(world: Any, scheduler: Any, account: Any) -> None:
     post = await world.post(account_id=account.id, user_id=account.user_id, next_attempt_at=utc_now() + timedelta(hours=1))
     await world.execute("UPDATE posts SET media_id = :media", media=await world.media(account.user_id))
-    await tell(world, account, contract.AccountUpdated, 2, "inactive")
+    await world.hear(account, contract.AccountUpdated, 2, "inactive")
     reply = await scheduler.command(PublishPostNow(post_id=post.id), post.user_id)
     assert (reply.status, reply.body["code"]) == (409, "account_not_active")
     time = rfc3339(utc_now() + timedelta(hours=2))
     reply = await scheduler.command(UpdatePost(post_id=post.id, changes={"scheduled_time": time}), post.user_id)
     assert (reply.status, reply.body and reply.body["next_attempt_at"]) == (200, None)
-    await tell(world, account, contract.AccountUpdated, 3)
+    await world.hear(account, contract.AccountUpdated, 3)
     now = await world.reload(post)
     assert (now.held, post_json(now)["next_attempt_at"], post_json(now)["warnings"]) == (False, time, [])
 

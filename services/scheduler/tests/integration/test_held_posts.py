@@ -22,11 +22,8 @@ from scheduler.domain.outcome import Patience
 from scheduler.domain.post import Post
 from scheduler.domain.retry import RetryPolicy
 from scheduler.encoding import post_json
-from scheduler.storage.claim import ClaimLimits
-from scheduler.usecases.apply_account_event import apply_account_event
 from scheduler.usecases.apply_publish_event import PublishRules, apply_publish_event
 from scheduler.usecases.cancel_post import cancel_post
-from scheduler.usecases.claim_due_posts import claim_due_posts
 from scheduler.usecases.create_post import create_post
 from scheduler.usecases.judge_posts import Candidate
 from scheduler.usecases.post_status import post_status
@@ -38,27 +35,6 @@ from scheduler.usecases.wanted_post import want_change, want_post
 pytestmark = pytest.mark.integration
 RULES = PublishRules(RetryPolicy(), Patience())
 AWAY = {"inactive": "account_paused", "expired": "account_expired"}
-
-
-async def tell(
-    world: Any, account: AccountCopy, kind: type[contract.AccountEvent], version: int, status: str = "active", **fields: Any
-) -> None:
-    given = {
-        "account_id": account.id,
-        "user_id": account.user_id,
-        "tiktok_user_id": "t",
-        "username": "ann",
-        "display_name": "Ann",
-        "status": status,
-        "scopes": [],
-        "reconnected": True,
-        "reason": "gone",
-    }
-    event = kind.model_validate({name: value for name, value in given.items() if name in kind.model_fields})
-    context = Context(user_id=account.user_id)
-    envelope = wrap(event, service="accounts", subject=str(account.id), context=context, sequence=version, **fields)
-    async with world.database.transaction() as tx:
-        await apply_account_event(tx, world.outbox, world.waker, event, envelope)
 
 
 async def report(
@@ -80,28 +56,17 @@ async def told(world: Any, post: Post) -> list[tuple[str, Any]]:
     return [(envelope.key.split(".")[2], envelope.data.get("reason")) for envelope in mine]
 
 
-async def claimed(world: Any) -> int:
-    async with world.database.transaction() as tx:
-        return (await claim_due_posts(tx, world.outbox, ClaimLimits())).posts
-
-
 def moving(account: AccountCopy, **fields: Any) -> dict[str, Any]:
     mine = {"account_id": account.id, "user_id": account.user_id}
     return {**mine, "status": "due", "attempt": 1, "next_attempt_at": None, "scheduled_time": utc_now(), **fields}
 
 
-@pytest.fixture
-async def account(world: Any) -> AccountCopy:
-    made: AccountCopy = await world.account()
-    return made
-
-
 async def test_a_held_post_can_be_cancelled_and_stays_so(world: Any, account: Any) -> None:
     post = await world.post(account_id=account.id, user_id=account.user_id)
-    await tell(world, account, contract.AccountExpired, 2, "expired")
+    await world.hear(account, contract.AccountExpired, 2, "expired")
     async with world.database.transaction() as tx:
         await cancel_post(tx, world.outbox, post.id, post.user_id, None, context=Context())
-    await tell(world, account, contract.AccountConnected, 3)
+    await world.hear(account, contract.AccountConnected, 3)
     now = await world.reload(post)
     assert (now.status, now.held) == ("cancelled", False)
     assert await told(world, post) == [("held", "account_expired"), ("cancelled", "cancelled_by_user")]
@@ -110,22 +75,22 @@ async def test_a_held_post_can_be_cancelled_and_stays_so(world: Any, account: An
 @pytest.mark.parametrize(("status", "words"), [("inactive", "paused"), ("expired", "permission")])
 async def test_a_deadline_that_passes_while_held_says_why(world: Any, account: Any, status: str, words: str) -> None:
     post = await world.post(account_id=account.id, user_id=account.user_id, publish_before=utc_now() - timedelta(seconds=1))
-    await tell(world, account, contract.AccountUpdated, 2, status)
+    await world.hear(account, contract.AccountUpdated, 2, status)
     async with world.database.transaction() as tx:
         assert await expire_posts(tx, world.outbox, limit=10) == 1
     failed = await world.reload(post)
     assert (failed.status, failed.error_code, failed.held) == ("failed", "deadline_passed", False)
     assert words in failed.error_message
     assert failed.error_hint
-    await tell(world, account, contract.AccountUpdated, 3)
+    await world.hear(account, contract.AccountUpdated, 3)
     assert await world.reload(post) == failed
 
 
 async def test_released_after_its_deadline_it_fails_and_nothing_is_sent(world: Any, account: Any) -> None:
     post = await world.post(account_id=account.id, user_id=account.user_id, publish_before=utc_now() - timedelta(seconds=1))
-    await tell(world, account, contract.AccountUpdated, 2, "inactive")
-    await tell(world, account, contract.AccountUpdated, 3)
-    assert await claimed(world) == 1
+    await world.hear(account, contract.AccountUpdated, 2, "inactive")
+    await world.hear(account, contract.AccountUpdated, 3)
+    assert (await world.claim()).posts == 1
     failed = await world.reload(post)
     assert (failed.status, failed.attempt, failed.error_code) == ("failed", 0, "deadline_passed")
     assert [kind for kind, _ in await told(world, post)] == ["held", "held", "failed"]
@@ -134,10 +99,10 @@ async def test_released_after_its_deadline_it_fails_and_nothing_is_sent(world: A
 async def test_news_in_any_order_and_twice_leave_the_newest(world: Any, account: Any) -> None:
     post = await world.post(account_id=account.id, user_id=account.user_id)
     for version, status in ((4, "inactive"), (2, "inactive"), (3, "active"), (4, "inactive"), (2, "inactive")):
-        await tell(world, account, contract.AccountUpdated, version, status)
+        await world.hear(account, contract.AccountUpdated, version, status)
     assert (await world.reload(post)).held
     for version, status in ((6, "active"), (5, "expired"), (6, "active")):
-        await tell(world, account, contract.AccountUpdated, version, status)
+        await world.hear(account, contract.AccountUpdated, version, status)
     assert not (await world.reload(post)).held
     assert await told(world, post) == [("held", "account_paused"), ("held", "account_active")]
 
@@ -149,13 +114,13 @@ async def test_a_disconnection_heard_after_the_reconnection_cancels_what_was_mad
     when = await _now(world)
     new = await world.post(**common)
     new_sent = await world.post(**moving(account))
-    await tell(world, account, contract.AccountConnected, 6)
+    await world.hear(account, contract.AccountConnected, 6)
     for _ in range(2):
-        await tell(world, account, contract.AccountDisconnected, 5, time=when)
+        await world.hear(account, contract.AccountDisconnected, 5, time=when)
     assert [(await world.reload(post)).status for post in (*many, new)] == ["cancelled", "cancelled", "scheduled"]
     assert [(await world.reload(post)).cancel_at is None for post in (sent, new_sent)] == [False, True]
     assert await told(world, many[0]) == [("cancelled", "account_disconnected")]
-    await tell(world, account, contract.AccountUpdated, 4, "inactive", time=when)
+    await world.hear(account, contract.AccountUpdated, 4, "inactive", time=when)
     assert (await world.reload(new)).status == "scheduled"
 
 
@@ -203,7 +168,7 @@ async def test_a_retry_of_a_paused_account_is_held_and_tells_it(world: Any) -> N
     now = await report(world, post, publisher_contract.PublishFailed, **failed)
     assert (now.status, now.held, now.next_attempt_at is None) == ("retry_scheduled", True, False)
     assert await told(world, post) == [("retry_scheduled", None), ("held", "account_paused")]
-    assert await claimed(world) == 0
+    assert (await world.claim()).posts == 0
 
 
 @pytest.mark.parametrize(("before", "after"), [("active", "inactive"), ("expired", "active")])
