@@ -9,7 +9,6 @@ from sqlalchemy import func, insert, select, text
 from common.clock import utc_now
 from common.contracts.registry import parse
 from common.contracts.scheduler import PostDue
-from common.due_loop import StepResult
 from common.ids import uuid7
 from common.messaging.inbox import Inbox
 from scheduler.clients.publisher import PublisherAway
@@ -17,10 +16,8 @@ from scheduler.domain.post import Post
 from scheduler.loops.backlog import Backlog
 from scheduler.loops.prune import Prune
 from scheduler.loops.sweep import Sweep
-from scheduler.storage.claim import ClaimLimits
 from scheduler.storage.sweep import SweepLimits
 from scheduler.storage.tables import inbox
-from scheduler.usecases.claim_due_posts import claim_due_posts
 
 pytestmark = pytest.mark.integration
 
@@ -39,22 +36,16 @@ class Publisher:
         return self.answer
 
 
-def sweep(world: Any, answer: bool | None = None, **limits: Any) -> Sweep:
-    return Sweep(world.database, world.outbox, Publisher(answer), SweepLimits(**limits), nothing_waits(world))  # type: ignore[arg-type]
-
-
-class Queue:
-    """An intake queue of a given length."""
-
-    def __init__(self, waiting: int | None = 0) -> None:
-        self.length = waiting
+class NothingWaits:
+    """An empty intake queue."""
 
     async def waiting(self) -> int | None:
-        return self.length
+        return 0
 
 
-def nothing_waits(world: Any, queue: Queue | None = None) -> Backlog:
-    return Backlog(world.database, queue or Queue(), limit=1_000)
+def sweep(world: Any, answer: bool | None = None, *, intake: Any = NothingWaits(), limit: int = 1_000, **limits: Any) -> Sweep:  # noqa: B008
+    backlog = Backlog(world.database, intake, limit=limit)
+    return Sweep(world.database, world.outbox, Publisher(answer), SweepLimits(**limits), backlog)  # type: ignore[arg-type]
 
 
 async def moving(world: Any, **fields: Any) -> Post:
@@ -77,22 +68,47 @@ async def test_a_silent_post_is_asked_about_with_the_same_attempt(world: Any, st
     assert (question.attempt, question.again, envelope.sequence_number) == (3, True, post.version)
 
 
-@pytest.mark.parametrize(("waiting", "in_outbox"), [(51, 0), (None, 0), (50, 1)])
-async def test_nothing_is_asked_while_questions_wait(world: Any, waiting: int | None, in_outbox: int) -> None:
-    """With the intake down or behind, every question would only be one more in the queue."""
-    post = await moving(world, sweep_at=utc_now() - timedelta(seconds=1))
-    if in_outbox:
+@pytest.mark.parametrize(
+    ("waiting", "in_outbox", "asked"),
+    [
+        (0, 0, 30),
+        (50, 0, 30),
+        (49, 1, 30),
+        (50, 1, 20),
+        (51, 0, 20),
+        (199, 0, 20),
+        (198, 1, 20),
+        (199, 1, 0),
+        (200, 0, 0),
+        (None, 0, 0),
+    ],
+)
+async def test_few_questions_are_asked_while_much_waits(
+    world: Any, intake: Any, waiting: int | None, in_outbox: int, asked: int
+) -> None:
+    """Each is one more in the queue: at 100 posts that may be on their way they never make it longer than 200."""
+    for _ in range(in_outbox):
         await world.post()
-        async with world.database.transaction() as tx:
-            await claim_due_posts(tx, world.outbox, ClaimLimits())
-    queue = Queue(waiting)
-    loop = Sweep(world.database, world.outbox, Publisher(None), SweepLimits(), nothing_waits(world, queue))  # type: ignore[arg-type]
-    assert await loop.sweep_moving() == StepResult()
-    assert await world.reload(post) == post
-    # A few are ordinary traffic: under load some always wait, and a post that is stuck would never be asked about.
-    queue.length = 50
-    await world.execute("DELETE FROM outbox_messages")
-    assert (await loop.sweep_moving()).done == 1
+        await world.claim()
+    silent = utc_now() - timedelta(seconds=1)
+    for _ in range(30):
+        await moving(world, sweep_at=silent)
+    intake.length = waiting
+    step = await sweep(world, intake=intake, limit=100, batch=40).sweep_moving()
+    assert (step.done, step.more) == (asked, False)
+    assert len(await world.told()) == asked + in_outbox
+
+
+async def test_a_post_that_is_stuck_is_asked_about_however_long_the_publisher_is_behind(world: Any, intake: Any) -> None:
+    """Under steady load some always wait; the longest silence comes first, and who was asked about waits for the answer."""
+    intake.length = 100
+    posts = [await moving(world, sweep_at=utc_now() - timedelta(seconds=60 - number)) for number in range(50)]
+    loop = sweep(world, intake=intake)
+    for done in (20, 20, 10, 0):
+        assert (await loop.sweep_moving()).done == done
+    asked = [envelope.subject for envelope in await world.told()]
+    for start in (0, 20, 40):
+        assert set(asked[start : start + 20]) == {str(post.id) for post in posts[start : start + 20]}
 
 
 @pytest.mark.parametrize(
@@ -179,7 +195,7 @@ async def test_a_post_that_went_on_meanwhile_is_left_alone(world: Any) -> None:
             await world.execute("UPDATE posts SET attempt = attempt + 1")
             return True
 
-    loop = Sweep(world.database, world.outbox, Slow(True), SweepLimits(), nothing_waits(world))  # type: ignore[arg-type]
+    loop = Sweep(world.database, world.outbox, Slow(True), SweepLimits(), Backlog(world.database, NothingWaits(), limit=1_000))  # type: ignore[arg-type]
     assert (await loop.stop_unwanted()).done == 1
     now = await world.reload(post)
     assert (now.status, now.attempt) == ("publishing", 4)

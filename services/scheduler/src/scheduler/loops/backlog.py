@@ -6,6 +6,9 @@ from common.database.database import Database
 from scheduler.storage.outbox_depth import due_events_in_outbox
 
 QUIET = 50
+"""So many due events, in outbox and queue, ordinary traffic leaves at any moment."""
+TRICKLE = 20
+"""So many questions are asked at a look while more than that wait."""
 
 
 class IntakeQueue(Protocol):
@@ -38,13 +41,21 @@ class Backlog:
         """Count claimed posts against the budget."""
         self._room -= posts
 
-    async def is_quiet(self) -> bool:
-        """Tell whether the queue is there and hardly more wait, in outbox and queue, than ordinary traffic leaves at any moment."""
+    async def questions(self, wanted: int) -> int:
+        """Return how many of the `wanted` questions about posts under way may join what waits for the publisher.
+
+        All of them while hardly anything waits; a few while it is behind, since a post that is stuck would otherwise not be asked
+        about for as long as that lasts. 0 when the queue is not there, or twice as many wait as may be claimed: a publisher that
+        was away finds no heap of questions.
+        """
         in_queue = await self._queue.waiting()
-        if in_queue is None or in_queue > QUIET:
-            return False
+        if in_queue is None or in_queue >= 2 * self._limit:
+            return 0
         async with self._database.read() as connection:
-            return in_queue + await due_events_in_outbox(connection, cap=QUIET + 1) <= QUIET
+            waiting = in_queue + await due_events_in_outbox(connection, cap=2 * self._limit)
+        if waiting <= QUIET:
+            return wanted
+        return min(wanted, TRICKLE) if waiting < 2 * self._limit else 0
 
     async def _measure(self) -> int:
         in_queue = await self._queue.waiting()

@@ -1,5 +1,7 @@
 """The sweep: posts that stay in a moving state, waiting posts past their deadline, and posts to be stopped."""
 
+from dataclasses import replace
+
 from common.database.database import Database
 from common.due_loop import DueLoop, StepResult
 from common.messaging.outbox import Outbox
@@ -28,15 +30,16 @@ class Sweep:
         self.unwanted_loop = DueLoop("stop_unwanted", self.stop_unwanted, max_sleep=1.0)
 
     async def sweep_moving(self) -> StepResult:
-        """Ask about one batch of moving posts past their deadline, unless too much still waits to be heard."""
+        """Ask about one batch of moving posts past their deadline; about a few while much still waits to be heard."""
         async with self._database.read() as connection:
             next_in = await seconds_to_next_sweep(connection)
         if next_in is None or next_in > 0:
             return StepResult(next_in=next_in)
-        if not await self._backlog.is_quiet():
+        batch = await self._backlog.questions(self._limits.batch)
+        if batch == 0:
             return StepResult()
         async with self._database.transaction() as tx:
-            asked = await sweep_posts(tx, self._outbox, self._limits)
+            asked = await sweep_posts(tx, self._outbox, replace(self._limits, batch=batch))
         return StepResult(done=asked, more=asked >= self._limits.batch)
 
     async def sweep_deadlines(self) -> StepResult:
