@@ -10,7 +10,7 @@ SERVICES := gateway accounts scheduler publisher analytics
 # `make scale publisher=3`: only what is given on the command line counts.
 REPLICAS = $(foreach service,$(SERVICES),$(if $(filter command,$(origin $(service))),$(service)=$($(service))))
 
-.PHONY: help bootstrap up down ps logs scale reset demo migrate dead-letters rotate-keys rotate-encryption-key test bench lock
+.PHONY: help bootstrap up down ps logs scale reset demo migrate dead-letters audit-verify rotate-keys rotate-encryption-key test bench lock
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 30
@@ -44,6 +44,9 @@ migrate: bootstrap ## bring every database of the running system to its newest v
 
 dead-letters: bootstrap ## messages that could not be handled: make dead-letters [do="show|replay|drop QUEUE [ID ...|--all]"]
 	@$(STACK) dead-letters $(do)
+
+audit-verify: bootstrap ## prove that nothing in the audit trail was changed [known=SEQ:HASH, printed by an earlier run]
+	@$(STACK) audit-verify $(known)
 
 rotate-keys: bootstrap ## a new key for users' tokens; nobody is logged out
 	@$(STACK) rotate-keys

@@ -24,7 +24,6 @@ from fastapi import FastAPI
 
 from bench.processor_time import ProcessorClock, ProcessorTime, table
 from bench.programs import Pipeline, analytics_beside, scheduler_and_publisher
-from common.database.migrate import upgrade
 from common.messaging.topology import dead_letter_name
 from common.testing.databases import TestDatabases
 from common.testing.http_server import serving
@@ -160,9 +159,7 @@ async def run(servers: TestServers) -> None:
     """Measure all ways, print the tables."""
     databases = TestDatabases(servers.postgres_url)
     try:
-        urls = {name: await databases.create(f"bench_{name}") for name in ("scheduler", "publisher", "analytics")}
-        for name, url in urls.items():
-            await upgrade(name, url)
+        urls = {name: await databases.migrated(name) for name in ("scheduler", "publisher", "analytics")}
         with tempfile.TemporaryDirectory(prefix="cuepost-bench-") as folder:
             async with serving(_accounts()) as accounts_url:
                 await _measure(Pipeline(urls, servers.rabbitmq_url, accounts_url, Path(folder)))

@@ -95,6 +95,7 @@ class Pipeline:
             "ACCOUNTS_URL": self.accounts_url,
             "SERVICE_PRIVATE_KEY": self.keys.private_text(service),
             "SERVICE_PUBLIC_KEYS": json.dumps(self.keys.public_texts()),
+            "AUDIT_SIGNING_KEY": b64url_encode(os.urandom(32)),
             "LOG_LEVEL": "WARNING",
         }
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from localstack.definitions import definitions
 from localstack.paths import Paths
-from localstack.vault import DATABASE_SERVICES, SERVICES, load_secrets
+from localstack.vault import DATABASE_OWNERS, DATABASE_SERVICES, SERVICES, load_secrets
 
 READABLE = 0o444
 OWNER_ONLY = 0o400
@@ -26,6 +26,8 @@ def provision(folder: Path) -> None:
     for service in SERVICES:
         for name, value in service_files(vault, service).items():
             _write(folder / service / name, value)
+    for service in DATABASE_OWNERS:
+        _write(folder / f"{service}-owner" / "DATABASE_URL", owner_url(vault, service))
     for role, password in vault["postgres"].items():
         _write(folder / "postgres" / role, password)
     _write(folder / "rabbitmq" / "definitions.json", json.dumps(definitions(vault["rabbitmq"]), indent=1))
@@ -46,9 +48,17 @@ def service_files(vault: dict[str, Any], service: str) -> dict[str, str]:
         files["DATABASE_URL"] = f"postgresql://{service}:{vault['postgres'][service]}@postgres:5432/{service}"
     if service == "accounts":
         files["ENCRYPTION_KEY"] = vault["encryption_key"]
+    if service == "analytics":
+        files["AUDIT_SIGNING_KEY"] = vault["audit_signing_key"]
     if service == "gateway":
         files["OPERATION_KEY"] = vault["operation_key"]
     return files
+
+
+def owner_url(vault: dict[str, Any], service: str) -> str:
+    """Return the address by which a database is migrated whose service may not do all that its owner may."""
+    owner = DATABASE_OWNERS[service]
+    return f"postgresql://{owner}:{vault['postgres'][owner]}@postgres:5432/{service}"
 
 
 def audit_url(folder: Path, port: int) -> str:

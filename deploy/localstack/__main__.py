@@ -62,6 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("arguments", nargs=argparse.REMAINDER)
     dead = add("dead-letters", _dead_letters, "list, show, replay or drop messages that could not be handled")
     dead.add_argument("arguments", nargs=argparse.REMAINDER, help="list, or show|replay|drop QUEUE [ID ...|--all]")
+    verify = add("audit-verify", _audit_verify, "prove that nothing in the audit trail was changed")
+    verify.add_argument("arguments", nargs=argparse.REMAINDER, metavar="SEQ:HASH", help="a head that was printed before")
     add("rotate-keys", _rotate_keys, "put a new key for users' tokens in the place of the present one")
     add("rotate-encryption-key", _rotate_encryption_key, "put a new encryption key in the place of the present one")
     servers = add("servers", _servers, "start PostgreSQL and RabbitMQ alone and print their addresses")
@@ -157,6 +159,15 @@ def _dead_letters(options: argparse.Namespace) -> int:
     environment = {**os.environ, "AMQP_URL": broker_url(stack.secrets, stack.ports, "admin")}
     command = [sys.executable, "-P", "-m", "common.messaging.dead_letter_command", *options.arguments]
     os.execvpe(command[0], command, environment)  # noqa: S606 - becoming it is the point
+
+
+def _audit_verify(options: argparse.Namespace) -> int:
+    stack = Stack.saved(CHECKOUT)
+    if not stack.states():
+        raise StackError("the stack does not run; start it with: make up")
+    command = operator_command("analytics.verify_audit", *options.arguments)
+    own = program_environment(stack.blueprint, stack.paths, stack.secrets, "analytics")
+    os.execvpe(command[0], command, own)  # noqa: S606 - becoming it is the point
 
 
 def _rotate_keys(_options: argparse.Namespace) -> int:

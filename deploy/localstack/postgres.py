@@ -14,7 +14,7 @@ from localstack.launch import Spec
 from localstack.paths import Paths
 from localstack.ports import Ports
 from localstack.postgres_place import Place
-from localstack.vault import DATABASE_SERVICES
+from localstack.vault import DATABASE_OWNERS, DATABASE_SERVICES
 
 SERVER_SETTINGS = {
     "listen_addresses": "127.0.0.1",
@@ -40,6 +40,12 @@ def database_url(secrets: dict[str, Any], ports: Ports, name: str) -> str:
     return f"postgresql://{name}:{secrets['postgres'][name]}@127.0.0.1:{ports.postgres}/{name}"
 
 
+def owner_url(secrets: dict[str, Any], ports: Ports, service: str) -> str:
+    """Return the address of a service's database for whoever migrates it."""
+    owner = DATABASE_OWNERS.get(service, service)
+    return f"postgresql://{owner}:{secrets['postgres'][owner]}@127.0.0.1:{ports.postgres}/{service}"
+
+
 def prepare(place: Place, secrets: dict[str, Any]) -> None:
     """Make the cluster, the roles and the databases, or bring them to the current passwords; the server must be down.
 
@@ -48,7 +54,9 @@ def prepare(place: Place, secrets: dict[str, Any]) -> None:
     if not (place.data / "PG_VERSION").exists():
         _initialise(place)
     stamp = place.data / STAMP
-    _single_user(place, provisioning(secrets["postgres"], _existing(stamp)))
+    _single_user(place, "postgres", provisioning(secrets["postgres"], _existing(stamp)))
+    for service in DATABASE_OWNERS:
+        _single_user(place, service, handing_over(service))
     content = {"digest": _digest(secrets), "databases": list(DATABASE_SERVICES)}
     _write_as_owner(place, stamp, json.dumps(content))
 
@@ -72,7 +80,7 @@ def _initialise(place: Place) -> None:
 
 
 def provisioning(passwords: dict[str, str], existing: set[str]) -> list[str]:
-    """Return the SQL that gives each service a role and a database that no other role can connect to.
+    """Return the SQL that gives each service a role and a database that no other service's role can connect to.
 
     `existing` names the databases made before; their roles only get the current password.
     """
@@ -91,13 +99,32 @@ def provisioning(passwords: dict[str, str], existing: set[str]) -> list[str]:
             f"ALTER ROLE {name} SET idle_in_transaction_session_timeout = '30s'",
             f"REVOKE ALL ON DATABASE {name} FROM PUBLIC",
         ]
+        if name in DATABASE_OWNERS:
+            statements += _owner(name, passwords[DATABASE_OWNERS[name]])
     return statements
 
 
-def _single_user(place: Place, statements: list[str]) -> None:
-    """Run statements without a server: no port is open and no password needed yet."""
+def _owner(name: str, password: str) -> list[str]:
+    """Return the SQL that makes a database's owner and gives it that database; the service's own role may only connect."""
+    owner = DATABASE_OWNERS[name]
+    made = f"CREATE ROLE {owner} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE"
+    return [
+        f"DO $$ BEGIN {made}; EXCEPTION WHEN duplicate_object THEN NULL; END $$",
+        f"ALTER ROLE {owner} PASSWORD '{password}'",
+        f"ALTER DATABASE {name} OWNER TO {owner}",
+        f"GRANT CONNECT ON DATABASE {name} TO {name}",
+    ]
+
+
+def handing_over(service: str) -> list[str]:
+    """Return the SQL, run in the service's database, that gives its owner what the service's role made in earlier versions."""
+    return [f"REASSIGN OWNED BY {service} TO {DATABASE_OWNERS[service]}"]
+
+
+def _single_user(place: Place, database: str, statements: list[str]) -> None:
+    """Run statements in a database without a server: no port is open and no password needed yet."""
     command = [str(place.binaries / "postgres"), "--single", "-j", "-D", str(place.data)]
-    command += ["-c", "exit_on_error=true", "-c", "unix_socket_directories=", "postgres"]
+    command += ["-c", "exit_on_error=true", "-c", "unix_socket_directories=", database]
     _run(place, command, "make roles and databases", "".join(f"{statement};\n\n" for statement in statements))
 
 

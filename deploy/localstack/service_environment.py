@@ -69,6 +69,7 @@ def _stack_settings(blueprint: Blueprint, paths: Paths, secrets: dict[str, Any])
         "PUBLIC_URL": gateway,
         # A file, so that a rotation needs no restart.
         "ENCRYPTION_KEY_FILE": str(paths.encryption_key),
+        "AUDIT_SIGNING_KEY": secrets["audit_signing_key"],
         "OPERATION_KEY": secrets["operation_key"],
         "SERVICE_PUBLIC_KEYS": json.dumps({s: secrets["service_keys"][s]["public"] for s in SERVICES}),
         "STORAGE_URL": f"file://{paths.storage}",

@@ -22,7 +22,8 @@ from localstack.steps import Steps, wait_for
 from localstack.supervision import Supervisor
 from localstack.vault import DATABASE_SERVICES
 
-MIGRATION_SECONDS = 120
+MIGRATION_SECONDS = 3_600
+"""Taking over years of events takes its time."""
 MIDDLE = ("scheduler", "publisher", "analytics")
 
 
@@ -147,7 +148,7 @@ class Startup:
 
 def migrate(blueprint: Blueprint, secrets: dict[str, Any], service: str) -> None:
     """Bring a service's database to its newest version; raises StackError with what the migration said."""
-    url = postgres.database_url(secrets, blueprint.ports, service)
+    url = postgres.owner_url(secrets, blueprint.ports, service)
     done = subprocess.run(
         [sys.executable, "-P", "-m", "common.database.migrate", service],
         env={**platform_environment(), "DATABASE_URL": url},

@@ -14,6 +14,9 @@ from localstack.paths import Paths, write_private
 
 DATABASE_SERVICES = ("accounts", "scheduler", "publisher", "analytics")
 SERVICES = ("gateway", *DATABASE_SERVICES)
+DATABASE_OWNERS = {"analytics": "analytics_owner"}
+"""Where the role that migrates is not the one the service runs as: the service may not change its audit trail."""
+
 BROKER_USERS = (*SERVICES, "audit", "admin")
 
 
@@ -52,10 +55,11 @@ def new_encryption_key() -> str:
 
 def _wanted() -> dict[str, Any]:
     return {
-        "postgres": dict.fromkeys(("postgres", *DATABASE_SERVICES), _password),
+        "postgres": dict.fromkeys(("postgres", *DATABASE_SERVICES, *DATABASE_OWNERS.values()), _password),
         "rabbitmq": dict.fromkeys(BROKER_USERS, _password),
         "service_keys": dict.fromkeys(SERVICES, _key_pair),
         "encryption_key": new_encryption_key,
+        "audit_signing_key": lambda: _key_pair()["private"],
         "operation_key": lambda: _encoded(secrets.token_bytes(32)),
         "tiktok_client_key": lambda: "sim" + secrets.token_hex(8),
         "tiktok_client_secret": _password,

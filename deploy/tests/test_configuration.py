@@ -17,7 +17,7 @@ from localstack.postgres_place import outside_folder
 from localstack.service_environment import program_environment, program_specs
 from localstack.setting_names import declared
 from localstack.supervision import Supervisor
-from localstack.vault import load_secrets
+from localstack.vault import DATABASE_OWNERS, DATABASE_SERVICES, load_secrets
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ def test_a_secret_reaches_only_the_service_that_declares_it(paths: Paths) -> Non
         foreign = [s for s in SERVICES if s != service and secrets["service_keys"][s]["private"] in values]
         assert foreign == []
         assert secrets["rabbitmq"]["admin"] not in values
-        assert secrets["postgres"]["postgres"] not in values
+        assert not [role for role in ("postgres", *DATABASE_OWNERS.values()) if secrets["postgres"][role] in values]
 
 
 def test_what_the_operator_sets_wins_and_files_replace_made_secrets(paths: Paths) -> None:
@@ -246,7 +246,7 @@ def test_a_postmaster_pid_of_a_stranger_is_dropped(tmp_path: Path) -> None:
 
 
 def test_provisioning_keeps_databases_that_exist() -> None:
-    passwords = dict.fromkeys(("postgres", "accounts", "scheduler", "publisher", "analytics"), "p")
+    passwords = dict.fromkeys(("postgres", *DATABASE_SERVICES, *DATABASE_OWNERS.values()), "p")
     statements = provisioning(passwords, {"accounts", "scheduler"})
     assert not [s for s in statements if "DROP" in s and ("accounts" in s or "scheduler" in s)]
     assert "CREATE DATABASE publisher OWNER publisher" in statements

@@ -18,6 +18,7 @@ from analytics.settings import Settings as AnalyticsSettings
 from gateway.settings import Settings as GatewaySettings
 from localstack.definitions import definitions
 from localstack.setting_names import declared
+from localstack.vault import DATABASE_OWNERS
 from publisher.settings import Settings as PublisherSettings
 from scheduler.settings import Settings as SchedulerSettings
 
@@ -102,6 +103,8 @@ def test_a_container_sees_its_own_secrets_only() -> None:
         owner = name.removeprefix("migrate-")
         if name == "provision":
             assert seen == {volume for volume in COMPOSE["volumes"] if volume.startswith("secrets-")}
+        elif name in {f"migrate-{service}" for service in DATABASE_OWNERS}:
+            assert seen == {f"secrets-{owner}-owner"}
         else:
             assert seen <= {f"secrets-{owner}"}
     assert [name for name, c in CONTAINERS.items() if "vault:/secrets/vault" in c.get("volumes", [])] == ["provision"]
@@ -110,13 +113,16 @@ def test_a_container_sees_its_own_secrets_only() -> None:
 def test_every_secret_that_is_read_is_made(secrets_folder: Path) -> None:
     for name, container in CONTAINERS.items():
         folder = secrets_folder / name.removeprefix("migrate-")
+        if name in {f"migrate-{service}" for service in DATABASE_OWNERS}:
+            folder = folder.with_name(f"{folder.name}-owner")
         for value in container.get("environment", {}).values():
             if str(value).startswith("/run/cuepost/"):
                 assert (folder / str(value).removeprefix("/run/cuepost/")).exists(), (name, value)
-    roles = re.search(r"for service in ([a-z ]+);", (DOCKER / "postgres/10-cuepost.sh").read_text(encoding="utf-8"))
-    assert roles is not None
-    assert tuple(sorted(roles[1].split())) == DATABASES
-    assert all((secrets_folder / "postgres" / role).read_text(encoding="utf-8") for role in DATABASES)
+    made = re.search(r"for service in ([a-z ]+);", (DOCKER / "postgres/10-cuepost.sh").read_text(encoding="utf-8"))
+    assert made is not None
+    assert tuple(sorted(made[1].split())) == DATABASES
+    roles = (*DATABASES, *DATABASE_OWNERS.values())
+    assert all((secrets_folder / "postgres" / role).read_text(encoding="utf-8") for role in roles)
 
 
 def test_secrets_are_made_once_and_fit_together(secrets_folder: Path) -> None:

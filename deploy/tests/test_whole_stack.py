@@ -1,5 +1,6 @@
 """The whole stack as its operator sees it: start, kill anything, scale, start again; nothing disturbs what runs."""
 
+import asyncio
 import signal
 import socket
 import stat
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
 
+import asyncpg
 import httpx
 import pytest
 
@@ -20,6 +22,7 @@ from localstack.demo_access import read_stack_env, working_key
 from localstack.errors import StackError
 from localstack.key_rotation import operator_command, rotate_encryption_key
 from localstack.ports import SERVICES, Ports
+from localstack.postgres import owner_url
 from localstack.process_table import rows
 from localstack.ready import make_ready, ready_block
 from localstack.service_environment import public_url
@@ -169,6 +172,26 @@ def test_keys_rotate_while_the_system_runs(stack: Stack, lines: list[str]) -> No
         assert answer.status == 200
     told = "\n".join(lines) + done.stdout
     assert not any(secret in told for secret in (old, new))
+
+
+def test_the_audit_trail_is_proven_while_the_system_runs(stack: Stack) -> None:
+    def verify() -> subprocess.CompletedProcess[str]:
+        command = operator_command("analytics.verify_audit")
+        return subprocess.run(command, env=stack.env("analytics"), capture_output=True, text=True, timeout=60, check=False)
+
+    done = verify()
+    assert done.returncode == 0, done.stderr
+    assert " records hold, 1 to " in done.stdout
+    asyncio.run(change_by_hand(owner_url(stack.secrets, stack.ports, "analytics")))
+    done = verify()
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "BROKEN: record 2 (event " in done.stderr
+
+
+async def change_by_hand(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    assert await connection.execute("UPDATE audit.records SET actor = 'user:x' WHERE seq = 2") == "UPDATE 1"
+    await connection.close()
 
 
 def test_a_wrong_setting_touches_nothing_and_is_not_remembered(stack: Stack) -> None:

@@ -9,11 +9,14 @@ import httpx
 import pytest
 from aio_pika import DeliveryMode, ExchangeType, Message
 from aio_pika.abc import AbstractExchange
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import func, select
 
 from analytics.app import wire
 from analytics.settings import Settings
-from analytics.storage.tables import events
+from analytics.storage.tables import records
+from analytics.usecases.verify_audit import verify_audit
+from common.auth.keys import private_key_text
 from common.contracts.context import Context
 from common.contracts.envelope import Envelope, wrap
 from common.contracts.publisher import PublishStarted
@@ -46,7 +49,7 @@ class Analytics:
     async def stored(self) -> int:
         """How many events are stored."""
         async with self.database.read() as connection:
-            return int(await connection.scalar(select(func.count()).select_from(events)) or 0)
+            return int(await connection.scalar(select(func.count()).select_from(records)) or 0)
 
     async def stored_exactly(self, number: int) -> None:
         """Wait until that many events are stored and the queue holds nothing more."""
@@ -57,10 +60,15 @@ class Analytics:
         return True
 
     async def rows(self) -> list[dict[str, Any]]:
-        """All events, without the time of their arrival."""
+        """All records, in the order of their events' ids."""
         async with self.database.read() as connection:
-            found = (await connection.execute(select(events).order_by(events.c.id))).mappings()
-            return [{name: value for name, value in row.items() if name != "received_at"} for row in found]
+            found = (await connection.execute(select(records).order_by(records.c.id))).mappings()
+            return [dict(row) for row in found]
+
+    async def proven(self) -> int:
+        """How many records the chain holds, each in its place."""
+        async with self.database.read() as connection:
+            return (await verify_audit(connection, trusted=())).records
 
     async def audit(self, user_id: UUID, **params: Any) -> dict[str, Any]:
         """Read a page of a user's audit trail."""
@@ -87,9 +95,14 @@ class Analytics:
         return wrap(event, service="publisher", subject=str(post_id), context=context, sequence=1)
 
 
+@pytest.fixture(scope="session")
+def audit_key() -> Ed25519PrivateKey:
+    return Ed25519PrivateKey.generate()
+
+
 @pytest.fixture
 def settings_for(
-    clean_database: Callable[[str], Awaitable[str]], broker_url: str, service_keys: ServiceKeys
+    clean_database: Callable[[str], Awaitable[str]], broker_url: str, service_keys: ServiceKeys, audit_key: Ed25519PrivateKey
 ) -> Callable[..., Awaitable[Settings]]:
     async def make(accounts_url: str, **overrides: Any) -> Settings:
         return Settings(
@@ -98,6 +111,7 @@ def settings_for(
             accounts_url=accounts_url,
             service_private_key=service_keys.private_text("analytics"),
             service_public_keys=service_keys.public_texts(),
+            audit_signing_key=private_key_text(audit_key),
             **overrides,
         )
 

@@ -38,6 +38,7 @@ async def test_duplicates_and_reordering_change_nothing(analytics: Any) -> None:
     await analytics.stored_exactly(32)
 
     assert [row for row in await analytics.rows() if row["id"] != last.id] == before
+    assert await analytics.proven() == 32
 
 
 async def test_a_repeat_with_other_content_does_not_change_what_is_stored(analytics: Any) -> None:
@@ -68,13 +69,15 @@ async def test_what_postgresql_cannot_keep_is_kept_in_another_form(analytics: An
     await analytics.stored_exactly(2)
     data = next(row["data"] for row in await analytics.rows() if row["subject"] == "s")
     assert data == {"text": "a\ufffdb", "number": None, "big": "9" * 40}
+    assert await analytics.proven() == 2
 
 
-async def test_an_id_outside_every_month_is_stored_once_too(analytics: Any) -> None:
+async def test_an_id_that_tells_no_time_is_stored_once_too(analytics: Any) -> None:
     event = unknown({}, id=uuid4())
     await analytics.tell(event, event, last := unknown({}))
     await analytics.stored_exactly(2)
     assert {row["id"] for row in await analytics.rows()} == {event.id, last.id}
+    assert await analytics.proven() == 2
 
 
 @pytest.mark.parametrize(

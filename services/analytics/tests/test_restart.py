@@ -43,6 +43,7 @@ async def test_events_told_over_restarts_and_with_two_replicas_are_stored_once(
     await asyncio.gather(tell(), restart())
     await analytics.stored_exactly(TOTAL)
     assert {row["id"] for row in await analytics.rows()} == {envelope.id for envelope in told}
+    assert await analytics.proven() == TOTAL
 
 
 async def test_a_database_that_goes_away_costs_no_event(analytics: Any) -> None:
@@ -62,6 +63,7 @@ async def test_a_database_that_goes_away_costs_no_event(analytics: Any) -> None:
         await analytics.tell(*told[start : start + 50])
         await disturb()
     await analytics.stored_exactly(500)
+    assert await analytics.proven() == 500
 
 
 async def test_readiness_is_red_without_keys_and_names_the_part(

@@ -1,131 +1,142 @@
-"""Months exist in time, old ones go as a whole, and no event is lost or doubled on the way."""
+"""Months exist in time, old ones go as a whole and leave a signed checkpoint, and no record is lost on the way."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from uuid import UUID, uuid4
 
 import pytest
-from sqlalchemy import func, select, text
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import text
 
 from analytics.domain.event import Event
 from analytics.domain.month import Month
+from analytics.domain.record import link
 from analytics.loops.retention import Retention
-from analytics.storage.tables import events
-from analytics.usecases.keep_months import DELETE_BATCH, keep_months
+from analytics.storage import chain, months, records
+from analytics.usecases.keep_months import AHEAD, keep_months
 from analytics.usecases.record_events import record_events
+from analytics.usecases.verify_audit import verify_audit
 from common.database import Database
-from common.database.migrate import upgrade
+from common.ids import uuid7
 from common.testing.eventually import eventually
 
 pytestmark = pytest.mark.integration
-NOW = datetime(2026, 11, 21, 7, tzinfo=UTC)
+NOW = datetime.now(UTC)
+THIS = Month.of(NOW)
 YEAR = timedelta(days=400)
+OLDEST = Month.of(NOW - YEAR)
 
 
 @pytest.fixture
-async def database(empty_database: Callable[[str], Awaitable[str]]) -> AsyncIterator[Database]:
-    url = await empty_database("retention")
-    await upgrade("analytics", url)
-    opened = Database(url, application_name="test")
+async def database(migrated_database: Callable[[str], Awaitable[str]]) -> AsyncIterator[Database]:
+    opened = Database(await migrated_database("analytics"), application_name="test")
     yield opened
     await opened.stop()
 
 
-def event(moment: datetime, number: int = 0, *, v7: bool = True) -> Event:
-    identifier = UUID(int=(int(moment.timestamp() * 1000) << 80) | (0x7 << 76) | (0b10 << 62) | number) if v7 else timeless()
-    return Event(id=identifier, key="a.b.c.v1", source="/services/a", subject="s", time=moment)
+def told(number: int) -> list[Event]:
+    return [Event(uuid7(), "a.b.c.v1", "/services/a", "s", NOW) for _ in range(number)]
 
 
-def timeless() -> UUID:
-    """Return a random id that lies in no month: one UUID4 in 20,000 would, by its first 48 bits."""
-    return UUID(int=uuid4().int | 0xFF << 120)
-
-
-async def store(database: Database, *batch: Event) -> int:
+async def write(database: Database, moment: datetime, number: int) -> None:
+    """Append records as if it were another time."""
     async with database.transaction() as tx:
-        return await record_events(tx, batch)
+        await records.lock(tx.connection)
+        await months.add(tx.connection, Month.of(moment))
+        end = await records.end(tx.connection, [])
+        await records.append(tx.connection, link(end.head, moment, told(number)))
 
 
 async def where(database: Database) -> dict[str, int]:
-    """How many events lie in which part."""
+    """How many records lie in which month."""
     async with database.read() as connection:
-        rows = await connection.execute(text("SELECT tableoid::regclass::text, count(*) FROM events GROUP BY 1"))
+        rows = await connection.execute(text("SELECT tableoid::regclass::text, count(*) FROM audit.records GROUP BY 1"))
         return {row[0]: row[1] for row in rows}
 
 
-async def keep(database: Database, now: datetime = NOW, retention: timedelta = YEAR) -> tuple[list[str], list[str], int]:
+async def existing(database: Database) -> list[Month]:
+    async with database.read() as connection:
+        return await months.existing(connection)
+
+
+async def keep(
+    database: Database, key: Ed25519PrivateKey, now: datetime = NOW, retention: timedelta = YEAR
+) -> tuple[Sequence[Month], Sequence[Month]]:
     async with database.transaction() as tx:
-        kept = await keep_months(tx, now=now, retention=retention)
-    return [month.partition for month in kept.added], [month.partition for month in kept.dropped], kept.deleted
+        kept = await keep_months(tx, key, now=now, retention=retention)
+    return kept.added, kept.dropped
 
 
-async def test_months_are_made_ahead_once(database: Database) -> None:
-    added = [Month(2026, 10).plus(number).partition for number in range(5)]
-    assert await keep(database) == (added, [], 0)
-    assert await keep(database) == ([], [], 0)
-    assert await keep(database, NOW + timedelta(days=31)) == (["events_2027_03"], [], 0)
+async def test_months_are_there_from_the_start_and_made_ahead_once(database: Database, audit_key: Ed25519PrivateKey) -> None:
+    assert await existing(database) == [THIS.plus(number) for number in range(AHEAD + 1)]
+    assert await keep(database, audit_key) == ((), ())
+    next_month = THIS.plus(1).start
+    assert await keep(database, audit_key, next_month) == ((THIS.plus(AHEAD + 1),), ())
 
 
-async def test_after_a_long_stop_the_months_between_are_made_too(database: Database) -> None:
-    await keep(database)
-    added, _, _ = await keep(database, NOW + timedelta(days=200))
-    assert (added[0], added[-1]) == ("events_2027_03", "events_2027_09")
+async def test_a_record_whose_month_is_missing_makes_it(
+    database: Database, as_owner: Callable[[str], str], audit_key: Ed25519PrivateKey
+) -> None:
+    """After a long stop the first event may come before the loop has looked."""
+    owner = Database(as_owner(str(database.engine.url.render_as_string(hide_password=False))), application_name="test")
+    async with owner.transaction() as tx:
+        await tx.connection.execute(text(f"DROP TABLE audit.{THIS.partition}"))
+    await owner.stop()
+    async with database.transaction() as tx:
+        assert len(await record_events(tx, told(2))) == 2
+    assert await where(database) == {f"audit.{THIS.partition}": 2}
 
 
-async def test_an_event_lies_in_its_month_and_is_stored_once_over_all_parts(database: Database) -> None:
-    edge = datetime(2026, 12, 1, tzinfo=UTC)
-    batch = [event(NOW), event(edge), event(edge - timedelta(milliseconds=1)), event(NOW, v7=False)]
-    await keep(database)
-    assert await store(database, *batch) == 4
-    assert await store(database, *batch) == 0
-    assert await where(database) == {"events_2026_11": 2, "events_2026_12": 1, "events_default": 1}
+async def test_a_month_goes_when_all_of_it_is_past_the_retention(database: Database, audit_key: Ed25519PrivateKey) -> None:
+    edge = OLDEST.start
+    await write(database, edge - timedelta(days=70), 2)
+    await write(database, edge - timedelta(microseconds=1), 3)
+    await write(database, edge, 4)
+    await write(database, NOW, 5)
+    _, dropped = await keep(database, audit_key)
+    assert list(dropped) == [Month.of(edge - timedelta(days=70)), OLDEST.plus(-1)]
+    assert await where(database) == {f"audit.{OLDEST.partition}": 4, f"audit.{THIS.partition}": 5}
+    trusted = {audit_key.public_key().public_bytes_raw()}
+    async with database.read() as connection:
+        left = [item.checkpoint for item in await chain.all_checkpoints(connection)]
+        assert [(item.month, item.first_seq, item.last_seq) for item in left] == [
+            (Month.of(edge - timedelta(days=70)), 1, 2),
+            (OLDEST.plus(-1), 3, 5),
+        ]
+        proof = await verify_audit(connection, trusted=trusted)
+    assert (proof.records, proof.head.seq, proof.dropped) == (9, 14, 2)
 
 
-async def test_what_came_before_its_month_was_made_is_moved_into_it(database: Database) -> None:
-    early = [event(NOW, number) for number in range(10)]
-    await store(database, *early, event(NOW, v7=False))
-    assert await where(database) == {"events_default": 11}
-    await keep(database)
-    assert await where(database) == {"events_2026_11": 10, "events_default": 1}
-    assert await store(database, *early) == 0
+async def test_a_month_without_records_goes_without_a_checkpoint(database: Database, audit_key: Ed25519PrivateKey) -> None:
+    async with database.transaction() as tx:
+        await months.add(tx.connection, OLDEST.plus(-1))
+    assert await keep(database, audit_key) == ((), (OLDEST.plus(-1),))
+    async with database.read() as connection:
+        assert await chain.all_checkpoints(connection) == []
 
 
-async def test_a_month_goes_when_all_of_it_is_past_the_retention(database: Database) -> None:
-    await keep(database, NOW - YEAR)
-    old = Month.of(NOW - YEAR)
-    await store(database, event(old.start), event(old.plus(-1).start), event(NOW - YEAR - timedelta(days=60), v7=False))
-    added, dropped, deleted = await keep(database)
-    assert dropped == [old.plus(-1).partition]
-    assert deleted == 1
-    assert added[-1] == "events_2027_02"
-    assert await where(database) == {old.partition: 1}
+async def test_the_chain_goes_on_from_the_checkpoint_when_every_record_was_dropped(
+    database: Database, audit_key: Ed25519PrivateKey
+) -> None:
+    await write(database, OLDEST.start - timedelta(days=1), 3)
+    await keep(database, audit_key)
+    assert await where(database) == {}
+    async with database.transaction() as tx:
+        await record_events(tx, told(1))
+    async with database.read() as connection:
+        proof = await verify_audit(connection, trusted={audit_key.public_key().public_bytes_raw()})
+    assert (proof.records, proof.head.seq) == (1, 4)
 
 
-async def test_the_loop_deletes_in_batches_until_nothing_old_is_left(database: Database) -> None:
-    old = NOW - YEAR - timedelta(days=1)
-    await store(database, *(event(old, v7=False) for _ in range(DELETE_BATCH + 5)), event(NOW, v7=False))
-    loop = Retention(database, retention=YEAR, now=lambda: NOW)
-    await loop.start()
-
-    async def done() -> bool:
-        async with database.read() as connection:
-            return await connection.scalar(select(func.count()).select_from(events)) == 1
-
-    await eventually(done)
-    await eventually(lambda: loop.healthy() is None)
-    await loop.stop()
-
-
-async def test_two_replicas_take_turns(database: Database) -> None:
-    loops = [Retention(database, retention=YEAR, now=lambda: NOW) for _ in range(4)]
+async def test_two_replicas_take_turns(database: Database, audit_key: Ed25519PrivateKey) -> None:
+    await write(database, OLDEST.start - timedelta(days=1), 3)
+    loops = [Retention(database, audit_key, retention=YEAR, now=lambda: NOW) for _ in range(4)]
     for loop in loops:
         await loop.start()
 
-    async def made() -> bool:
-        async with database.read() as connection:
-            return await connection.scalar(text("SELECT count(*) FROM pg_inherits WHERE inhparent = 'events'::regclass")) == 6
+    async def dropped() -> bool:
+        return await where(database) == {}
 
-    await eventually(made)
+    await eventually(dropped)
     for loop in loops:
         await loop.stop()
         assert loop._failures == 0

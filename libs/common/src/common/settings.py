@@ -41,6 +41,10 @@ def _private_key(secret: SecretStr) -> SecretStr:
     return secret
 
 
+PrivateKey = Annotated[SecretStr, AfterValidator(_private_key)]
+"""An Ed25519 private key, as `common.auth.keys` writes it."""
+
+
 def _public_keys(keys: dict[str, str]) -> dict[str, str]:
     public_keys_from(keys)
     return keys
@@ -121,7 +125,7 @@ class ServiceSettings(EnvironmentSettings):
     scheduler_url: BaseUrl = "http://127.0.0.1:8402"
     analytics_url: BaseUrl = "http://127.0.0.1:8403"
     publisher_url: BaseUrl = "http://127.0.0.1:8411"
-    service_private_key: Annotated[SecretStr, AfterValidator(_private_key)]
+    service_private_key: PrivateKey
     service_public_keys: Annotated[dict[str, str], AfterValidator(_public_keys)]
     jwt_issuer: str = "cuepost"
     jwt_audience: str = "cuepost-api"

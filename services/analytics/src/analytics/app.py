@@ -1,5 +1,7 @@
 """Composition root of analytics: the only place that wires."""
 
+from functools import partial
+
 from fastapi import FastAPI
 
 from analytics.api.audit import audit_router
@@ -7,6 +9,7 @@ from analytics.api.timeline import timeline_router
 from analytics.handlers.all_events import ALL_EVENTS, decode, handle_all_events
 from analytics.loops.retention import Retention
 from analytics.settings import Settings
+from analytics.usecases.check_rights import check_rights
 from common.auth.service_tokens import ServiceTokenVerifier
 from common.auth.user_tokens import UserTokenVerifier
 from common.database import Database
@@ -52,7 +55,7 @@ def wire(settings: Settings) -> FastAPI:
         version="1",
         components=[
             database,
-            Retention(database, retention=settings.retention),
+            Retention(database, settings.audit_key, retention=settings.retention),
             publisher,
             batches,
             consumer,
@@ -61,6 +64,7 @@ def wire(settings: Settings) -> FastAPI:
             Check("database", database.ping),
             Check("broker", publisher.check),
             Check("consumer", consumer.check),
+            Check("audit_rights", partial(check_rights, database)),
         ],
         routers=[audit_router(database), timeline_router(database)],
         user_tokens=UserTokenVerifier.for_accounts(

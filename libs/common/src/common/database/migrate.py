@@ -1,6 +1,10 @@
 """Migrations: a step of their own before a service starts, never run by its replicas.
 
 `python -m common.database.migrate <service>` reads DATABASE_URL and brings `<service>.migrations` to its newest version.
+
+Who migrates owns the tables. Where the service itself must not be able to do all an owner may (analytics), it runs as another
+role: migrations find its name with `service_role()` and grant it what it needs. The role is named like the service, unless
+DATABASE_SERVICE_ROLE says otherwise.
 """
 
 import asyncio
@@ -8,7 +12,7 @@ import sys
 from importlib.resources import files
 from pathlib import Path
 
-from alembic import command
+from alembic import command, context
 from alembic.config import Config
 from pydantic import Field, SecretStr
 from sqlalchemy import Connection, text
@@ -25,6 +29,7 @@ class MigrationSettings(EnvironmentSettings):
     """Where to migrate: DATABASE_URL, or DATABASE_URL_FILE."""
 
     database_url: SecretStr = Field(description="postgresql://user:password@host:port/database")
+    database_service_role: str = Field(default="", description="the role the service runs as; default: the service's name")
 
 
 def config_for(service: str) -> Config:
@@ -36,14 +41,18 @@ def config_for(service: str) -> Config:
     return config
 
 
-async def upgrade(service: str, url: SecretStr | str, revision: str = "head") -> None:
-    """Bring the database at `url` to `revision`; two runs at once wait for each other (advisory lock)."""
+async def upgrade(service: str, url: SecretStr | str, revision: str = "head", *, role: str = "") -> None:
+    """Bring the database at `url` to `revision`; two runs at once wait for each other (advisory lock).
+
+    `role` is the one the service runs as, where that is not named like the service.
+    """
     engine = create_async_engine(async_url(url), poolclass=NullPool, connect_args={"timeout": CONNECT_TIMEOUT_S})
     config = config_for(service)
 
     def run(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
         config.attributes["connection"] = connection
+        config.attributes["service_role"] = role or service
         command.upgrade(config, revision)
 
     try:
@@ -53,11 +62,26 @@ async def upgrade(service: str, url: SecretStr | str, revision: str = "head") ->
         await engine.dispose()
 
 
+def service_role() -> str:
+    """Return the role the service runs as, for a migration that grants it rights.
+
+    Raises RuntimeError when that is the role that migrates, or does not exist: rights would then mean nothing.
+    """
+    role: str = context.config.attributes["service_role"]
+    connection = context.get_bind()
+    if connection.scalar(text("SELECT current_user")) == role:
+        raise RuntimeError(f"{role} must not own its own tables: migrate as another role, see docs/operations.md")
+    if not connection.scalar(text("SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = :role)"), {"role": role}):
+        raise RuntimeError(f"there is no role {role}, as which the service would run: make it first, see docs/operations.md")
+    return role
+
+
 def main() -> None:
     """Run from the command line with the service's name."""
     if len(sys.argv) != 2:
         sys.exit("usage: python -m common.database.migrate SERVICE")
-    asyncio.run(upgrade(sys.argv[1], load(MigrationSettings).database_url))
+    settings = load(MigrationSettings)
+    asyncio.run(upgrade(sys.argv[1], settings.database_url, role=settings.database_service_role))
 
 
 if __name__ == "__main__":

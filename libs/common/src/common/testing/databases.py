@@ -1,6 +1,7 @@
 """Fresh databases for tests: one per service and run, migrated as in production, emptied between tests."""
 
 import os
+import secrets
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -8,6 +9,8 @@ import asyncpg
 from common.database.migrate import upgrade
 from common.ids import uuid7
 
+APART_FROM_OWNER = frozenset({"analytics"})
+"""Services that run as a role of their own, with less rights than the one that migrates."""
 STATEMENT_SECONDS = 30.0
 LOCK_TIMEOUT = "5s"
 
@@ -25,7 +28,7 @@ def with_database(url: str, name: str) -> str:
 
 
 class TestDatabases:
-    """Makes databases on a server and drops them at the end."""
+    """Makes databases on a server, and roles where a service has one of its own; drops them at the end."""
 
     __test__ = False
 
@@ -33,6 +36,7 @@ class TestDatabases:
         self._server_url = server_url
         self._urls: dict[str, str] = {}
         self._names: list[str] = []
+        self._roles: dict[str, tuple[str, str]] = {}
 
     async def create(self, label: str) -> str:
         """Make an empty database and return its address; `label` is part of its name."""
@@ -44,24 +48,48 @@ class TestDatabases:
     async def url(self, service: str) -> str:
         """Return the address of this run's database of a service, made and migrated at the first call."""
         if service not in self._urls:
-            url = await self.create(service)
-            await upgrade(service, url)
-            self._urls[service] = url
+            self._urls[service] = await self.migrated(service)
         return self._urls[service]
+
+    async def migrated(self, service: str) -> str:
+        """Make another database of a service, migrate it, and return its address as the service itself uses it."""
+        url = await self.create(service)
+        if service not in APART_FROM_OWNER:
+            await upgrade(service, url)
+            return url
+        role, password = await self.role(service)
+        await upgrade(service, url, role=role)
+        parts = urlsplit(url)
+        return urlunsplit(parts._replace(netloc=f"{role}:{password}@{parts.netloc.rpartition('@')[2]}"))
+
+    async def role(self, service: str) -> tuple[str, str]:
+        """Return name and password of the role that a service runs as, made at the first call."""
+        if service not in self._roles:
+            name, password = f"test_{service}_{os.getpid()}_{uuid7().hex[-10:]}", secrets.token_hex(16)
+            await self._on_server(f"CREATE ROLE {name} LOGIN NOSUPERUSER PASSWORD '{password}'")
+            self._roles[service] = name, password
+        return self._roles[service]
+
+    def as_owner(self, url: str) -> str:
+        """Return the address of the same database for the role that owns it."""
+        return with_database(self._server_url, urlsplit(url).path.removeprefix("/"))
 
     async def clean(self, service: str) -> str:
         """Remove all rows of the service's database and return its address; sequences go on."""
         fresh = service not in self._urls
         url = await self.url(service)
         if not fresh:
-            await delete_all_rows(url)
+            await delete_all_rows(self.as_owner(url))
         return url
 
     async def drop_all(self) -> None:
         """Drop what was made, whoever is still connected."""
         while self._names:
             await self._on_server(f'DROP DATABASE IF EXISTS "{self._names.pop()}" WITH (FORCE)')
+        for name, _ in self._roles.values():
+            await self._on_server(f"DROP ROLE IF EXISTS {name}")
         self._urls.clear()
+        self._roles.clear()
 
     async def _on_server(self, statement: str) -> None:
         connection = await asyncpg.connect(self._server_url, timeout=STATEMENT_SECONDS)

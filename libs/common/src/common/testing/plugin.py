@@ -54,6 +54,18 @@ def clean_database(run_databases: TestDatabases) -> DatabaseUrl:
 
 
 @pytest.fixture
+def migrated_database(run_databases: TestDatabases) -> DatabaseUrl:
+    """Return an async function from a service's name to the address of another database of it, used by nobody else."""
+    return run_databases.migrated
+
+
+@pytest.fixture
+def as_owner(run_databases: TestDatabases) -> Callable[[str], str]:
+    """Return a function from a database's address to the one for the role that owns it and may do anything."""
+    return run_databases.as_owner
+
+
+@pytest.fixture
 def empty_database(run_databases: TestDatabases) -> DatabaseUrl:
     """Return an async function from a label to the address of a new database without any table."""
     return run_databases.create

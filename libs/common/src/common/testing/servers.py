@@ -26,7 +26,7 @@ class TestServers:
 
     @property
     def postgres_url(self) -> str:
-        """Address of a PostgreSQL where databases may be created (superuser or CREATEDB)."""
+        """Address of a PostgreSQL where databases and roles may be made (a superuser's)."""
         if self._postgres_url is None:
             if self._docker_answers():
                 self._postgres_url = self._start_postgres_container()

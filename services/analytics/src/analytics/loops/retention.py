@@ -4,6 +4,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import structlog
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from analytics.usecases.keep_months import keep_months
 from common.clock import utc_now
@@ -16,22 +17,24 @@ _log = structlog.get_logger(__name__)
 
 
 class Retention(DueLoop):
-    """Looks at the start and every hour; replicas take turns. Events that come before their month lie in the default part."""
+    """Looks at the start and every hour; replicas take turns. A record whose month is missing all the same adds it itself."""
 
-    def __init__(self, database: Database, *, retention: timedelta, now: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self, database: Database, key: Ed25519PrivateKey, *, retention: timedelta, now: Callable[[], datetime] = utc_now
+    ) -> None:
         super().__init__("retention", self._keep, max_sleep=INTERVAL_S)
         self._database = database
+        self._key = key
         self._retention = retention
         self._now = now
 
     async def _keep(self) -> StepResult:
         async with self._database.transaction() as tx:
-            kept = await keep_months(tx, now=self._now(), retention=self._retention)
-        if kept.added or kept.dropped or kept.deleted:
+            kept = await keep_months(tx, self._key, now=self._now(), retention=self._retention)
+        if kept.added or kept.dropped:
             _log.info(
                 "months_kept",
                 added=[month.partition for month in kept.added],
                 dropped=[month.partition for month in kept.dropped],
-                deleted=kept.deleted,
             )
-        return StepResult(done=kept.deleted, more=kept.more)
+        return StepResult()

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Select, func, literal, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from analytics.storage.tables import events
+from analytics.storage.tables import records
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,29 +47,29 @@ async def newest(
     connection: AsyncConnection, query: AuditQuery, *, before: tuple[datetime, UUID] | None, limit: int
 ) -> list[AuditRecord]:
     """Return up to `limit` records older than `before` (time and id), newest first."""
-    statement = _matching(select(*(events.c[name] for name in AuditRecord.__slots__)), query)
+    statement = _matching(select(*(records.c[name] for name in AuditRecord.__slots__)), query)
     if before is not None:
-        statement = statement.where(tuple_(events.c.time, events.c.id) < tuple_(*map(literal, before)))
-    statement = statement.order_by(events.c.time.desc(), events.c.id.desc()).limit(limit)
+        statement = statement.where(tuple_(records.c.time, records.c.id) < tuple_(*map(literal, before)))
+    statement = statement.order_by(records.c.time.desc(), records.c.id.desc()).limit(limit)
     return [AuditRecord(**row) for row in (await connection.execute(statement)).mappings()]
 
 
 async def count(connection: AsyncConnection, query: AuditQuery, *, limit: int) -> int:
     """Return how many records match, counting no further than `limit`."""
-    matching = _matching(select(literal(1)).select_from(events), query).limit(limit).subquery()
+    matching = _matching(select(literal(1)).select_from(records), query).limit(limit).subquery()
     return int(await connection.scalar(select(func.count()).select_from(matching)) or 0)
 
 
 def _matching(statement: Select[Any], query: AuditQuery) -> Select[Any]:
-    conditions = [events.c.user_id == query.user_id, events.c.again.is_(False)]
+    conditions = [records.c.user_id == query.user_id, records.c.again.is_(False)]
     if query.action is not None:
-        conditions.append(events.c.action == query.action)
+        conditions.append(records.c.action == query.action)
     if query.object_type is not None:
-        conditions.append(events.c.object_type == query.object_type)
+        conditions.append(records.c.object_type == query.object_type)
     if query.object_id is not None:
-        conditions.append(events.c.object_id == str(query.object_id))
+        conditions.append(records.c.object_id == str(query.object_id))
     if query.since is not None:
-        conditions.append(events.c.time >= query.since)
+        conditions.append(records.c.time >= query.since)
     if query.until is not None:
-        conditions.append(events.c.time < query.until)
+        conditions.append(records.c.time < query.until)
     return statement.where(*conditions)

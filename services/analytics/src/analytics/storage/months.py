@@ -1,6 +1,7 @@
-"""Partitions of the event table: one per month, made ahead and dropped as a whole.
+"""Partitions of the audit trail: one per month, made ahead and dropped as a whole.
 
-Names of partitions are made from numbers alone, so they are safe inside DDL.
+The service's role owns none of it. Two functions of the owner do what it may ask for (migration 0002): add a month, and drop the
+oldest one that is over long enough, leaving a signed checkpoint.
 """
 
 from datetime import datetime
@@ -8,54 +9,59 @@ from datetime import datetime
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from analytics.domain.checkpoint import Checkpoint, SignedCheckpoint
 from analytics.domain.month import Month
 
 LOCK_KEY = 0x616E_6D6F
-"""Advisory lock of whoever changes partitions: replicas take turns."""
+"""Advisory lock of whoever changes months (the functions take it too); whoever reads the whole chain shares it."""
 
 
 async def lock(connection: AsyncConnection) -> None:
-    """Wait until no other transaction changes partitions; held until this one ends."""
+    """Wait until no other transaction changes months; held until this one ends."""
     await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
 
 
 async def existing(connection: AsyncConnection) -> list[Month]:
     """Return the months that have a partition, oldest first."""
     names = await connection.scalars(
-        text("SELECT inhrelid::regclass::text FROM pg_inherits WHERE inhparent = 'events'::regclass")
+        text(
+            "SELECT relname FROM pg_inherits JOIN pg_class ON oid = inhrelid WHERE inhparent = CAST('audit.records' AS regclass)"
+        )
     )
-    return sorted(month for name in names if (month := Month.of_partition(name)) is not None)
+    return sorted(Month.of_partition(name) for name in names)
 
 
 async def add(connection: AsyncConnection, month: Month) -> None:
-    """Add a month's partition, moving into it what had been stored in `events_default` meanwhile; inserts there wait."""
-    bounds = {"first": str(month.first_id), "next": str(month.plus(1).first_id)}
-    await connection.execute(text("LOCK TABLE events_default IN ACCESS EXCLUSIVE MODE"))
-    await connection.execute(text(f"CREATE TABLE {month.partition} (LIKE events INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"))
-    await connection.execute(
-        text(
-            "WITH moved AS (DELETE FROM events_default"  # noqa: S608 - the name is made of numbers
-            " WHERE id >= CAST(:first AS uuid) AND id < CAST(:next AS uuid) RETURNING *)"
-            f" INSERT INTO {month.partition} SELECT * FROM moved"
-        ),
-        bounds,
+    """Add a month, unless it exists."""
+    await connection.execute(text("SELECT audit.add_month(:day)"), {"day": month.first_day})
+
+
+async def checkpoint_of(connection: AsyncConnection, month: Month, *, signed_at: datetime) -> Checkpoint | None:
+    """Return what is to be signed before a month is dropped; None when it holds no record."""
+    query = text(
+        "SELECT f.seq AS first_seq, l.seq AS last_seq, l.hash, l.recorded_at FROM"
+        " (SELECT seq FROM audit.records WHERE recorded_at >= :first AND recorded_at < :next"
+        " ORDER BY recorded_at, seq LIMIT 1) f,"
+        " (SELECT seq, hash, recorded_at FROM audit.records WHERE recorded_at >= :first AND recorded_at < :next"
+        " ORDER BY recorded_at DESC, seq DESC LIMIT 1) l"
     )
-    await connection.execute(
-        text(
-            f"ALTER TABLE events ATTACH PARTITION {month.partition}"
-            f" FOR VALUES FROM ('{bounds['first']}') TO ('{bounds['next']}')"
-        )
-    )
+    row = (await connection.execute(query, {"first": month.start, "next": month.plus(1).start})).one_or_none()
+    return None if row is None else Checkpoint(month, row.first_seq, row.last_seq, row.hash, row.recorded_at, signed_at)
 
 
-async def drop(connection: AsyncConnection, month: Month) -> None:
-    """Drop a month with all its events."""
-    await connection.execute(text(f"DROP TABLE {month.partition}"))
+async def drop(connection: AsyncConnection, month: Month, signed: SignedCheckpoint | None) -> None:
+    """Drop the oldest month with all its records, leaving the checkpoint.
 
-
-async def delete_older(connection: AsyncConnection, before: datetime, *, limit: int) -> int:
-    """Delete up to `limit` events older than `before` that lie in no month; returns how many."""
+    The function refuses any other month, one that ended less than 31 days ago, and a checkpoint that does not fit.
+    """
     statement = text(
-        "DELETE FROM events_default WHERE id IN (SELECT id FROM events_default WHERE time < :before LIMIT :limit)"
+        "SELECT audit.drop_month(:month, :first_seq, :last_seq, :last_hash, :last_recorded_at, :signed_at, :key, :signature)"
     )
-    return (await connection.execute(statement, {"before": before, "limit": limit})).rowcount
+    values: dict[str, object] = dict.fromkeys(
+        ("first_seq", "last_seq", "last_hash", "last_recorded_at", "signed_at", "key", "signature")
+    )
+    if signed is not None:
+        checkpoint = signed.checkpoint
+        values = {name: getattr(checkpoint, name) for name in Checkpoint.__slots__ if name != "month"}
+        values |= {"key": signed.key, "signature": signed.signature}
+    await connection.execute(statement, {"month": month.first_day, **values})

@@ -1,21 +1,39 @@
 """Tables of analytics."""
 
-from sqlalchemy import BigInteger, Boolean, Column, DateTime, Index, Table, Text, Uuid, func
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Column,
+    Date,
+    DateTime,
+    Index,
+    LargeBinary,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    Uuid,
+    func,
+)
 
 from common.database.tables import new_metadata
 
 metadata = new_metadata()
 
-events = Table(
-    "events",
+SCHEMA = "audit"
+
+records = Table(
+    "records",
     metadata,
-    Column("id", Uuid, primary_key=True),
+    Column("seq", BigInteger, nullable=False, autoincrement=False),
+    Column("recorded_at", DateTime(timezone=True), nullable=False),
+    Column("previous_hash", LargeBinary, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("id", Uuid, nullable=False),
     Column("key", Text, nullable=False),
     Column("source", Text, nullable=False),
     Column("subject", Text, nullable=False),
     Column("time", DateTime(timezone=True), nullable=False),
-    Column("received_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
     Column("user_id", Uuid),
     Column("actor", Text),
     Column("client_ip", Text),
@@ -28,16 +46,36 @@ events = Table(
     Column("object_id", Text),
     Column("result", Text, nullable=False),
     Column("reason", Text),
-    Column("changes", JSONB(none_as_null=True)),
-    Column("data", JSONB, nullable=False),
-    Column("again", Boolean, nullable=False, server_default="false"),
+    Column("changes", JSON(none_as_null=True)),
+    Column("data", JSON, nullable=False),
+    Column("again", Boolean, nullable=False),
+    PrimaryKeyConstraint("recorded_at", "seq"),
+    Index(None, "id"),
     Index(None, "user_id", "time", "id"),
     Index(None, "object_id", "time"),
-    postgresql_partition_by="RANGE (id)",
+    schema=SCHEMA,
+    postgresql_partition_by="RANGE (recorded_at)",
 )
-"""Every event, once, with its audit side as it was understood when it was stored.
+"""Every event, once, with its audit side as it was understood when it was stored, in one chain of hashes (`domain/record.py`).
 
-Partitioned by month through ranges of `id` (UUIDv7), so the primary key on `id` alone deduplicates over all partitions, and
-old months are dropped as a whole. `again` marks what was only told again (answers to the sweep): kept, but neither in the
-audit trail nor in timelines. Ids outside every month (another UUID version, a clock far off) lie in `events_default`.
+The service's role may insert and select, and nothing else. Partitioned by the month in which a record was written, which never
+goes back along the chain: a month is a stretch of it, and can be dropped as a whole. `changes` and `data` are `json`, not
+`jsonb`: the text that was hashed stays as it is. `again` marks what was only told again (answers to the sweep): kept, but
+neither in lists nor in timelines.
 """
+
+checkpoints = Table(
+    "checkpoints",
+    metadata,
+    Column("month", Date, primary_key=True),
+    Column("first_seq", BigInteger, nullable=False),
+    Column("last_seq", BigInteger, nullable=False, unique=True),
+    Column("last_hash", LargeBinary, nullable=False),
+    Column("last_recorded_at", DateTime(timezone=True), nullable=False),
+    Column("signed_at", DateTime(timezone=True), nullable=False),
+    Column("key", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+    Column("dropped_at", DateTime(timezone=True), nullable=False, server_default=func.now()),
+    schema=SCHEMA,
+)
+"""What stays of each month that was dropped (`domain/checkpoint.py`); written by the function that drops it, and by nobody else."""

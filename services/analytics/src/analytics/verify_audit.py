@@ -1,0 +1,81 @@
+"""`python -m analytics.verify_audit [SEQ:HASH ...]`: proves the audit trail, in the environment of the analytics service.
+
+Ends with 0 when all of it holds, 1 with the first record that does not, 2 when it could not look. It prints the head it came to;
+given again later, as SEQ:HASH, it also proves that the end of the trail was not cut off and written anew since.
+"""
+
+import argparse
+import asyncio
+import sys
+from collections.abc import Sequence
+
+from analytics.domain.chain import Broken
+from analytics.domain.record import GENESIS, Head
+from analytics.settings import Settings
+from analytics.usecases.verify_audit import Proof, verify_audit
+from common.database import Database
+from common.settings import load
+
+HOLDS, BROKEN, UNKNOWN = 0, 1, 2
+
+
+def head_of(written: str) -> Head:
+    """Return the head that is written as SEQ:HASH; raises ValueError."""
+    seq, separator, digest = written.partition(":")
+    head = Head(int(seq), bytes.fromhex(digest))
+    if not separator or len(head.hash) != len(GENESIS.hash):
+        raise ValueError(written)
+    return head
+
+
+def lines_of(proof: Proof) -> list[str]:
+    """Return what the operator reads."""
+    lines = []
+    if proof.dropped:
+        lines.append(f"{proof.dropped} older months were dropped, each with a signed checkpoint")
+    if proof.first_at is not None and proof.last_at is not None:
+        span = f"written from {proof.first_at:%Y-%m-%d %H:%M:%S} to {proof.last_at:%Y-%m-%d %H:%M:%S} UTC"
+        lines.append(f"{proof.records} records hold, {proof.head.seq - proof.records + 1} to {proof.head.seq}, {span}")
+    else:
+        lines.append("no records")
+    lines += [f"{_text(head)} lies in a dropped month: a checkpoint vouches for it, not its record" for head in proof.unseen]
+    return [*lines, f"head {_text(proof.head)}"]
+
+
+def _text(head: Head) -> str:
+    return f"{head.seq}:{head.hash.hex()}"
+
+
+def _known(arguments: Sequence[str]) -> list[Head]:
+    parser = argparse.ArgumentParser(prog="audit-verify", description="Prove that the audit trail was not changed.")
+    parser.add_argument("known", nargs="*", type=head_of, metavar="SEQ:HASH", help="a head that this command printed before")
+    known: list[Head] = parser.parse_args(arguments).known
+    return known
+
+
+async def run(settings: Settings, known: Sequence[Head]) -> tuple[int, list[str]]:
+    """Return the exit code and the lines to print."""
+    database = Database(settings.database_url, application_name="analytics-verify", pool_size=1)
+    try:
+        async with database.read() as connection:
+            proof = await verify_audit(connection, trusted=settings.audit_public_keys, known=known)
+    except Broken as broken:
+        return BROKEN, [f"BROKEN: {broken}"]
+    finally:
+        await database.stop()
+    return HOLDS, lines_of(proof)
+
+
+def main() -> int:
+    """Run from the command line."""
+    known = _known(sys.argv[1:])
+    try:
+        code, lines = asyncio.run(run(load(Settings), known))
+    except Exception as error:  # noqa: BLE001 - told by its kind: its text may hold an address
+        code, lines = UNKNOWN, [f"could not look: {type(error).__name__}"]
+    (sys.stdout if code == HOLDS else sys.stderr).write("\n".join(lines) + "\n")
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,265 @@
+"""`make audit-verify`: it proves the trail, or names the first record that was changed by hand in SQL."""
+
+import asyncio
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+import asyncpg
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import text
+
+from analytics.domain.event import Event
+from analytics.domain.month import Month
+from analytics.domain.record import Record, digest, link
+from analytics.settings import Settings
+from analytics.storage import chain, months, records
+from analytics.usecases.keep_months import keep_months
+from analytics.usecases.record_events import record_events
+from analytics.usecases.verify_audit import verify_audit
+from analytics.verify_audit import head_of, run
+from common.auth.keys import private_key_text, public_key_text
+from common.database import Database
+from common.ids import uuid7
+from common.testing.keys import ServiceKeys
+
+pytestmark = pytest.mark.integration
+NOW = datetime.now(UTC)
+TOTAL = 50
+
+
+@dataclass
+class Trail:
+    """A trail of 50 records, its service's settings, and somebody with the rights to change anything."""
+
+    settings: Settings
+    database: Database
+    owner: asyncpg.Connection
+
+    async def verify(self, *known: str) -> tuple[int, str]:
+        code, lines = await run(self.settings, [head_of(item) for item in known])
+        return code, "\n".join(lines)
+
+    async def head(self) -> str:
+        code, said = await self.verify()
+        assert code == 0
+        return said.rpartition("head ")[2]
+
+    async def append(self, number: int, moment: datetime | None = None) -> None:
+        events = [Event(uuid7(), "a.b.c.v1", "/services/a", "s", NOW, actor="user:1", data={"n": n}) for n in range(number)]
+        async with self.database.transaction() as tx:
+            if moment is None:
+                await record_events(tx, events)
+                return
+            await records.lock(tx.connection)
+            await months.add(tx.connection, Month.of(moment))
+            end = await records.end(tx.connection, [])
+            await records.append(tx.connection, link(end.head, moment, events))
+
+    async def rewrite(self, first: int) -> None:
+        """Change a record and tie all after it anew, as only somebody with the owner's rights and this code can."""
+        async with self.database.read() as connection:
+            old = [record async for record in chain.all_records(connection) if record.seq >= first - 1]
+        new: list[Record] = [old[0]]
+        for record in old[1:]:
+            tied = record._replace(previous_hash=new[-1].hash, actor="user:2" if record.seq == first else record.actor)
+            new.append(tied._replace(hash=digest(tied)))
+        await self.owner.execute("DELETE FROM audit.records WHERE seq >= $1", first)
+        async with self.database.transaction() as tx:
+            await records.append(tx.connection, new[1:])
+
+
+@pytest.fixture
+async def trail(
+    migrated_database: Callable[[str], Awaitable[str]],
+    as_owner: Callable[[str], str],
+    service_keys: ServiceKeys,
+    audit_key: Ed25519PrivateKey,
+) -> AsyncIterator[Trail]:
+    url = await migrated_database("analytics")
+    settings = Settings(
+        database_url=url,
+        amqp_url="amqp://nobody@localhost",
+        service_private_key=service_keys.private_text("analytics"),
+        service_public_keys=service_keys.public_texts(),
+        audit_signing_key=private_key_text(audit_key),
+    )
+    database = Database(url, application_name="test")
+    owner = await asyncpg.connect(as_owner(url))
+    made = Trail(settings, database, owner)
+    for _ in range(5):
+        await made.append(TOTAL // 5)
+    yield made
+    await owner.close()
+    await database.stop()
+
+
+async def test_a_trail_that_nobody_touched_holds(trail: Trail) -> None:
+    code, said = await trail.verify()
+    assert code == 0
+    assert said.startswith(f"{TOTAL} records hold, 1 to {TOTAL}, written from ")
+    assert f"\nhead {TOTAL}:" in said
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        ("UPDATE audit.records SET result = 'success ' WHERE seq = 23", "record 23 (event {id}) was changed"),
+        ("UPDATE audit.records SET data = '{{\"n\": 2}}' WHERE seq = 23", "record 23 (event {id}) was changed"),
+        ("UPDATE audit.records SET time = time + interval '1 microsecond' WHERE seq = 23", "record 23 (event {id}) was"),
+        ("UPDATE audit.records SET user_id = id WHERE seq = 23", "record 23 (event {id}) was changed"),
+        ("UPDATE audit.records SET actor = NULL WHERE seq IN (23, 31)", "record 23 (event {id}) was changed"),
+        (f"UPDATE audit.records SET actor = 'user:2' WHERE seq = {TOTAL}", f"record {TOTAL} (event {{id}}) was changed"),
+        ("DELETE FROM audit.records WHERE seq BETWEEN 20 AND 22", "record 20 is missing: the next one there is 23"),
+        ("DELETE FROM audit.records WHERE seq <= 10", "record 1 is missing: the next one there is 11"),
+        ("UPDATE audit.records SET seq = seq + 100 WHERE seq >= 23", "record 23 is missing: the next one there is 123"),
+        (
+            "UPDATE audit.records SET seq = 23, recorded_at = recorded_at + interval '1 hour' WHERE seq = 40",
+            "record 40 is missing: the next one there is 41",
+        ),
+        (
+            "UPDATE audit.records SET seq = 23, recorded_at = recorded_at + interval '1 hour' WHERE seq = 50",
+            "record 23 (event {id}) stands there a second time",
+        ),
+    ],
+)
+async def test_a_record_changed_by_hand_in_sql_is_named(trail: Trail, statement: str, said: str) -> None:
+    seq = TOTAL if "= 50" in statement else 23
+    identifier = await trail.owner.fetchval("SELECT id FROM audit.records WHERE seq = $1", seq)
+    await trail.owner.execute(statement.replace("{{", "{").replace("}}", "}"))
+    code, printed = await trail.verify()
+    assert code == 1
+    assert printed.startswith("BROKEN: " + said.format(id=identifier))
+
+
+async def test_an_end_that_was_cut_off_or_written_anew_shows_to_who_noted_a_head(trail: Trail) -> None:
+    noted = await trail.head()
+    await trail.append(3)
+    assert (await trail.verify(noted))[0] == 0
+    await trail.rewrite(30)
+    assert (await trail.verify())[0] == 0, "the chain alone cannot show it"
+    assert await trail.verify(noted) == (
+        1,
+        f"BROKEN: record {TOTAL} is not the one that was known: the trail was written anew",
+    )
+    await trail.owner.execute("DELETE FROM audit.records WHERE seq > 40")
+    assert (await trail.verify())[0] == 0
+    assert await trail.verify(noted) == (1, f"BROKEN: record 41 is missing: the trail has reached {TOTAL} before")
+
+
+async def aged(trail: Trail, key: Ed25519PrivateKey) -> str:
+    """Begin anew with ten records of two months that are dropped; returns the head before that."""
+    await trail.owner.execute("DELETE FROM audit.records")
+    for days in (500, 460):
+        await trail.append(5, NOW - timedelta(days=days))
+    await trail.append(5)
+    before = await trail.head()
+    async with trail.database.transaction() as tx:
+        await keep_months(tx, key, now=NOW, retention=timedelta(days=400))
+    return before
+
+
+async def test_a_dropped_month_is_vouched_for_by_its_checkpoint(trail: Trail, audit_key: Ed25519PrivateKey) -> None:
+    before = await aged(trail, audit_key)
+    code, said = await trail.verify(before, "3:" + "00" * 32)
+    assert code == 0
+    assert said.splitlines()[0] == "2 older months were dropped, each with a signed checkpoint"
+    assert said.splitlines()[1].startswith("5 records hold, 11 to 15,")
+    assert f"3:{'00' * 32} lies in a dropped month" in said
+    assert (await trail.verify("10:" + "00" * 32))[0] == 1, "a checkpoint tells the hash of its last record"
+
+
+@pytest.mark.parametrize(
+    ("statement", "said"),
+    [
+        (
+            "UPDATE audit.checkpoints SET last_hash = sha256('x') WHERE last_seq = 10",
+            "record 10 the checkpoint that ends with it",
+        ),
+        (
+            "UPDATE audit.checkpoints SET signature = sha512('x') WHERE last_seq = 5",
+            "record 5 the checkpoint that ends with it",
+        ),
+        ("UPDATE audit.checkpoints SET key = sha256('x') WHERE last_seq = 5", "record 5 the checkpoint that ends with it"),
+        ("DELETE FROM audit.checkpoints WHERE last_seq = 5", "record 1 is missing: no checkpoint tells of it"),
+        ("DELETE FROM audit.checkpoints", "record 1 is missing: the next one there is 11"),
+        ("DELETE FROM audit.records WHERE seq = 11", "record 11 is missing: the next one there is 12"),
+    ],
+)
+async def test_a_checkpoint_changed_by_hand_is_named(
+    trail: Trail, audit_key: Ed25519PrivateKey, statement: str, said: str
+) -> None:
+    await aged(trail, audit_key)
+    await trail.owner.execute(statement)
+    code, printed = await trail.verify()
+    assert code == 1
+    assert printed.startswith(f"BROKEN: {said}")
+
+
+async def test_checkpoints_of_an_earlier_key_count_while_it_is_trusted(trail: Trail, audit_key: Ed25519PrivateKey) -> None:
+    await aged(trail, audit_key)
+    new = {"audit_signing_key": private_key_text(Ed25519PrivateKey.generate())}
+    trail.settings = Settings.model_validate(trail.settings.model_dump() | new)
+    assert (await trail.verify())[0] == 1
+    old = {"audit_trusted_keys": [public_key_text(audit_key.public_key())]}
+    trail.settings = Settings.model_validate(trail.settings.model_dump() | old)
+    assert (await trail.verify())[0] == 0
+
+
+async def test_a_month_is_not_dropped_under_the_eyes_of_who_verifies(trail: Trail, audit_key: Ed25519PrivateKey) -> None:
+    async with trail.database.read() as connection, chain.kept_whole(connection):
+        await trail.append(1)
+        async with trail.database.transaction() as tx:
+            await tx.connection.execute(text("SET LOCAL lock_timeout = '100ms'"))
+            with pytest.raises(Exception, match="lock timeout"):
+                await keep_months(tx, audit_key, now=NOW, retention=timedelta(days=400))
+    async with trail.database.transaction() as tx:
+        await keep_months(tx, audit_key, now=NOW, retention=timedelta(days=400))
+
+
+async def test_pages_of_the_chain_join_over_months(
+    trail: Trail, audit_key: Ed25519PrivateKey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await trail.owner.execute("DELETE FROM audit.records")
+    for days in (40, 39, 9):
+        await trail.append(7, NOW - timedelta(days=days))
+    for page in (1, 2, 7, 21, 22):
+        monkeypatch.setattr(chain, "PAGE", page)
+        async with trail.database.read() as connection:
+            proof = await verify_audit(connection, trusted=set())
+        assert proof.records == 21
+
+
+async def test_the_command_ends_with_its_verdict(trail: Trail) -> None:
+    async def ended(*arguments: str, **changes: str) -> tuple[int | None, str]:
+        secrets = {name: getattr(trail.settings, name).get_secret_value() for name in ("database_url", "amqp_url")}
+        keys = {
+            name: getattr(trail.settings, name).get_secret_value() for name in ("service_private_key", "audit_signing_key")
+        }
+        environment = {name.upper(): value for name, value in (secrets | keys).items()}
+        environment |= {"SERVICE_PUBLIC_KEYS": "{}", "PATH": os.environ["PATH"], **changes}
+        environment |= {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *("-P", "-m", "analytics.verify_audit", *arguments),
+            env=environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        output, _ = await process.communicate()
+        return process.returncode, output.decode()
+
+    code, said = await ended()
+    assert (code, said.splitlines()[1]) == (0, f"head {await trail.head()}")
+    await trail.owner.execute("UPDATE audit.records SET actor = 'user:2' WHERE seq = 7")
+    code, said = await ended()
+    assert code == 1
+    assert said.startswith("BROKEN: record 7 (event ")
+    code, said = await ended(DATABASE_URL="postgresql://nobody:secret@127.0.0.1:1/nothing")
+    assert (code, said) == (2, "could not look: ConnectionRefusedError\n")
+    code, said = await ended("7:abc")
+    assert code == 2
+    assert "invalid head_of value" in said
