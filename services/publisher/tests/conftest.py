@@ -20,7 +20,7 @@ import pytest
 import pytest_asyncio
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select, text, update
 
 from common.clock import utc_now
 from common.contracts.context import Context
@@ -38,6 +38,7 @@ from common.testing.keys import ServiceKeys
 from publisher.app import lanes_of, tools_of
 from publisher.clients.http import HttpClients, tiktok_http_client
 from publisher.domain.job import State
+from publisher.domain.pacing import Limit
 from publisher.handlers import accounts as account_news
 from publisher.handlers.post_due import QUEUE
 from publisher.loops.heartbeat import Heartbeat
@@ -102,6 +103,16 @@ class Replica:
     heartbeat: Heartbeat
     lanes: tuple[LaneRunner, ...]
 
+
+_OLDER_CALLS = """
+UPDATE tiktok_quotas
+SET calls = (SELECT coalesce(array_agg(call - make_interval(secs => :s) ORDER BY call), '{}') FROM unnest(calls) AS call),
+    not_before = not_before - make_interval(secs => :s)
+"""
+_SPENT = """
+INSERT INTO tiktok_quotas (owner, name, calls, takers)
+SELECT :owner, :name, array_agg(clock_timestamp()), array_agg(gen_random_uuid()) FROM generate_series(1, CAST(:n AS integer))
+"""
 
 _FILES: dict[int, tuple[bytes, str]] = {}
 """Bytes and sha256 of the media made so far, by size: making them takes longer than sending them."""
@@ -251,6 +262,22 @@ class World:
                 .where(publish_jobs.c.post_id == post.post_id)
                 .values(run_at=func.clock_timestamp(), **values)
             )
+
+    async def pass_time(self, seconds: float) -> None:
+        """Let so many seconds pass at once, for TikTok and for what the database counts and lets wait; leases go on."""
+        await self.driver.advance(seconds)
+        async with self.database.transaction() as tx:
+            await tx.connection.execute(text(_OLDER_CALLS), {"s": seconds})
+            await tx.connection.execute(
+                update(publish_jobs)
+                .where(publish_jobs.c.lease_owner.is_(None), publish_jobs.c.run_at.is_not(None))
+                .values(run_at=publish_jobs.c.run_at - timedelta(seconds=seconds))
+            )
+
+    async def spend(self, account_id: UUID, limit: Limit) -> None:
+        """Use up one of TikTok's limits for an account."""
+        async with self.database.transaction() as tx:
+            await tx.connection.execute(text(_SPENT), {"owner": str(account_id), "name": limit.name, "n": limit.allowed})
 
     async def event(self, post: PostDue, name: str) -> dict[str, Any]:
         (found,) = [event for event in await self.events(post) if event.key == f"publisher.publish.{name}.v1"]

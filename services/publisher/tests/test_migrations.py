@@ -18,14 +18,16 @@ FROM generate_series(1, 4) AS n;
 """
 
 
-async def test_jobs_that_wait_for_their_account_are_found_by_it(empty_database: Callable[[str], Awaitable[str]]) -> None:
+async def test_jobs_that_wait_are_found_by_what_they_wait_for(empty_database: Callable[[str], Awaitable[str]]) -> None:
     url = await empty_database("publisher_before_accounts")
     await upgrade("publisher", url, "publisher_0001")
     connection = await asyncpg.connect(url)
     try:
         await connection.execute(JOBS)
         await upgrade("publisher", url)
-        rows = await connection.fetch("SELECT attempt FROM publish_jobs WHERE awaits_account")
+        account = await connection.fetch("SELECT attempt FROM publish_jobs WHERE awaits_account")
+        quota = await connection.fetch("SELECT attempt, awaits_quota FROM publish_jobs WHERE awaits_quota IS NOT NULL")
     finally:
         await connection.close()
-    assert [row["attempt"] for row in rows] == [1]
+    assert [tuple(row) for row in account] == [(1,)]
+    assert [tuple(row) for row in quota] == [(2, "init")]

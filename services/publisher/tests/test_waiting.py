@@ -7,8 +7,8 @@ import pytest
 from sqlalchemy import text
 
 from common.testing.eventually import eventually
+from publisher.domain import tiktok_limits
 from publisher.domain.job import State
-from publisher.storage import quotas
 
 BIG = 71_000_000
 CREATOR_INFO = "/v2/post/publish/creator_info/query/"
@@ -61,10 +61,7 @@ async def test_a_deadline_that_passes_while_preparing_stops_the_init(world: Any)
 async def test_a_used_up_quota_of_creator_infos_is_waited_for(world: Any) -> None:
     account = await world.account()
     post = world.post(account, world.media())
-    open_id = world.accounts.tokens[account]["open_id"]
-    async with world.database.transaction() as tx:
-        for _ in range(quotas.CREATOR_INFO.per_minute):
-            await quotas.take(tx.connection, open_id, quotas.CREATOR_INFO)
+    await world.spend(account, tiktok_limits.CREATOR_INFO)
     async with world.replica():
         await world.accept(post)
         deferred = await world.told_of(post, "deferred")
@@ -79,10 +76,7 @@ async def test_a_used_up_quota_of_creator_infos_is_waited_for(world: Any) -> Non
 async def test_a_used_up_quota_of_status_calls_only_slows_the_polls(world: Any) -> None:
     account = await world.account()
     post = world.post(account, world.media())
-    open_id = world.accounts.tokens[account]["open_id"]
-    async with world.database.transaction() as tx:
-        for _ in range(quotas.STATUS.per_minute):
-            await quotas.take(tx.connection, open_id, quotas.STATUS)
+    await world.spend(account, tiktok_limits.STATUS)
     async with world.replica():
         await world.accept(post)
         await world.told_of(post, "submitted")

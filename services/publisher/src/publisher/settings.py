@@ -19,6 +19,11 @@ class Settings(ServiceSettings, DatabaseSettings):
 
     max_jobs_in_flight: int = Field(default=500, ge=1, le=10_000)
     upload_concurrency: int = Field(default=16, ge=1, le=500)
+    daily_posts_per_creator: int = Field(default=15, ge=0, le=100_000)
+    daily_drafts_per_creator: int = Field(default=5, ge=0, le=100_000)
+    daily_creators: int = Field(default=0, ge=0, le=100_000)
+    """TikTok's caps within 24 hours; 0: not counted, only TikTok's own refusals are waited out."""
+
     lease_seconds: float = Field(default=15.0, ge=0.5, le=300)
     drain_seconds: float = Field(default=6.0, ge=0, le=600)
     publish_paused: bool = False

@@ -28,12 +28,14 @@ class Defer:
     """Wait `seconds` for something to pass; costs no attempt.
 
     `for_account`: a person has to bring the account back. Then there is no forecast: news of the account end the wait, and
-    `seconds` is only when the job looks by itself.
+    `seconds` is only when the job looks by itself. `awaits` names the limit of TikTok's that it waits for: then `seconds` is its
+    turn, and exact.
     """
 
     seconds: float
     reason: Reason
     for_account: bool = False
+    awaits: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

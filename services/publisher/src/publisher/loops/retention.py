@@ -1,11 +1,11 @@
-"""Retention: removes jobs that ended long ago and old inbox rows, in small batches."""
+"""Retention: removes jobs that ended long ago, old inbox rows and limits in which nothing counts any more, in small batches."""
 
 from datetime import timedelta
 
 from common.database import Database
 from common.due_loop import DueLoop, StepResult
 from common.messaging.inbox import Inbox
-from publisher.storage import jobs
+from publisher.storage import jobs, quotas
 
 INTERVAL_SECONDS = 600.0
 BATCH = 1_000
@@ -31,4 +31,5 @@ class Retention:
         async with self._database.transaction() as tx:
             removed = await jobs.prune(tx.connection, self._jobs_kept, limit=BATCH)
             forgotten = await self._inbox.prune(tx, self._inbox_kept, limit=BATCH)
-        return StepResult(done=removed + forgotten, more=max(removed, forgotten) == BATCH)
+            idle = await quotas.prune(tx.connection, limit=BATCH)
+        return StepResult(done=removed + forgotten + idle, more=max(removed, forgotten, idle) == BATCH)

@@ -14,10 +14,12 @@ from publisher.domain.takeover import DEADLINE_PASSED, deadline_passed
 from publisher.runner import events
 from publisher.runner.limits import ANNOUNCE_AFTER_SECONDS
 from publisher.runner.run import JobRun
+from publisher.storage.job import StoredEvent
 
 Outcome = Look | Defer | Fail | Unconfirm | Succeed | Submitted
 
 JITTER = 0.1
+SAME_FORECAST = timedelta(seconds=2)
 NO_PUBLIC_ID_FOR = "SELF_ONLY"
 
 
@@ -42,13 +44,16 @@ async def conclude(run: JobRun, outcome: Outcome, changes: dict[str, Any]) -> No
 
 
 async def _defer(run: JobRun, defer: Defer, changes: dict[str, Any]) -> None:
-    seconds = defer.seconds * random.uniform(1.0, 1.0 + JITTER)  # noqa: S311 - jitter, not a secret
+    # A turn is exact: whoever comes later is not to come first.
+    spread = 1.0 if defer.awaits else random.uniform(1.0, 1.0 + JITTER)  # noqa: S311 - jitter, not a secret
+    seconds = defer.seconds * spread
     now = run.clock.now()
     checkpoint = run.job.checkpoint
     if checkpoint.deadline_holds and now <= checkpoint.publish_before:
         # Due again right after the deadline at the latest, so that its end is told in time.
         seconds = min(seconds, (checkpoint.publish_before - now).total_seconds() + 0.01)
-    stored = {"deferrals": checkpoint.deferrals + 1, "reason": asdict(defer.reason), **changes}
+    deferrals = checkpoint.deferrals + (defer.awaits is None)
+    stored = {"deferrals": deferrals, "reason": asdict(defer.reason), "awaits_quota": defer.awaits, **changes}
     event = _deferred(run, defer, seconds, now)
     if defer.for_account:
         await run.store({**stored, "awaits_account": True}, event=event, release_in=seconds, unless_news=True)
@@ -58,12 +63,21 @@ async def _defer(run: JobRun, defer: Defer, changes: dict[str, Any]) -> None:
 
 def _deferred(run: JobRun, defer: Defer, seconds: float, now: datetime) -> PublishDeferred | None:
     """Return the event of a wait, None for one too short to tell and for one without a forecast that was told already."""
-    if not defer.for_account:
-        until = now + timedelta(seconds=seconds)
-        return events.deferred(run.job, run.tools.replica, defer, until) if seconds >= ANNOUNCE_AFTER_SECONDS else None
-    event, last = events.deferred(run.job, run.tools.replica, defer, None), run.job.last_event
-    is_told = last is not None and last.key == event.KEY and last.data.get("until") is None
-    return None if is_told and last is not None and last.data.get("code") == event.code else event
+    if not defer.for_account and seconds < ANNOUNCE_AFTER_SECONDS:
+        return None
+    until = None if defer.for_account else now + timedelta(seconds=seconds)
+    event = events.deferred(run.job, run.tools.replica, defer, until)
+    return None if _is_told(run.job.last_event, event) else event
+
+
+def _is_told(last: StoredEvent | None, event: PublishDeferred) -> bool:
+    """Whether the same wait was told last, with the same forecast but for moments."""
+    if last is None or last.key != event.KEY or last.data.get("code") != event.code:
+        return False
+    until = last.data.get("until")
+    if until is None or event.until is None:
+        return until is None and event.until is None
+    return abs(datetime.fromisoformat(until) - event.until) < SAME_FORECAST
 
 
 def _waited_for(run: JobRun) -> str | None:

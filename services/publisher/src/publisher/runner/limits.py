@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import timedelta
 
+from publisher.domain.tiktok_limits import Caps
 from publisher.settings import Settings
 
 ANNOUNCE_AFTER_SECONDS = 5.0
@@ -11,7 +12,7 @@ ANNOUNCE_AFTER_SECONDS = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Durations that decide about jobs; `sandbox` posts everything as SELF_ONLY."""
+    """Durations and caps that decide about jobs; `sandbox` posts everything as SELF_ONLY."""
 
     upload_url: timedelta
     settle: timedelta
@@ -19,6 +20,7 @@ class Limits:
     refused_patience: timedelta
     creator_info: timedelta
     sandbox: bool
+    caps: Caps
 
     @classmethod
     def of(cls, settings: Settings) -> "Limits":
@@ -30,4 +32,9 @@ class Limits:
             refused_patience=timedelta(seconds=settings.refused_patience_seconds),
             creator_info=timedelta(seconds=settings.creator_info_seconds),
             sandbox=settings.tiktok_sandbox_mode,
+            caps=Caps.of(
+                daily_posts=settings.daily_posts_per_creator,
+                pending_drafts=settings.daily_drafts_per_creator,
+                active_users=settings.daily_creators,
+            ),
         )

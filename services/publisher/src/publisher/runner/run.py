@@ -15,7 +15,7 @@ from publisher.runner import events
 from publisher.runner.job_clock import JobClock
 from publisher.runner.lease import Lease
 from publisher.runner.tools import Tools
-from publisher.storage import accounts, jobs
+from publisher.storage import accounts, jobs, quota_line
 from publisher.storage.job import Job
 
 
@@ -76,6 +76,8 @@ class JobRun:
     ) -> None:
         if self.lease.revoked:
             raise LeaseLost
+        if ended or release_in is not None:
+            changes = {"awaits_quota": None, **changes}
         async with self.tools.database.transaction() as tx:
             if unless_news and await accounts.version_held(tx.connection, self.job.account_id) != self._account_version:
                 event, release_in = None, 0.0
@@ -90,6 +92,8 @@ class JobRun:
             )
             if event is not None:
                 await self.tools.outbox.emit(tx, event, subject=str(job.post_id), context=job.context, sequence=job.sequence)
+            if ended and job.checkpoint.state.proves_nothing_published:
+                await quota_line.move_up(tx.connection, job.account_id)
             if ended and job.checkpoint.state is not State.UNCONFIRMED:
                 await jobs.wake_later_attempts(tx.connection, job.post_id, job.attempt)
         self.job = job

@@ -56,6 +56,7 @@ async def cancel(connection: AsyncConnection, post_id: UUID, attempt: int) -> Jo
             lease_token=lease_tokens.next_value(),
             run_at=None,
             awaits_account=False,
+            awaits_quota=None,
             finished_at=_clock,
             updated_at=_clock,
             sequence=_jobs.c.sequence + 1,

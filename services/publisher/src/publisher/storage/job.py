@@ -56,8 +56,8 @@ class JobUnreadable(Exception):
 class Job:
     """One attempt to publish one post. Times by the database's clock, sizes in bytes.
 
-    `awaits_account` while it waits for its account to be active again; `account_version` is that of the account's newest event at
-    the claim (0: none).
+    `awaits_account` while it waits for its account to be active again, `awaits_quota` names the limit of TikTok that it waits for;
+    `account_version` is that of the account's newest event at the claim (0: none).
     """
 
     id: UUID
@@ -84,6 +84,7 @@ class Job:
     started_at: datetime | None
     updated_at: datetime
     awaits_account: bool
+    awaits_quota: str | None
     account_version: int = 0
 
     @property
@@ -147,6 +148,7 @@ def _job_from(row: "Row[Any]", account_version: int) -> Job:
         started_at=row.started_at,
         updated_at=row.updated_at,
         awaits_account=row.awaits_account,
+        awaits_quota=row.awaits_quota,
         account_version=account_version,
     )
 

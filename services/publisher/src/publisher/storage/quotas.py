@@ -1,54 +1,118 @@
-"""TikTok's limits per minute and creator, kept before TikTok has to refuse; shared by all replicas."""
+"""TikTok's limits, counted before TikTok has to refuse; shared by all replicas.
+
+One row per owner (an account, or the whole app) and limit holds the moments that count, and for whom.
+"""
 
 from dataclasses import dataclass
-from uuid import uuid4
+from datetime import timedelta
+from uuid import UUID
 
-from sqlalchemy import text
+from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-WINDOW_SECONDS = 61.0
-"""TikTok's minute slides; one second more covers that a call arrives there later than it was counted here."""
+from publisher.domain.pacing import Limit, Standing
+from publisher.domain.tiktok_limits import CREATOR_INFO, DAY, INIT, STATUS, TURN, Caps
+from publisher.storage.job import Job
+from publisher.storage.quota_sql import BEGIN, LEARN, TAKE, Line
+from publisher.storage.tables import tiktok_quotas
 
-_TAKE = text(
-    """
-    INSERT INTO tiktok_quotas AS quota (open_id, endpoint, calls, taken_by)
-    VALUES (:open_id, :endpoint, ARRAY[clock_timestamp()], CAST(:taker AS uuid))
-    ON CONFLICT (open_id, endpoint) DO UPDATE SET (calls, taken_by) = (
-        SELECT CASE WHEN cardinality(kept) < :allowed THEN array_append(kept, clock_timestamp()) ELSE kept END,
-               CASE WHEN cardinality(kept) < :allowed THEN CAST(:taker AS uuid) ELSE quota.taken_by END
-        FROM (SELECT coalesce(array_agg(call ORDER BY call), '{}') AS kept
-              FROM unnest(quota.calls) AS call
-              WHERE call > clock_timestamp() - make_interval(secs => :window)) AS recent)
-    RETURNING taken_by = CAST(:taker AS uuid) AS granted,
-              extract(epoch FROM calls[1] - clock_timestamp()) + :window AS wait
-    """
-)
+APP = "app"
+"""Owner of a limit of the whole app."""
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
-    """So many calls of an endpoint per minute and creator."""
+class Ask:
+    """Which limit of whose is asked, for whom, and who comes first.
 
-    endpoint: str
-    per_minute: int
-
-
-INIT = Limit("init", 6)
-CREATOR_INFO = Limit("creator_info", 20)
-STATUS = Limit("status", 30)
-
-
-async def take(connection: AsyncConnection, open_id: str, limit: Limit) -> float | None:
-    """Take one call of the creator's quota in one atomic statement.
-
-    Returns None when it was granted, else the seconds until the oldest call leaves the sliding window.
+    With `once` the same taker has it already for the rest of the window, unless the job it was for has published nothing and
+    never will; `renewed` begins its window anew. `waits` are the waits that count in the line of posts, `mode` the posts.
     """
-    parameters: dict[str, str | int | float] = {
-        "open_id": open_id,
-        "endpoint": limit.endpoint,
-        "allowed": limit.per_minute,
-        "window": WINDOW_SECONDS,
+
+    limit: Limit
+    owner: str
+    taker: UUID
+    line: Line = Line.NOBODY
+    once: bool = False
+    renewed: bool = False
+    mode: str | None = None
+    waits: tuple[str, ...] = ()
+
+
+def of_init(job: Job) -> Ask:
+    """Return the ask for one of the inits per minute, in the order in which the account's posts are due."""
+    return Ask(INIT, str(job.account_id), job.id, Line.POSTS, waits=(INIT.name, TURN))
+
+
+def of_day(job: Job, caps: Caps) -> Ask:
+    """Return the ask for one of the account's posts, or drafts, per day, in the order in which they are due."""
+    limit = caps.of_mode(job.post.mode)
+    waits = (INIT.name, TURN, limit.name)
+    return Ask(limit, str(job.account_id), job.id, Line.POSTS, once=True, mode=job.post.mode, waits=waits)
+
+
+def of_creators(job: Job, caps: Caps) -> Ask:
+    """Return the ask for a place among the creators for whom the app may publish within a day."""
+    owner, line = (APP, Line.CREATORS) if caps.counts_active_users else (str(job.account_id), Line.NOBODY)
+    return Ask(caps.active_users, owner, job.account_id, line, once=True, renewed=True)
+
+
+def of_creator_info(job: Job) -> Ask:
+    """Return the ask for one question about the creator."""
+    return Ask(CREATOR_INFO, str(job.account_id), job.id)
+
+
+def of_status(job: Job) -> Ask:
+    """Return the ask for one question about a publication, in the order in which they were wanted."""
+    return Ask(STATUS, str(job.account_id), job.id, Line.WAITERS)
+
+
+async def take(connection: AsyncConnection, ask: Ask, job: Job, *, peek: bool = False, waited: bool = False) -> Standing:
+    """Take one in one atomic statement, if there is one for this asker; returns how the limit stood.
+
+    `peek` only looks. `waited` is for a job that has waited for its turn long enough: it passes those ahead of it as long as
+    there is room for them, too.
+    """
+    values = {
+        "owner": ask.owner,
+        "name": ask.limit.name,
+        "taker": ask.taker,
+        "allowed": ask.limit.allowed,
+        "window": ask.limit.window,
+        "gap": ask.limit.gap,
+        "once": ask.once,
+        "renewed": ask.renewed,
+        "peek": peek,
+        "waited": waited,
+        "account": job.account_id,
+        "due_at": job.post.due_at,
+        "post_id": job.post_id,
+        "mode": ask.mode,
+        "waits": list(ask.waits),
     }
-    parameters["taker"] = str(uuid4())
-    row = (await connection.execute(_TAKE, parameters)).one()
-    return None if row.granted else max(float(row.wait), 0.05)
+    statement = TAKE[ask.line]
+    parameters = {name: value for name, value in values.items() if name in statement.names}
+    row = (await connection.execute(statement.sql, parameters)).one_or_none()
+    if row is None:
+        await connection.execute(BEGIN, {"owner": ask.owner, "name": ask.limit.name})
+        row = (await connection.execute(statement.sql, parameters)).one()
+    return Standing(row.granted, row.calls, row.ahead, row.not_before, row.now)
+
+
+async def learn(connection: AsyncConnection, ask: Ask, seconds: float) -> None:
+    """Note that TikTok refused although there seemed to be one left: nothing is given out for so many seconds."""
+    await connection.execute(LEARN, {"owner": ask.owner, "name": ask.limit.name, "seconds": seconds})
+
+
+async def prune(connection: AsyncConnection, *, limit: int) -> int:
+    """Remove up to `limit` rows in which nothing counts any more; returns how many."""
+    last = tiktok_quotas.c.calls[func.cardinality(tiktok_quotas.c.calls)]
+    before = func.now() - timedelta(seconds=DAY)
+    idle = (
+        select(tiktok_quotas.c.owner, tiktok_quotas.c.name)
+        .where(or_(last.is_(None), last < before), func.coalesce(tiktok_quotas.c.not_before, before) <= func.now())
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .cte("idle")
+    )
+    owner_and_name = (tiktok_quotas.c.owner == idle.c.owner, tiktok_quotas.c.name == idle.c.name)
+    return (await connection.execute(tiktok_quotas.delete().where(*owner_and_name))).rowcount

@@ -29,6 +29,9 @@ lease_tokens = Sequence("publish_lease_tokens", metadata=metadata)
 
 _moment = DateTime(timezone=True)
 
+BEGINS_SQL = "state IN ('queued', 'running') AND step IN ('queued', 'token', 'creator_info')"
+"""Jobs in line to begin. Statements that use their index say it in the same words."""
+
 publish_jobs = Table(
     "publish_jobs",
     metadata,
@@ -83,11 +86,15 @@ publish_jobs = Table(
     Column("updated_at", _moment, nullable=False, server_default=func.now()),
     # It waits for its account to be active again; run_at is only when it looks by itself.
     Column("awaits_account", Boolean, nullable=False, server_default="false"),
+    # The limit it waits for, or its turn within one.
+    Column("awaits_quota", Text),
     UniqueConstraint("post_id", "attempt"),
     Index("ix_publish_jobs_due", "lane", "run_at", postgresql_where=text("run_at IS NOT NULL")),
     Index("ix_publish_jobs_publish_id", "publish_id", postgresql_where=text("publish_id IS NOT NULL")),
     Index("ix_publish_jobs_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
     Index("ix_publish_jobs_awaits_account", "account_id", postgresql_where=text("awaits_account")),
+    Index("ix_publish_jobs_beginning", "account_id", "due_at", "post_id", postgresql_where=text(BEGINS_SQL)),
+    Index("ix_publish_jobs_awaits_quota", "account_id", "awaits_quota", postgresql_where=text("awaits_quota IS NOT NULL")),
 )
 
 # Copies of accounts, fed by events. Status is null until the first one; `disconnected` is one of ours.
@@ -107,12 +114,16 @@ creator_infos = Table(
     Column("fetched_at", _moment, nullable=False),
 )
 
+# What counts against a limit: `calls` and `takers` side by side, oldest first. The last asker was told `granted` and `ahead`.
 tiktok_quotas = Table(
     "tiktok_quotas",
     metadata,
-    Column("open_id", Text, nullable=False),
-    Column("endpoint", Text, nullable=False),
-    Column("calls", ARRAY(_moment), nullable=False),
-    Column("taken_by", Uuid, nullable=False),
-    PrimaryKeyConstraint("open_id", "endpoint"),
+    Column("owner", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("calls", ARRAY(_moment), nullable=False, server_default="{}"),
+    Column("takers", ARRAY(Uuid), nullable=False, server_default="{}"),
+    Column("not_before", _moment),
+    Column("granted", Boolean, nullable=False, server_default="false"),
+    Column("ahead", Integer, nullable=False, server_default="0"),
+    PrimaryKeyConstraint("owner", "name"),
 )

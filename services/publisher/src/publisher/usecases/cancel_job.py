@@ -6,7 +6,7 @@ from uuid import UUID
 from common.database import Transaction
 from common.messaging.outbox import Outbox
 from publisher.runner import events
-from publisher.storage import cancellation, jobs
+from publisher.storage import cancellation, jobs, quota_line
 
 
 class CancelOutcome(StrEnum):
@@ -31,4 +31,5 @@ async def cancel_job(tx: Transaction, post_id: UUID, attempt: int, *, outbox: Ou
     await cancellation.remember_event(tx.connection, job.id, events.stored(event))
     await outbox.emit(tx, event, subject=str(post_id), context=job.context, sequence=job.sequence)
     await jobs.wake_later_attempts(tx.connection, post_id, attempt)
+    await quota_line.move_up(tx.connection, job.account_id)
     return CancelOutcome.CANCELLED

@@ -17,7 +17,7 @@ async def check_creator(run: JobRun, access: Access) -> Outcome | None:
     async with database.read() as connection:
         known = await creator_infos.fresh(connection, post.account_id, run.tools.limits.creator_info)
     if known is None:
-        wait = await wait_for_quota(run, access.open_id, quotas.CREATOR_INFO)
+        wait = await wait_for_quota(run, quotas.of_creator_info(run.job))
         if wait is not None:
             return wait
         info = await run.tools.tiktok.creator_info(post.account_id, access, run.lease.check)

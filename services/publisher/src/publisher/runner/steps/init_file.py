@@ -13,15 +13,14 @@ from publisher.errors import CallFailed
 from publisher.runner.conclude import Outcome
 from publisher.runner.run import JobRun
 from publisher.runner.steps.post_info import post_info
-from publisher.runner.steps.quota import wait_for_quota
-from publisher.storage import quotas
+from publisher.runner.steps.quota import take_init
 from tiktok.chunks import plan_chunks
 from tiktok.models import FileSource, VideoInit
 
 
 async def init_file(run: JobRun, access: Access) -> Outcome | None:
     """Make the init and store its answer; None when that is done, else why it waits or ended. Raises LeaseLost."""
-    wait = await wait_for_quota(run, access.open_id, quotas.INIT)
+    wait = await take_init(run)
     if wait is not None:
         return wait
     if run.clock.now() > run.job.checkpoint.publish_before:

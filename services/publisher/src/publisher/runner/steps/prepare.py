@@ -11,6 +11,7 @@ from publisher.runner.steps.account import access_of
 from publisher.runner.steps.creator import check_creator
 from publisher.runner.steps.init_file import init_file
 from publisher.runner.steps.media_file import check_media
+from publisher.runner.steps.quota import await_turn
 
 NOT_SUPPORTED = Fail(
     Reason("not_supported", "This way of publishing is not available yet.", "Upload the video and publish it directly."),
@@ -23,6 +24,9 @@ async def prepare(run: JobRun) -> Outcome | None:
     post = run.job.post
     if run.job.checkpoint.transfer is not Transfer.FILE or post.media is None:
         return NOT_SUPPORTED
+    wait = await await_turn(run)
+    if wait is not None:
+        return wait
     access = await access_of(run)
     if not isinstance(access, Access):
         return access

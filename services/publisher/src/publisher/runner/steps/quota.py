@@ -1,19 +1,57 @@
-"""TikTok's limits per minute and creator: one call is taken before it is made."""
+"""TikTok's limits as a job meets them: one is taken before each call, and a job that finds none waits for its turn."""
 
-from publisher.domain.outcomes import Defer, Reason
+from collections.abc import Sequence
+
+from publisher.domain.outcomes import Defer
+from publisher.domain.pacing import Limit, Standing, only_awaits_turn, seconds_to_wait
+from publisher.domain.tiktok_limits import INIT, TURN, wait_reason
 from publisher.runner.run import JobRun
-from publisher.storage import quotas
+from publisher.storage import quota_line, quotas
+from publisher.storage.quotas import Ask
+
+TURN_PATIENCE_SECONDS = 3.0
+"""How long a job waits for one that was due before it and does not begin; normally that one calls it."""
 
 
-async def wait_for_quota(run: JobRun, open_id: str, limit: quotas.Limit) -> Defer | None:
-    """Take one call of the creator's quota; returns how long to wait when there is none left."""
+async def await_turn(run: JobRun) -> Defer | None:
+    """Return how long the job has to wait before it may begin; None when an init can be made now.
+
+    Nothing is taken yet. So posts of one account begin one after the other, in the order in which they were due, and what has to
+    wait for hours asks neither TikTok nor accounts before its time.
+    """
+    return await _asked(run, _of_beginning(run), peek=True)
+
+
+async def take_init(run: JobRun) -> Defer | None:
+    """Take all that an init counts against, just before it; returns how long to wait when something is used up."""
+    return await _asked(run, _of_beginning(run))
+
+
+async def wait_for_quota(run: JobRun, ask: Ask) -> Defer | None:
+    """Take one; returns how long to wait when there is none left."""
+    return await _asked(run, [ask])
+
+
+def _of_beginning(run: JobRun) -> Sequence[Ask]:
+    caps = run.tools.limits.caps
+    direct = [quotas.of_creators(run.job, caps)] if run.job.post.mode == "direct" else []
+    return [*direct, quotas.of_day(run.job, caps), quotas.of_init(run.job)]
+
+
+async def _asked(run: JobRun, asks: Sequence[Ask], *, peek: bool = False) -> Defer | None:
     async with run.tools.database.transaction() as tx:
-        wait = await quotas.take(tx.connection, open_id, limit)
-    if wait is None:
-        return None
-    reason = Reason(
-        "tiktok_quota",
-        f"TikTok allows {limit.per_minute} such calls per minute and creator.",
-        "Nothing to do; it goes on by itself.",
-    )
-    return Defer(wait, reason)
+        for ask in asks:
+            waited = run.job.awaits_quota == (TURN if ask.limit is INIT else ask.limit.name)
+            standing = await quotas.take(tx.connection, ask, run.job, peek=peek, waited=waited)
+            if not standing.granted:
+                return _wait(ask.limit, standing)
+            if ask.limit is INIT and not peek and not standing.is_full(INIT):
+                await quota_line.call_next(tx.connection, run.job.account_id, after=INIT.gap)
+    return None
+
+
+def _wait(limit: Limit, standing: Standing) -> Defer:
+    seconds = seconds_to_wait(limit, standing)
+    if limit is not INIT or not only_awaits_turn(limit, standing):
+        return Defer(seconds, wait_reason(limit), awaits=limit.name)
+    return Defer(max(seconds, TURN_PATIENCE_SECONDS) if standing.ahead else seconds, wait_reason(limit), awaits=TURN)

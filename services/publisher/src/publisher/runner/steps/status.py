@@ -1,5 +1,6 @@
 """Asking TikTok what became of a publication, within its quota."""
 
+from dataclasses import asdict
 from typing import Any
 
 from publisher.clients.tiktok_troubles import failure_from
@@ -24,9 +25,9 @@ class StatusUnknown(Exception):
 
 async def ask(run: JobRun) -> Seen:
     """Return TikTok's status of the job's publish_id. Raises StatusUnknown, LeaseLost."""
-    wait = await wait_for_quota(run, run.job.open_id or str(run.job.post.account_id), quotas.STATUS)
+    wait = await wait_for_quota(run, quotas.of_status(run.job))
     if wait is not None:
-        raise StatusUnknown(Look(wait.seconds))
+        raise StatusUnknown(Look(wait.seconds), {"reason": asdict(wait.reason), "awaits_quota": wait.awaits})
     run.tools.crash.reach("while_polling")
     try:
         status = await run.tools.tiktok.status(run.job.post.account_id, run.job.publish_id or "", run.lease.check)
