@@ -1,10 +1,8 @@
 """The ways of publishing besides a file posted directly, through the whole system."""
 
-import hashlib
-from pathlib import Path
-
 import pytest
 
+from demo.video import Video
 from system.operator import Operator
 from system.small_video import make_small_video
 from system.waiting import wait_for
@@ -13,20 +11,18 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 
 @pytest.fixture(scope="module")
-def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("video") / "small.mp4"
-    make_small_video(path)
-    return path
+def video(tmp_path_factory: pytest.TempPathFactory) -> Video:
+    return make_small_video(tmp_path_factory.mktemp("video") / "small.mp4")
 
 
-def test_a_draft_reaches_the_inbox_and_is_published_when_its_creator_posts_it(operator: Operator, video: Path) -> None:
+def test_a_draft_reaches_the_inbox_and_is_published_when_its_creator_posts_it(operator: Operator, video: Video) -> None:
     account, creator = operator.account()
-    post = operator.schedule(account, operator.media(video), mode="inbox", privacy_level=None, caption="")
+    post = operator.schedule(account, operator.media(video.path), mode="inbox", privacy_level=None, caption="")
     assert operator.wait_status(post, "sent_to_inbox")["published_at"] is None
     (draft,) = operator.publications(creator)
     assert (draft["mode"], draft["sha256"], draft["draft"]) == (
         "inbox",
-        hashlib.sha256(video.read_bytes()).hexdigest(),
+        video.sha256,
         "waiting",
     )
     status = operator.user.get(f"/api/v1/posts/{post}/status").json()

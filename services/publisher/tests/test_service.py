@@ -18,10 +18,23 @@ from common.testing.eventually import eventually
 from common.testing.http_server import serving
 from publisher.app import build, wire
 from publisher.domain.job import State
+from tiktok_simulator.media_host import MediaHost, Resource, media_host
 
 pytestmark = pytest.mark.integration
 
+CANCEL = "/v2/post/publish/cancel/"
 INIT = "/v2/post/publish/video/init/"
+
+
+@pytest.fixture
+def simulator_changes() -> dict[str, Any]:
+    return {"pull_loopback": True}
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def host() -> AsyncIterator[MediaHost]:
+    async with media_host() as host:
+        yield host
 
 
 class Service:
@@ -124,6 +137,24 @@ async def test_progress_of_an_upload_and_too_late_to_cancel(service: Service) ->
     assert (shown["state"], shown["next_step"]) == ("succeeded", None)
 
 
+async def test_a_fetch_of_tiktoks_is_given_up_on_request(service: Service, host: MediaHost) -> None:
+    world = service.world
+    url = host.put("/a.mp4", Resource(bytes(100_000), stop_after=1_000))
+    posts = [world.post(await world.account(), None, transfer="pull", source_url=url) for _ in range(2)]
+    await service.tell(*(service.due(post) for post in posts))
+    for post in posts:
+        await eventually(lambda post=post: _fetching(service, post), 20)
+    assert (await service.cancel(posts[0])).json() == {"outcome": "cancelled"}
+    assert (await service.cancel(posts[0])).json() == {"outcome": "cancelled"}
+    await eventually(lambda: _told(world, posts[0], "cancelled"))
+    # TikTok does not answer: it is known only later.
+    await world.driver.fault(CANCEL, delay=30, times=3)
+    assert (await service.cancel(posts[1])).json() == {"outcome": "undecided"}
+    await world.driver.admin("DELETE", "faults")
+    await world.state(posts[1], State.CANCELLED)
+    assert [item["fail_reason"] for item in await world.driver.ledger()] == ["publish_cancelled"] * 2
+
+
 async def test_an_account_that_is_back_wakes_its_jobs(service: Service) -> None:
     world = service.world
     account = await world.account()
@@ -214,3 +245,8 @@ async def _count(world: Any, wanted: int) -> bool:
     async with world.database.read() as connection:
         count = (await connection.exec_driver_sql("SELECT count(*) FROM publish_jobs")).scalar()
     return bool(count == wanted)
+
+
+async def _fetching(service: Service, post: Any) -> bool:
+    answer = await service.progress(post)
+    return bool(answer.status_code == 200 and answer.json()["tiktok_status"] == "PROCESSING_DOWNLOAD")

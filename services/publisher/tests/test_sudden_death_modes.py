@@ -1,22 +1,55 @@
-"""The process dies at the named point (SIGKILL) in the other modes, and another one finishes what it may."""
+"""The process dies or hangs at the named point in the other modes, and another one finishes what it may.
+
+A draft by upload is delivered once. What TikTok fetches itself is published once, or unconfirmed with one publication or none.
+"""
 
 import asyncio
+import hashlib
+import os
 import signal
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
-from publisher.domain.job import State
+from common.testing.eventually import eventually
+from publisher.domain.job import State, Step
+from publisher.usecases.cancel_job import CancelOutcome, cancel_job
+from tiktok_simulator.media_host import MediaHost, Resource, media_host
 
 pytestmark = pytest.mark.integration
 
 SEVERAL_CHUNKS = 66_000_000
+DATA = bytes(range(256)) * 4_000
+SHA256 = hashlib.sha256(DATA).hexdigest()
+CREATOR_INFO = "/v2/post/publish/creator_info/query/"
+INIT = "/v2/post/publish/video/init/"
 
 
-async def killed_at(world: Any, post: Any, point: str, *, wanted: State) -> Any:
+@pytest.fixture
+def simulator_changes() -> dict[str, Any]:
+    return {"pull_loopback": True}
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def host() -> AsyncIterator[MediaHost]:
+    async with media_host() as host:
+        yield host
+
+
+async def pull_of(world: Any, host: MediaHost, **resource: Any) -> Any:
+    url = host.put("/a.mp4", Resource(DATA, **resource))
+    return world.post(await world.account(), None, transfer="pull", source_url=url)
+
+
+async def killed_at(world: Any, post: Any, point: str, *, wanted: State, cancel: bool = False) -> Any:
     """Return the job after one process died at the point and another one took over."""
     await world.accept(post)
     async with world.process(service_instance="first", crash_points_enabled=True, crash_point=point) as first:
+        if cancel:
+            await eventually(lambda: fetching(world, post), 30)
+            assert await cancelled(world, post) is CancelOutcome.UNDECIDED
         async with asyncio.timeout(30):
             assert await first.wait() == -signal.SIGKILL
         assert not (await world.job(post)).checkpoint.state.is_end
@@ -44,3 +77,91 @@ async def test_a_draft_is_delivered_once(processes: Any, point: str, size: int, 
     ledger = await world.driver.ledger()
     assert [item["sha256"] for item in ledger if item["bytes"]] == [post.media.sha256]
     assert len(ledger) == 1 + abandoned
+
+
+@pytest.mark.parametrize(
+    ("point", "state", "publications"),
+    [
+        ("after_init_intent", State.UNCONFIRMED, 0),
+        ("after_init_answer", State.UNCONFIRMED, 1),
+        ("while_polling", State.SUCCEEDED, 1),
+    ],
+)
+async def test_a_pull_is_published_once_or_not_known(
+    processes: Any, host: MediaHost, point: str, state: State, publications: int
+) -> None:
+    world = processes
+    post = await pull_of(world, host)
+    await killed_at(world, post, point, wanted=state)
+    assert await published(world) == [SHA256] * publications
+    assert len(await world.driver.ledger()) == publications
+
+
+async def test_a_fetch_that_tiktok_gave_up_is_cancelled_although_its_answer_was_lost(processes: Any, host: MediaHost) -> None:
+    world = processes
+    post = await pull_of(world, host, stop_after=1000)
+    await killed_at(world, post, "after_cancel_answer", wanted=State.CANCELLED, cancel=True)
+    assert await published(world) == []
+    (item,) = await world.driver.ledger()
+    assert item["fail_reason"] == "publish_cancelled"
+
+
+async def test_paused_before_its_init_it_makes_none(processes: Any, host: MediaHost) -> None:
+    """It stores the intent under its fencing token first, and that is over."""
+    world = processes
+    post = await pull_of(world, host)
+    await world.driver.fault(CREATOR_INFO, delay=30)
+    job = await paused_while(world, post, Step.CREATOR_INFO, wanted=State.SUCCEEDED)
+    assert await published(world) == [SHA256]
+    assert len(await world.driver.ledger()) == 1
+    assert (await world.job(post)).lease_token == job.lease_token
+
+
+async def test_paused_during_its_init_it_stores_nothing_of_the_answer(processes: Any, host: MediaHost) -> None:
+    world = processes
+    post = await pull_of(world, host)
+    await world.driver.fault(INIT, delay=30)
+    job = await paused_while(world, post, Step.INIT_INTENDED, wanted=State.UNCONFIRMED)
+    after = await world.job(post)
+    assert (after.checkpoint.state, after.publish_id, after.lease_token) == (State.UNCONFIRMED, None, job.lease_token)
+    assert len(await world.driver.ledger()) <= 1
+
+
+async def paused_while(world: Any, post: Any, step: Step, *, wanted: State) -> Any:
+    """Return the job as another process left it while the first one was stopped at a step beyond its lease; then that goes on."""
+    await world.accept(post)
+    async with world.process(service_instance="paused") as paused:
+        await eventually(lambda: calling(world, post, step), 20)
+        os.kill(paused.pid, signal.SIGSTOP)
+        async with world.process(service_instance="other"):
+            job = await world.state(post, wanted, timeout=40)
+            await world.driver.admin("DELETE", "faults")
+            os.kill(paused.pid, signal.SIGCONT)
+            paused.send_signal(signal.SIGTERM)
+            async with asyncio.timeout(15):
+                assert await paused.wait() == 0
+    assert job.last_owner == "other"
+    return job
+
+
+async def published(world: Any) -> list[str]:
+    await eventually(lambda: all_ended(world), 20)
+    return [item["sha256"] for item in await world.driver.ledger() if item["status"] != "FAILED"]
+
+
+async def all_ended(world: Any) -> bool:
+    return all(item["status"] in {"PUBLISH_COMPLETE", "FAILED"} for item in await world.driver.ledger())
+
+
+async def fetching(world: Any, post: Any) -> bool:
+    return bool((await world.job(post)).tiktok_status == "PROCESSING_DOWNLOAD")
+
+
+async def calling(world: Any, post: Any, step: Step) -> bool:
+    """Whether the fault of this step was met: the call is under way."""
+    return bool((await world.job(post)).checkpoint.step is step and not await world.driver.faults())
+
+
+async def cancelled(world: Any, post: Any) -> CancelOutcome:
+    async with world.database.transaction() as tx:
+        return await cancel_job(tx, post.post_id, post.attempt, outbox=world.outbox, replica="test")

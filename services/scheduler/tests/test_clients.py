@@ -14,7 +14,7 @@ from scheduler.clients import remembered
 from scheduler.clients.account_grants import AccountGrants
 from scheduler.clients.accounts import AccountsAway, AccountsClient
 from scheduler.clients.creator_options import CreatorOptions
-from scheduler.clients.publisher import PublisherAway, PublisherClient
+from scheduler.clients.publisher import PublisherAway, PublisherClient, PublisherUndecided
 from scheduler.clients.timeline import TimelineClient
 from scheduler.domain.creator import Creator
 
@@ -124,6 +124,8 @@ async def test_an_unknown_grant_does_not_hold_up_the_next_post(client: Client, a
 async def test_the_publishers_word(client: Client) -> None:
     assert await PublisherClient(client(200, {"outcome": "cancelled"})).cancel(uuid7(), 1)
     assert not await PublisherClient(client(200, {"outcome": "too_late"})).cancel(uuid7(), 1)
+    with pytest.raises(PublisherUndecided):
+        await PublisherClient(client(200, {"outcome": "undecided"})).cancel(uuid7(), 1)
     for status, body in ((404, PROBLEM), (500, PROBLEM), (200, None), (200, {"outcome": "x"})):
         with pytest.raises(PublisherAway):
             await PublisherClient(client(status, body)).cancel(uuid7(), 1)

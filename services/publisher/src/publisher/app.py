@@ -86,7 +86,7 @@ def wire(settings: Settings) -> FastAPI:
             Check("consumer", intake.check),
             Check("account_consumer", news.check),
         ],
-        routers=[posts_router(database, outbox, replica=name), accounts_router(database)],
+        routers=[posts_router(database, outbox, replica=name, wake=follow.wake), accounts_router(database)],
         service_tokens=ServiceTokenVerifier(settings.service, settings.service_public_keys),
     )
 

@@ -13,8 +13,8 @@ from publisher.domain.following import (
     resume_offset,
     verdict,
 )
-from publisher.domain.job import Checkpoint, State, Step, Transfer
-from publisher.domain.outcomes import Defer, Fail, Look, Reason, Resume, Submitted, Succeed, Unconfirm
+from publisher.domain.job import CancelState, Checkpoint, State, Step, Transfer
+from publisher.domain.outcomes import Cancel, Defer, Fail, Look, Reason, Resume, Submitted, Succeed, Unconfirm
 from publisher.domain.takeover import DEADLINE_PASSED
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -68,6 +68,21 @@ def test_polling_until_the_end_or_a_day() -> None:
     assert after_poll(polling, Seen(PROCESSING), NOW + DAY, give_up=DAY) == Unconfirm(STATUS_NEVER_ENDED)
     assert after_poll(polling, Seen("PUBLISH_COMPLETE"), NOW + DAY, give_up=DAY) == Succeed("published")
     assert after_poll(job(), Seen(PROCESSING), NOW, give_up=DAY) == Look(1.0)
+
+
+@pytest.mark.parametrize("cancel_state", list(CancelState))
+def test_what_was_to_be_stopped_and_failed_is_stopped(cancel_state: CancelState) -> None:
+    wanted = job(step=Step.POLLING, submitted_at=NOW, transfer=Transfer.PULL, cancel_state=cancel_state)
+    assert after_poll(wanted, Seen("FAILED", failure=REFUSED), NOW, give_up=DAY) == Cancel()
+    assert after_poll(wanted, Seen("PUBLISH_COMPLETE"), NOW, give_up=DAY) == Succeed("published")
+    assert after_poll(wanted, Seen(PROCESSING), NOW + DAY, give_up=DAY) == Unconfirm(STATUS_NEVER_ENDED)
+    unwanted = job(step=Step.POLLING, submitted_at=NOW, transfer=Transfer.PULL)
+    assert after_poll(unwanted, Seen("FAILED", failure=REFUSED), NOW, give_up=DAY) is REFUSED
+
+
+def test_without_the_time_of_submission_that_of_the_intent_counts() -> None:
+    polling = job(step=Step.INIT_DONE, transfer=Transfer.PULL, irrevocable_since=NOW - DAY)
+    assert after_poll(polling, Seen(PROCESSING), NOW, give_up=DAY) == Unconfirm(STATUS_NEVER_ENDED)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from publisher.domain.job import Checkpoint, State, Step, Transfer
+from publisher.domain.job import CancelState, Checkpoint, State, Step, Transfer
+from publisher.domain.outcomes import Cancel
 from publisher.domain.takeover import DEADLINE_PASSED, INIT_UNKNOWN, Action, next_action
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -53,9 +54,30 @@ def test_once_a_byte_may_be_out_there_is_no_init_and_no_deadline(publish_before:
     assert next_action(checkpoint(Step.POLLING, publish_before=publish_before), NOW) is Action.POLL
 
 
+@pytest.mark.parametrize("transfer", [Transfer.PULL, Transfer.PHOTO])
+@pytest.mark.parametrize("step", [Step.INIT_DONE, Step.UPLOADED, Step.POLLING])
+def test_after_an_answered_init_what_tiktok_fetches_is_only_followed(step: Step, transfer: Transfer) -> None:
+    assert next_action(checkpoint(step, transfer=transfer, publish_before=LATE), NOW) is Action.POLL
+
+
+@pytest.mark.parametrize("step", [Step.QUEUED, Step.TOKEN, Step.CREATOR_INFO])
+@pytest.mark.parametrize("publish_before", [LATE, LATER])
+def test_what_a_person_wants_stopped_begins_no_more(step: Step, publish_before: datetime) -> None:
+    job = checkpoint(step, transfer=Transfer.PULL, cancel_state=CancelState.WANTED, publish_before=publish_before)
+    assert next_action(job, NOW) == Cancel()
+
+
+def test_the_wish_does_not_make_a_lost_init_known() -> None:
+    job = checkpoint(Step.INIT_INTENDED, transfer=Transfer.PULL, cancel_state=CancelState.WANTED)
+    assert next_action(job, NOW) is INIT_UNKNOWN
+
+
 @pytest.mark.parametrize("step", list(Step))
-def test_a_published_job_only_looks_for_its_id(step: Step) -> None:
-    assert next_action(checkpoint(step, state=State.SUCCEEDED), NOW) is Action.IDENTIFY
+def test_a_published_job_only_looks_for_its_id_and_a_draft_for_its_creator(step: Step) -> None:
+    published = checkpoint(step, state=State.SUCCEEDED, outcome="published")
+    assert next_action(published, NOW) is Action.IDENTIFY
+    draft = checkpoint(step, state=State.SUCCEEDED, outcome="sent_to_inbox")
+    assert next_action(draft, NOW) is Action.AWAIT_CREATOR
 
 
 def test_ends() -> None:

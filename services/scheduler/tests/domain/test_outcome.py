@@ -82,6 +82,14 @@ def test_submitted() -> None:
     assert columns["sweep_at"] == NOW + PATIENCE.processing
 
 
+@pytest.mark.parametrize(
+    ("media", "kept"), [({}, False), ({"transfer": "pull"}, True), ({"photo_urls": ["https://a.example/b.jpg"]}, True)]
+)
+def test_what_tiktok_fetches_may_still_be_stopped_once_it_is_submitted(media: dict[str, object], kept: bool) -> None:
+    columns = told(Kind.SUBMITTED, post=replace(POST, cancel_at=NOW, **media)).columns
+    assert (columns["cancel_at"] is not None) is kept
+
+
 @pytest.mark.parametrize(("kind", "status"), [(Kind.PUBLISHED, "published"), (Kind.DELIVERED, "sent_to_inbox")])
 def test_delivered(kind: Kind, status: str) -> None:
     columns = told(kind, publish_id="p", tiktok_video_id="v", video_url="u").columns

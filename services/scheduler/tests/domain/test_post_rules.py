@@ -117,6 +117,18 @@ def test_public_addresses(url: str) -> None:
     assert codes(replace(GOOD, has_media=False, source_url=url)) == []
 
 
+@pytest.mark.parametrize("url", ["https://8.8.8.8/a", "https://[2606:4700:4700::1111]/a"])
+def test_tiktok_fetches_from_domains_only(url: str) -> None:
+    by_us = replace(GOOD, has_media=False, source_url=url)
+    assert codes(by_us) == []
+    (found,) = check_post(replace(by_us, transfer="pull"))
+    assert (found.field, found.code) == ("source_url", "source_url_not_allowed")
+    assert "verified" in (found.hint or "")
+    photos = replace(GOOD, has_media=False, photo_urls=(URL, url))
+    assert codes(photos) == [("photo_urls.1", "source_url_not_allowed")]
+    assert codes(replace(by_us, transfer="pull"), frozenset({"8.8.8.8", "2606:4700:4700::1111"})) == []
+
+
 def test_exceptions_for_development() -> None:
     hosts = frozenset({"127.0.0.1:9000", "files.test"})
     for url in ("http://127.0.0.1:9000/a", "http://files.test/a", "https://files.test:444/a"):
@@ -156,9 +168,10 @@ def test_inbox_mode_warns_of_what_tiktok_ignores() -> None:
         (GOOD, []),
         (PostInput(draft=True), []),
         (replace(GOOD, mode="inbox"), []),
-        (replace(GOOD, transfer="pull"), ["transfer"]),
+        (replace(GOOD, transfer="pull"), []),
+        (PostInput(source_url=URL, transfer="pull"), []),
         (PostInput(draft=True, source_url=URL), ["source_url"]),
-        (PostInput(photo_urls=(URL,), mode="inbox", transfer="pull"), ["photo_urls", "transfer"]),
+        (PostInput(photo_urls=(URL,), mode="inbox", transfer="pull"), ["photo_urls"]),
     ],
 )
 def test_what_cannot_be_published_yet(post: PostInput, fields: list[str]) -> None:

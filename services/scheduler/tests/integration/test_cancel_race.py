@@ -1,13 +1,14 @@
 """Cancelling a post that moves on between the publisher's word and the transaction."""
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 
 from common.clock import utc_now
 from common.contracts.context import Context
 from common.errors import Problem
-from scheduler.clients.publisher import PublisherClient
+from scheduler.clients.publisher import PublisherAway, PublisherClient, PublisherUndecided
 from scheduler.domain.post import Post
 from scheduler.domain.post_states import Happening, Kind, transition
 from scheduler.usecases.cancel_post import Word, ask_publisher, cancel_post
@@ -42,6 +43,45 @@ async def test_cancelled_by_the_event_meanwhile_stays_on_the_lists(world: Any) -
 async def test_ended_meanwhile_it_is_too_late(world: Any, status: str) -> None:
     post = await world.post(status=status, attempt=2, next_attempt_at=None, scheduled_time=utc_now())
     assert await refused(world, post, Word(attempt=2, cancelled=False)) == "too_late_to_cancel"
+
+
+FETCHED = {"transfer": "pull", "source_url": "https://videos.example.com/a.mp4"}
+
+
+class Publisher:
+    """Answers cancellations as told."""
+
+    def __init__(self, answer: bool | Exception) -> None:
+        self.answer = answer
+
+    async def cancel(self, post_id: UUID, attempt: int) -> bool:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+async def ask(post: Post, answer: bool | Exception) -> Word | None:
+    return await ask_publisher(Publisher(answer), post)  # type: ignore[arg-type]
+
+
+async def test_what_tiktok_fetches_by_itself_may_be_stopped_while_it_is_processed(world: Any) -> None:
+    fields = {"attempt": 2, "next_attempt_at": None, "scheduled_time": utc_now()}
+    post = await world.post(status="processing", **FETCHED, **fields)
+    photos = await world.post(status="processing", photo_urls=["https://videos.example.com/a.jpg"], **fields)
+    assert await ask(photos, True) == Word(2, cancelled=True)
+    with pytest.raises(Problem) as undecided:
+        await ask(post, PublisherUndecided())
+    assert (undecided.value.status, undecided.value.code) == (503, "cancel_undecided")
+    assert undecided.value.headers == {"Retry-After": "2"}
+    with pytest.raises(Problem) as away:
+        await ask(post, PublisherAway("x"))
+    assert away.value.code == "cancel_undecided"
+    assert await refused(world, post, None) == "cancel_undecided"
+    assert await refused(world, post, await ask(post, False)) == "too_late_to_cancel"
+    async with world.database.transaction() as tx:
+        word = await ask(post, True)
+        after = await cancel_post(tx, world.outbox, post.id, post.user_id, word, context=Context())
+    assert after.status == "cancelled"
 
 
 async def test_read_as_processing_and_failed_before_the_lock_it_is_not_hidden(world: Any) -> None:

@@ -199,10 +199,6 @@ async def test_what_may_stop_it_at_its_time_is_a_warning_at_once(author: Author)
     [
         ({"media_id": None, "source_url": "https://videos.example.com/a.mp4"}, ["source_url"]),
         ({"media_id": None, "photo_urls": ["https://videos.example.com/a.jpg"], "caption": "x\x00"}, ["photo_urls"]),
-        (
-            {"media_id": None, "source_url": "https://videos.example.com/a.mp4", "transfer": "pull"},
-            ["source_url", "transfer"],
-        ),
     ],
 )
 async def test_what_cannot_be_published_yet_is_refused(

@@ -11,7 +11,7 @@ from common.contracts.registry import parse
 from common.contracts.scheduler import PostDue
 from common.ids import uuid7
 from common.messaging.inbox import Inbox
-from scheduler.clients.publisher import PublisherAway
+from scheduler.clients.publisher import PublisherAway, PublisherUndecided
 from scheduler.domain.post import Post
 from scheduler.loops.backlog import Backlog
 from scheduler.loops.prune import Prune
@@ -25,14 +25,14 @@ pytestmark = pytest.mark.integration
 class Publisher:
     """Answers cancellations as told."""
 
-    def __init__(self, answer: bool | None) -> None:
-        self.answer = answer
+    def __init__(self, answer: bool | Exception | None) -> None:
+        self.answer = PublisherAway("away") if answer is None else answer
         self.asked: list[tuple[object, int]] = []
 
     async def cancel(self, post_id: object, attempt: int) -> bool:
         self.asked.append((post_id, attempt))
-        if self.answer is None:
-            raise PublisherAway("away")
+        if isinstance(self.answer, Exception):
+            raise self.answer
         return self.answer
 
 
@@ -43,8 +43,10 @@ class NothingWaits:
         return 0
 
 
-def sweep(world: Any, answer: bool | None = None, *, intake: Any = NothingWaits(), limit: int = 1_000, **limits: Any) -> Sweep:  # noqa: B008
-    backlog = Backlog(world.database, intake, limit=limit)
+def sweep(
+    world: Any, answer: bool | Exception | None = None, *, intake: Any = None, limit: int = 1_000, **limits: Any
+) -> Sweep:
+    backlog = Backlog(world.database, intake or NothingWaits(), limit=limit)
     return Sweep(world.database, world.outbox, Publisher(answer), SweepLimits(**limits), backlog)  # type: ignore[arg-type]
 
 
@@ -184,6 +186,13 @@ async def test_unwanted_posts_are_stopped_by_the_publishers_word(
     assert now.error_code == ("account_disconnected" if answer else None)
     assert [envelope.key for envelope in await world.told()] == (["scheduler.post.cancelled.v1"] if answer else [])
     assert (await sweep(world, answer).stop_unwanted()).done == 0
+
+
+async def test_what_tiktok_is_asked_to_give_up_is_asked_about_again(world: Any) -> None:
+    post = await moving(world, transfer="pull", cancel_at=utc_now() - timedelta(seconds=1))
+    assert (await sweep(world, PublisherUndecided()).stop_unwanted()).done == 1
+    now = await world.reload(post)
+    assert (now.status, now.cancel_at is not None) == ("publishing", True)
 
 
 async def test_a_post_that_went_on_meanwhile_is_left_alone(world: Any) -> None:

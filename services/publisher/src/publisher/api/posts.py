@@ -1,5 +1,6 @@
 """Progress of a post's latest attempt, and cancelling an attempt; only the scheduler may call."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
 from typing import Annotated, Any
@@ -7,6 +8,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
+from tenacity import AsyncRetrying, retry_if_result, stop_after_delay, wait_fixed
 
 from common.database import Database
 from common.errors import Problem
@@ -19,6 +21,9 @@ from publisher.storage.job import Job, JobRef, JobUnreadable
 from publisher.usecases.cancel_job import CancelOutcome, cancel_job
 
 MAX_ATTEMPT = 10_000
+DECISION_PATIENCE_SECONDS = 1.2
+"""Less than the scheduler's, whose patience is 2 seconds."""
+DECISION_LOOK_SECONDS = 0.2
 
 
 class UploadProgress(BaseModel):
@@ -58,8 +63,8 @@ class CancelAnswer(BaseModel):
     outcome: CancelOutcome
 
 
-def posts_router(database: Database, outbox: Outbox, *, replica: str) -> APIRouter:
-    """Return the routes below `/internal/posts`."""
+def posts_router(database: Database, outbox: Outbox, *, replica: str, wake: Callable[[], None]) -> APIRouter:
+    """Return the routes below `/internal/posts`; `wake` makes the runner of jobs to follow look at once."""
     router = APIRouter(prefix="/internal/posts", dependencies=[Depends(caller("scheduler"))])
 
     @router.get("/{post_id}/progress")
@@ -76,9 +81,23 @@ def posts_router(database: Database, outbox: Outbox, *, replica: str) -> APIRout
 
     @router.post("/{post_id}/cancel")
     async def cancel(post_id: UUID, body: Annotated[CancelRequest, ...]) -> CancelAnswer:
-        """Cancel an attempt unless something of it may be published already."""
-        async with database.transaction() as tx:
-            return CancelAnswer(outcome=await cancel_job(tx, post_id, body.attempt, outbox=outbox, replica=replica))
+        """Cancel an attempt unless something of it may be published already.
+
+        While TikTok is asked to give up a fetch, its answer is waited for as long as the caller has patience.
+        """
+
+        async def decided() -> CancelOutcome:
+            async with database.transaction() as tx:
+                tx.after_commit(wake)
+                return await cancel_job(tx, post_id, body.attempt, outbox=outbox, replica=replica)
+
+        until_decided = AsyncRetrying(
+            retry=retry_if_result(lambda outcome: outcome is CancelOutcome.UNDECIDED),
+            wait=wait_fixed(DECISION_LOOK_SECONDS),
+            stop=stop_after_delay(DECISION_PATIENCE_SECONDS),
+            retry_error_callback=lambda _: CancelOutcome.UNDECIDED,
+        )
+        return CancelAnswer(outcome=await until_decided(decided))
 
     return router
 

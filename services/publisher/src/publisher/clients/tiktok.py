@@ -11,7 +11,7 @@ from publisher.clients.accounts import Access, AccountsClient
 from publisher.clients.tiktok_troubles import trouble_of
 from publisher.errors import CallFailed
 from tiktok.errors import TikTokError, TikTokUnavailable, TokenInvalid
-from tiktok.models import CreatorInfo, FileSource, PostInfo, PublishStatus, VideoInit
+from tiktok.models import CreatorInfo, FileSource, PostInfo, PublishStatus, PullSource, VideoInit
 from tiktok.posting import PostingClient
 
 T = TypeVar("T")
@@ -62,6 +62,40 @@ class TikTok:
             lambda token: self._posting.init_inbox(token.access_token, source),
             before_send,
             _not_sent,
+        )
+
+    async def pull_video(
+        self, account_id: UUID, access: Access, post: PostInfo, source: PullSource, before_send: BeforeSend
+    ) -> str:
+        """Let TikTok fetch and post a video, and return its publish_id. It is published by this call alone."""
+        return await self._call(
+            account_id,
+            access,
+            lambda token: self._posting.init_video_pull(token.access_token, post, source),
+            before_send,
+            _not_sent,
+        )
+
+    async def pull_inbox(self, account_id: UUID, access: Access, source: PullSource, before_send: BeforeSend) -> str:
+        """Let TikTok fetch a video for a draft, and return its publish_id. It is delivered by this call alone."""
+        return await self._call(
+            account_id,
+            access,
+            lambda token: self._posting.init_inbox_pull(token.access_token, source),
+            before_send,
+            _not_sent,
+        )
+
+    async def cancel(self, account_id: UUID, publish_id: str, before_send: BeforeSend) -> None:
+        """Ask TikTok to give up a fetch; it may be asked again without harm."""
+        access = await self._accounts.access(account_id, cached=True, under_way=True)
+        await self._call(
+            account_id,
+            access,
+            lambda token: self._posting.cancel(token.access_token, publish_id),
+            before_send,
+            _is_unavailable,
+            under_way=True,
         )
 
     async def status(self, account_id: UUID, publish_id: str, before_send: BeforeSend) -> PublishStatus:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from publisher.domain.backoff import defer_wait, poll_wait
 from publisher.domain.job import Checkpoint
-from publisher.domain.outcomes import Defer, End, Fail, Look, Reason, Resume, Submitted, Succeed, Unconfirm
+from publisher.domain.outcomes import Cancel, Defer, End, Fail, Look, Reason, Resume, Submitted, Succeed, Unconfirm
 from publisher.domain.takeover import DEADLINE_PASSED
 
 STATUS_NEVER_ENDED = Reason(
@@ -56,8 +56,9 @@ def after_poll(checkpoint: Checkpoint, seen: Seen, now: datetime, *, give_up: ti
     """Return what a status means for a job whose bytes are all in; after `give_up` without an end it is unconfirmed."""
     end = verdict(seen)
     if end is not None:
-        return end
-    if now - (checkpoint.submitted_at or now) >= give_up:
+        # What was to be stopped and failed is stopped: nobody wants it tried again.
+        return Cancel() if checkpoint.cancel_wanted and isinstance(end, Fail) else end
+    if now - (checkpoint.submitted_at or checkpoint.irrevocable_since or now) >= give_up:
         return Unconfirm(STATUS_NEVER_ENDED)
     return Look(poll_wait(checkpoint.polls))
 

@@ -49,6 +49,17 @@ class Transfer(StrEnum):
     PHOTO = "photo"
 
 
+class CancelState(StrEnum):
+    """How far the wish is that TikTok gives up a fetch that is under way."""
+
+    WANTED = "wanted"
+    """A person wants it; TikTok has not answered yet."""
+    ASKED = "asked"
+    """TikTok agreed: its status will tell."""
+    REFUSED = "refused"
+    """TikTok said that it is too late."""
+
+
 class Lane(StrEnum):
     """Which runner takes the job: `send` until all bytes are out, `follow` for polls after it."""
 
@@ -62,7 +73,7 @@ class Checkpoint:
 
     `sent_bytes` is what TikTok confirmed. `last_chunk_intended` false proves that the last byte never left, so that a file
     cannot have been published. `upload_ended_at` is when TikTok first refused the upload address for good. `outcome` is that of a
-    job that succeeded.
+    job that succeeded, `cancel_state` set once a person wanted to stop a fetch that may be under way.
     """
 
     state: State
@@ -81,11 +92,17 @@ class Checkpoint:
     deferrals: int = 0
     polls: int = 0
     outcome: PublishOutcome | None = None
+    cancel_state: CancelState | None = None
 
     @property
     def cannot_have_published(self) -> bool:
         """Whether it is certain that TikTok lacks bytes of the file, because the last chunk never left."""
         return self.transfer is Transfer.FILE and self.submitted_at is None and not self.last_chunk_intended
+
+    @property
+    def cancel_wanted(self) -> bool:
+        """Whether a person wants it stopped, whatever TikTok answered."""
+        return self.cancel_state is not None
 
     @property
     def deadline_holds(self) -> bool:

@@ -63,8 +63,15 @@ class Succeed:
 
 
 @dataclass(frozen=True, slots=True)
+class Cancel:
+    """It was to be stopped, and it is certain that this attempt published nothing and never will."""
+
+
+@dataclass(frozen=True, slots=True)
 class Submitted:
-    """TikTok has every byte; from here only its status tells."""
+    """TikTok has every byte, or the order to fetch them (then with its `publish_id`); from here only its status tells."""
+
+    publish_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,4 +81,4 @@ class Resume:
     offset: int
 
 
-End = Fail | Unconfirm | Succeed
+End = Fail | Unconfirm | Succeed | Cancel

@@ -4,7 +4,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from publisher.domain.job import Checkpoint, State, Step, Transfer
-from publisher.domain.outcomes import Fail, Reason, Unconfirm
+from publisher.domain.outcomes import Cancel, Fail, Reason, Unconfirm
 
 
 class Action(StrEnum):
@@ -62,7 +62,7 @@ INIT_UNKNOWN = Unconfirm(
 )
 
 
-def next_action(checkpoint: Checkpoint, now: datetime) -> Action | Fail | Unconfirm:
+def next_action(checkpoint: Checkpoint, now: datetime) -> Action | Fail | Unconfirm | Cancel:
     """Return the next action, or the end that the checkpoint already implies.
 
     Guarantees: never a second init once a byte may be out; never a second init of a pull or photo whose first one may have
@@ -76,15 +76,17 @@ def next_action(checkpoint: Checkpoint, now: datetime) -> Action | Fail | Unconf
         case Step.INIT_INTENDED:
             return begin(checkpoint, now) if checkpoint.transfer is Transfer.FILE else INIT_UNKNOWN
         case Step.INIT_DONE:
-            return after_init_stored(checkpoint, now)
+            return after_init_stored(checkpoint, now) if checkpoint.transfer is Transfer.FILE else Action.POLL
         case Step.UPLOADING:
             return Action.RESYNC
         case _:
             return Action.POLL
 
 
-def begin(checkpoint: Checkpoint, now: datetime) -> Action | Fail:
-    """Return whether an init may be made: nothing is out yet, only the deadline can forbid it."""
+def begin(checkpoint: Checkpoint, now: datetime) -> Action | Fail | Cancel:
+    """Return whether an init may be made: nothing is out yet, only the deadline or a person can forbid it."""
+    if checkpoint.cancel_wanted:
+        return Cancel()
     return DEADLINE_PASSED if now > checkpoint.publish_before else Action.PREPARE
 
 

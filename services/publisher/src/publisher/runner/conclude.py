@@ -9,14 +9,14 @@ from common.contracts.publisher import PublishDeferred
 from publisher.domain.backoff import identify_wait, poll_wait
 from publisher.domain.drafts import draft_wait
 from publisher.domain.job import Lane, State, Step
-from publisher.domain.outcomes import Defer, Fail, Look, Reason, Submitted, Succeed, Unconfirm
+from publisher.domain.outcomes import Cancel, Defer, Fail, Look, Reason, Submitted, Succeed, Unconfirm
 from publisher.domain.takeover import DEADLINE_PASSED, deadline_passed
 from publisher.runner import events
 from publisher.runner.limits import ANNOUNCE_AFTER_SECONDS
 from publisher.runner.run import JobRun
 from publisher.storage.job import StoredEvent
 
-Outcome = Look | Defer | Fail | Unconfirm | Succeed | Submitted
+Outcome = Look | Defer | Fail | Unconfirm | Succeed | Submitted | Cancel
 
 JITTER = 0.1
 SAME_FORECAST = timedelta(seconds=2)
@@ -31,9 +31,12 @@ async def conclude(run: JobRun, outcome: Outcome, changes: dict[str, Any]) -> No
         case Defer():
             await _defer(run, outcome, changes)
         case Submitted():
-            await _submitted(run, changes)
+            await _submitted(run, outcome, changes)
         case Succeed():
             await _succeed(run, outcome, changes)
+        case Cancel():
+            stopped = events.cancelled(run.job, run.tools.replica)
+            await run.store({**_end(State.CANCELLED, None), **changes}, event=stopped, ended=True)
         case Fail():
             end = deadline_passed(_waited_for(run)) if outcome is DEADLINE_PASSED else outcome
             event = events.failed(run.job, run.tools.replica, end)
@@ -84,11 +87,13 @@ def _waited_for(run: JobRun) -> str | None:
     return None if run.job.reason is None else str(run.job.reason.get("code"))
 
 
-async def _submitted(run: JobRun, changes: dict[str, Any]) -> None:
+async def _submitted(run: JobRun, submitted: Submitted, changes: dict[str, Any]) -> None:
     checkpoint = run.job.checkpoint
+    publish_id = submitted.publish_id or run.job.publish_id or ""
     stored = {
         "step": Step.UPLOADED.value,
         "lane": Lane.FOLLOW.value,
+        "publish_id": publish_id,
         "submitted_at": run.clock.now(),
         "sent_bytes": checkpoint.total_bytes,
         "upload_url": None,
@@ -97,7 +102,7 @@ async def _submitted(run: JobRun, changes: dict[str, Any]) -> None:
         "reason": None,
         **changes,
     }
-    await run.store(stored, event=events.submitted(run.job, run.tools.replica), release_in=poll_wait(0))
+    await run.store(stored, event=events.submitted(run.job, run.tools.replica, publish_id), release_in=poll_wait(0))
 
 
 async def _succeed(run: JobRun, end: Succeed, changes: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 after_init_intent    the intent of an init is stored, the call not made
 after_init_answer    TikTok answered the init, nothing of it is stored
+after_cancel_answer  TikTok agreed to give up a fetch, nothing of it is stored
 before_chunk:K       before chunk K (from 0) is sent
 mid_chunk:K          half of chunk K is sent
 after_last_chunk     TikTok has confirmed the last byte, nothing of it is stored

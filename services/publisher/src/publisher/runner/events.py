@@ -44,11 +44,9 @@ def deferred(job: Job | JobRef, replica: str, defer: Defer, until: datetime | No
     )
 
 
-def submitted(job: Job, replica: str) -> PublishSubmitted:
-    """Tell that TikTok has every byte."""
-    return PublishSubmitted(
-        **_common(job, replica), publish_id=job.publish_id or "", total_bytes=job.checkpoint.total_bytes or None
-    )
+def submitted(job: Job, replica: str, publish_id: str) -> PublishSubmitted:
+    """Tell that TikTok has every byte, or the order to fetch them."""
+    return PublishSubmitted(**_common(job, replica), publish_id=publish_id, total_bytes=job.checkpoint.total_bytes or None)
 
 
 def succeeded(job: Job, replica: str, end: Succeed, at: datetime) -> PublishSucceeded:

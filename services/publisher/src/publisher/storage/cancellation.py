@@ -2,14 +2,17 @@
 
 from uuid import UUID
 
-from sqlalchemy import func, update
+from sqlalchemy import and_, case, func, or_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.ids import uuid7
-from publisher.domain.job import State, Step
+from publisher.domain.job import CancelState, State, Step, Transfer
 from publisher.storage.job import SEQUENCES_PER_ATTEMPT, JobRef, StoredEvent, ref_from
 from publisher.storage.tables import lease_tokens, publish_jobs
+
+FETCHING = "PROCESSING_DOWNLOAD"
+"""TikTok's status of a fetch that is under way."""
 
 _jobs = publish_jobs
 _clock = func.clock_timestamp()
@@ -65,6 +68,33 @@ async def cancel(connection: AsyncConnection, post_id: UUID, attempt: int) -> Jo
     )
     row = (await connection.execute(statement)).one_or_none()
     return None if row is None else ref_from(row)
+
+
+async def want(connection: AsyncConnection, post_id: UUID, attempt: int) -> bool:
+    """Note that a fetch of TikTok's is to be given up, and make its job due; whether TikTok may still be asked for that.
+
+    Not when TikTok has refused that already, or is past fetching. Repeating it makes the job due once more, unless somebody is
+    at it.
+    """
+    under_way = and_(
+        _jobs.c.post_id == post_id,
+        _jobs.c.attempt == attempt,
+        _jobs.c.state == State.RUNNING.value,
+        _jobs.c.transfer != Transfer.FILE.value,
+        or_(_jobs.c.cancel_state.is_(None), _jobs.c.cancel_state != CancelState.REFUSED.value),
+        or_(_jobs.c.tiktok_status.is_(None), _jobs.c.tiktok_status == FETCHING),
+    )
+    statement = (
+        update(_jobs)
+        .where(under_way)
+        .values(
+            cancel_state=func.coalesce(_jobs.c.cancel_state, CancelState.WANTED.value),
+            polls=case((_jobs.c.cancel_state.is_(None), 0), else_=_jobs.c.polls),
+            run_at=case((_jobs.c.lease_owner.is_(None), _clock), else_=_jobs.c.run_at),
+        )
+        .returning(_jobs.c.id)
+    )
+    return (await connection.execute(statement)).one_or_none() is not None
 
 
 async def published_nothing(connection: AsyncConnection, post_id: UUID, attempt: int) -> bool:

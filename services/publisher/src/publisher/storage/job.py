@@ -9,7 +9,7 @@ from sqlalchemy import Row
 
 from common.contracts.context import Context
 from common.contracts.scheduler import PostDue
-from publisher.domain.job import Checkpoint, Lane, State, Step, Transfer
+from publisher.domain.job import CancelState, Checkpoint, Lane, State, Step, Transfer
 
 SEQUENCES_PER_ATTEMPT = 100_000
 """A later attempt's events count on from beyond an earlier one's, since `sequence` compares per post."""
@@ -181,4 +181,5 @@ def _checkpoint_from(row: "Row[Any]") -> Checkpoint:
         deferrals=row.deferrals,
         polls=row.polls,
         outcome=row.outcome,
+        cancel_state=None if row.cancel_state is None else CancelState(row.cancel_state),
     )

@@ -88,6 +88,8 @@ publish_jobs = Table(
     Column("awaits_account", Boolean, nullable=False, server_default="false"),
     # The limit it waits for, or its turn within one.
     Column("awaits_quota", Text),
+    # How far TikTok was asked to give up a fetch; null: nobody wants it stopped.
+    Column("cancel_state", Text),
     UniqueConstraint("post_id", "attempt"),
     Index("ix_publish_jobs_due", "lane", "run_at", postgresql_where=text("run_at IS NOT NULL")),
     Index("ix_publish_jobs_publish_id", "publish_id", postgresql_where=text("publish_id IS NOT NULL")),

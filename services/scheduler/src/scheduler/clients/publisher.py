@@ -20,6 +20,10 @@ class PublisherAway(Exception):
     """The publisher did not answer, or not in a way that can be understood: nothing was decided."""
 
 
+class PublisherUndecided(Exception):
+    """TikTok fetches the post by itself and was asked to give that up; the publisher knows in a moment."""
+
+
 class Upload(BaseModel):
     """How many bytes TikTok has."""
 
@@ -53,7 +57,7 @@ class Progress(BaseModel):
 
 class _Decision(BaseModel):
     model_config = ConfigDict(extra="ignore")
-    outcome: Literal["cancelled", "too_late"]
+    outcome: Literal["cancelled", "too_late", "undecided"]
 
 
 class PublisherClient:
@@ -72,13 +76,16 @@ class PublisherClient:
             return None
 
     async def cancel(self, post_id: UUID, attempt: int) -> bool:
-        """Ask to stop an attempt: True when it will send nothing, False when it is too late; raises PublisherAway.
+        """Ask to stop an attempt: True when nothing will come of it, False when it is too late.
 
-        May be repeated: the publisher's decision stays.
+        Raises PublisherAway, PublisherUndecided. May be repeated: the publisher's decision stays.
         """
         path = f"/internal/posts/{post_id}/cancel"
         try:
             body = await self._client.post(path, json={"attempt": attempt}, timeout=CANCEL_PATIENCE_S)
-            return _Decision.model_validate(body).outcome == "cancelled"
+            outcome = _Decision.model_validate(body).outcome
         except (Problem, Transient, ValidationError) as error:
             raise PublisherAway(type(error).__name__) from error
+        if outcome == "undecided":
+            raise PublisherUndecided
+        return outcome == "cancelled"

@@ -109,7 +109,9 @@ def _details(post: Post, state: PostState, report: Report, patience: Patience, n
             sweep_at = max(report.until or now, now) + patience.deferred
             return {**_reason(report), "forecast_at": report.until, "sweep_at": sweep_at}
         case PostState.PROCESSING:
-            submitted = {"submitted_at": report.at, "forecast_at": None, "cancel_at": None}
+            # What TikTok fetches by itself may still be stopped.
+            cancel_at = post.cancel_at if post.is_fetched_by_tiktok else None
+            submitted = {"submitted_at": report.at, "forecast_at": None, "cancel_at": cancel_at}
             return {**_NO_ERROR, **_ids(report), **submitted, "sweep_at": now + patience.processing}
         case PostState.PUBLISHED | PostState.SENT_TO_INBOX:
             # A draft is not published before its creator posts it.

@@ -81,6 +81,11 @@ class Post:
         return PostState(self.status)
 
     @property
+    def is_fetched_by_tiktok(self) -> bool:
+        """Whether TikTok fetches the media itself; until it has, it may be asked to give that up."""
+        return self.transfer == "pull" or bool(self.photo_urls)
+
+    @property
     def standing(self) -> Standing:
         """Where the post stands, for `transition`."""
         return Standing(self.state, self.attempt, self.publisher_sequence)

@@ -1,7 +1,7 @@
 """The checks of a post at creation: each broken rule by its code, with a hint."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from collections.abc import Set as AbstractSet
 
 from scheduler.domain.caption import MAX_TITLE_UNITS, join_title, utf16_units
@@ -41,10 +41,15 @@ def check_supported(post: PostInput) -> list[Finding]:
 
     A post with one of these would only fail at its due time.
     """
+    must_be_fetched = bool(post.source_url) and post.transfer != "pull"
     asked = (
-        ("source_url", bool(post.source_url), "Videos from an address", "Upload the video and give its media_id"),
+        (
+            "source_url",
+            must_be_fetched,
+            "Videos from an address",
+            "Add transfer: pull, or upload the video and give its media_id",
+        ),
         ("photo_urls", bool(post.photo_urls), "Photo posts", "Upload a video and give its media_id"),
-        ("transfer", post.transfer != "upload", "TikTok fetching the video itself", "Leave transfer out"),
     )
     return [
         Finding(field, "not_supported", f"{what}: this cannot be published yet.", f"This comes later. {instead}.")
@@ -200,8 +205,9 @@ def _source(post: PostInput, allowed_hosts: AbstractSet[str]) -> list[Finding]:
         ]
     urls = [("source_url", post.source_url)] if post.source_url else []
     urls += [(f"photo_urls.{index}", url) for index, url in enumerate(post.photo_urls)]
-    check: Callable[[tuple[str, str]], Finding | None] = lambda item: check_source_url(item[1], item[0], allowed_hosts)  # noqa: E731
-    return [finding for finding in map(check, urls) if finding is not None]
+    by_tiktok = post.transfer == "pull" or bool(post.photo_urls)
+    found = [check_source_url(url, field, allowed_hosts, by_tiktok=by_tiktok) for field, url in urls]
+    return [finding for finding in found if finding is not None]
 
 
 def _transfer(post: PostInput) -> list[Finding]:

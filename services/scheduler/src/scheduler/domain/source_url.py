@@ -1,29 +1,34 @@
 """Which addresses Cuepost fetches a video from: the part that can be judged by looking at the URL."""
 
 from collections.abc import Set as AbstractSet
-from ipaddress import ip_address
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from urllib.parse import urlsplit
 
 from scheduler.domain.finding import Finding
 
 MAX_URL_LENGTH = 2048
+_PUBLIC_HINT = "Give an https URL of a public host"
 _PRIVATE_SUFFIXES = (".local", ".localhost", ".internal", ".lan", ".home.arpa", ".test", ".invalid")
 
 
-def check_source_url(url: str, field: str, allowed_hosts: AbstractSet[str] = frozenset()) -> Finding | None:
+def check_source_url(
+    url: str, field: str, allowed_hosts: AbstractSet[str] = frozenset(), *, by_tiktok: bool = False
+) -> Finding | None:
     """Return what is wrong with `url`, or None.
 
     Only https to a public host passes, without credentials and on the standard port; `allowed_hosts` (`host` or `host:port`)
     lists exceptions for development, for which http and private addresses pass too. Where a public name leads to is checked
-    by the publisher when it connects.
+    by the publisher when it connects. What TikTok itself is to fetch has to lie under a domain, too; whether the app has verified
+    that one, only TikTok knows.
     """
-    reason = _refusal(url, allowed_hosts)
+    reason = _refusal(url, allowed_hosts, by_tiktok)
     if reason is None:
         return None
-    return Finding(field, "source_url_not_allowed", reason, "Give an https URL of a public host, or upload the file.")
+    hint = "Give an https URL under a domain that the app has verified at TikTok" if by_tiktok else _PUBLIC_HINT
+    return Finding(field, "source_url_not_allowed", reason, f"{hint}, or upload the file.")
 
 
-def _refusal(url: str, allowed_hosts: AbstractSet[str]) -> str | None:
+def _refusal(url: str, allowed_hosts: AbstractSet[str], by_tiktok: bool) -> str | None:
     if len(url) > MAX_URL_LENGTH or not url.isascii() or any(character <= " " for character in url):
         return "The address is too long or holds characters that a URL may not hold."
     try:
@@ -41,13 +46,21 @@ def _refusal(url: str, allowed_hosts: AbstractSet[str]) -> str | None:
         return "Only https addresses are fetched."
     if port not in {None, 443}:
         return "Only the standard port of https is allowed."
+    if by_tiktok and _address(host) is not None:
+        return "TikTok fetches from a domain only, not from an IP address."
     return None if _is_public(host) else "The host is not a public one."
 
 
-def _is_public(host: str) -> bool:
+def _address(host: str) -> IPv4Address | IPv6Address | None:
     try:
-        return ip_address(host).is_global
+        return ip_address(host)
     except ValueError:
-        pass
+        return None
+
+
+def _is_public(host: str) -> bool:
+    address = _address(host)
+    if address is not None:
+        return address.is_global
     name = host.rstrip(".")
     return "." in name and not name.endswith(_PRIVATE_SUFFIXES) and not name.rsplit(".", 1)[1].isdigit()

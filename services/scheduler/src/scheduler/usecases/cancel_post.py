@@ -9,13 +9,13 @@ from common.contracts.context import Context
 from common.contracts.scheduler import PostUpdated
 from common.database.database import Transaction
 from common.messaging.outbox import Outbox
-from scheduler.clients.publisher import PublisherAway, PublisherClient
+from scheduler.clients.publisher import PublisherAway, PublisherClient, PublisherUndecided
 from scheduler.domain.post import Post
 from scheduler.domain.post_states import MOVING, Happening, Kind, PostState, transition
 from scheduler.encoding import moment
 from scheduler.storage.posts import change_post, lock_post
 from scheduler.usecases.post_events import emit_state, wrap_event
-from scheduler.usecases.problems import cancel_undecided, post_not_found, too_late_to_cancel
+from scheduler.usecases.problems import cancel_undecided, cancel_under_way, post_not_found, too_late_to_cancel
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +29,18 @@ class Word:
 async def ask_publisher(publisher: PublisherClient, post: Post | None) -> Word | None:
     """Get the publisher's word on a post it has in hand, None for any other; raises Problem 503 `cancel_undecided`.
 
-    It is not asked about a post that TikTok processes: that is too late.
+    It is not asked about a post that TikTok processes: that is too late, unless TikTok fetches it by itself.
     """
     if post is None or post.state not in MOVING:
         return None
-    if post.state is PostState.PROCESSING:
+    if post.state is PostState.PROCESSING and not post.is_fetched_by_tiktok:
         return Word(post.attempt, cancelled=False)
     try:
         return Word(post.attempt, await publisher.cancel(post.id, post.attempt))
     except PublisherAway:
         raise cancel_undecided() from None
+    except PublisherUndecided:
+        raise cancel_under_way() from None
 
 
 async def cancel_post(
@@ -85,7 +87,8 @@ def _require_word(post: Post, word: Word | None) -> None:
     """Pass only when the publisher said of the post's current attempt that it published nothing and never will."""
     if _confirms(word, post):
         return
-    if post.state is not PostState.PROCESSING and (word is None or word.attempt != post.attempt):
+    may_be_stopped = post.state is not PostState.PROCESSING or post.is_fetched_by_tiktok
+    if may_be_stopped and (word is None or word.attempt != post.attempt):
         raise cancel_undecided()
     raise too_late_to_cancel(post.status)
 

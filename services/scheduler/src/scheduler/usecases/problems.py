@@ -93,6 +93,17 @@ def cancel_undecided() -> Problem:
     )
 
 
+def cancel_under_way() -> Problem:
+    """Return the 503 while TikTok is asked to give up its fetch: its status decides."""
+    return Problem(
+        503,
+        "cancel_undecided",
+        "TikTok fetches this post by itself and was asked to give that up; whether it did is known in a moment.",
+        hint="Look at the post, or try again in a moment.",
+        headers={"Retry-After": "2"},
+    )
+
+
 def too_late_to_cancel(status: str) -> Problem:
     """Return the 409 of a post on its way."""
     return Problem(

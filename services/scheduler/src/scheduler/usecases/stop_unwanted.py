@@ -5,7 +5,7 @@ from uuid import UUID
 from common.clock import utc_now
 from common.database.database import Database, Transaction
 from common.messaging.outbox import Outbox
-from scheduler.clients.publisher import PublisherAway, PublisherClient
+from scheduler.clients.publisher import PublisherAway, PublisherClient, PublisherUndecided
 from scheduler.domain.outcome import ACCOUNT_DISCONNECTED
 from scheduler.domain.post_states import Happening, Kind, transition
 from scheduler.storage.cancel import forget_cancel, take_unwanted
@@ -23,7 +23,7 @@ async def stop_unwanted(database: Database, outbox: Outbox, publisher: Publisher
     for post in posts:
         try:
             cancelled = await publisher.cancel(post.id, post.attempt)
-        except PublisherAway:
+        except (PublisherAway, PublisherUndecided):
             continue
         async with database.transaction() as tx:
             await _apply(tx, outbox, post.id, post.attempt, cancelled=cancelled)

@@ -1,4 +1,4 @@
-"""After the last byte: TikTok's status until it ends, then the video's id."""
+"""After the last byte, or TikTok's order to fetch: TikTok's status until it ends, then the video's id."""
 
 from contextlib import suppress
 from typing import Any
@@ -10,15 +10,17 @@ from publisher.domain.outcomes import Look
 from publisher.runner import events
 from publisher.runner.conclude import Outcome
 from publisher.runner.run import JobRun
+from publisher.runner.steps.cancel import ask_to_cancel
 from publisher.runner.steps.status import StatusUnknown, ask
 
 
 async def poll(run: JobRun) -> tuple[Outcome, dict[str, Any]]:
     """Ask once; returns how the job goes on and what is to be stored with it. Raises LeaseLost, StatusUnknown."""
+    asked = await ask_to_cancel(run)
     seen = await ask(run)
     checkpoint = run.job.checkpoint
     outcome = after_poll(checkpoint, seen, run.clock.now(), give_up=run.tools.limits.give_up)
-    changes: dict[str, Any] = {"tiktok_status": seen.status, "refused_since": None}
+    changes: dict[str, Any] = {"tiktok_status": seen.status, "refused_since": None, **asked}
     if isinstance(outcome, Look):
         changes |= {"step": Step.POLLING.value, "polls": checkpoint.polls + 1, "deferrals": 0}
     return outcome, changes

@@ -7,24 +7,21 @@ from typing import Any
 
 from publisher.clients.accounts import Access
 from publisher.domain.job import Step
-from publisher.domain.takeover import DEADLINE_PASSED
 from publisher.domain.troubles import after_init_trouble
 from publisher.errors import CallFailed
 from publisher.runner.conclude import Outcome
 from publisher.runner.run import JobRun
+from publisher.runner.steps.init_gate import enter_init
 from publisher.runner.steps.post_info import post_info
-from publisher.runner.steps.quota import take_init
 from tiktok.chunks import plan_chunks
 from tiktok.models import FileSource, VideoInit
 
 
 async def init_file(run: JobRun, access: Access) -> Outcome | None:
     """Make the init and store its answer; None when that is done, else why it waits or ended. Raises LeaseLost."""
-    wait = await take_init(run)
-    if wait is not None:
-        return wait
-    if run.clock.now() > run.job.checkpoint.publish_before:
-        return DEADLINE_PASSED
+    refusal = await enter_init(run)
+    if refusal is not None:
+        return refusal
     intent = {"step": Step.INIT_INTENDED.value, "publish_id": None, "upload_url": None, "upload_expires_at": None}
     await run.store(intent, event=run.resumed())
     run.tools.crash.reach("after_init_intent")

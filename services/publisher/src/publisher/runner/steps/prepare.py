@@ -1,5 +1,7 @@
 """Token, checks, init: up to the stored publish_id. Which checks and which init depends on mode and transfer."""
 
+from collections.abc import Awaitable, Callable
+
 from publisher.clients.accounts import Access
 from publisher.domain.job import Step, Transfer
 from publisher.domain.outcomes import Fail, Reason
@@ -10,6 +12,7 @@ from publisher.runner.run import JobRun
 from publisher.runner.steps.account import access_of
 from publisher.runner.steps.creator import check_creator
 from publisher.runner.steps.init_file import init_file
+from publisher.runner.steps.init_pull import init_pull
 from publisher.runner.steps.media_file import check_media
 from publisher.runner.steps.quota import await_turn
 
@@ -18,11 +21,15 @@ NOT_SUPPORTED = Fail(
     retryable=False,
 )
 
+_INITS: dict[Transfer, Callable[[JobRun, Access], Awaitable[Outcome | None]]] = {
+    Transfer.FILE: init_file,
+    Transfer.PULL: init_pull,
+}
+
 
 async def prepare(run: JobRun) -> Outcome | None:
-    """Bring the job to a stored init; None when that is done, else why it waits or ended. Raises LeaseLost."""
-    post = run.job.post
-    if run.job.checkpoint.transfer is not Transfer.FILE or post.media is None:
+    """Bring the job to a stored init; None when bytes are to follow, else how it goes on, waits or ended. Raises LeaseLost."""
+    if run.job.checkpoint.transfer not in _INITS:
         return NOT_SUPPORTED
     wait = await await_turn(run)
     if wait is not None:
@@ -32,7 +39,15 @@ async def prepare(run: JobRun) -> Outcome | None:
         return access
     await run.store({"step": Step.CREATOR_INFO.value, "open_id": access.open_id, "username": access.username})
     try:
-        refusal = await check_media(run) or (await check_creator(run, access) if post.mode == "direct" else None)
+        refusal = await _check(run, access)
     except CallFailed as failed:
         return before_anything_sent(failed.trouble, run.job.checkpoint.deferrals)
-    return refusal or await init_file(run, access)
+    return refusal or await _INITS[run.job.checkpoint.transfer](run, access)
+
+
+async def _check(run: JobRun, access: Access) -> Outcome | None:
+    """Return what speaks against the post before its init. Creator info is about direct posts: drafts do without."""
+    refusal = await check_media(run) if run.job.checkpoint.transfer is Transfer.FILE else None
+    if refusal is not None or run.job.post.mode == "inbox":
+        return refusal
+    return await check_creator(run, access)
