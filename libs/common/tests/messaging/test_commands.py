@@ -15,7 +15,8 @@ from common.database.database import Transaction
 from common.errors import Problem
 from common.messaging.command_client import CommandAccepted, CommandClient, CommandUnavailable
 from common.messaging.commands import CommandHandling, stored_reply
-from common.messaging.consumer import HANDLED_DELIVERIES, Consumer
+from common.messaging.consumer import Consumer
+from common.messaging.incoming import HANDLED_DELIVERIES
 from common.messaging.reply import Reply
 from common.messaging.routes import on_command, on_prepared_command
 from common.messaging.topology import commands_queue

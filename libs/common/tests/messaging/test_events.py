@@ -10,11 +10,9 @@ from sqlalchemy import func, select
 from common.contracts.context import Context
 from common.contracts.envelope import Envelope, wrap
 from common.contracts.publisher import PublishCancelled
-from common.contracts.registry import parse
 from common.database.database import Transaction
-from common.errors import Permanent, Transient
+from common.errors import Transient
 from common.messaging import topology
-from common.messaging.batches import BatchHandler
 from common.messaging.events import handle_events
 from common.messaging.routes import on_event
 from common.messaging.topology import RetryTier, events_queue
@@ -43,10 +41,6 @@ class Recorder:
         if self.fail_with:
             raise self.fail_with.pop(0)
         tx.after_commit(self.notify)
-
-    async def handle_batch(self, tx: Transaction, batch: Any) -> None:
-        for event, envelope in batch:
-            await self.handle(tx, event, envelope)
 
     def notify(self) -> None:
         asyncio.get_running_loop().create_task(self._notify())
@@ -204,30 +198,6 @@ async def test_a_database_that_is_away_costs_no_attempt(parts: Any, recorder: Re
         await recorder.until(1)
     assert recorder.calls == topology.MAX_ATTEMPTS + 3
     assert await parts.effects_seen() == [str(envelope.id)]
-
-
-async def test_batches_take_what_waits_and_one_bad_message_stops_no_other(
-    parts: Any, recorder: Recorder, rabbitmq_url: str
-) -> None:
-    def decode(envelope: Envelope) -> PublishCancelled:
-        return parse(envelope, PublishCancelled)
-
-    async def handle(tx: Transaction, batch: Any) -> None:
-        if any(event.attempt == 666 for event, _ in batch):
-            raise Permanent("number of the beast")
-        await recorder.handle_batch(tx, batch)
-
-    batches = BatchHandler(parts.queue, parts.database, parts.inbox, decode=decode, handle=handle, max_batch=50)
-    consumer = parts.consumer(prefetch=200)
-    consumer.subscribe(events_queue(parts.queue), batches.handle)
-    good = [cancelled() for _ in range(100)]
-    async with broker_channel(rabbitmq_url) as channel, running(batches, consumer):
-        for envelope in [*good, *good[:10], cancelled(attempt=666)]:
-            await send(channel, parts.queue, envelope)
-        await recorder.until(100)
-        dead = await next_message(channel, f"{parts.queue}.dead")
-    assert dead.headers["x-cuepost-reason"] == "number of the beast"
-    assert sorted(await parts.effects_seen()) == sorted(str(envelope.id) for envelope in good)
 
 
 async def test_readiness_is_red_without_the_consumer_and_heals(parts: Any, recorder: Recorder, rabbitmq_url: str) -> None:

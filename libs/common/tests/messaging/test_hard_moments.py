@@ -17,8 +17,7 @@ from common.contracts.publisher import PublishCancelled
 from common.database.database import Transaction
 from common.database.failures import is_database_away, is_database_busy
 from common.errors import Permanent, Transient
-from common.messaging import consumer as consumer_module
-from common.messaging import topology
+from common.messaging import patience, topology
 from common.messaging.events import handle_events
 from common.messaging.publisher import Outgoing
 from common.messaging.routes import on_event
@@ -118,7 +117,7 @@ async def test_a_statement_that_is_always_too_slow_costs_attempts(
 ) -> None:
     monkeypatch.setattr(topology, "RETRY_TIERS", topology.RETRY_TIERS[:1])
     monkeypatch.setattr("common.messaging.dead_letters.MAX_ATTEMPTS", 1)
-    monkeypatch.setattr(consumer_module, "FIRST_PAUSE_S", 0.001)
+    monkeypatch.setattr(patience, "FIRST_PAUSE_S", 0.001)
     calls = 0
 
     async def slow(tx: Transaction, event: PublishCancelled, envelope: Envelope) -> None:
@@ -134,7 +133,7 @@ async def test_a_statement_that_is_always_too_slow_costs_attempts(
         await send(channel, parts.queue, cancelled())
         dead = await next_message(channel, f"{parts.queue}.dead")
     assert dead.headers["x-cuepost-error"] == "DBAPIError"
-    assert calls == 1 + consumer_module.BUSY_TRIES
+    assert calls == 1 + patience.BUSY_TRIES
 
 
 def test_what_is_away_and_what_is_busy() -> None:

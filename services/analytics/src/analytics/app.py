@@ -16,8 +16,8 @@ from common.database import Database
 from common.http.app import create_app
 from common.http.client import internal_client
 from common.http.health import Check
+from common.messaging.batch_consumer import BatchConsumer
 from common.messaging.batches import BatchHandler
-from common.messaging.consumer import Consumer
 from common.messaging.dead_letters import Redelivery
 from common.messaging.publisher import MessagePublisher
 from common.settings import ServiceSettings, load
@@ -37,17 +37,15 @@ def wire(settings: Settings) -> FastAPI:
     """
     database = Database(settings.database_url, application_name=settings.instance, pool_size=settings.database_pool_size)
     publisher = MessagePublisher(settings.amqp_url, service=settings.service)
-    batches = BatchHandler(
-        ALL_EVENTS.name, database, None, decode=decode, handle=handle_all_events, max_batch=settings.event_batch_size
-    )
-    consumer = Consumer(
+    consumer = BatchConsumer(
         settings.amqp_url,
         Redelivery(publisher, service=settings.service),
+        BatchHandler(ALL_EVENTS.name, database, None, decode=decode, handle=handle_all_events),
+        ALL_EVENTS,
         service=settings.service,
-        prefetch=ALL_EVENTS.prefetch,
+        max_batch=settings.event_batch_size,
         grace=settings.shutdown_grace_seconds / 2,
     )
-    consumer.subscribe(ALL_EVENTS, batches.handle)
     client = internal_client()
     return create_app(
         service=settings.service,
@@ -57,7 +55,6 @@ def wire(settings: Settings) -> FastAPI:
             database,
             Retention(database, settings.audit_key, retention=settings.retention),
             publisher,
-            batches,
             consumer,
         ],
         checks=[

@@ -10,6 +10,7 @@ from common.http.app import create_app
 from common.http.client import ServiceClient, internal_client
 from common.http.components import Component
 from common.http.health import Check
+from common.messaging.batch_consumer import BatchConsumer
 from common.messaging.consumer import Consumer
 from common.messaging.dead_letters import Redelivery
 from common.messaging.events import handle_events
@@ -68,8 +69,11 @@ def wire(settings: Settings) -> FastAPI:
     heartbeat = Heartbeat(heartbeat_database, lease=timedelta(seconds=settings.lease_seconds))
     send, follow = lanes_of(settings, tools_of(settings, database, outbox, clients), heartbeat)
     batches = post_due_batches(urgent, inbox, outbox, replica=name, wake=send.wake)
-    intake, news = (_consumer(settings, publisher, queue.prefetch) for queue in (QUEUE, account_news.QUEUE))
-    intake.subscribe(QUEUE, batches.handle)
+    redelivery = Redelivery(publisher, service=settings.service)
+    # They stop one after the other.
+    grace = settings.shutdown_grace_seconds / 20
+    intake = BatchConsumer(settings.amqp_url, redelivery, batches, QUEUE, service=settings.service, grace=grace)
+    news = Consumer(settings.amqp_url, redelivery, service=settings.service, prefetch=account_news.QUEUE.prefetch, grace=grace)
     routes = account_news.account_routes([send.wake, follow.wake])
     news.subscribe(account_news.QUEUE, handle_events(database, inbox, routes))
     lanes: list[Component] = [] if settings.publish_paused else [heartbeat, follow, send]
@@ -79,7 +83,7 @@ def wire(settings: Settings) -> FastAPI:
         service=settings.service,
         title="Cuepost publisher",
         version="1",
-        components=[database, heartbeat_database, urgent, clients, publisher, relay, retention, *lanes, batches, intake, news],
+        components=[database, heartbeat_database, urgent, clients, publisher, relay, retention, *lanes, intake, news],
         checks=[
             Check("database", database.ping),
             Check("broker", publisher.check),
@@ -89,13 +93,6 @@ def wire(settings: Settings) -> FastAPI:
         routers=[posts_router(database, outbox, replica=name, wake=follow.wake), accounts_router(database)],
         service_tokens=ServiceTokenVerifier(settings.service, settings.service_public_keys),
     )
-
-
-def _consumer(settings: Settings, publisher: MessagePublisher, prefetch: int) -> Consumer:
-    # They stop one after the other.
-    grace = settings.shutdown_grace_seconds / 20
-    redelivery = Redelivery(publisher, service=settings.service)
-    return Consumer(settings.amqp_url, redelivery, service=settings.service, prefetch=prefetch, grace=grace)
 
 
 def tools_of(settings: Settings, database: Database, outbox: Outbox, clients: HttpClients) -> Tools:

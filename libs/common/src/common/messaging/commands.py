@@ -143,12 +143,12 @@ class CommandHandling:
 
     async def _send(self, incoming: Incoming, reply: Reply) -> None:
         """Send the reply to the asker's queue; when that is gone nobody waits, and the stored reply answers the operation."""
-        if not incoming.message.reply_to:
+        if not incoming.reply_to:
             return
         message = Outgoing(
             body=reply.model_dump_json().encode(),
-            routing_key=incoming.message.reply_to,
-            correlation_id=incoming.message.correlation_id,
+            routing_key=incoming.reply_to,
+            correlation_id=incoming.correlation_id,
             persistent=False,
         )
         try:

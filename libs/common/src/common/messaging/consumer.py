@@ -7,7 +7,6 @@ never (invalid, too often)       a copy to the dead-letter queue with the reason
 its consumer keeps dying         the same, before RabbitMQ itself would drop it there without a word
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import cast
 
@@ -18,21 +17,12 @@ from faststream import AckPolicy
 from faststream.rabbit import RabbitBroker, RabbitMessage
 from pydantic import SecretStr
 from structlog.contextvars import bound_contextvars
-from tenacity import AsyncRetrying, RetryCallState, wait_exponential_jitter
 
-from common.database.failures import is_database_away, is_database_busy
-from common.errors import Permanent
 from common.messaging.connection import connect_patiently, consuming_broker, probe
 from common.messaging.dead_letters import Redelivery
 from common.messaging.incoming import Incoming
-from common.messaging.topology import DELIVERY_LIMIT, QueueSpec, dead_letter_queue, work_queue
-
-FIRST_PAUSE_S = 0.05
-BUSY_TRIES = 5
-HANDLED_DELIVERIES = DELIVERY_LIMIT - 4
-"""After so many returns a message is not handled again: RabbitMQ would soon make it a dead letter without telling anyone, and the
-few deliveries that are left are for passing it on."""
-LOG_EVERY_TRIES = 5
+from common.messaging.patience import until_database_answers
+from common.messaging.topology import QueueSpec, dead_letter_queue, work_queue
 
 Handle = Callable[[Incoming], Awaitable[None]]
 OnDead = Callable[[Incoming], Awaitable[None]]
@@ -102,20 +92,14 @@ class Consumer:
     async def _deliver(self, incoming: Incoming, handle: Handle, on_dead: OnDead | None) -> None:
         with bound_contextvars(queue=incoming.queue, delivery_attempt=incoming.attempt):
             try:
-                _require_survivable(incoming)
-                await _until_database_answers(lambda: handle(incoming))
+                incoming.require_survivable()
+                await until_database_answers(lambda: handle(incoming))
             except Exception as error:  # noqa: BLE001 - every failure is sent on: retry tier or dead letter
                 _log.warning("message_failed", queue=incoming.queue, exc_info=error)
                 if await self._redelivery.settle(incoming, error) and on_dead is not None:
                     await _tell(incoming, on_dead)
             else:
-                await incoming.message.ack()
-
-
-def _require_survivable(incoming: Incoming) -> None:
-    """Raise `Permanent` for a message that its consumers do not seem to survive."""
-    if incoming.returned >= HANDLED_DELIVERIES:
-        raise Permanent(f"delivered {incoming.returned} times before: its consumer died or stopped each time")
+                await incoming.acknowledge()
 
 
 async def _whole_message(message: RabbitMessage) -> RabbitMessage:
@@ -126,40 +110,6 @@ async def _whole_message(message: RabbitMessage) -> RabbitMessage:
 async def _tell(incoming: Incoming, on_dead: OnDead) -> None:
     """Run `on_dead`; the dead letter is safe in its queue already, so a failure here is only logged."""
     try:
-        await _until_database_answers(lambda: on_dead(incoming), give_up_after=3)
+        await until_database_answers(lambda: on_dead(incoming), give_up_after=3)
     except Exception as error:  # noqa: BLE001 - see above
         _log.warning("dead_letter_not_told", queue=incoming.queue, exc_info=error)
-
-
-async def _until_database_answers(call: Callable[[], Awaitable[None]], *, give_up_after: int | None = None) -> None:
-    """Run `call`, again and again while the database is away; ends with success, another error, or cancellation at stop."""
-    try:
-        await call()
-    except Exception as error:
-        if not is_database_away(error) and not is_database_busy(error):
-            raise
-        await _again_and_again(call, give_up_after)
-
-
-async def _again_and_again(call: Callable[[], Awaitable[None]], give_up_after: int | None) -> None:
-    def worth_repeating(state: RetryCallState) -> bool:
-        error = state.outcome.exception() if state.outcome is not None else None
-        if error is None or (give_up_after is not None and state.attempt_number >= give_up_after):
-            return False
-        return is_database_away(error) or (is_database_busy(error) and state.attempt_number < BUSY_TRIES)
-
-    await asyncio.sleep(FIRST_PAUSE_S)
-    async for attempt in AsyncRetrying(
-        retry=worth_repeating,
-        wait=wait_exponential_jitter(multiplier=2 * FIRST_PAUSE_S, max=2.0, jitter=0.1),
-        before_sleep=_log_retry,
-        reraise=True,
-    ):
-        with attempt:
-            await call()
-
-
-def _log_retry(state: RetryCallState) -> None:
-    if state.attempt_number % LOG_EVERY_TRIES == 0:
-        error = state.outcome.exception() if state.outcome is not None else None
-        _log.warning("message_waits_for_database", tries=state.attempt_number, reason=type(error).__name__)

@@ -39,7 +39,7 @@ class Redelivery:
         ):
             with publishing:
                 await self._publisher.publish(message)
-        await incoming.message.ack()
+        await incoming.acknowledge()
         return is_dead
 
     def _postponed(self, incoming: Incoming, error: BaseException, attempt: int) -> Outgoing:
@@ -49,9 +49,9 @@ class Redelivery:
             body=incoming.body,
             exchange=tier.exchange,
             routing_key=incoming.queue,
-            correlation_id=incoming.message.correlation_id,
-            reply_to=incoming.message.reply_to or None,
-            message_type=incoming.message.raw_message.type,
+            correlation_id=incoming.correlation_id,
+            reply_to=incoming.reply_to,
+            message_type=incoming.message_type,
             headers={ATTEMPT_HEADER: attempt},
             mandatory=True,
         )
@@ -61,8 +61,8 @@ class Redelivery:
         return Outgoing(
             body=incoming.body,
             routing_key=dead_letter_name(incoming.queue),
-            correlation_id=incoming.message.correlation_id,
-            message_type=incoming.message.raw_message.type,
+            correlation_id=incoming.correlation_id,
+            message_type=incoming.message_type,
             headers={
                 ATTEMPT_HEADER: attempt,
                 "x-cuepost-reason": _reason(error),

@@ -1,56 +1,101 @@
-"""Messages as they come in: body, our own attempt counter, and where they came from."""
+"""Messages as they come in: body, properties, our own attempt counter, and how to acknowledge them."""
 
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from faststream.rabbit import RabbitMessage
 from pydantic import ValidationError
 
 from common.contracts.envelope import Envelope
 from common.errors import Permanent
+from common.messaging.topology import DELIVERY_LIMIT
+from common.messaging.wire.frames import Delivery
 
 ATTEMPT_HEADER = "x-cuepost-attempt"
 DELIVERY_COUNT_HEADER = "x-delivery-count"
 """RabbitMQ's own, on quorum queues: how often the message was handed out before and came back unacknowledged."""
+HANDLED_DELIVERIES = DELIVERY_LIMIT - 4
+"""After so many returns a message is not handled again: RabbitMQ would soon make it a dead letter without telling anyone, and the
+few deliveries that are left are for passing it on."""
 MAX_BODY_BYTES = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """One delivery. `attempt` counts failed handlings before this one; RabbitMQ's x-death does not survive republishing."""
+    """One delivery. `routing_key` is the key it was delivered with (after a retry: the queue's name)."""
 
-    message: RabbitMessage
     queue: str
-    attempt: int
+    body: bytes
+    acknowledge: Callable[[], Awaitable[None]]
+    routing_key: str = ""
+    message_type: str | None = None
+    correlation_id: str | None = None
+    reply_to: str | None = None
+    headers: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
     def of(cls, message: RabbitMessage, queue: str) -> "Incoming":
-        """Wrap a FastStream message; a counter that is not a number counts as 0."""
-        counted = message.headers.get(ATTEMPT_HEADER, 0)
-        return cls(message, queue, counted if isinstance(counted, int) and counted > 0 else 0)
+        """Wrap a FastStream message."""
+        raw = message.raw_message
+        return cls(
+            queue,
+            bytes(message.body),
+            message.ack,
+            raw.routing_key or "",
+            raw.type,
+            message.correlation_id,
+            message.reply_to or None,
+            message.headers,
+        )
+
+    @classmethod
+    def of_delivery(cls, delivery: Delivery, queue: str, acknowledge: Callable[[], Awaitable[None]]) -> "Incoming":
+        """Wrap a delivery that we read ourselves."""
+        properties = delivery.properties
+        return cls(
+            queue,
+            delivery.body,
+            acknowledge,
+            delivery.routing_key,
+            properties.message_type,
+            properties.correlation_id,
+            properties.reply_to or None,
+            properties.headers or {},
+        )
+
+    @property
+    def attempt(self) -> int:
+        """How many handlings have failed before this one; RabbitMQ's x-death does not survive republishing."""
+        return max(0, _number(self.headers.get(ATTEMPT_HEADER)))
 
     @property
     def returned(self) -> int:
         """How often it came back because its consumer died or stopped with it in hand."""
-        counted = self.message.headers.get(DELIVERY_COUNT_HEADER, 0)
-        return counted if isinstance(counted, int) else 0
+        return _number(self.headers.get(DELIVERY_COUNT_HEADER))
 
-    @property
-    def body(self) -> bytes:
-        """The raw body."""
-        return bytes(self.message.body)
-
-    @property
-    def routing_key(self) -> str:
-        """The key it was delivered with (after a retry: the queue's name)."""
-        return self.message.raw_message.routing_key or ""
+    def require_survivable(self) -> None:
+        """Raise `Permanent` for a message that its consumers do not seem to survive."""
+        if self.returned >= HANDLED_DELIVERIES:
+            raise Permanent(f"delivered {self.returned} times before: its consumer died or stopped each time")
 
     def envelope(self) -> Envelope:
-        """Return the envelope; raises `Permanent` when the body is none. The reason names fields, never values."""
-        if len(self.body) > MAX_BODY_BYTES:
-            raise Permanent(f"body of {len(self.body)} bytes exceeds {MAX_BODY_BYTES}")
-        try:
-            return Envelope.model_validate_json(self.body)
-        except ValidationError as error:
-            problems = error.errors(include_input=False, include_url=False, include_context=False)
-            fields = ", ".join(".".join(map(str, item["loc"])) or "body" for item in problems)
-            raise Permanent(f"not an envelope: {fields}") from None
+        """Return the envelope; raises `Permanent` when the body is none."""
+        return read_envelope(self.body)
+
+
+def read_envelope(body: bytes) -> Envelope:
+    """Return the envelope in a body; raises `Permanent` when it is none. The reason names fields, never values."""
+    if len(body) > MAX_BODY_BYTES:
+        raise Permanent(f"body of {len(body)} bytes exceeds {MAX_BODY_BYTES}")
+    try:
+        return Envelope.model_validate_json(body)
+    except ValidationError as error:
+        problems = error.errors(include_input=False, include_url=False, include_context=False)
+        fields = ", ".join(".".join(map(str, item["loc"])) or "body" for item in problems)
+        raise Permanent(f"not an envelope: {fields}") from None
+
+
+def _number(value: Any) -> int:
+    """Return a counter's value; one that is not a number counts as 0."""
+    return value if isinstance(value, int) else 0

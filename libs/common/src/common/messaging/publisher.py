@@ -16,6 +16,7 @@ from common.cancellation import is_own_cancellation
 from common.contracts.envelope import CONTENT_TYPE
 from common.messaging.topology import COMMANDS, EVENTS, RETRY_TIERS
 from common.messaging.wire.confirms import Confirms, Outcomes
+from common.messaging.wire.declare import declare_exchange, declare_queue
 from common.messaging.wire.frames import Publication, publish_frames
 from common.messaging.wire.link import Link, Session
 from common.messaging.wire.tap import Tap
@@ -151,10 +152,10 @@ class MessagePublisher:
         channel = await session.connection.channel(publisher_confirms=True, on_return_raises=True)
         channel.closing.add_done_callback(lambda _: self._link.drop(session))
         for exchange in (EVENTS, COMMANDS):
-            await _declare(channel, exchange)
+            await declare_exchange(channel, exchange)
         for tier in RETRY_TIERS:
-            await _declare(channel, tier.exchange)
-            await channel.queue_declare(tier.queue.name, durable=tier.queue.durable, arguments=tier.queue.arguments)
+            await declare_exchange(channel, tier.exchange)
+            await declare_queue(channel, tier.queue)
             await channel.queue_bind(tier.queue.name, tier.exchange.name, routing_key="")
         self._single = channel
 
@@ -163,7 +164,3 @@ def _require_declared(exchange: str) -> None:
     """Raise ValueError for an exchange that may not exist: publishing to it would close the channel for all others."""
     if exchange not in _DECLARED:
         raise ValueError("unknown exchange")
-
-
-async def _declare(channel: AbstractChannel, exchange: RabbitExchange) -> None:
-    await channel.exchange_declare(exchange.name, exchange_type=exchange.type.value, durable=exchange.durable)

@@ -15,6 +15,7 @@ from common.database.database import Database
 from common.due_loop import DueLoop, StepResult
 from common.messaging import outbox_rows
 from common.messaging.publisher import CONFIRM_TIMEOUT_S, MessagePublisher
+from common.messaging.wire.confirms import Outcomes
 from common.messaging.wire.frames import Publication
 
 BATCH = 500
@@ -48,10 +49,9 @@ class Relay:
             if not rows:
                 return StepResult()
             outcomes = await self._publisher.publish_all([_publication(row) for row in rows], timeout=CONFIRM_TIMEOUT_S)
+            _require_a_word(outcomes)
             refused = [rows[place] for place in outcomes.refused]
             unknown = [rows[place] for place in outcomes.unknown]
-            if outcomes.failure is not None and len(unknown) == len(rows):
-                raise outcomes.failure
             await outbox_rows.put_back(tx.connection, self._table, unknown)
             await outbox_rows.put_off(tx.connection, self._table, refused)
         if refused:
@@ -60,6 +60,12 @@ class Relay:
             _log.warning("relay_not_confirmed", failed=len(unknown), confirmed=len(rows) - len(unknown) - len(refused))
             raise outcomes.failure
         return StepResult(done=len(rows), more=len(rows) == self._batch)
+
+
+def _require_a_word(outcomes: Outcomes) -> None:
+    """Raise why the broker has said nothing about any message: then all stays as it was, and nothing need be put back."""
+    if outcomes.failure is not None and not outcomes.confirmed and not outcomes.refused:
+        raise outcomes.failure
 
 
 def _publication(row: Row[Any]) -> Publication:

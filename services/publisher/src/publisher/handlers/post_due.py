@@ -26,7 +26,7 @@ def post_due_batches(
         orders = [Order(post, envelope.context, envelope.data) for post, envelope in messages]
         await accept_due(tx, orders, outbox=outbox, replica=replica, wake=wake)
 
-    return BatchHandler(QUEUE.name, database, inbox, decode=_decode, handle=handle, max_batch=PREFETCH)
+    return BatchHandler(QUEUE.name, database, inbox, decode=_decode, handle=handle)
 
 
 def _decode(envelope: Envelope) -> PostDue:
