@@ -1,6 +1,7 @@
 """Schema, readiness, retention, settings: what an operator relies on."""
 
 from collections.abc import Awaitable, Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -65,6 +66,17 @@ async def test_what_has_outlived_its_use_is_removed_and_nothing_else(accounts: A
     for _ in range(4):
         await retention._remove()
     assert await counts() == [1, 1, 1, 1, 0]
+
+
+@pytest.mark.parametrize(("days", "left"), [(1, 2), (7, 2), (10, 3)])
+async def test_replies_are_kept_as_long_as_is_set_and_webhooks_a_week(accounts: Any, days: int, left: int) -> None:
+    for age in (1, 6, 9, 11):
+        await accounts.execute(
+            "INSERT INTO inbox_messages (consumer, message_id, received_at)"
+            f" VALUES ('commands', gen_random_uuid(), now() - interval '{age} days')"
+        )
+    await Retention(accounts.database, replies_kept=timedelta(days=days))._remove()
+    assert await accounts.scalar("SELECT count(*) FROM inbox_messages") == left
 
 
 @pytest.mark.parametrize(

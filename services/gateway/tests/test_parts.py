@@ -188,6 +188,11 @@ async def test_storage_calls(tmp_path: Path) -> None:
     assert b"".join([piece async for piece in store.read("c/d", 3, 8)]) == b"lo wo"
     await store.delete("c/d")
     await store.delete("c/d")
+    assert await store.keys("small", limit=5) == []
+    for name in ("b", "a", "c"):
+        await store.put(f"small/{name}", name.encode())
+    assert await store.keys("small", limit=2) == ["small/a", "small/b"]
+    assert (await store.get("small/c"), await store.get("small/d")) == (b"c", None)
     with pytest.raises(Problem) as refused:
         await store.move("a/b", "c/d")
     assert refused.value.code == "storage_unavailable"
@@ -203,7 +208,14 @@ async def test_a_bucket_that_is_away_is_503(monkeypatch: pytest.MonkeyPatch) -> 
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("gateway.clients.object_store._CALL_TIMEOUT_S", 0.3)
     store = ObjectStore("s3://bucket/prefix")
-    for call in (store.size("a"), store.delete("a"), store.move("a", "b")):
+    for call in (
+        store.size("a"),
+        store.delete("a"),
+        store.move("a", "b"),
+        store.put("a", b""),
+        store.get("a"),
+        store.keys("a", limit=1),
+    ):
         with pytest.raises(Problem) as refused:
             await call
         assert refused.value.status == 503

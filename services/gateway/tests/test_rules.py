@@ -11,21 +11,26 @@ from gateway.domain.byte_range import ByteRange, RangeNotSatisfiable, parse_rang
 from gateway.domain.client_address import client_address, parse_networks, rate_limit_address
 from gateway.domain.command_identity import keyed_command_id, request_hash
 from gateway.domain.media_type import declared_family, sniff
-from gateway.domain.operation_id import LIFETIME, Operation, decode_operation, encode_operation
+from gateway.domain.operation_id import Operation, decode_operation, encode_operation
 
 KEY = bytes(range(32))
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
+LIFETIME = timedelta(days=7)
+
+
+def decode(text: str, key: bytes = KEY, *, now: datetime = NOW) -> Operation | None:
+    return decode_operation(text, key, now=now, lifetime=LIFETIME)
 
 
 @given(st.uuids(), st.uuids(), st.sampled_from(["accounts", "scheduler"]), st.sampled_from(["posts:write", "media:write"]))
 def test_an_operation_survives_the_round_trip(user_id: UUID, command_id: UUID, service: str, scope: str) -> None:
     operation = Operation(service, user_id, command_id, NOW, scope)  # type: ignore[arg-type]
-    assert decode_operation(encode_operation(operation, KEY), KEY, now=NOW) == operation
+    assert decode(encode_operation(operation, KEY)) == operation
 
 
 @given(st.text(max_size=120))
 def test_any_text_is_no_operation(text: str) -> None:
-    assert decode_operation(text, KEY, now=NOW) is None
+    assert decode(text) is None
 
 
 @given(st.integers(0, 77), st.integers(1, 63))
@@ -34,15 +39,22 @@ def test_a_changed_character_forges_nothing(position: int, shift: int) -> None:
     text = encode_operation(Operation("scheduler", UUID(int=1), UUID(int=2), NOW, "posts:write"), KEY)
     position %= len(text)
     other = alphabet[(alphabet.index(text[position]) + shift) % 64]
-    assert decode_operation(text[:position] + other + text[position + 1 :], KEY, now=NOW) is None
+    assert decode(text[:position] + other + text[position + 1 :]) is None
 
 
 def test_operations_end_with_the_replies_they_name() -> None:
     text = encode_operation(Operation("scheduler", uuid4(), uuid4(), NOW, "posts:write"), KEY)
-    assert decode_operation(text, KEY, now=NOW + LIFETIME) is not None
-    assert decode_operation(text, KEY, now=NOW + LIFETIME + timedelta(seconds=1)) is None
-    assert decode_operation(text, KEY, now=NOW - timedelta(hours=1)) is None
-    assert decode_operation(text, bytes(32), now=NOW) is None
+    assert decode(text, now=NOW + LIFETIME) is not None
+    assert decode(text, now=NOW + LIFETIME + timedelta(seconds=1)) is None
+    assert decode(text, now=NOW - timedelta(hours=1)) is None
+    assert decode(text, bytes(32)) is None
+
+
+def test_an_operation_of_a_key_is_the_same_at_any_time() -> None:
+    operation = Operation("scheduler", uuid4(), uuid4(), None, "posts:write")
+    text = encode_operation(operation, KEY)
+    assert decode(text) == decode(text, now=NOW + timedelta(days=300)) == operation
+    assert decode(text, bytes(32)) is None
 
 
 def test_parts_of_a_request_are_kept_apart() -> None:

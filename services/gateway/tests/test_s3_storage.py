@@ -122,6 +122,16 @@ async def test_what_a_crash_left_is_swept(store: ObjectStore, bucket: Bucket) ->
     assert bucket.keys() == []
 
 
+async def test_small_objects(store: ObjectStore, bucket: Bucket) -> None:
+    assert await store.keys("small", limit=5) == []
+    for name in ("b", "a", "c"):
+        await store.put(f"small/{name}", name.encode())
+    assert await store.keys("small", limit=2) == ["small/a", "small/b"]
+    assert (await store.get("small/c"), await store.get("small/d")) == (b"c", None)
+    await store.delete("small/c")
+    assert bucket.keys() == ["small/a", "small/b"]
+
+
 async def test_the_gateway_on_a_bucket(
     run_gateway: Any, responder: Any, services: Any, auth: Any, user_id: UUID, bucket: Bucket
 ) -> None:

@@ -86,7 +86,7 @@ def wire(settings: Settings, *, tiktok_transport: httpx.AsyncBaseTransport | Non
             tiktok_side.refresher,
             tiktok_side.refreshes,
             parts.creator_infos,
-            Retention(database),
+            Retention(database, replies_kept=timedelta(days=settings.reply_retention_days)),
             TokenGauges(database),
             *commands.components,
         ],

@@ -55,6 +55,9 @@ class Settings(DatabaseSettings, ServiceSettings):
     tiktok_authorize_url: str = "https://www.tiktok.com/v2/auth/authorize/"
     tiktok_scopes: str = ALL_SCOPES
     tiktok_required_scopes: str = POSTING_SCOPES
+    reply_retention_days: int = Field(
+        default=7, ge=1, le=365, description="as long as ids of commands; never below 7 days here"
+    )
     oauth_state_ttl_seconds: int = Field(default=600, ge=30, le=3600)
     oauth_return_urls: str = ""
     oauth_require_browser: bool = False

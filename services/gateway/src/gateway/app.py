@@ -26,7 +26,7 @@ from gateway.clients.upstreams import HttpClient, Upstreams
 from gateway.domain.client_address import parse_networks
 from gateway.edge import Edge
 from gateway.handlers.revocation_feed import RevocationFeed
-from gateway.loops import stale_uploads_loop
+from gateway.loops import kept_commands_loop, stale_uploads_loop
 from gateway.security.api_keys import ApiKeyTokens
 from gateway.security.authenticator import Authenticator
 from gateway.security.https_only import HttpsOnly
@@ -34,6 +34,7 @@ from gateway.security.rate_limit_headers import RateLimitHeaders
 from gateway.security.rate_limits import RateLimits
 from gateway.security.revocations import RevokedSet
 from gateway.settings import Settings
+from gateway.usecases.keep_commands import KeptCommands
 from gateway.usecases.receive_webhook import WebhookApp, Webhooks
 from gateway.usecases.run_command import Commands
 
@@ -70,6 +71,8 @@ def build_app(settings: Settings) -> FastAPI:
     )
     operation_key = b64url_decode(settings.operation_key.get_secret_value())
     store = ObjectStore(settings.storage_url)
+    # Half as long as services remember what they have run: a command that comes later may not be known as a repeat any more.
+    kept = KeptCommands(store, commands, key=operation_key, max_age=settings.reply_retention / 2)
     rate_limits = RateLimits(
         per_user=settings.rate_limit_per_user,
         per_address=settings.rate_limit_per_address,
@@ -80,7 +83,7 @@ def build_app(settings: Settings) -> FastAPI:
         service=settings.service,
         title="Cuepost",
         version=VERSION,
-        components=[http, commands, events, feed, rate_limits, stale_uploads_loop(store)],
+        components=[http, commands, events, feed, rate_limits, stale_uploads_loop(store), kept_commands_loop(kept)],
         checks=[
             Check("storage", partial(store.size, "uploads/tmp/readiness")),
             Check("broker", commands.check, timeout_seconds=PROBE_TIMEOUT_S + 1),
@@ -98,12 +101,13 @@ def build_app(settings: Settings) -> FastAPI:
         rate_limits=rate_limits,
         upstreams=Upstreams({"accounts": to_accounts, "scheduler": to_scheduler, "analytics": to_analytics}),
         accounts=accounts_client,
-        commands=Commands(commands, operation_key=operation_key),
+        commands=Commands(commands, kept, operation_key=operation_key),
         webhooks=Webhooks(
             WebhookApp(settings.tiktok_client_key, settings.tiktok_client_secret, settings.webhook_tolerance_seconds), events
         ),
         store=store,
         operation_key=operation_key,
+        reply_retention=settings.reply_retention,
         trusted_proxies=parse_networks(settings.trusted_proxies),
         upload_max_bytes=settings.upload_max_bytes,
         upload_stall_seconds=settings.upload_stall_seconds,

@@ -1,6 +1,7 @@
 """The parts of the gateway that routes use, wired once by `app.py`."""
 
 from dataclasses import dataclass
+from datetime import timedelta
 
 from fastapi import Request
 
@@ -26,6 +27,7 @@ class Edge:
     webhooks: Webhooks
     store: ObjectStore
     operation_key: bytes
+    reply_retention: timedelta
     trusted_proxies: tuple[Network, ...]
     upload_max_bytes: int
     upload_stall_seconds: float

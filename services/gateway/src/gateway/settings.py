@@ -1,5 +1,6 @@
 """Settings of the gateway; the only place that reads its environment."""
 
+from datetime import timedelta
 from typing import Annotated, ClassVar, Self
 from urllib.parse import urlsplit
 
@@ -59,6 +60,7 @@ class Settings(ServiceSettings):
     rate_limit_per_address: RateLimitText = "20/minute"
     rate_limit_storage: Annotated[SecretStr, AfterValidator(check_storage)] = SecretStr("memory://")
     command_timeout_seconds: float = Field(default=5.0, gt=0, le=60)
+    reply_retention_days: int = Field(default=7, ge=1, le=365, description="as long as accounts and scheduler keep replies")
     trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
     require_https: bool = False
     hsts_max_age_seconds: int = Field(default=31_536_000, ge=0, le=63_072_000)
@@ -67,6 +69,11 @@ class Settings(ServiceSettings):
     tiktok_client_key: str = ""
     tiktok_client_secret: SecretStr = SecretStr("")
     webhook_tolerance_seconds: int = Field(default=300, ge=1, le=MAX_WEBHOOK_TOLERANCE_S)
+
+    @property
+    def reply_retention(self) -> timedelta:
+        """How long operations can be asked for."""
+        return timedelta(days=self.reply_retention_days)
 
     @model_validator(mode="after")
     def _both_or_none(self) -> Self:

@@ -6,8 +6,9 @@ until the broker notices.
 
     reply in time                                     the reply
     confirmed, no reply in time                       CommandAccepted: it is durable and will run
-    sent, confirm lost                                CommandAccepted: sent again after the reconnect until confirmed (same id,
-                                                      so it has one effect)
+    sent, confirm lost                                CommandAccepted, not confirmed: sent again after the reconnect until confirmed
+                                                      (same id, so it has one effect), but by this process alone: who must not
+                                                      lose it keeps it elsewhere
     not sent, refused, or returned as unroutable      CommandUnavailable: nothing was accepted
 """
 
@@ -42,7 +43,11 @@ _log = structlog.get_logger(__name__)
 
 
 class CommandAccepted(Exception):
-    """The command is, or may be, durable, and its reply did not come in time: 202 with a location."""
+    """The command is durable (`is_confirmed`), or may be, and its reply did not come in time: 202 with a location."""
+
+    def __init__(self, command_id: str, *, is_confirmed: bool) -> None:
+        super().__init__(command_id)
+        self.is_confirmed = is_confirmed
 
 
 class CommandUnavailable(Exception):
@@ -131,15 +136,34 @@ class CommandClient:
                     await sending
                 return await future
         except TimeoutError:
-            raise CommandAccepted(str(envelope.id)) from None
+            raise self._accepted(envelope, correlation_id) from None
         except asyncio.CancelledError:
             if future.cancelled():
-                raise CommandAccepted(str(envelope.id)) from None
+                raise self._accepted(envelope, correlation_id) from None
             raise
         finally:
             self._futures.pop(correlation_id, None)
             if not sending.done():
                 sending.add_done_callback(_consume_outcome)
+
+    async def send_again(self, envelope: Envelope) -> None:
+        """Send a command that nobody waits for any more, and return when it is confirmed; the operation tells its answer.
+
+        Raises `CommandUnavailable` when it cannot be sent or is not confirmed now: it may be sent again at any time.
+        """
+        link = self._link
+        if link is None or link.lost.is_set():
+            raise CommandUnavailable("not connected")
+        message = _outgoing(envelope, None, str(uuid4())).to_message()
+        try:
+            await link.exchange.publish(message, routing_key=envelope.key, mandatory=True, timeout=CONFIRM_TIMEOUT_S)
+        except (Exception, asyncio.CancelledError) as error:
+            if isinstance(error, asyncio.CancelledError) and is_own_cancellation():
+                raise
+            raise CommandUnavailable(f"not confirmed: {type(error).__name__}") from error
+
+    def _accepted(self, envelope: Envelope, correlation_id: str) -> CommandAccepted:
+        return CommandAccepted(str(envelope.id), is_confirmed=correlation_id not in self._unconfirmed)
 
     async def _send(self, link: _Link, envelope: Envelope, correlation_id: str) -> None:
         """Publish; returns when confirmed, or when the outcome is unknown and the command waits to be sent again."""

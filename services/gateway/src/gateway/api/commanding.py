@@ -61,7 +61,7 @@ def identity_of(request: Request, user_id: UUID, *, body: bytes) -> CommandIdent
     if len(keys) > 1 or not is_valid_idempotency_key(key):
         detail = "An Idempotency-Key is 1 to 255 visible ASCII characters, sent once."
         raise Problem(422, "invalid_idempotency_key", detail, errors=[FieldError("Idempotency-Key", "invalid", detail)])
-    return CommandIdentity(keyed_command_id(user_id, request.method, request.scope["path"], key), hashed)
+    return CommandIdentity(keyed_command_id(user_id, request.method, request.scope["path"], key), hashed, is_keyed=True)
 
 
 def wanted_versions(request: Request) -> list[str] | None:

@@ -97,6 +97,34 @@ class ObjectStore:
         except (BaseError, OSError) as error:
             raise storage_unavailable() from error
 
+    async def put(self, key: str, content: bytes) -> None:
+        """Write a small object at once; raises `Problem` 503 when the storage fails."""
+        try:
+            async with asyncio.timeout(_CALL_TIMEOUT_S):
+                await obstore.put_async(self._backend, key, content)
+        except (BaseError, OSError) as error:
+            raise storage_unavailable() from error
+
+    async def get(self, key: str) -> bytes | None:
+        """Return a small object's content, None when there is no such object; raises `Problem` 503 when the storage fails."""
+        try:
+            async with asyncio.timeout(_CALL_TIMEOUT_S):
+                found = await obstore.get_async(self._backend, key)
+                return bytes(await found.bytes_async())
+        except FileNotFoundError:
+            return None
+        except (BaseError, OSError) as error:
+            raise storage_unavailable() from error
+
+    async def keys(self, prefix: str, *, limit: int) -> list[str]:
+        """Return the first keys below `prefix`, in their order and at most `limit`; raises `Problem` 503 when the storage fails."""
+        try:
+            async with asyncio.timeout(_CALL_TIMEOUT_S):
+                found = [item["path"] async for page in obstore.list(self._backend, prefix) for item in page]
+        except (BaseError, OSError) as error:
+            raise storage_unavailable() from error
+        return sorted(found)[:limit]
+
     async def read(self, key: str, start: int, stop: int) -> AsyncIterator[bytes]:
         """Yield the bytes from `start` to `stop` (excluded), a few megabytes at a time and only as fast as they are taken."""
         position = start

@@ -20,19 +20,20 @@ _SCOPES: dict[Scope, int] = {"accounts:write": 1, "media:write": 2, "posts:write
 _LAYOUT = struct.Struct(">BBB16s16sQ")
 _MAC_BYTES = 16
 _LENGTH = _LAYOUT.size + _MAC_BYTES
-LIFETIME = timedelta(days=7)
-"""Replies are kept as long by the services."""
 _SKEW = timedelta(minutes=5)
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """A command under way: which service runs it, whose it is, its id, when it was sent, and the right it took."""
+    """A command under way: which service runs it, whose it is, its id, when it was sent, and the right it took.
+
+    `time` is None where the client's key gave the id: a repeat names the same operation, whenever it comes.
+    """
 
     service: Service
     user_id: UUID
     command_id: UUID
-    time: datetime
+    time: datetime | None
     scope: Scope
 
 
@@ -48,13 +49,16 @@ def encode_operation(operation: Operation, key: bytes) -> str:
         _SCOPES[operation.scope],
         operation.user_id.bytes,
         operation.command_id.bytes,
-        int(operation.time.timestamp() * 1000),
+        0 if operation.time is None else int(operation.time.timestamp() * 1000),
     )
     return base64.urlsafe_b64encode(payload + _mac(payload, key)).rstrip(b"=").decode()
 
 
-def decode_operation(text: str, key: bytes, *, now: datetime) -> Operation | None:
-    """Return the operation an id names, or None when it is malformed, forged, from the future or older than `LIFETIME`."""
+def decode_operation(text: str, key: bytes, *, now: datetime, lifetime: timedelta) -> Operation | None:
+    """Return the operation an id names, or None when it is malformed, forged, from the future or older than `lifetime`.
+
+    `lifetime` is as long as services keep their replies.
+    """
     try:
         raw = base64.b64decode(text.encode("ascii") + b"=" * (-len(text) % 4), altchars=b"-_", validate=True)
     except (binascii.Error, ValueError):
@@ -67,7 +71,7 @@ def decode_operation(text: str, key: bytes, *, now: datetime) -> Operation | Non
     _, code, scope_code, user, command, milliseconds = _LAYOUT.unpack(payload)
     service = next((name for name, value in _SERVICES.items() if value == code), None)
     scope = next((name for name, value in _SCOPES.items() if value == scope_code), None)
-    time = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    if service is None or scope is None or not (now - LIFETIME <= time <= now + _SKEW):
+    time = datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds else None
+    if service is None or scope is None or (time is not None and not now - lifetime <= time <= now + _SKEW):
         return None
     return Operation(service, UUID(bytes=user), UUID(bytes=command), time, scope)

@@ -13,21 +13,23 @@ from common.errors import Problem
 from common.messaging.command_client import CommandAccepted, CommandClient, CommandUnavailable
 from common.messaging.reply import Reply
 from gateway.domain.operation_id import Operation, Scope, Service, encode_operation
+from gateway.usecases.keep_commands import KeptCommands
 
 SOURCE = "gateway"
 
 
 @dataclass(frozen=True, slots=True)
 class CommandIdentity:
-    """Which command it is: its id, and the hash of the request it stands for."""
+    """Which command it is: its id, and the hash of the request it stands for; `is_keyed` when the client's key gave the id."""
 
     id: UUID
     request_hash: str
+    is_keyed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The command is durable and will run; the operation tells its answer."""
+    """The command will run; the operation tells its answer."""
 
     operation_id: str
 
@@ -35,8 +37,16 @@ class Accepted:
 class Commands:
     """Sends commands in the name of a user."""
 
-    def __init__(self, client: CommandClient, *, operation_key: bytes, clock: Callable[[], datetime] = utc_now) -> None:
+    def __init__(
+        self,
+        client: CommandClient,
+        kept: KeptCommands,
+        *,
+        operation_key: bytes,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
         self._client = client
+        self._kept = kept
         self._operation_key = operation_key
         self._clock = clock
 
@@ -50,7 +60,7 @@ class Commands:
         context: Context,
         subject: str | None = None,
     ) -> Reply | Accepted:
-        """Return the service's reply, or `Accepted` when it did not come in time.
+        """Return the service's reply, or `Accepted` when it did not come in time; without RabbitMQ's confirm it is kept first.
 
         `subject` is the id of the object the command is about (without one: the command's), `scope` the right that the
         caller needed, and needs to ask for the answer later. Raises `Problem` 503 when nothing
@@ -68,8 +78,11 @@ class Commands:
         )
         try:
             return await self._client.call(envelope)
-        except CommandAccepted:
-            operation = Operation(_service_of(command), user_id, identity.id, time, scope)
+        except CommandAccepted as accepted:
+            if not accepted.is_confirmed:
+                await self._kept.keep(envelope)
+            # Repeats with one key are one command, and so one operation, whenever they came.
+            operation = Operation(_service_of(command), user_id, identity.id, None if identity.is_keyed else time, scope)
             return Accepted(encode_operation(operation, self._operation_key))
         except CommandUnavailable:
             raise Problem(

@@ -36,7 +36,7 @@ class EmptyBody(BaseModel):
 
 
 class PendingOperation(BaseModel):
-    """The change is stored and will happen; ask its address for the answer."""
+    """The change will happen; ask its address for the answer."""
 
     status: Literal["pending"]
     operation_id: str
@@ -52,7 +52,11 @@ class OperationAnswer(BaseModel):
 
 
 class Operation(BaseModel):
-    """`pending` until the change was carried out or refused, then `done` with its answer."""
+    """`pending` until the change was carried out or refused, then `done` with its answer.
+
+    `hint` says what may be done about a change that has been pending for long.
+    """
 
     status: Literal["pending", "done"]
     answer: OperationAnswer | None = None
+    hint: str | None = None

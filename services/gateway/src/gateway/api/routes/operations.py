@@ -1,5 +1,7 @@
 """Operations: the answers of commands that took longer than a request should."""
 
+from datetime import datetime, timedelta
+
 import httpx
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
@@ -14,17 +16,21 @@ from gateway.api.callers import SignedIn, forwarded_headers
 from gateway.api.documents import problems
 from gateway.api.forwarding import passed_on
 from gateway.api.models.shared import Operation as OperationModel
-from gateway.domain.operation_id import decode_operation
+from gateway.domain.operation_id import Operation, decode_operation
 from gateway.edge import edge_of
 
 router = APIRouter(prefix="/api/v1/operations", tags=["operations"])
+
+LONG = timedelta(minutes=1)
+"""After this a change that has no answer yet says what may be done about it."""
 
 
 @router.get("/{operation_id}", response_model=OperationModel, responses=problems(401, 403, 404))
 async def get_operation(request: Request, caller: SignedIn, operation_id: str) -> Response:
     """Return `pending`, or the answer that the change got; takes the scope that the change took."""
     edge = edge_of(request)
-    operation = decode_operation(operation_id, edge.operation_key, now=utc_now())
+    now = utc_now()
+    operation = decode_operation(operation_id, edge.operation_key, now=now, lifetime=edge.reply_retention)
     if operation is None or operation.user_id != caller.claims.user_id:
         raise Problem(404, "operation_not_found", "There is no such operation.")
     check_scope(caller.claims, operation.scope)
@@ -36,7 +42,7 @@ async def get_operation(request: Request, caller: SignedIn, operation_id: str) -
         headers=forwarded_headers(request),
     )
     if answer.status_code == httpx.codes.NOT_FOUND:
-        return json_response({"status": "pending", "answer": None}, headers={"Retry-After": "1"})
+        return _pending(operation, now)
     if answer.status_code != httpx.codes.OK:
         return passed_on(answer)
     try:
@@ -44,3 +50,15 @@ async def get_operation(request: Request, caller: SignedIn, operation_id: str) -
     except ValidationError:
         raise ServiceFailure(f"{operation.service} answered something that is no reply") from None
     return json_response({"status": "done", "answer": reply.model_dump(mode="json")})
+
+
+def _pending(operation: Operation, now: datetime) -> Response:
+    """Tell that there is no answer yet, and after a while what may be done about it."""
+    hint = None
+    if operation.time is None:
+        hint = "No answer is known yet, or not any more. The request may be sent again with its Idempotency-Key: it has one effect."
+    elif now - operation.time > LONG:
+        hint = (
+            "The system is behind. Look for the change before you send it again: without an Idempotency-Key it is another one."
+        )
+    return json_response({"status": "pending", "answer": None, "hint": hint}, headers={"Retry-After": "1"})
