@@ -30,6 +30,7 @@ from gateway.loops import kept_commands_loop, stale_uploads_loop
 from gateway.security.api_keys import ApiKeyTokens
 from gateway.security.authenticator import Authenticator
 from gateway.security.https_only import HttpsOnly
+from gateway.security.places import Places
 from gateway.security.rate_limit_headers import RateLimitHeaders
 from gateway.security.rate_limits import RateLimits
 from gateway.security.revocations import RevokedSet
@@ -41,6 +42,9 @@ from gateway.usecases.run_command import Commands
 VERSION = "1.0.0"
 BODY_LIMIT_BYTES = 512 * 1024
 """A command with its envelope must fit into a message of 1 MB."""
+
+EXPORTS, EXPORTS_PER_USER = 16, 2
+"""Each holds a connection to analytics for as long as its client takes: they must not use up those that everybody needs."""
 
 
 def build() -> tuple[FastAPI, Settings]:
@@ -111,6 +115,7 @@ def build_app(settings: Settings) -> FastAPI:
         trusted_proxies=parse_networks(settings.trusted_proxies),
         upload_max_bytes=settings.upload_max_bytes,
         upload_stall_seconds=settings.upload_stall_seconds,
+        exports=Places(in_all=EXPORTS, per_user=EXPORTS_PER_USER),
     )
     app.state.feed = feed
     app.add_middleware(RateLimitHeaders)

@@ -10,6 +10,7 @@ from gateway.clients.object_store import ObjectStore
 from gateway.clients.upstreams import Upstreams
 from gateway.domain.client_address import Network
 from gateway.security.authenticator import Authenticator
+from gateway.security.places import Places
 from gateway.security.rate_limits import RateLimits
 from gateway.usecases.receive_webhook import Webhooks
 from gateway.usecases.run_command import Commands
@@ -31,6 +32,7 @@ class Edge:
     trusted_proxies: tuple[Network, ...]
     upload_max_bytes: int
     upload_stall_seconds: float
+    exports: Places
 
 
 def edge_of(request: Request) -> Edge:

@@ -1,7 +1,8 @@
 """Calls between services: one HTTP client per process, and a ServiceClient per target."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import aiohttp
@@ -127,7 +128,7 @@ class ServiceClient:
         `bearer` is a user's token to pass on; without it the service's own token is sent. Raises ServiceFailure when there was
         no answer within `timeout` seconds.
         """
-        try:
+        with self._failures(timeout):
             async with asyncio.timeout(timeout):
                 return await self._client.request(
                     method,
@@ -138,6 +139,31 @@ class ServiceClient:
                     headers=self._headers(bearer, headers),
                     timeout=timeout,
                 )
+
+    async def open(
+        self,
+        path: str,
+        *,
+        bearer: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout: float = DEFAULT_TIMEOUT_SECONDS,
+    ) -> httpx.Response:
+        """GET and return the answer as soon as its head is there; the caller reads the body (`aiter_raw`) and calls `aclose`.
+
+        Raises ServiceFailure when no head came within `timeout` seconds; each later read may take as long.
+        """
+        with self._failures(timeout):
+            async with asyncio.timeout(timeout):
+                request = self._client.build_request(
+                    "GET", self._base_url + path, headers=self._headers(bearer, headers), timeout=timeout
+                )
+                return await self._client.send(request, stream=True)
+
+    @contextmanager
+    def _failures(self, timeout: float) -> Iterator[None]:
+        """Say what a call's failure means."""
+        try:
+            yield
         except (TimeoutError, httpx.TimeoutException) as error:
             raise ServiceFailure(f"{self._audience} did not answer within {timeout:g} s") from error
         except (httpx.HTTPError, aiohttp.ClientError, OSError) as error:

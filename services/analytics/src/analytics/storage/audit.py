@@ -54,6 +54,17 @@ async def newest(
     return [AuditRecord(**row) for row in (await connection.execute(statement)).mappings()]
 
 
+async def oldest(
+    connection: AsyncConnection, query: AuditQuery, *, after: tuple[datetime, UUID] | None, limit: int
+) -> list[AuditRecord]:
+    """Return up to `limit` records newer than `after` (time and id), oldest first."""
+    statement = _matching(select(*(records.c[name] for name in AuditRecord.__slots__)), query)
+    if after is not None:
+        statement = statement.where(tuple_(records.c.time, records.c.id) > tuple_(*map(literal, after)))
+    statement = statement.order_by(records.c.time, records.c.id).limit(limit)
+    return [AuditRecord(**row) for row in (await connection.execute(statement)).mappings()]
+
+
 async def count(connection: AsyncConnection, query: AuditQuery, *, limit: int) -> int:
     """Return how many records match, counting no further than `limit`."""
     matching = _matching(select(literal(1)).select_from(records), query).limit(limit).subquery()

@@ -33,9 +33,7 @@ async def forward(
     The user's token is passed on, or the gateway's own without a caller. Raises Transient (503) when the service is away,
     `Problem` 414 for a query string beyond 8 KB.
     """
-    query = request.scope["query_string"]
-    if len(query) > MAX_QUERY_BYTES:
-        raise Problem(414, "query_too_long", f"The query string is longer than {MAX_QUERY_BYTES} bytes.")
+    query = query_of(request)
     body = await request.body() if request.method not in {"GET", "HEAD"} else b""
     headers = forwarded_headers(request) | dict(also or {})
     for name in _REQUEST_HEADERS:
@@ -53,6 +51,14 @@ async def forward(
         timeout=timeout,
     )
     return passed_on(answer)
+
+
+def query_of(request: Request) -> bytes:
+    """Return the query string as it came; raises `Problem` 414 beyond 8 KB."""
+    query: bytes = request.scope["query_string"]
+    if len(query) > MAX_QUERY_BYTES:
+        raise Problem(414, "query_too_long", f"The query string is longer than {MAX_QUERY_BYTES} bytes.")
+    return query
 
 
 def passed_on(answer: httpx.Response) -> Response:

@@ -1,6 +1,7 @@
 """Queries and secrets to the other services by internal HTTP; answers come back as they are."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Literal
 
 import httpx
@@ -52,10 +53,28 @@ class Upstreams:
         `bearer` is the user's token, without it the gateway's own is sent. Raises Transient when the service is away,
         `Problem` 422 for a query string that is no valid part of an address.
         """
-        address = f"{path}?{query.decode('latin-1')}" if query else path
-        try:
+        with _valid_query():
             return await self._clients[service].send(
-                method, address, content=content, bearer=bearer, headers=headers, timeout=timeout
+                method, _address(path, query), content=content, bearer=bearer, headers=headers, timeout=timeout
             )
-        except httpx.InvalidURL:
-            raise Problem(422, "invalid_query", "The query string is not valid.") from None
+
+    async def open(
+        self, service: Upstream, path: str, *, query: bytes, bearer: str, headers: Mapping[str, str]
+    ) -> httpx.Response:
+        """GET from a service and return its answer with the body still to be read and closed; raises as `send` does."""
+        with _valid_query():
+            return await self._clients[service].open(
+                _address(path, query), bearer=bearer, headers=headers, timeout=QUERY_TIMEOUT_S
+            )
+
+
+def _address(path: str, query: bytes) -> str:
+    return f"{path}?{query.decode('latin-1')}" if query else path
+
+
+@contextmanager
+def _valid_query() -> Iterator[None]:
+    try:
+        yield
+    except httpx.InvalidURL:
+        raise Problem(422, "invalid_query", "The query string is not valid.") from None
