@@ -96,6 +96,25 @@ class FakeAccounts:
 
 
 @dataclass
+class FakeScheduler:
+    """Tells where videos are; `away` while it does not."""
+
+    addresses: dict[UUID, str] = field(default_factory=dict)
+    away: bool = False
+
+    def add_to(self, app: FastAPI) -> FastAPI:
+        @app.get("/internal/posts/{post_id}/source")
+        async def source(post_id: UUID) -> JSONResponse:
+            if self.away:
+                raise Problem(503, "service_unavailable", "Away.", headers={"Retry-After": "1"})
+            if post_id not in self.addresses:
+                raise Problem(404, "post_not_found", "There is no such post.")
+            return JSONResponse({"source_url": self.addresses[post_id]})
+
+        return app
+
+
+@dataclass
 class Replica:
     """A publisher without its broker: lanes, heartbeat, and the tools they use."""
 
@@ -123,12 +142,13 @@ class World:
 
     def __init__(
         self, driver: Driver, simulator: Any, accounts: FakeAccounts, accounts_url: str, database: Database, url: str,
-        folder: Path, keys: ServiceKeys, amqp_url: str,
+        folder: Path, keys: ServiceKeys, amqp_url: str, scheduler: FakeScheduler,
     ) -> None:  # fmt: skip
         self.driver = driver
         self.simulator = simulator
         self.accounts = accounts
         self.accounts_url = accounts_url
+        self.scheduler = scheduler
         self.database = database
         self.database_url = url
         self.folder = folder
@@ -166,9 +186,16 @@ class World:
         }  # fmt: skip
         return PostDue(**(fields | changes), content=PostContent(**content))
 
+    def post_from(self, account_id: UUID, url: str, **changes: Any) -> PostDue:
+        """Return a post whose video is at an address, which the scheduler knows."""
+        post = self.post(account_id, None, source_url=url.partition("?")[0], **changes)
+        self.scheduler.addresses[post.post_id] = url
+        return post
+
     def settings(self, **changes: Any) -> Settings:
         fields: dict[str, Any] = {
             "amqp_url": self.amqp_url, "database_url": self.database_url, "accounts_url": self.accounts_url,
+            "scheduler_url": self.accounts_url, "source_url_allowed_hosts": ["127.0.0.1"],
             "tiktok_api_url": self.driver.base_url, "storage_url": f"file://{self.folder}", "service_instance": "publisher-1",
             "service_private_key": self.keys.private_text("publisher"), "service_public_keys": self.keys.public_texts(),
             "lease_seconds": 2.0, "upload_settle_seconds": 0.2, "drain_seconds": 1.0, "http_port": 0,
@@ -178,7 +205,8 @@ class World:
     def environment(self, **changes: Any) -> dict[str, str]:
         settings = self.settings(**changes).model_dump()
         plain = {
-            name.upper(): json.dumps(value) if isinstance(value, dict) else _plain(value) for name, value in settings.items()
+            name.upper(): json.dumps(value) if isinstance(value, dict | list) else _plain(value)
+            for name, value in settings.items()
         }
         return {"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1"} | plain
 
@@ -203,6 +231,7 @@ class World:
             for lane in lanes:
                 await lane.stop()
             await heartbeat.stop()
+            await tools.sources.stop()
             await clients.stop()
 
     @asynccontextmanager
@@ -314,12 +343,15 @@ async def world(
 ) -> AsyncIterator[World]:
     """Give a world."""
     url = await clean_database("publisher")
-    accounts = FakeAccounts()
+    accounts, scheduler = FakeAccounts(), FakeScheduler()
     database = Database(url, application_name="publisher-test", pool_size=10)
     settings = SimulatorSettings(**({"port": 0, "processing_seconds": 0.1, "check_media": False} | simulator_changes))
-    async with running_simulator(settings) as simulator, httpx.AsyncClient() as http, serving(accounts.app()) as accounts_url:
+    app = scheduler.add_to(accounts.app())
+    async with running_simulator(settings) as simulator, httpx.AsyncClient() as http, serving(app) as accounts_url:
         driver = Driver(http, simulator.base_url)
-        yield World(driver, simulator, accounts, accounts_url, database, url, tmp_path, service_keys, "amqp://unused")
+        yield World(
+            driver, simulator, accounts, accounts_url, database, url, tmp_path, service_keys, "amqp://unused", scheduler
+        )
     await database.stop()
 
 

@@ -18,6 +18,19 @@ FROM generate_series(1, 4) AS n;
 """
 
 
+async def test_jobs_of_before_have_fetched_nothing(empty_database: Callable[[str], Awaitable[str]]) -> None:
+    url = await empty_database("publisher_before_fetching")
+    await upgrade("publisher", url, "publisher_0004")
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(JOBS)
+        await upgrade("publisher", url)
+        rows = await connection.fetch("SELECT 1 FROM publish_jobs WHERE fetched IS NULL AND fetched_removed_at IS NULL")
+    finally:
+        await connection.close()
+    assert len(rows) == 4
+
+
 async def test_jobs_that_wait_are_found_by_what_they_wait_for(empty_database: Callable[[str], Awaitable[str]]) -> None:
     url = await empty_database("publisher_before_accounts")
     await upgrade("publisher", url, "publisher_0001")

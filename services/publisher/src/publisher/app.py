@@ -22,12 +22,18 @@ from common.settings import ServiceSettings, load
 from publisher.api.accounts import accounts_router
 from publisher.api.posts import posts_router
 from publisher.clients.accounts import AccountsClient
+from publisher.clients.fetched_files import FetchedFiles
 from publisher.clients.http import HttpClients, tiktok_http_client
 from publisher.clients.media_store import MediaStore
+from publisher.clients.scheduler import SchedulerClient
+from publisher.clients.source_fetch.download import DownloadLimits
+from publisher.clients.source_fetch.fetcher import SourceFetcher
+from publisher.clients.source_fetch.opening import SourceOpener
 from publisher.clients.tiktok import TikTok
 from publisher.domain.job import Lane
 from publisher.handlers import accounts as account_news
 from publisher.handlers.post_due import QUEUE, post_due_batches
+from publisher.loops.fetched_files import FetchedFilesCleanup
 from publisher.loops.heartbeat import Heartbeat
 from publisher.loops.lane_runner import LaneOptions, LaneRunner
 from publisher.loops.retention import Retention
@@ -67,7 +73,8 @@ def wire(settings: Settings) -> FastAPI:
     inbox = Inbox(inbox_rows)
     clients = HttpClients(internal=internal_client(), tiktok=tiktok_http_client())
     heartbeat = Heartbeat(heartbeat_database, lease=timedelta(seconds=settings.lease_seconds))
-    send, follow = lanes_of(settings, tools_of(settings, database, outbox, clients), heartbeat)
+    tools = tools_of(settings, database, outbox, clients)
+    send, follow = lanes_of(settings, tools, heartbeat)
     batches = post_due_batches(urgent, inbox, outbox, replica=name, wake=send.wake)
     redelivery = Redelivery(publisher, service=settings.service)
     # They stop one after the other.
@@ -79,11 +86,13 @@ def wire(settings: Settings) -> FastAPI:
     lanes: list[Component] = [] if settings.publish_paused else [heartbeat, follow, send]
     kept = timedelta(days=settings.retention_days)
     retention = Retention(database, inbox, jobs_kept=kept, inbox_kept=timedelta(days=settings.inbox_retention_days))
+    outside: list[Component] = [clients, tools.sources]
+    cleanup: list[Component] = [retention, *FetchedFilesCleanup(database, tools.sources.files).loops]
     return create_app(
         service=settings.service,
         title="Cuepost publisher",
         version="1",
-        components=[database, heartbeat_database, urgent, clients, publisher, relay, retention, *lanes, intake, news],
+        components=[database, heartbeat_database, urgent, *outside, publisher, relay, *cleanup, *lanes, intake, news],
         checks=[
             Check("database", database.ping),
             Check("broker", publisher.check),
@@ -99,17 +108,27 @@ def tools_of(settings: Settings, database: Database, outbox: Outbox, clients: Ht
     """Return what job runs use."""
     signer = ServiceTokenSigner(settings.service, settings.service_private_key.get_secret_value())
     accounts = AccountsClient(ServiceClient(clients.internal, settings.accounts_url, audience="accounts", signer=signer))
+    scheduler = SchedulerClient(ServiceClient(clients.internal, settings.scheduler_url, audience="scheduler", signer=signer))
     return Tools(
         database=database,
         outbox=outbox,
         accounts=accounts,
+        scheduler=scheduler,
         tiktok=TikTok(clients.tiktok, settings.tiktok_api_url, accounts),
         media=MediaStore(settings.storage_url),
+        sources=source_fetcher(settings),
         limits=Limits.of(settings),
         places=UploadPlaces(settings.upload_concurrency),
         crash=CrashPoints(settings.crash_point if settings.crash_points_enabled else ""),
         replica=settings.instance,
     )
+
+
+def source_fetcher(settings: Settings) -> SourceFetcher:
+    """Return what fetches files from addresses."""
+    opener = SourceOpener(frozenset(settings.source_url_allowed_hosts), stall_seconds=settings.source_stall_seconds)
+    limits = DownloadLimits(settings.source_max_bytes, settings.source_bytes_per_second)
+    return SourceFetcher(opener, FetchedFiles(settings.storage_url), limits)
 
 
 def lanes_of(settings: Settings, tools: Tools, heartbeat: Heartbeat) -> tuple[LaneRunner, LaneRunner]:

@@ -34,6 +34,15 @@ class Settings(ServiceSettings, DatabaseSettings):
     unconfirmed_after_seconds: float = Field(default=86_400.0, gt=0)
     refused_patience_seconds: float = Field(default=3600.0, ge=0)
     creator_info_seconds: float = Field(default=60.0, ge=0)
+    source_url_allowed_hosts: list[str] = Field(default=[], max_length=100)
+    """For development: `host` or `host:port` that files are fetched from over http and at private addresses, too."""
+    source_max_bytes: int = Field(default=524_288_000, ge=1, le=4 * 1024**3)
+    source_seconds: float = Field(default=1800.0, gt=0, le=86_400)
+    """How long fetching a file may take in one go."""
+    source_stall_seconds: float = Field(default=30.0, gt=0, le=600)
+    source_bytes_per_second: int = Field(default=16_384, ge=0)
+    """The slowest a file may come."""
+
     retention_days: float = Field(default=30.0, gt=0)
     inbox_retention_days: float = Field(default=14.0, gt=0)
 

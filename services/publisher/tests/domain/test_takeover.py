@@ -6,7 +6,7 @@ import pytest
 
 from publisher.domain.job import CancelState, Checkpoint, State, Step, Transfer
 from publisher.domain.outcomes import Cancel
-from publisher.domain.takeover import DEADLINE_PASSED, INIT_UNKNOWN, Action, next_action
+from publisher.domain.takeover import DEADLINE_PASSED, INIT_UNKNOWN, Action, deadline_passed, first_step, next_action
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 LATE = NOW - timedelta(seconds=1)
@@ -24,6 +24,28 @@ def test_before_an_init_only_the_deadline_forbids(step: Step, transfer: Transfer
     assert next_action(checkpoint(step, transfer=transfer), NOW) is Action.PREPARE
     assert next_action(checkpoint(step, transfer=transfer, publish_before=NOW), NOW) is Action.PREPARE
     assert next_action(checkpoint(step, transfer=transfer, publish_before=LATE), NOW) is DEADLINE_PASSED
+
+
+@pytest.mark.parametrize("step", [Step.QUEUED, Step.TOKEN, Step.FETCHING, Step.CREATOR_INFO])
+def test_what_lies_at_an_address_only_is_fetched_first(step: Step) -> None:
+    assert next_action(checkpoint(step, must_fetch=True), NOW) is Action.FETCH
+    assert next_action(checkpoint(step, must_fetch=True, publish_before=LATE), NOW) is DEADLINE_PASSED
+    assert first_step(checkpoint(step, must_fetch=True)) is Step.FETCHING
+    assert first_step(checkpoint(step)) is Step.TOKEN
+
+
+@pytest.mark.parametrize(
+    ("waited_for", "words"),
+    [
+        ("source_unavailable", "fetched"),
+        ("account_paused", "paused"),
+        ("tiktok_quota", "could not be started"),
+        (None, "started"),
+    ],
+)
+def test_a_deadline_tells_what_was_waited_for(waited_for: str | None, words: str) -> None:
+    end = deadline_passed(waited_for)
+    assert (end.reason.code, end.retryable, words in end.reason.message) == ("deadline_passed", False, True)
 
 
 def test_an_intended_init_of_a_file_is_made_again() -> None:

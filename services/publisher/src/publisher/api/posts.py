@@ -14,7 +14,7 @@ from common.database import Database
 from common.errors import Problem
 from common.http.identity import caller
 from common.messaging.outbox import Outbox
-from publisher.domain.progress import next_step, shows_upload
+from publisher.domain.progress import next_step, shows_fetch, shows_upload
 from publisher.domain.troubles import INTERNAL_ERROR
 from publisher.storage import jobs
 from publisher.storage.job import Job, JobRef, JobUnreadable
@@ -33,12 +33,20 @@ class UploadProgress(BaseModel):
     total_bytes: int
 
 
+class FetchProgress(BaseModel):
+    """Bytes of the file that have come from its address; `total_bytes` is null while the address does not tell."""
+
+    fetched_bytes: int
+    total_bytes: int | None
+
+
 class Progress(BaseModel):
     """Where the latest attempt stands and what comes next."""
 
     attempt: int
     state: str
     step: str
+    fetch: FetchProgress | None = None
     upload: UploadProgress | None
     publish_id: str | None
     tiktok_status: str | None
@@ -112,6 +120,7 @@ def _progress(job: Job) -> Progress:
         attempt=job.attempt,
         state=checkpoint.state.value,
         step=checkpoint.step.value,
+        fetch=_fetch_of(job) if shows_fetch(checkpoint) else None,
         upload=upload if shows_upload(checkpoint) else None,
         publish_id=job.publish_id,
         tiktok_status=job.tiktok_status,
@@ -121,6 +130,10 @@ def _progress(job: Job) -> Progress:
         updated_at=job.updated_at,
         replica=job.last_owner,
     )
+
+
+def _fetch_of(job: Job) -> FetchProgress:
+    return FetchProgress(fetched_bytes=job.streamed_bytes, total_bytes=job.checkpoint.total_bytes or None)
 
 
 def _unreadable(job: JobRef) -> Progress:

@@ -29,10 +29,14 @@ class State(StrEnum):
 
 
 class Step(StrEnum):
-    """The last checkpoint that was stored. `init_intended` and `uploading` are intents: the call may or may not have run."""
+    """The last checkpoint that was stored. `init_intended` and `uploading` are intents: the call may or may not have run.
+
+    `fetching` is for files that come from an address: once they are there, the job is where others are that have a file.
+    """
 
     QUEUED = "queued"
     TOKEN = "token"  # noqa: S105 - the name of a step
+    FETCHING = "fetching"
     CREATOR_INFO = "creator_info"
     INIT_INTENDED = "init_intended"
     INIT_DONE = "init_done"
@@ -73,7 +77,8 @@ class Checkpoint:
 
     `sent_bytes` is what TikTok confirmed. `last_chunk_intended` false proves that the last byte never left, so that a file
     cannot have been published. `upload_ended_at` is when TikTok first refused the upload address for good. `outcome` is that of a
-    job that succeeded, `cancel_state` set once a person wanted to stop a fetch that may be under way.
+    job that succeeded, `cancel_state` set once a person wanted to stop a fetch that may be under way. While `must_fetch`, the file
+    lies at an address only: its bytes are not known, and `total_bytes` is at most what was announced.
     """
 
     state: State
@@ -93,6 +98,7 @@ class Checkpoint:
     polls: int = 0
     outcome: PublishOutcome | None = None
     cancel_state: CancelState | None = None
+    must_fetch: bool = False
 
     @property
     def cannot_have_published(self) -> bool:

@@ -5,6 +5,7 @@ from publisher.domain.job import Checkpoint, Step, Transfer
 _NEXT = {
     Step.QUEUED: "access_token",
     Step.TOKEN: "access_token",
+    Step.FETCHING: "fetch",
     Step.CREATOR_INFO: "init",
     Step.INIT_INTENDED: "init",
     Step.INIT_DONE: "upload",
@@ -21,7 +22,14 @@ def next_step(checkpoint: Checkpoint, *, awaits_account: bool) -> str | None:
     """Return the name of what comes next, None after an end."""
     if checkpoint.state.is_end:
         return None
-    return WAIT_FOR_ACCOUNT if awaits_account else _NEXT[checkpoint.step]
+    if awaits_account:
+        return WAIT_FOR_ACCOUNT
+    return _NEXT[checkpoint.step]
+
+
+def shows_fetch(checkpoint: Checkpoint) -> bool:
+    """Whether the file is on its way from its address."""
+    return checkpoint.step is Step.FETCHING and not checkpoint.state.is_end
 
 
 def shows_upload(checkpoint: Checkpoint) -> bool:

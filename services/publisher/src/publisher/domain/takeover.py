@@ -10,6 +10,8 @@ from publisher.domain.outcomes import Cancel, Fail, Reason, Unconfirm
 class Action(StrEnum):
     """What the runner does next."""
 
+    FETCH = "fetch"
+    """Bring the file from its address into storage."""
     PREPARE = "prepare"
     """Token, creator info, init."""
     SEND = "send"
@@ -45,11 +47,21 @@ _WAITED_FOR_ACCOUNT = {
 }
 
 
+_WAITED_FOR_SOURCE = (
+    "The video could not be fetched from its address until the post's deadline had passed, so it was not published.",
+    "See to it that the address answers, then publish the post again with a later deadline.",
+)
+SOURCE_CODES = "source_"
+
+
 def deadline_passed(waited_for: str | None) -> Fail:
     """Return the end of a job whose deadline has passed; `waited_for` is the code of what it waited for last."""
-    if waited_for not in _WAITED_FOR_ACCOUNT:
+    if waited_for is not None and waited_for.startswith(SOURCE_CODES):
+        message, hint = _WAITED_FOR_SOURCE
+    elif waited_for in _WAITED_FOR_ACCOUNT:
+        message, hint = _WAITED_FOR_ACCOUNT[waited_for]
+    else:
         return DEADLINE_PASSED
-    message, hint = _WAITED_FOR_ACCOUNT[waited_for]
     return Fail(Reason(DEADLINE_PASSED.reason.code, message, hint), retryable=False)
 
 
@@ -71,7 +83,7 @@ def next_action(checkpoint: Checkpoint, now: datetime) -> Action | Fail | Unconf
     if checkpoint.state is State.SUCCEEDED:
         return Action.AWAIT_CREATOR if checkpoint.outcome == "sent_to_inbox" else Action.IDENTIFY
     match checkpoint.step:
-        case Step.QUEUED | Step.TOKEN | Step.CREATOR_INFO:
+        case Step.QUEUED | Step.TOKEN | Step.FETCHING | Step.CREATOR_INFO:
             return begin(checkpoint, now)
         case Step.INIT_INTENDED:
             return begin(checkpoint, now) if checkpoint.transfer is Transfer.FILE else INIT_UNKNOWN
@@ -83,11 +95,18 @@ def next_action(checkpoint: Checkpoint, now: datetime) -> Action | Fail | Unconf
             return Action.POLL
 
 
+def first_step(checkpoint: Checkpoint) -> Step:
+    """Return the checkpoint of a job that a replica has just taken. One that has to fetch its file is not yet in line to begin."""
+    return Step.FETCHING if checkpoint.must_fetch else Step.TOKEN
+
+
 def begin(checkpoint: Checkpoint, now: datetime) -> Action | Fail | Cancel:
-    """Return whether an init may be made: nothing is out yet, only the deadline or a person can forbid it."""
+    """Return whether the way to an init may be gone: nothing is out yet, only the deadline or a person can forbid it."""
     if checkpoint.cancel_wanted:
         return Cancel()
-    return DEADLINE_PASSED if now > checkpoint.publish_before else Action.PREPARE
+    if now > checkpoint.publish_before:
+        return DEADLINE_PASSED
+    return Action.FETCH if checkpoint.must_fetch else Action.PREPARE
 
 
 def after_init_stored(checkpoint: Checkpoint, now: datetime) -> Action | Fail:

@@ -1,5 +1,8 @@
 """Named points at which a test lets the process die, to show what a replica that takes over finds.
 
+mid_fetch            half of a file has come from its address
+after_fetch          the whole file is in storage, nothing of it is checkpointed
+after_fetch_stored   its sha256 is checkpointed
 after_init_intent    the intent of an init is stored, the call not made
 after_init_answer    TikTok answered the init, nothing of it is stored
 after_cancel_answer  TikTok agreed to give up a fetch, nothing of it is stored

@@ -19,6 +19,7 @@ class Limits:
     give_up: timedelta
     refused_patience: timedelta
     creator_info: timedelta
+    fetch: timedelta
     sandbox: bool
     caps: Caps
 
@@ -31,6 +32,7 @@ class Limits:
             give_up=timedelta(seconds=settings.unconfirmed_after_seconds),
             refused_patience=timedelta(seconds=settings.refused_patience_seconds),
             creator_info=timedelta(seconds=settings.creator_info_seconds),
+            fetch=timedelta(seconds=settings.source_seconds),
             sandbox=settings.tiktok_sandbox_mode,
             caps=Caps.of(
                 daily_posts=settings.daily_posts_per_creator,

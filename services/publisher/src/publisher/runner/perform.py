@@ -13,6 +13,7 @@ from publisher.errors import LeaseLost
 from publisher.runner.conclude import Outcome, conclude
 from publisher.runner.run import JobRun
 from publisher.runner.steps.draft import await_creator
+from publisher.runner.steps.fetch import fetch
 from publisher.runner.steps.follow import identify, poll
 from publisher.runner.steps.prepare import prepare
 from publisher.runner.steps.status import StatusUnknown
@@ -20,7 +21,9 @@ from publisher.runner.steps.upload import resync, send
 from publisher.runner.upload_places import NoPlace
 
 PLACE_AGAIN_SECONDS = 5.0
-"""When a job that found no place for its upload looks again, on whichever replica."""
+"""When a job that found no place for its bytes looks again, on whichever replica."""
+
+_MOVES = {Action.FETCH: fetch, Action.SEND: send, Action.RESYNC: resync}
 
 _LOOKS: dict[Action, Callable[[JobRun], Awaitable[None]]] = {Action.IDENTIFY: identify, Action.AWAIT_CREATOR: await_creator}
 """After a success: they store what they find themselves, and nothing they do can change that it was one."""
@@ -65,20 +68,20 @@ async def _act(run: JobRun, action: Action) -> tuple[Outcome | None, dict[str, A
         match action:
             case Action.PREPARE:
                 return await prepare(run), {}
-            case Action.SEND | Action.RESYNC:
-                return await _upload(run, action), {}
+            case Action.FETCH | Action.SEND | Action.RESYNC:
+                return await _in_a_place(run, action), {}
             case _:
                 return await poll(run)
     except StatusUnknown as unknown:
         return unknown.outcome, unknown.changes
 
 
-async def _upload(run: JobRun, action: Action) -> Outcome | None:
-    """Send in a place for uploads. None when the wait for it changed what is next: the deadline or the address is over."""
+async def _in_a_place(run: JobRun, action: Action) -> Outcome | None:
+    """Move bytes in a place for them. None when the wait for it changed what is next: the deadline or the address is over."""
     try:
         async with run.tools.places.place(run.job.account_id):
             if next_action(run.job.checkpoint, run.clock.now()) is not action:
                 return None
-            return await (send(run) if action is Action.SEND else resync(run))
+            return await _MOVES[action](run)
     except NoPlace:
         return Look(PLACE_AGAIN_SECONDS)

@@ -6,6 +6,8 @@ from common.database import Database
 from common.messaging.outbox import Outbox
 from publisher.clients.accounts import AccountsClient
 from publisher.clients.media_store import MediaStore
+from publisher.clients.scheduler import SchedulerClient
+from publisher.clients.source_fetch.fetcher import SourceFetcher
 from publisher.clients.tiktok import TikTok
 from publisher.runner.crash_points import CrashPoints
 from publisher.runner.limits import Limits
@@ -19,8 +21,10 @@ class Tools:
     database: Database
     outbox: Outbox
     accounts: AccountsClient
+    scheduler: SchedulerClient
     tiktok: TikTok
     media: MediaStore
+    sources: SourceFetcher
     limits: Limits
     places: UploadPlaces
     crash: CrashPoints

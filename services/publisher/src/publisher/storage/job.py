@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import Row
 
 from common.contracts.context import Context
-from common.contracts.scheduler import PostDue
+from common.contracts.scheduler import MediaFile, PostDue
 from publisher.domain.job import CancelState, Checkpoint, Lane, State, Step, Transfer
 
 SEQUENCES_PER_ATTEMPT = 100_000
@@ -56,7 +56,8 @@ class JobUnreadable(Exception):
 class Job:
     """One attempt to publish one post. Times by the database's clock, sizes in bytes.
 
-    `awaits_account` while it waits for its account to be active again, `awaits_quota` names the limit of TikTok that it waits for;
+    `fetched` is the file that came from the post's address. `awaits_account` while it waits for its account to be active again,
+    `awaits_quota` names the limit of TikTok that it waits for;
     `account_version` is that of the account's newest event at the claim (0: none).
     """
 
@@ -85,12 +86,18 @@ class Job:
     updated_at: datetime
     awaits_account: bool
     awaits_quota: str | None
+    fetched: MediaFile | None = None
     account_version: int = 0
 
     @property
     def account_id(self) -> UUID:
         """The account it publishes for."""
         return self.post.account_id
+
+    @property
+    def media(self) -> MediaFile | None:
+        """The file in storage whose bytes are sent: from the library, or fetched from the post's address."""
+        return self.post.media or self.fetched
 
     def __repr__(self) -> str:
         return f"Job({self.post_id}#{self.attempt} {self.checkpoint.state}/{self.checkpoint.step})"
@@ -122,14 +129,16 @@ def job_from(row: "Row[Any]", *, account_version: int = 0) -> Job:
 
 
 def _job_from(row: "Row[Any]", account_version: int) -> Job:
-    event = row.last_event
+    event, post = row.last_event, PostDue.model_validate(row.post)
+    transfer = Transfer(row.transfer)
+    must_fetch = transfer is Transfer.FILE and post.media is None and post.source_url is not None and row.fetched is None
     return Job(
         id=row.id,
         post_id=row.post_id,
         attempt=row.attempt,
-        post=PostDue.model_validate(row.post),
+        post=post,
         context=_context_from(row),
-        checkpoint=_checkpoint_from(row),
+        checkpoint=_checkpoint_from(row, must_fetch=must_fetch),
         lane=Lane(row.lane),
         run_at=row.run_at,
         lease_owner=row.lease_owner,
@@ -149,6 +158,7 @@ def _job_from(row: "Row[Any]", account_version: int) -> Job:
         updated_at=row.updated_at,
         awaits_account=row.awaits_account,
         awaits_quota=row.awaits_quota,
+        fetched=None if row.fetched is None else MediaFile.model_validate(row.fetched),
         account_version=account_version,
     )
 
@@ -163,7 +173,7 @@ def _context_from(row: "Row[Any]") -> Context:
     )
 
 
-def _checkpoint_from(row: "Row[Any]") -> Checkpoint:
+def _checkpoint_from(row: "Row[Any]", *, must_fetch: bool) -> Checkpoint:
     return Checkpoint(
         state=State(row.state),
         step=Step(row.step),
@@ -182,4 +192,5 @@ def _checkpoint_from(row: "Row[Any]") -> Checkpoint:
         polls=row.polls,
         outcome=row.outcome,
         cancel_state=None if row.cancel_state is None else CancelState(row.cancel_state),
+        must_fetch=must_fetch,
     )

@@ -90,6 +90,9 @@ publish_jobs = Table(
     Column("awaits_quota", Text),
     # How far TikTok was asked to give up a fetch; null: nobody wants it stopped.
     Column("cancel_state", Text),
+    # The file that was fetched from the post's address, as MediaFile, and when its bytes were removed again.
+    Column("fetched", JSONB),
+    Column("fetched_removed_at", _moment),
     UniqueConstraint("post_id", "attempt"),
     Index("ix_publish_jobs_due", "lane", "run_at", postgresql_where=text("run_at IS NOT NULL")),
     Index("ix_publish_jobs_publish_id", "publish_id", postgresql_where=text("publish_id IS NOT NULL")),
@@ -97,6 +100,11 @@ publish_jobs = Table(
     Index("ix_publish_jobs_awaits_account", "account_id", postgresql_where=text("awaits_account")),
     Index("ix_publish_jobs_beginning", "account_id", "due_at", "post_id", postgresql_where=text(BEGINS_SQL)),
     Index("ix_publish_jobs_awaits_quota", "account_id", "awaits_quota", postgresql_where=text("awaits_quota IS NOT NULL")),
+    Index(
+        "ix_publish_jobs_fetched",
+        "finished_at",
+        postgresql_where=text("fetched IS NOT NULL AND fetched_removed_at IS NULL AND finished_at IS NOT NULL"),
+    ),
 )
 
 # Copies of accounts, fed by events. Status is null until the first one; `disconnected` is one of ours.

@@ -1,7 +1,7 @@
 """Claiming due jobs: the lease, the gate between attempts, and the start."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -9,9 +9,9 @@ from common.contracts.message import Event
 from common.database import Transaction
 from common.messaging.outbox import Outbox
 from publisher.domain.attempts import SUPERSEDED, Gate, gate
-from publisher.domain.job import Lane, State, Step
+from publisher.domain.job import Lane, State
 from publisher.domain.outcomes import Defer, Fail, Reason
-from publisher.domain.takeover import DEADLINE_PASSED
+from publisher.domain.takeover import DEADLINE_PASSED, first_step
 from publisher.domain.troubles import INTERNAL_ERROR
 from publisher.runner import events
 from publisher.storage import jobs, unreadable
@@ -74,7 +74,7 @@ async def _open(tx: Transaction, job: Job, states: dict[int, State], at: datetim
         case Gate.START:
             changes = {
                 "state": State.RUNNING.value,
-                "step": Step.TOKEN.value,
+                "step": first_step(job.checkpoint).value,
                 "started_at": at,
                 "deferrals": 0,
                 "reason": None,
@@ -144,4 +144,4 @@ async def _store(
     )
     if event is not None:
         await outbox.emit(tx, event, subject=str(job.post_id), context=job.context, sequence=stored.sequence)
-    return stored
+    return replace(stored, account_version=job.account_version)

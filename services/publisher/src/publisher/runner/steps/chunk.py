@@ -63,7 +63,7 @@ def _not_sent(error: BaseException) -> bool:
 
 
 async def _put(run: JobRun, chunk: ChunkRange) -> ChunkResult:
-    media = run.job.post.media
+    media = run.job.media
     if media is None or run.job.upload_url is None:
         raise ChunkUnreadable(gone=True)
     run.lease.check()

@@ -28,7 +28,7 @@ async def check_creator(run: JobRun, access: Access) -> Outcome | None:
     return preflight.check(
         privacy_level=privacy_level(run),
         privacy_options=info.privacy_level_options,
-        duration_ms=post.media.duration_ms if post.media is not None else None,
+        duration_ms=run.job.media.duration_ms if run.job.media is not None else None,
         max_duration_seconds=info.max_video_post_duration_sec,
     )
 

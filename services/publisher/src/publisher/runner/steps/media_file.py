@@ -10,18 +10,24 @@ MEDIA_MISSING = Fail(
     Reason("media_missing", "The file of this post is gone or has changed.", "Upload it again and create a new post."),
     retryable=False,
 )
+FETCHED_MISSING = Fail(
+    Reason("fetched_file_missing", "The copy of the video that was fetched from its address is gone; nothing was published."),
+    retryable=True,
+)
+"""The next attempt fetches it anew; this one may send no other bytes than those it has noted the sha256 of."""
 
 
 async def check_media(run: JobRun) -> Outcome | None:
     """Return why the file cannot be sent, None when it is there with its size."""
-    media = run.job.post.media
+    media = run.job.media
+    missing = MEDIA_MISSING if run.job.fetched is None else FETCHED_MISSING
     try:
         size = None if media is None else await run.tools.media.size(media.storage_key)
     except MediaMissing:
-        return MEDIA_MISSING
+        return missing
     except MediaUnavailable:
         return storage_away(run)
-    return None if size == run.job.checkpoint.total_bytes else MEDIA_MISSING
+    return None if size == run.job.checkpoint.total_bytes else missing
 
 
 def storage_away(run: JobRun) -> Defer:
