@@ -43,6 +43,9 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
             "RATE_LIMIT_PER_ADDRESS": "100000/minute",
             "LEASE_SECONDS": "3",
             "DISCONNECT_CHECK_SECONDS": "1",
+            # Media are fetched from servers of the tests' own on this machine.
+            "SOURCE_URL_ALLOWED_HOSTS": '["127.0.0.1"]',
+            "SIMULATOR_PULL_LOOPBACK": "true",
         },
     )
     # What an interrupted run left, its database wherever it lies.

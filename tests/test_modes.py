@@ -1,18 +1,55 @@
 """The ways of publishing besides a file posted directly, through the whole system."""
 
+import hashlib
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
 import pytest
 
+from demo.api import Creator
 from demo.video import Video
 from system.operator import Operator
 from system.small_video import make_small_video
 from system.waiting import wait_for
+from tiktok_simulator.sample_photo import make_photo
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
+INIT = "/v2/post/publish/video/init/"
+PHOTOS = [make_photo("jpeg", seed=1), make_photo("webp", seed=2)]
+
+
+class QuietFiles(SimpleHTTPRequestHandler):
+    """Serves a folder and keeps no log."""
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name of the base class
+        """Say nothing."""
+
 
 @pytest.fixture(scope="module")
-def video(tmp_path_factory: pytest.TempPathFactory) -> Video:
-    return make_small_video(tmp_path_factory.mktemp("video") / "small.mp4")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("media")
+
+
+@pytest.fixture(scope="module")
+def video(folder: Path) -> Video:
+    return make_small_video(folder / "small.mp4")
+
+
+@pytest.fixture(scope="module")
+def address(folder: Path) -> Iterator[str]:
+    """Return where the folder is served."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietFiles, directory=str(folder)))
+    serving = threading.Thread(target=server.serve_forever, daemon=True)
+    serving.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()
+    serving.join()
 
 
 def test_a_draft_reaches_the_inbox_and_is_published_when_its_creator_posts_it(operator: Operator, video: Video) -> None:
@@ -20,11 +57,7 @@ def test_a_draft_reaches_the_inbox_and_is_published_when_its_creator_posts_it(op
     post = operator.schedule(account, operator.media(video.path), mode="inbox", privacy_level=None, caption="")
     assert operator.wait_status(post, "sent_to_inbox")["published_at"] is None
     (draft,) = operator.publications(creator)
-    assert (draft["mode"], draft["sha256"], draft["draft"]) == (
-        "inbox",
-        video.sha256,
-        "waiting",
-    )
+    assert (draft["mode"], draft["sha256"], draft["draft"]) == ("inbox", video.sha256, "waiting")
     status = operator.user.get(f"/api/v1/posts/{post}/status").json()
     assert (status["next_step"], status["reason"]["code"]) == ("creator_posts_it", "draft_delivered")
     planning = {item["step"]: item["status"] for item in operator.user.detail(post)["planning"]}
@@ -36,6 +69,76 @@ def test_a_draft_reaches_the_inbox_and_is_published_when_its_creator_posts_it(op
     assert len(operator.ledger(creator)) == 1
     actions = wait_for("the audit trail", lambda: (told := _actions(operator, post)) and "post.published" in told and told)
     assert actions.index("post.published") < actions.index("post.sent_to_inbox")
+
+
+def test_a_video_that_tiktok_fetches_is_published_once(operator: Operator, video: Video, address: str) -> None:
+    account, creator = operator.account()
+    post = pull(operator, account, address)
+    assert operator.wait_final(post) == "published"
+    (item,) = operator.ledger(creator)
+    assert (item["source"], item["sha256"]) == ("PULL_FROM_URL", video.sha256)
+    assert operator.user.post(post)["publish_id"] == item["publish_id"]
+
+
+def test_a_publisher_killed_during_the_init_of_a_fetch_leaves_it_unconfirmed(
+    operator: Operator, video: Video, address: str
+) -> None:
+    account, creator = operator.account()
+    operator.fault(INIT, delay=60, delay_at="answer", open_id=creator.open_id)
+    post = pull(operator, account, address)
+    started = operator.wait_event(post, "publisher.publish.started")
+    wait_for("the init", lambda: operator.ledger(creator))
+    operator.kill_replica_of(started)
+    assert operator.wait_final(post) == "unconfirmed"
+    told = operator.user.post(post)
+    assert (told["error_code"], told["error_hint"] is not None) == ("init_outcome_unknown", True)
+    assert [item["sha256"] for item in _ended(operator, creator)] == [video.sha256]
+
+
+def test_a_fetch_under_way_is_given_up_when_a_person_cancels(operator: Operator, video: Video, address: str) -> None:
+    account, creator = operator.account()
+    operator.fault("download", stuck=True, open_id=creator.open_id)
+    post = pull(operator, account, address)
+    operator.wait_status(post, "processing")
+
+    def gone() -> bool:
+        answer = operator.user.request("DELETE", f"/api/v1/posts/{post}")
+        assert answer.status_code == 204 or answer.json()["code"] == "cancel_undecided", answer.text
+        return answer.status_code == 204
+
+    wait_for("TikTok's decision", gone)
+    assert operator.status(post) == "cancelled"
+    (item,) = operator.ledger(creator)
+    assert (item["status"], item["fail_reason"], item["sha256"]) == ("FAILED", "publish_cancelled", None)
+
+
+@pytest.mark.parametrize("mode", ["direct", "inbox"])
+def test_photos(operator: Operator, folder: Path, address: str, mode: str) -> None:
+    account, creator = operator.account()
+    for number, photo in enumerate(PHOTOS):
+        (folder / f"{number}.bin").write_bytes(photo)
+    urls = [f"{address}/{number}.bin" for number in range(len(PHOTOS))]
+    level = "PUBLIC_TO_EVERYONE" if mode == "direct" else None
+    options = {"photo_title": "Two of them", "photo_cover_index": 1, "hashtags": ["cuepost"], "privacy_level": level}
+    post = operator.schedule(account, None, photo_urls=urls, mode=mode, **options)
+    told = operator.wait_status(post, "published" if mode == "direct" else "sent_to_inbox")
+    (item,) = operator.publications(creator)
+    assert (item["media_type"], item["mode"], item["title"]) == ("photo", mode, "Two of them")
+    assert item["description"] == f"{told['caption']} #cuepost"
+    assert (item["sha256"], item["options"]["photo_cover_index"]) == (hashlib.sha256(b"".join(PHOTOS)).hexdigest(), 1)
+    assert len(operator.ledger(creator)) == 1
+
+
+def pull(operator: Operator, account: str, address: str) -> str:
+    return operator.schedule(account, None, source_url=f"{address}/small.mp4", transfer="pull")
+
+
+def _ended(operator: Operator, creator: Creator) -> list[dict[str, Any]]:
+    def ended() -> list[dict[str, Any]] | None:
+        items = operator.ledger(creator)
+        return items if all(item["status"] == "PUBLISH_COMPLETE" for item in items) else None
+
+    return wait_for("TikTok's end", ended)
 
 
 def _actions(operator: Operator, post: str) -> list[str]:

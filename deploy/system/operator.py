@@ -58,8 +58,8 @@ class Operator:
         """Upload a file and return the media id."""
         return str(self.user.upload(path)["id"])
 
-    def schedule(self, account_id: str, media_id: str, *, in_seconds: float = 2.0, **more: Any) -> str:
-        """Schedule a post and return its id."""
+    def schedule(self, account_id: str, media_id: str | None, *, in_seconds: float = 2.0, **more: Any) -> str:
+        """Schedule a post and return its id; without a media id `more` says what is posted."""
         body = {
             "tiktok_account_id": account_id,
             "media_id": media_id,

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.integration
 
 POSTS = "/api/v1/posts"
 ID = str(uuid4())
-TEXTS = ["caption", "timezone", "source_url"]
+TEXTS = ["caption", "timezone", "source_url", "photo_title"]
 FLAGS = [name for name, field in PostFields.model_fields.items() if field.annotation is bool]
 LISTS = {"hashtags": 100, "mentions": 100, "photo_urls": 35}
 TIMES = ["scheduled_time", "publish_before"]
@@ -23,7 +23,7 @@ CHOICES = {
     "mode": ["direct", "inbox"],
     "transfer": ["upload", "pull"],
 }
-NULLABLE = [*TIMES, *IDS, "timezone", "source_url", "privacy_level", "cover_timestamp_ms"]
+NULLABLE = [*TIMES, *IDS, "timezone", "source_url", "privacy_level", "cover_timestamp_ms", "photo_title", "photo_cover_index"]
 
 GOOD: list[tuple[str, Any]] = [
     ("caption", ""),
@@ -32,6 +32,9 @@ GOOD: list[tuple[str, Any]] = [
     ("source_url", "x" * 2048),
     ("cover_timestamp_ms", 0),
     ("cover_timestamp_ms", 600_000),
+    ("photo_title", "x" * 20_000),
+    ("photo_cover_index", 0),
+    ("photo_cover_index", 34),
     *((name, []) for name in LISTS),
     *((name, ["a"] * limit) for name, limit in LISTS.items()),
     *((name, value) for name in FLAGS for value in (True, False)),
@@ -62,6 +65,10 @@ BAD: list[tuple[str, Any]] = [
     ("cover_timestamp_ms", 1.5),
     ("cover_timestamp_ms", 2**63 - 1),
     ("cover_timestamp_ms", True),
+    ("photo_title", "x" * 20_001),
+    ("photo_cover_index", -1),
+    ("photo_cover_index", 35),
+    ("photo_cover_index", "1"),
     *((name, ["a"] * (limit + 1)) for name, limit in LISTS.items()),
     *((name, value) for name in LISTS for value in ("a", {}, 1, [1], [None], [["a"]], None)),
     *((name, value) for name in TEXTS for value in (1, True, [], {}, ["a"])),

@@ -97,6 +97,26 @@ async def test_a_pull_is_published_once_or_not_known(
     assert len(await world.driver.ledger()) == publications
 
 
+@pytest.mark.parametrize(
+    ("point", "mode", "state", "publications"),
+    [
+        ("after_init_intent", "direct", State.UNCONFIRMED, 0),
+        ("after_init_answer", "direct", State.UNCONFIRMED, 1),
+        ("after_init_answer", "inbox", State.UNCONFIRMED, 1),
+        ("while_polling", "inbox", State.SUCCEEDED, 1),
+    ],
+)
+async def test_photos_are_published_once_or_not_known(
+    processes: Any, host: MediaHost, point: str, mode: str, state: State, publications: int
+) -> None:
+    world = processes
+    urls = [host.put(f"/{number}.jpg", bytes([number]) * 1_000) for number in range(3)]
+    post = world.post(await world.account(), None, photo_urls=urls, mode=mode)
+    await killed_at(world, post, point, wanted=state)
+    assert len(await published(world)) == publications
+    assert len(await world.driver.ledger()) == publications
+
+
 async def test_a_fetch_that_tiktok_gave_up_is_cancelled_although_its_answer_was_lost(processes: Any, host: MediaHost) -> None:
     world = processes
     post = await pull_of(world, host, stop_after=1000)
@@ -150,7 +170,7 @@ async def published(world: Any) -> list[str]:
 
 
 async def all_ended(world: Any) -> bool:
-    return all(item["status"] in {"PUBLISH_COMPLETE", "FAILED"} for item in await world.driver.ledger())
+    return all(item["status"] in {"PUBLISH_COMPLETE", "SEND_TO_USER_INBOX", "FAILED"} for item in await world.driver.ledger())
 
 
 async def fetching(world: Any, post: Any) -> bool:

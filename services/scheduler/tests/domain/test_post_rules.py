@@ -5,13 +5,13 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from scheduler.domain.ignored_options import ignored_options
 from scheduler.domain.post_content import PostInput
 from scheduler.domain.post_rules import (
     check_media_options,
     check_post,
     check_privacy_options,
     check_supported,
-    ignored_options,
 )
 
 TIME = datetime(2026, 5, 1, tzinfo=UTC)
@@ -171,7 +171,7 @@ def test_inbox_mode_warns_of_what_tiktok_ignores() -> None:
         (replace(GOOD, transfer="pull"), []),
         (PostInput(source_url=URL, transfer="pull"), []),
         (PostInput(draft=True, source_url=URL), ["source_url"]),
-        (PostInput(photo_urls=(URL,), mode="inbox", transfer="pull"), ["photo_urls"]),
+        (PostInput(photo_urls=(URL,), mode="inbox", transfer="pull"), []),
     ],
 )
 def test_what_cannot_be_published_yet(post: PostInput, fields: list[str]) -> None:

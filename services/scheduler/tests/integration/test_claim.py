@@ -55,9 +55,23 @@ async def test_a_claimed_post_carries_all_the_publisher_needs(world: Any) -> Non
         "brand_organic_toggle": False,
         "is_aigc": True,
         "cover_timestamp_ms": 5,
+        "photo_title": None,
+        "photo_cover_index": 0,
+        "auto_add_music": False,
     }
     assert due.media is not None
     assert (due.media.media_id, due.media.storage_key, due.media.duration_ms) == (media_id, "media/a.mp4", 900)
+
+
+async def test_the_options_of_photos_are_handed_over(world: Any) -> None:
+    urls = ["https://photos.example.com/1.jpg", "https://photos.example.com/2.jpg"]
+    await world.post(photo_urls=urls, mode="inbox", photo_title="Two", photo_cover_index=1, auto_add_music=True)
+    assert (await world.claim()).posts == 1
+    (envelope,) = await world.told()
+    due = parse(envelope, PostDue)
+    assert (due.photo_urls, due.mode, due.media) == (urls, "inbox", None)
+    content = due.content
+    assert (content.photo_title, content.photo_cover_index, content.auto_add_music) == ("Two", 1, True)
 
 
 async def test_a_row_that_makes_no_event_fails_alone(world: Any) -> None:

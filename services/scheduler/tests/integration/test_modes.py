@@ -4,25 +4,7 @@ from typing import Any
 
 import pytest
 
-from common.clock import utc_now
-from common.contracts.registry import parse
-from common.contracts.scheduler import PostDue
-from common.testing.eventually import eventually
-
 pytestmark = pytest.mark.integration
-
-
-async def handed_over(world: Any, post: dict[str, Any]) -> PostDue:
-    """Make the post due and return what the publisher is told."""
-    await world.execute("UPDATE posts SET next_attempt_at = :now WHERE id = :id", now=utc_now(), id=post["id"])
-
-    async def told() -> PostDue | None:
-        found = [envelope for envelope in await world.told() if envelope.key == PostDue.KEY]
-        return parse(found[0], PostDue) if found else None
-
-    event = await eventually(told)
-    assert event is not None
-    return event
 
 
 async def test_a_draft_for_the_inbox_needs_no_privacy_level(author: Any) -> None:
@@ -45,3 +27,49 @@ async def test_a_post_that_turns_from_a_draft_for_the_inbox_into_a_direct_one_ne
     assert (refused.status, refused.body["code"]) == (422, "privacy_required")
     changed = await author.change(post, mode="direct", privacy_level="SELF_ONLY")
     assert (changed.status, changed.body["warnings"]) == (200, [])
+
+
+PHOTOS = ["https://photos.example.com/1.jpg", "https://photos.example.com/2.jpg?signature=s"]
+NO_VIDEO: dict[str, Any] = {"media_id": None}
+
+
+async def test_photos_with_all_their_options(author: Any) -> None:
+    fields = {"photo_title": "Two", "photo_cover_index": 1, "auto_add_music": True, "is_aigc": True, "disable_comment": True}
+    post = await author.post(**NO_VIDEO, photo_urls=PHOTOS, caption="x" * 4000, **fields)
+    assert {name: post[name] for name in fields} == fields
+    assert (post["photo_urls"], post["status"], post["warnings"]) == (PHOTOS, "scheduled", [])
+    changed = await author.change(post, photo_cover_index=None, photo_title=None)
+    assert (changed.body["photo_cover_index"], changed.body["photo_title"]) == (None, None)
+    refused = await author.change(post, photo_urls=PHOTOS[:1], photo_cover_index=1)
+    assert (refused.status, refused.body["code"]) == (422, "cover_beyond_end")
+    back = await author.change(post, photo_urls=[], media_id=str(author.media_id), caption="short")
+    assert (back.status, back.body["code"]) == (422, "only_for_photos")
+
+
+async def test_a_draft_of_photos_keeps_its_texts(author: Any) -> None:
+    post = await author.post(**NO_VIDEO, photo_urls=PHOTOS, mode="inbox", privacy_level=None, photo_title="Two")
+    assert post["warnings"] == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"photo_title": "x" * 91}, "photo_title_too_long"),
+        ({"caption": "x" * 4001}, "caption_too_long"),
+        ({"photo_cover_index": 2}, "cover_beyond_end"),
+        ({"disable_stitch": True}, "not_for_photos"),
+        ({"photo_urls": ["https://8.8.8.8/a.jpg"]}, "source_url_not_allowed"),
+        ({"privacy_level": "FOLLOWER_OF_CREATOR"}, "privacy_not_available"),
+    ],
+)
+async def test_the_rules_of_photos(author: Any, fields: dict[str, Any], code: str) -> None:
+    problem = await author.refused(code, 422, **{**NO_VIDEO, "photo_urls": PHOTOS, **fields})
+    assert problem["hint"]
+
+
+async def test_a_video_that_tiktok_fetches(author: Any) -> None:
+    url = "https://videos.example.com/a.mp4?signature=s"
+    post = await author.post(**NO_VIDEO, source_url=url, transfer="pull")
+    assert (post["source_url"], post["transfer"], post["status"]) == (url, "pull", "scheduled")
+    await author.refused("pull_needs_source_url", 422, transfer="pull")
+    await author.refused("source_url_not_allowed", 422, **NO_VIDEO, source_url="http://videos.example.com/a", transfer="pull")

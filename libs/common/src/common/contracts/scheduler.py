@@ -103,7 +103,10 @@ class PostCancelled(PostEvent):
 
 
 class PostContent(Message):
-    """What is sent to TikTok with the video. `title` is the caption with hashtags and mentions joined in."""
+    """What is sent to TikTok with the media. `title` is the caption with hashtags and mentions joined in.
+
+    Of photos that is the description, `photo_title` their title, and `photo_cover_index` (from 0) the place of their cover.
+    """
 
     title: str
     privacy_level: PrivacyLevel | None
@@ -114,6 +117,9 @@ class PostContent(Message):
     brand_organic_toggle: bool = False
     is_aigc: bool = False
     cover_timestamp_ms: int | None = None
+    photo_title: str | None = None
+    photo_cover_index: int = 0
+    auto_add_music: bool = False
 
 
 class PostDue(PostEvent):
@@ -208,7 +214,7 @@ class PostFields(Message):
 
     tiktok_account_id: UUID | None = None
     caption: str = Field(default="", max_length=20_000)
-    """Only a size cap: the rule, 2200 UTF-16 units of the whole title, is the scheduler's and has its own code."""
+    """Only a size cap: the rule, 2200 UTF-16 units of the whole title (photos: 4000), is the scheduler's and has its own code."""
     hashtags: list[str] = Field(default=[], max_length=100)
     mentions: list[str] = Field(default=[], max_length=100)
     privacy_level: PrivacyLevel | None = None
@@ -224,6 +230,9 @@ class PostFields(Message):
     brand_organic_toggle: bool = False
     is_aigc: bool = False
     cover_timestamp_ms: int | None = Field(default=None, ge=0, le=600_000)
+    photo_title: str | None = Field(default=None, max_length=20_000)
+    photo_cover_index: int | None = Field(default=None, ge=0, le=34)
+    auto_add_music: bool = False
     scheduled_time: LocalMoment | None = None
     timezone: str | None = Field(default=None, max_length=64)
     publish_before: Moment | None = None

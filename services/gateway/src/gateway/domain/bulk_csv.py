@@ -14,11 +14,12 @@ FLAGS = frozenset(
         "brand_content_toggle",
         "brand_organic_toggle",
         "is_aigc",
+        "auto_add_music",
         "draft",
         "allow_duplicate",
     }
 )
-NUMBERS = frozenset({"cover_timestamp_ms"})
+NUMBERS = frozenset({"cover_timestamp_ms", "photo_cover_index"})
 LISTS = frozenset({"hashtags", "mentions", "photo_urls"})
 _BOOLEANS = {"true": True, "false": False}
 

@@ -12,6 +12,7 @@ from publisher.clients.tiktok_troubles import trouble_of
 from publisher.errors import CallFailed
 from tiktok.errors import TikTokError, TikTokUnavailable, TokenInvalid
 from tiktok.models import CreatorInfo, FileSource, PostInfo, PublishStatus, PullSource, VideoInit
+from tiktok.photos import PhotoPost
 from tiktok.posting import PostingClient
 
 T = TypeVar("T")
@@ -84,6 +85,12 @@ class TikTok:
             lambda token: self._posting.init_inbox_pull(token.access_token, source),
             before_send,
             _not_sent,
+        )
+
+    async def init_photo(self, account_id: UUID, access: Access, post: PhotoPost, before_send: BeforeSend) -> str:
+        """Let TikTok fetch photos, and return their publish_id. They are published, or delivered as a draft, by this call alone."""
+        return await self._call(
+            account_id, access, lambda token: self._posting.init_photo(token.access_token, post), before_send, _not_sent
         )
 
     async def cancel(self, account_id: UUID, publish_id: str, before_send: BeforeSend) -> None:

@@ -14,6 +14,7 @@ from common.contracts.publisher import (
     PublishSucceeded,
     PublishUnconfirmed,
 )
+from publisher.domain.job import Transfer
 from publisher.domain.outcomes import Defer, Fail, Succeed, Unconfirm
 from publisher.storage.job import Job, JobRef, StoredEvent
 
@@ -107,8 +108,9 @@ def identified(job: Job, replica: str, video_id: str) -> PublishIdentified:
 
 
 def video_url(job: Job, video_id: str | None) -> str | None:
-    """Return the public address of a video, None while its id or creator is not known."""
-    return None if video_id is None or not job.username else f"https://www.tiktok.com/@{job.username}/video/{video_id}"
+    """Return the public address of a video or of photos, None while their id or creator is not known."""
+    kind = "photo" if job.checkpoint.transfer is Transfer.PHOTO else "video"
+    return None if video_id is None or not job.username else f"https://www.tiktok.com/@{job.username}/{kind}/{video_id}"
 
 
 def _common(job: Job | JobRef, replica: str) -> dict[str, Any]:

@@ -24,6 +24,9 @@ class PostInput:
     brand_organic_toggle: bool = False
     is_aigc: bool = False
     cover_timestamp_ms: int | None = None
+    photo_title: str | None = None
+    photo_cover_index: int | None = None
+    auto_add_music: bool = False
     scheduled_time: datetime | None = None
     publish_before: datetime | None = None
     draft: bool = False

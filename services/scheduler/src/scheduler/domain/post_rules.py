@@ -6,24 +6,12 @@ from collections.abc import Set as AbstractSet
 
 from scheduler.domain.caption import MAX_TITLE_UNITS, join_title, utf16_units
 from scheduler.domain.finding import Finding
+from scheduler.domain.photo_rules import MAX_DESCRIPTION_UNITS, check_photo_options
 from scheduler.domain.post_content import PostInput
 from scheduler.domain.source_url import check_source_url
 
 SELF_ONLY = "SELF_ONLY"
 _WORD = re.compile(r"[^\s#@\x00-\x1f\x7f]{1,100}")
-_IGNORED_IN_INBOX = (
-    "caption",
-    "hashtags",
-    "mentions",
-    "privacy_level",
-    "disable_comment",
-    "disable_duet",
-    "disable_stitch",
-    "brand_content_toggle",
-    "brand_organic_toggle",
-    "is_aigc",
-    "cover_timestamp_ms",
-)
 _FORBIDDEN = re.compile("[\x00\ud800-\udfff]")
 
 
@@ -33,7 +21,14 @@ def check_post(post: PostInput, *, allowed_hosts: AbstractSet[str] = frozenset()
     Drafts may lack time, source and privacy; what they have is checked all the same. Nothing here depends on another
     object (account, media): those checks are the use case's.
     """
-    return [*_text(post), *_privacy(post), *_source(post, allowed_hosts), *_transfer(post), *_times(post)]
+    return [
+        *_text(post),
+        *_privacy(post),
+        *_source(post, allowed_hosts),
+        *check_photo_options(post),
+        *_transfer(post),
+        *_times(post),
+    ]
 
 
 def check_supported(post: PostInput) -> list[Finding]:
@@ -49,7 +44,6 @@ def check_supported(post: PostInput) -> list[Finding]:
             "Videos from an address",
             "Add transfer: pull, or upload the video and give its media_id",
         ),
-        ("photo_urls", bool(post.photo_urls), "Photo posts", "Upload a video and give its media_id"),
     )
     return [
         Finding(field, "not_supported", f"{what}: this cannot be published yet.", f"This comes later. {instead}.")
@@ -105,21 +99,6 @@ def check_privacy_options(privacy_level: str | None, options: Iterable[str]) -> 
     )
 
 
-def ignored_options(post: PostInput) -> list[Finding]:
-    """Return warnings: what TikTok will not look at in this mode. They never refuse a post."""
-    given = [name for name in _IGNORED_IN_INBOX if getattr(post, name)] if post.mode == "inbox" else []
-    if not given:
-        return []
-    return [
-        Finding(
-            "mode",
-            "ignored_in_inbox_mode",
-            f"A draft is only the video: TikTok does not look at {', '.join(given)}.",
-            "Its creator sets these in the TikTok app.",
-        )
-    ]
-
-
 def _text(post: PostInput) -> list[Finding]:
     findings: list[Finding] = []
     texts: tuple[tuple[str, Iterable[str]], ...] = (
@@ -128,6 +107,7 @@ def _text(post: PostInput) -> list[Finding]:
         ("mentions", post.mentions),
         ("source_url", (post.source_url or "",)),
         ("photo_urls", post.photo_urls),
+        ("photo_title", (post.photo_title or "",)),
     )
     for field, values in texts:
         if any(_FORBIDDEN.search(value) for value in values):
@@ -146,12 +126,13 @@ def _text(post: PostInput) -> list[Finding]:
             if not _WORD.fullmatch(word.removeprefix(mark))
         ]
     units = utf16_units(join_title(post.caption, post.hashtags, post.mentions))
-    if units > MAX_TITLE_UNITS:
+    allowed = MAX_DESCRIPTION_UNITS if post.photo_urls else MAX_TITLE_UNITS
+    if units > allowed:
         findings.append(
             Finding(
                 "caption",
                 "caption_too_long",
-                f"Caption, hashtags and mentions make {units} UTF-16 units; TikTok allows {MAX_TITLE_UNITS}.",
+                f"Caption, hashtags and mentions make {units} UTF-16 units; TikTok allows {allowed}.",
                 "Shorten the caption or leave out hashtags; an emoji counts 2 or more.",
             )
         )

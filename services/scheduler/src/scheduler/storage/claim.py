@@ -45,7 +45,8 @@ FROM chosen WHERE posts.id = chosen.id
 RETURNING posts.id, posts.user_id, posts.account_id, posts.status, posts.attempt, posts.version, posts.scheduled_time,
   posts.due_at, posts.publish_before, posts.mode, posts.transfer, posts.title, posts.privacy_level, posts.disable_comment,
   posts.disable_duet, posts.disable_stitch, posts.brand_content_toggle, posts.brand_organic_toggle, posts.is_aigc,
-  posts.cover_timestamp_ms, posts.media_id, posts.source_url, posts.photo_urls, posts.correlation_id,
+  posts.cover_timestamp_ms, posts.photo_title, posts.photo_cover_index, posts.auto_add_music,
+  posts.media_id, posts.source_url, posts.photo_urls, posts.correlation_id,
   posts.dismissed_attempts,
   file_id, storage_key, content_type, size_bytes, sha256, duration_ms
 """
@@ -111,6 +112,9 @@ class DuePost:
     brand_organic_toggle: bool
     is_aigc: bool
     cover_timestamp_ms: int | None
+    photo_title: str | None
+    photo_cover_index: int | None
+    auto_add_music: bool
     media_id: UUID | None
     source_url: str | None
     photo_urls: list[str]

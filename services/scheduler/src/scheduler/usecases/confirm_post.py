@@ -79,4 +79,5 @@ def invalid_video_id() -> Problem:
 
 async def _video_url(tx: Transaction, post: Post, tiktok_video_id: str) -> str | None:
     account = await get_account(tx.connection, post.account_id, post.user_id) if post.account_id is not None else None
-    return None if account is None else f"https://www.tiktok.com/@{account.username}/video/{tiktok_video_id}"
+    kind = "photo" if post.photo_urls else "video"
+    return None if account is None else f"https://www.tiktok.com/@{account.username}/{kind}/{tiktok_video_id}"

@@ -154,7 +154,8 @@ def _media(item: Candidate, media: Media | None) -> Collection[Finding]:
         message, hint = "The file breaks TikTok's rules.", "Upload one that keeps them."
         return (Finding("media_id", "media_rejected", message, hint, extra={"errors": media.problems}),)
     if media.is_photo:
-        return (Finding("media_id", "media_not_a_video", "The file is a photo.", "Give media_id the id of a video."),)
+        hint = "Give media_id the id of a video. TikTok takes photos from addresses only: photo_urls."
+        return (Finding("media_id", "media_not_a_video", "The file is a photo.", hint),)
     return check_media_options(
         cover_timestamp_ms=item.wanted.fields.cover_timestamp_ms,
         duration_ms=media.duration_ms,

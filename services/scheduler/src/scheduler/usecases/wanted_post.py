@@ -8,9 +8,10 @@ from typing import Any
 
 from common.contracts.scheduler import PostFields
 from scheduler.domain.finding import Finding
+from scheduler.domain.ignored_options import ignored_options
 from scheduler.domain.post import Post
 from scheduler.domain.post_content import PostInput
-from scheduler.domain.post_rules import check_post, check_supported, ignored_options
+from scheduler.domain.post_rules import check_post, check_supported
 from scheduler.domain.schedule_time import DEFAULT_DEADLINE, check_publish_before, check_timezone, resolve_scheduled_time
 
 _KEPT_AS_GIVEN = frozenset(PostFields.model_fields) - {
@@ -141,6 +142,9 @@ def _as_input(fields: PostFields, instant: datetime | None, deadline: datetime |
         brand_organic_toggle=fields.brand_organic_toggle,
         is_aigc=fields.is_aigc,
         cover_timestamp_ms=fields.cover_timestamp_ms,
+        photo_title=fields.photo_title,
+        photo_cover_index=fields.photo_cover_index,
+        auto_add_music=fields.auto_add_music,
         scheduled_time=instant,
         publish_before=deadline,
         draft=fields.draft,

@@ -117,6 +117,9 @@ class Post(BaseModel):
     brand_organic_toggle: bool
     is_aigc: bool
     cover_timestamp_ms: int | None
+    photo_title: str | None
+    photo_cover_index: int | None
+    auto_add_music: bool
     scheduled_time: datetime | None
     timezone: str | None
     publish_before: datetime | None

@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable
 
 from publisher.clients.accounts import Access
 from publisher.domain.job import Step, Transfer
-from publisher.domain.outcomes import Fail, Reason
 from publisher.domain.troubles import before_anything_sent
 from publisher.errors import CallFailed
 from publisher.runner.conclude import Outcome
@@ -12,25 +11,20 @@ from publisher.runner.run import JobRun
 from publisher.runner.steps.account import access_of
 from publisher.runner.steps.creator import check_creator
 from publisher.runner.steps.init_file import init_file
+from publisher.runner.steps.init_photo import init_photo
 from publisher.runner.steps.init_pull import init_pull
 from publisher.runner.steps.media_file import check_media
 from publisher.runner.steps.quota import await_turn
 
-NOT_SUPPORTED = Fail(
-    Reason("not_supported", "This way of publishing is not available yet.", "Upload the video and publish it directly."),
-    retryable=False,
-)
-
 _INITS: dict[Transfer, Callable[[JobRun, Access], Awaitable[Outcome | None]]] = {
     Transfer.FILE: init_file,
     Transfer.PULL: init_pull,
+    Transfer.PHOTO: init_photo,
 }
 
 
 async def prepare(run: JobRun) -> Outcome | None:
     """Bring the job to a stored init; None when bytes are to follow, else how it goes on, waits or ended. Raises LeaseLost."""
-    if run.job.checkpoint.transfer not in _INITS:
-        return NOT_SUPPORTED
     wait = await await_turn(run)
     if wait is not None:
         return wait
