@@ -126,6 +126,22 @@ def test_every_event_of_a_post_has_a_sentence_even_without_data(key: str) -> Non
             {"attempt": 1, "outcome": "sent_to_inbox"},
             "Attempt 1 was delivered to the creator's TikTok inbox.",
         ),
+        (
+            "publisher.publish.succeeded",
+            {"attempt": 1, "outcome": "published", "published_at": "2026-11-21T07:00:09Z", "evidence": "webhook"},
+            "A webhook of TikTok says that attempt 1 was published at 2026-11-21 07:00:09 UTC.",
+        ),
+        (
+            "publisher.publish.succeeded",
+            {"attempt": 1, "outcome": "published", "published_at": "2026-11-21T07:00:09Z", "evidence": "video_list"},
+            "Attempt 1 was found among the creator's videos on TikTok, published at 2026-11-21 07:00:09 UTC.",
+        ),
+        (
+            "publisher.publish.cancelled",
+            {"attempt": 2, "code": "earlier_attempt_published"},
+            "Attempt 2 was stopped: an earlier one is published.",
+        ),
+        ("publisher.publish.deferred", {"attempt": 1, "message": "Paused."}, "Attempt 1 waits: Paused."),
         ("publisher.publish.failed", {"attempt": 3, "code": "tiktok_spam"}, "Attempt 3 published nothing: tiktok spam."),
         ("scheduler.post.pinned", {}, "scheduler.post.pinned was recorded."),
     ],

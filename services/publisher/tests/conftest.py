@@ -40,6 +40,7 @@ from publisher.clients.http import HttpClients, tiktok_http_client
 from publisher.domain.job import State
 from publisher.domain.pacing import Limit
 from publisher.handlers import accounts as account_news
+from publisher.handlers import webhooks
 from publisher.handlers.post_due import QUEUE
 from publisher.loops.heartbeat import Heartbeat
 from publisher.loops.lane_runner import LaneRunner
@@ -51,6 +52,8 @@ from publisher.storage.job import Job
 from publisher.storage.tables import outbox as outbox_rows
 from publisher.storage.tables import publish_jobs
 from publisher.usecases.accept_due import accept_due
+from publisher.usecases.hear_claim import hear_claim
+from tiktok.publish_webhooks import publish_claim
 from tiktok_simulator.driver import Driver
 from tiktok_simulator.settings import Settings as SimulatorSettings
 from tiktok_simulator.testing import running_simulator
@@ -308,6 +311,16 @@ class World:
         async with self.database.transaction() as tx:
             await tx.connection.execute(text(_SPENT), {"owner": str(account_id), "name": limit.name, "n": limit.allowed})
 
+    async def webhook(self, post: PostDue, name: str, *, replica: Replica | None = None, **content: Any) -> int:
+        """Let TikTok's webhook `post.publish.<name>` about the post's publication be heard; returns how many jobs it woke."""
+        about = {"publish_id": (await self.job(post)).publish_id, "publish_type": "DIRECT_PUBLISH"} | content
+        open_id = about.pop("open_id", self.accounts.tokens[post.account_id]["open_id"])
+        claim = publish_claim(f"post.publish.{name}", about)
+        assert claim is not None
+        wakes = [] if replica is None else [lane.wake for lane in replica.lanes]
+        async with self.database.transaction() as tx:
+            return await hear_claim(tx, claim, open_id, about.get("at", datetime.now(UTC)), wakes=wakes)
+
     async def event(self, post: PostDue, name: str) -> dict[str, Any]:
         (found,) = [event for event in await self.events(post) if event.key == f"publisher.publish.{name}.v1"]
         return found.data
@@ -371,6 +384,6 @@ async def processes(world: World, rabbitmq_url: str) -> AsyncIterator[World]:
 
         await queue.consume(hear, no_ack=True)
         yield world
-        for spec in (QUEUE, account_news.QUEUE):
+        for spec in (QUEUE, account_news.QUEUE, webhooks.QUEUE):
             for name in (spec.name, dead_letter_name(spec.name)):
                 await channel.queue_delete(name)

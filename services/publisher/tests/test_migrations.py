@@ -44,3 +44,24 @@ async def test_jobs_that_wait_are_found_by_what_they_wait_for(empty_database: Ca
         await connection.close()
     assert [tuple(row) for row in account] == [(1,)]
     assert [tuple(row) for row in quota] == [(2, "init")]
+
+
+UNKNOWN = """
+INSERT INTO publish_jobs (id, post_id, attempt, post, state, step, sequence, run_at, polls, lane)
+SELECT gen_random_uuid(), gen_random_uuid(), n, '{}', (array['unconfirmed', 'failed', 'running'])[n], 'polling', n,
+  CASE WHEN n = 3 THEN now() + interval '1 hour' END, 9, 'send'
+FROM generate_series(1, 3) AS n;
+"""
+
+
+async def test_outcomes_that_were_given_up_are_looked_at_again(empty_database: Callable[[str], Awaitable[str]]) -> None:
+    url = await empty_database("publisher_before_late_truth")
+    await upgrade("publisher", url, "publisher_0005")
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(UNKNOWN)
+        await upgrade("publisher", url)
+        rows = await connection.fetch("SELECT attempt, polls, lane FROM publish_jobs WHERE run_at <= now()")
+    finally:
+        await connection.close()
+    assert [tuple(row) for row in rows] == [(1, 0, "follow")]

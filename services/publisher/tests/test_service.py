@@ -1,9 +1,12 @@
 """The whole service: messages in, events out, internal HTTP, readiness."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
+import aio_pika
 import httpx
 import pytest
 import pytest_asyncio
@@ -11,6 +14,7 @@ import pytest_asyncio
 from common.contracts.accounts import AccountUpdated
 from common.contracts.context import Context
 from common.contracts.envelope import Envelope, wrap
+from common.contracts.gateway import WebhookReceived
 from common.ids import uuid7
 from common.messaging.publisher import MessagePublisher, Outgoing
 from common.messaging.topology import EVENTS
@@ -18,6 +22,7 @@ from common.testing.eventually import eventually
 from common.testing.http_server import serving
 from publisher.app import build, wire
 from publisher.domain.job import State
+from publisher.handlers import webhooks
 from tiktok_simulator.media_host import MediaHost, Resource, media_host
 
 pytestmark = pytest.mark.integration
@@ -206,11 +211,54 @@ async def test_what_is_no_post_due_ends_as_a_dead_letter(service: Service) -> No
     await eventually(lambda: _count(world, 1))
 
 
+def webhook(open_id: str, event: str, content: dict[str, Any] | str) -> Envelope:
+    received = WebhookReceived(
+        client_key="ck", event=event, create_time=int(time.time()), user_openid=open_id, content=content
+    )
+    return wrap(received, service="gateway", subject=open_id, context=Context())
+
+
+@pytest.mark.parametrize("simulator_changes", [{"processing_seconds": 3600}])
+async def test_webhooks_are_heard(service: Service, rabbitmq_url: str) -> None:
+    world = service.world
+    post = world.post(await world.account(), world.media())
+    await service.tell(service.due(post))
+    await eventually(lambda: _told(world, post, "submitted"))
+
+    async def not_soon() -> bool:
+        job = await world.job(post)
+        if job.lease_owner is None and job.checkpoint.polls < 20:
+            await world.due_now(post, polls=20)
+        return bool(job.lease_owner is None and job.run_at - job.updated_at > timedelta(seconds=50))
+
+    await eventually(not_soon, 30)
+    await world.driver.advance(3600)
+    open_id = world.accounts.tokens[post.account_id]["open_id"]
+    about = {"publish_id": (await world.job(post)).publish_id, "publish_type": "DIRECT_PUBLISH"}
+    complete = webhook(open_id, "post.publish.complete", about)
+    others = [
+        webhook(open_id, name, {"publish_id": "x"} if name.startswith("post") else {"reason": 1})
+        for name in ("post.publish.unheard", "authorization.removed")
+    ]
+    broken = webhook(open_id, "post.publish.complete", "not an object")
+    heard_at = await world.database_now()
+    await service.tell(broken, *others, complete, complete)
+    job = await world.state(post, State.SUCCEEDED, timeout=10)
+    assert job.updated_at - heard_at < timedelta(seconds=5)
+    await eventually(lambda: dead_letters(rabbitmq_url, webhooks.QUEUE.name, 1))
+
+
+async def dead_letters(url: str, queue: str, count: int) -> bool:
+    async with await aio_pika.connect(url, timeout=5) as connection:
+        declared = await (await connection.channel()).declare_queue(f"{queue}.dead", passive=True)
+        return bool(declared.declaration_result.message_count == count)
+
+
 async def test_readiness(service: Service) -> None:
     answer = await service.http.get("/readyz")
     assert answer.status_code == 200, answer.text
     checks = answer.json()["checks"]
-    assert {"database", "broker", "consumer", "account_consumer", "heartbeat", "runner-send", "runner-follow"} <= {*checks}
+    assert {"database", "broker", "consumer", "news_consumer", "heartbeat", "runner-send", "runner-follow"} <= {*checks}
 
 
 async def test_paused_it_stores_jobs_and_starts_none(processes: Any) -> None:

@@ -32,6 +32,7 @@ from publisher.clients.source_fetch.opening import SourceOpener
 from publisher.clients.tiktok import TikTok
 from publisher.domain.job import Lane
 from publisher.handlers import accounts as account_news
+from publisher.handlers import webhooks
 from publisher.handlers.post_due import QUEUE, post_due_batches
 from publisher.loops.fetched_files import FetchedFilesCleanup
 from publisher.loops.heartbeat import Heartbeat
@@ -81,8 +82,9 @@ def wire(settings: Settings) -> FastAPI:
     grace = settings.shutdown_grace_seconds / 20
     intake = BatchConsumer(settings.amqp_url, redelivery, batches, QUEUE, service=settings.service, grace=grace)
     news = Consumer(settings.amqp_url, redelivery, service=settings.service, prefetch=account_news.QUEUE.prefetch, grace=grace)
-    routes = account_news.account_routes([send.wake, follow.wake])
-    news.subscribe(account_news.QUEUE, handle_events(database, inbox, routes))
+    wakes = [send.wake, follow.wake]
+    news.subscribe(account_news.QUEUE, handle_events(database, inbox, account_news.account_routes(wakes)))
+    news.subscribe(webhooks.QUEUE, handle_events(database, inbox, webhooks.webhook_routes(wakes)))
     lanes: list[Component] = [] if settings.publish_paused else [heartbeat, follow, send]
     kept = timedelta(days=settings.retention_days)
     retention = Retention(database, inbox, jobs_kept=kept, inbox_kept=timedelta(days=settings.inbox_retention_days))
@@ -97,7 +99,7 @@ def wire(settings: Settings) -> FastAPI:
             Check("database", database.ping),
             Check("broker", publisher.check),
             Check("consumer", intake.check),
-            Check("account_consumer", news.check),
+            Check("news_consumer", news.check),
         ],
         routers=[posts_router(database, outbox, replica=name, wake=follow.wake), accounts_router(database)],
         service_tokens=ServiceTokenVerifier(settings.service, settings.service_public_keys),

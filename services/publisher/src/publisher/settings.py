@@ -33,6 +33,8 @@ class Settings(ServiceSettings, DatabaseSettings):
     upload_settle_seconds: float = Field(default=60.0, ge=0)
     unconfirmed_after_seconds: float = Field(default=86_400.0, gt=0)
     refused_patience_seconds: float = Field(default=3600.0, ge=0)
+    webhook_patience_seconds: float = Field(default=600.0, ge=0)
+    """So long after a webhook TikTok's status may stay silent; then what the webhook told counts by itself."""
     creator_info_seconds: float = Field(default=60.0, ge=0)
     source_url_allowed_hosts: list[str] = Field(default=[], max_length=100)
     """For development: `host` or `host:port` that files are fetched from over http and at private addresses, too."""

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from publisher.domain.backoff import identify_wait, poll_wait
+from publisher.domain.backoff import poll_wait
 from publisher.domain.job import Checkpoint, State, Step, Transfer
 from publisher.domain.preflight import check
 from publisher.domain.progress import next_step, shows_upload
@@ -27,12 +27,10 @@ def test_preflight(privacy: str | None, duration_ms: int | None, code: str | Non
     assert (end.reason.code if end is not None else None) == code
 
 
-def test_polls_grow_to_a_minute_and_looks_for_the_id_end() -> None:
+def test_polls_grow_to_a_minute() -> None:
     waits = [poll_wait(polls) for polls in range(20)]
     assert waits == sorted(waits)
     assert waits[-1] == 60.0
-    assert identify_wait(0) == 5.0
-    assert identify_wait(7) is None
 
 
 @pytest.mark.parametrize("step", list(Step))

@@ -94,12 +94,11 @@ def test_the_wish_does_not_make_a_lost_init_known() -> None:
     assert next_action(job, NOW) is INIT_UNKNOWN
 
 
+@pytest.mark.parametrize("state", [state for state in State if state.is_end])
 @pytest.mark.parametrize("step", list(Step))
-def test_a_published_job_only_looks_for_its_id_and_a_draft_for_its_creator(step: Step) -> None:
-    published = checkpoint(step, state=State.SUCCEEDED, outcome="published")
-    assert next_action(published, NOW) is Action.IDENTIFY
-    draft = checkpoint(step, state=State.SUCCEEDED, outcome="sent_to_inbox")
-    assert next_action(draft, NOW) is Action.AWAIT_CREATOR
+@pytest.mark.parametrize("transfer", list(Transfer))
+def test_an_attempt_that_has_ended_is_only_looked_at(step: Step, state: State, transfer: Transfer) -> None:
+    assert next_action(checkpoint(step, state=state, transfer=transfer, publish_before=LATE), NOW) is Action.WATCH
 
 
 def test_ends() -> None:

@@ -207,6 +207,19 @@ async def test_late_truth_of_an_earlier_attempt_publishes(world: Any) -> None:
     assert (live.status, live.next_attempt_at) == ("published", None)
 
 
+@pytest.mark.parametrize("is_told_first", [True, False])
+async def test_an_attempt_stopped_by_the_truth_about_an_earlier_one_is_never_shown_as_cancelled(
+    world: Any, is_told_first: bool
+) -> None:
+    post = await due(world, status="publishing", attempt=2)
+    stopped = (told.PublishCancelled, 9, 2, {"code": "earlier_attempt_published"})
+    live = (told.PublishSucceeded, 5, 1, {})
+    states = []
+    for kind, sequence, attempt, fields in (stopped, live) if is_told_first else (live, stopped):
+        states.append((await tell(world, post, kind, sequence, attempt, **fields)).status)
+    assert states == ["publishing" if is_told_first else "published", "published"]
+
+
 async def test_a_soon_retry_wakes_the_due_loop(world: Any) -> None:
     post = await due(world)
     quick = PublishRules(RetryPolicy(delays=(timedelta(seconds=0.1),)), Patience())

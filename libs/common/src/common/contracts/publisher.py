@@ -6,6 +6,12 @@ from uuid import UUID
 
 from common.contracts.message import Event
 
+Evidence = Literal["status", "webhook", "video_list"]
+"""Where TikTok showed it: its status, a webhook alone while the status could not be had, or the creator's list of videos."""
+
+
+EARLIER_ATTEMPT_PUBLISHED = "earlier_attempt_published"
+
 
 class PublishEvent(Event):
     """What every publish event carries. `again` marks an answer to the sweep: nothing new happened."""
@@ -50,14 +56,18 @@ class PublishSubmitted(PublishEvent):
 
 
 class PublishSucceeded(PublishEvent):
-    """TikTok said so. `outcome` tells a live post from a draft delivered to the creator's inbox."""
+    """TikTok said so. `outcome` tells a live post from a draft delivered to the creator's inbox.
+
+    `publish_id` is null for a post whose init was never answered and that was found at TikTok all the same.
+    """
 
     KEY: ClassVar[str] = "publisher.publish.succeeded.v1"
-    publish_id: str
+    publish_id: str | None
     outcome: Literal["published", "sent_to_inbox"]
     published_at: datetime
     tiktok_video_id: str | None = None
     video_url: str | None = None
+    evidence: Evidence = "status"
 
 
 class PublishFailed(PublishEvent):
@@ -85,15 +95,20 @@ class PublishUnconfirmed(PublishEvent):
 
 
 class PublishCancelled(PublishEvent):
-    """The attempt was cancelled before anything could be published."""
+    """The attempt was cancelled before anything could be published.
+
+    `code` is null when somebody asked for it, `earlier_attempt_published` when the post turned out to be live already.
+    """
 
     KEY: ClassVar[str] = "publisher.publish.cancelled.v1"
+    code: str | None = None
 
 
 class PublishIdentified(PublishEvent):
     """The video's id became known after the success was told."""
 
     KEY: ClassVar[str] = "publisher.publish.identified.v1"
-    publish_id: str
+    publish_id: str | None
     tiktok_video_id: str
     video_url: str | None = None
+    evidence: Evidence = "status"

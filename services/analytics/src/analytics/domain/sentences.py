@@ -80,7 +80,8 @@ def _started(event: Event) -> str:
 
 
 def _publish_deferred(event: Event) -> str:
-    return f"{_attempt(event)} waits until {_when(event, 'until')}{_because(event)}"
+    until = f" until {_when(event, 'until')}" if event.text("until") is not None else ""
+    return f"{_attempt(event)} waits{until}{_because(event)}"
 
 
 def _submitted(event: Event) -> str:
@@ -92,7 +93,18 @@ def _submitted(event: Event) -> str:
 def _succeeded(event: Event) -> str:
     if event.text("outcome") == "sent_to_inbox":
         return f"{_attempt(event)} was delivered to the creator's TikTok inbox."
-    return f"TikTok says that {_attempt(event).lower()} was published at {_when(event, 'published_at')}."
+    if event.text("evidence") == "video_list":
+        return (
+            f"{_attempt(event)} was found among the creator's videos on TikTok, published at {_when(event, 'published_at')}."
+        )
+    who = "A webhook of TikTok" if event.text("evidence") == "webhook" else "TikTok"
+    return f"{who} says that {_attempt(event).lower()} was published at {_when(event, 'published_at')}."
+
+
+def _publish_cancelled(event: Event) -> str:
+    if event.text("code") == "earlier_attempt_published":
+        return f"{_attempt(event)} was stopped: an earlier one is published."
+    return f"{_attempt(event)} was cancelled before anything could be published."
 
 
 def _publish_failed(event: Event) -> str:
@@ -120,7 +132,7 @@ _SENTENCES: dict[str, Callable[[Event], str]] = {
     "publisher.publish.succeeded": _succeeded,
     "publisher.publish.failed": _publish_failed,
     "publisher.publish.unconfirmed": _publish_unconfirmed,
-    "publisher.publish.cancelled": lambda event: f"{_attempt(event)} was cancelled before anything could be published.",
+    "publisher.publish.cancelled": _publish_cancelled,
     "publisher.publish.identified": lambda event: (
         f"The video is known at TikTok as {event.text('tiktok_video_id') or 'unknown'}."
     ),

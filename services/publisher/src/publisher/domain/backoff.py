@@ -2,7 +2,6 @@
 
 POLL_SECONDS = (1.0, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0)
 POLL_MAX_SECONDS = 60.0
-IDENTIFY_SECONDS = (5.0, 30.0, 120.0, 600.0, 3600.0, 6 * 3600.0, 24 * 3600.0)
 DEFER_FIRST_SECONDS = 2.0
 DEFER_MAX_SECONDS = 300.0
 
@@ -10,11 +9,6 @@ DEFER_MAX_SECONDS = 300.0
 def poll_wait(polls: int) -> float:
     """Return the wait before the next status poll after `polls` polls."""
     return POLL_SECONDS[polls] if polls < len(POLL_SECONDS) else POLL_MAX_SECONDS
-
-
-def identify_wait(looks: int) -> float | None:
-    """Return the wait before the next look for the video id after `looks` looks; None when there is no next one."""
-    return IDENTIFY_SECONDS[looks] if looks < len(IDENTIFY_SECONDS) else None
 
 
 def defer_wait(deferrals: int) -> float:

@@ -1,9 +1,12 @@
 """What a step of a job may end with."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 
 PublishOutcome = Literal["published", "sent_to_inbox"]
+Evidence = Literal["status", "webhook", "video_list"]
+"""Where TikTok showed what is known: by its status, by a webhook alone, or by the creator's list of videos."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +59,20 @@ class Unconfirm:
 
 @dataclass(frozen=True, slots=True)
 class Succeed:
-    """TikTok said so. `post_ids` are often empty."""
+    """TikTok said so. `post_ids` are often empty; `at` is when it was published, None where that is not known."""
 
     outcome: PublishOutcome
     post_ids: tuple[str, ...] = ()
+    evidence: Evidence = "status"
+    at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """The id of a video that was published before."""
+
+    video_id: str
+    evidence: Evidence = "status"
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from datetime import datetime
 from enum import StrEnum
 
-from publisher.domain.job import Checkpoint, State, Step, Transfer
+from publisher.domain.job import Checkpoint, Step, Transfer
 from publisher.domain.outcomes import Cancel, Fail, Reason, Unconfirm
 
 
@@ -20,10 +20,8 @@ class Action(StrEnum):
     """Bytes may be out: ask TikTok what it has before sending any more."""
     POLL = "poll"
     """All bytes are in: ask for the outcome."""
-    IDENTIFY = "identify"
-    """Published: ask for the video's id."""
-    AWAIT_CREATOR = "await_creator"
-    """In the creator's inbox: ask whether the creator has posted it."""
+    WATCH = "watch"
+    """It has ended: look whether TikTok knows more of it by now."""
 
 
 DEADLINE_PASSED = Fail(
@@ -80,8 +78,8 @@ def next_action(checkpoint: Checkpoint, now: datetime) -> Action | Fail | Unconf
     Guarantees: never a second init once a byte may be out; never a second init of a pull or photo whose first one may have
     run; nothing starts after `publish_before`.
     """
-    if checkpoint.state is State.SUCCEEDED:
-        return Action.AWAIT_CREATOR if checkpoint.outcome == "sent_to_inbox" else Action.IDENTIFY
+    if checkpoint.state.is_end:
+        return Action.WATCH
     match checkpoint.step:
         case Step.QUEUED | Step.TOKEN | Step.FETCHING | Step.CREATOR_INFO:
             return begin(checkpoint, now)

@@ -1,11 +1,11 @@
-"""Retention: removes jobs that ended long ago, old inbox rows and limits in which nothing counts any more, in small batches."""
+"""Retention: removes in small batches what is over: ended jobs, claims of webhooks, inbox rows, limits in which nothing counts."""
 
 from datetime import timedelta
 
 from common.database import Database
 from common.due_loop import DueLoop, StepResult
 from common.messaging.inbox import Inbox
-from publisher.storage import jobs, quotas
+from publisher.storage import claims, jobs, quotas
 
 INTERVAL_SECONDS = 600.0
 BATCH = 1_000
@@ -32,4 +32,6 @@ class Retention:
             removed = await jobs.prune(tx.connection, self._jobs_kept, limit=BATCH)
             forgotten = await self._inbox.prune(tx, self._inbox_kept, limit=BATCH)
             idle = await quotas.prune(tx.connection, limit=BATCH)
-        return StepResult(done=removed + forgotten + idle, more=max(removed, forgotten, idle) == BATCH)
+            dropped = await claims.prune(tx.connection, self._jobs_kept, limit=BATCH)
+        counts = (removed, forgotten, idle, dropped)
+        return StepResult(done=sum(counts), more=max(counts) == BATCH)

@@ -6,12 +6,14 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from common.contracts.publisher import PublishDeferred
-from publisher.domain.backoff import identify_wait, poll_wait
-from publisher.domain.drafts import draft_wait
+from publisher.domain.backoff import poll_wait
+from publisher.domain.claims import doubted
 from publisher.domain.job import Lane, State, Step
 from publisher.domain.outcomes import Cancel, Defer, Fail, Look, Reason, Submitted, Succeed, Unconfirm
 from publisher.domain.takeover import DEADLINE_PASSED, deadline_passed
+from publisher.domain.watching import Question, open_question, watch_wait
 from publisher.runner import events
+from publisher.runner.claims import claims_of
 from publisher.runner.limits import ANNOUNCE_AFTER_SECONDS
 from publisher.runner.run import JobRun
 from publisher.storage.job import StoredEvent
@@ -20,7 +22,8 @@ Outcome = Look | Defer | Fail | Unconfirm | Succeed | Submitted | Cancel
 
 JITTER = 0.1
 SAME_FORECAST = timedelta(seconds=2)
-NO_PUBLIC_ID_FOR = "SELF_ONLY"
+PUBLIC = "PUBLIC_TO_EVERYONE"
+"""TikTok gives ids of public videos alone."""
 
 
 async def conclude(run: JobRun, outcome: Outcome, changes: dict[str, Any]) -> None:
@@ -38,12 +41,11 @@ async def conclude(run: JobRun, outcome: Outcome, changes: dict[str, Any]) -> No
             stopped = events.cancelled(run.job, run.tools.replica)
             await run.store({**_end(State.CANCELLED, None), **changes}, event=stopped, ended=True)
         case Fail():
-            end = deadline_passed(_waited_for(run)) if outcome is DEADLINE_PASSED else outcome
-            event = events.failed(run.job, run.tools.replica, end)
-            await run.store({**_end(State.FAILED, end.reason), **changes}, event=event, ended=True)
+            await _fail(run, outcome, changes)
         case _:
             lost = events.unconfirmed(run.job, run.tools.replica, outcome)
-            await run.store({**_end(State.UNCONFIRMED, outcome.reason), **changes}, event=lost, ended=True)
+            stored = {**_end(State.UNCONFIRMED, outcome.reason), **_WATCHED, **changes}
+            await run.store(stored, event=lost, ended=True, release_in=watch_wait(Question.OUTCOME, 0))
 
 
 async def _defer(run: JobRun, defer: Defer, changes: dict[str, Any]) -> None:
@@ -105,28 +107,32 @@ async def _submitted(run: JobRun, submitted: Submitted, changes: dict[str, Any])
     await run.store(stored, event=events.submitted(run.job, run.tools.replica, publish_id), release_in=poll_wait(0))
 
 
+async def _fail(run: JobRun, outcome: Fail, changes: dict[str, Any]) -> None:
+    end = deadline_passed(_waited_for(run)) if outcome is DEADLINE_PASSED else outcome
+    if end.retryable:
+        end = doubted(end, await claims_of(run))
+    event = events.failed(run.job, run.tools.replica, end)
+    await run.store({**_end(State.FAILED, end.reason), **changes}, event=event, ended=True)
+
+
 async def _succeed(run: JobRun, end: Succeed, changes: dict[str, Any]) -> None:
     video_id = end.post_ids[0] if end.post_ids else None
+    question = open_question(State.SUCCEEDED, end.outcome, is_identified=video_id is not None)
+    is_private = run.tools.limits.sandbox or run.job.post.content.privacy_level != PUBLIC
+    if question is Question.VIDEO_ID and is_private and run.job.post.mode == "direct":
+        question = None
     stored = {
         **_end(State.SUCCEEDED, None),
-        "lane": Lane.FOLLOW.value,
+        **_WATCHED,
         "outcome": end.outcome,
         "tiktok_video_id": video_id,
-        "polls": 0,
-        "deferrals": 0,
         **changes,
     }
     event = events.succeeded(run.job, run.tools.replica, end, run.clock.now())
-    await run.store(stored, event=event, ended=True, release_in=_next_look(run, end))
+    await run.store(stored, event=event, ended=True, release_in=None if question is None else watch_wait(question, 0))
 
 
-def _next_look(run: JobRun, end: Succeed) -> float | None:
-    """Return the seconds until TikTok is asked again after a success: has the creator posted the draft, what is the video's id."""
-    if end.outcome == "sent_to_inbox":
-        return draft_wait(0)
-    is_direct = run.job.post.mode == "direct"
-    is_private = run.job.post.content.privacy_level == NO_PUBLIC_ID_FOR or run.tools.limits.sandbox
-    return None if end.post_ids or (is_direct and is_private) else identify_wait(0)
+_WATCHED: dict[str, Any] = {"lane": Lane.FOLLOW.value, "polls": 0, "deferrals": 0}
 
 
 def _end(state: State, reason: Reason | None) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from common.contracts.message import Event
 from common.contracts.publisher import (
+    EARLIER_ATTEMPT_PUBLISHED,
     PublishCancelled,
     PublishDeferred,
     PublishFailed,
@@ -15,7 +16,7 @@ from common.contracts.publisher import (
     PublishUnconfirmed,
 )
 from publisher.domain.job import Transfer
-from publisher.domain.outcomes import Defer, Fail, Succeed, Unconfirm
+from publisher.domain.outcomes import Defer, Fail, Identified, Succeed, Unconfirm
 from publisher.storage.job import Job, JobRef, StoredEvent
 
 
@@ -51,15 +52,16 @@ def submitted(job: Job, replica: str, publish_id: str) -> PublishSubmitted:
 
 
 def succeeded(job: Job, replica: str, end: Succeed, at: datetime) -> PublishSucceeded:
-    """Tell that TikTok says it is out."""
+    """Tell that TikTok says it is out; `at` is when that was learned, for want of a better time."""
     video_id = end.post_ids[0] if end.post_ids else None
     return PublishSucceeded(
         **_common(job, replica),
-        publish_id=job.publish_id or "",
+        publish_id=job.publish_id,
         outcome=end.outcome,
-        published_at=at,
+        published_at=end.at or at,
         tiktok_video_id=video_id,
         video_url=video_url(job, video_id),
+        evidence=end.evidence,
     )
 
 
@@ -97,13 +99,19 @@ def cancelled(job: Job | JobRef, replica: str) -> PublishCancelled:
     return PublishCancelled(**_common(job, replica))
 
 
-def identified(job: Job, replica: str, video_id: str) -> PublishIdentified:
+def stopped(job: Job | JobRef, replica: str) -> PublishCancelled:
+    """Tell that the attempt was stopped because an earlier one is published."""
+    return PublishCancelled(**_common(job, replica), code=EARLIER_ATTEMPT_PUBLISHED)
+
+
+def identified(job: Job, replica: str, found: Identified) -> PublishIdentified:
     """Tell the video's id, which came after the success."""
     return PublishIdentified(
         **_common(job, replica),
-        publish_id=job.publish_id or "",
-        tiktok_video_id=video_id,
-        video_url=video_url(job, video_id),
+        publish_id=job.publish_id,
+        tiktok_video_id=found.video_id,
+        video_url=video_url(job, found.video_id),
+        evidence=found.evidence,
     )
 
 

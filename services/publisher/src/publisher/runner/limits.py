@@ -18,6 +18,7 @@ class Limits:
     settle: timedelta
     give_up: timedelta
     refused_patience: timedelta
+    webhook_patience: timedelta
     creator_info: timedelta
     fetch: timedelta
     sandbox: bool
@@ -31,6 +32,7 @@ class Limits:
             settle=timedelta(seconds=settings.upload_settle_seconds),
             give_up=timedelta(seconds=settings.unconfirmed_after_seconds),
             refused_patience=timedelta(seconds=settings.refused_patience_seconds),
+            webhook_patience=timedelta(seconds=settings.webhook_patience_seconds),
             creator_info=timedelta(seconds=settings.creator_info_seconds),
             fetch=timedelta(seconds=settings.source_seconds),
             sandbox=settings.tiktok_sandbox_mode,

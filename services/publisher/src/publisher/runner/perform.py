@@ -1,6 +1,5 @@
 """Performing a job: action after action, as its checkpoint asks, until it waits, ends, or is lost."""
 
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import structlog
@@ -12,12 +11,12 @@ from publisher.domain.troubles import INTERNAL_ERROR
 from publisher.errors import LeaseLost
 from publisher.runner.conclude import Outcome, conclude
 from publisher.runner.run import JobRun
-from publisher.runner.steps.draft import await_creator
 from publisher.runner.steps.fetch import fetch
-from publisher.runner.steps.follow import identify, poll
+from publisher.runner.steps.follow import poll
 from publisher.runner.steps.prepare import prepare
 from publisher.runner.steps.status import StatusUnknown
 from publisher.runner.steps.upload import resync, send
+from publisher.runner.steps.watch import put_off, watch
 from publisher.runner.upload_places import NoPlace
 
 PLACE_AGAIN_SECONDS = 5.0
@@ -25,16 +24,14 @@ PLACE_AGAIN_SECONDS = 5.0
 
 _MOVES = {Action.FETCH: fetch, Action.SEND: send, Action.RESYNC: resync}
 
-_LOOKS: dict[Action, Callable[[JobRun], Awaitable[None]]] = {Action.IDENTIFY: identify, Action.AWAIT_CREATOR: await_creator}
-"""After a success: they store what they find themselves, and nothing they do can change that it was one."""
-
 _log = structlog.get_logger(__name__)
 
 
 async def perform(run: JobRun) -> None:
     """Run the job as far as it goes now. When the lease is lost it ends without a word: the job is another's.
 
-    An error of our own defers the job with growing waits instead of burning it; what has been sent is in the checkpoint.
+    An error of our own defers the job with growing waits instead of burning it; what has been sent is in the checkpoint. One that
+    has ended stays as it ended.
     """
     try:
         try:
@@ -43,6 +40,9 @@ async def perform(run: JobRun) -> None:
             raise
         except Exception:  # noqa: BLE001 - logged, told as a deferral, tried again
             _log.exception("job_run_failed", step=run.job.checkpoint.step)
+            if run.job.checkpoint.state.is_end:
+                await put_off(run)
+                return
             await conclude(run, Defer(defer_wait(run.job.checkpoint.deferrals), INTERNAL_ERROR), {})
     except LeaseLost:
         _log.warning("lease_lost", step=run.job.checkpoint.step)
@@ -54,8 +54,8 @@ async def _perform(run: JobRun) -> None:
         if not isinstance(action, Action):
             await conclude(run, action, {})
             return
-        if action in _LOOKS:
-            await _LOOKS[action](run)
+        if action is Action.WATCH:
+            await watch(run)
             return
         outcome, changes = await _act(run, action)
         if outcome is not None:

@@ -13,6 +13,7 @@ from publisher.domain.job import State
 from publisher.errors import LeaseLost
 from publisher.runner import events
 from publisher.runner.job_clock import JobClock
+from publisher.runner.late_truth import stop_later_attempts
 from publisher.runner.lease import Lease
 from publisher.runner.tools import Tools
 from publisher.storage import accounts, jobs, quota_line
@@ -94,6 +95,8 @@ class JobRun:
                 await self.tools.outbox.emit(tx, event, subject=str(job.post_id), context=job.context, sequence=job.sequence)
             if ended and job.checkpoint.state.proves_nothing_published:
                 await quota_line.move_up(tx.connection, job.account_id)
+            if ended and job.checkpoint.state is State.SUCCEEDED:
+                await stop_later_attempts(tx, self.tools, job)
             if ended and job.checkpoint.state is not State.UNCONFIRMED:
                 await jobs.wake_later_attempts(tx.connection, job.post_id, job.attempt)
         self.job = job

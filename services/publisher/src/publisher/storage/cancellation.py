@@ -1,10 +1,13 @@
 """Cancelling: one conditional update decides between a cancellation and the first byte."""
 
+from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, case, func, or_, update
+from sqlalchemy import ColumnElement, and_, case, func, or_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from common.ids import uuid7
 from publisher.domain.job import CancelState, State, Step, Transfer
@@ -45,14 +48,31 @@ async def cancel(connection: AsyncConnection, post_id: UUID, attempt: int) -> Jo
 
     The holder of the lease is fenced out in the same statement: the checkpoint it needs before its first byte fails.
     """
-    statement = (
+    chosen = and_(_jobs.c.post_id == post_id, _jobs.c.attempt == attempt, _jobs.c.irrevocable_since.is_(None))
+    row = (await connection.execute(_cancelling(chosen))).one_or_none()
+    return None if row is None else ref_from(row)
+
+
+async def stop_later(connection: AsyncConnection, post_id: UUID, attempt: int) -> Sequence[JobRef]:
+    """Cancel the attempts after one that was published, as far as it is certain that they cannot publish; returns those.
+
+    Further than a request goes: chunks may be out, as long as the last one was not intended. Without it nothing is published,
+    and the checkpoint it needs first fails.
+    """
+    without_last_chunk = and_(
+        _jobs.c.transfer == Transfer.FILE.value, _jobs.c.last_chunk_intended.is_(False), _jobs.c.submitted_at.is_(None)
+    )
+    chosen = and_(
+        _jobs.c.post_id == post_id, _jobs.c.attempt > attempt, or_(_jobs.c.irrevocable_since.is_(None), without_last_chunk)
+    )
+    rows = await connection.execute(_cancelling(chosen))
+    return [ref_from(row) for row in rows]
+
+
+def _cancelling(chosen: ColumnElement[bool]) -> ReturningUpdate[Any]:
+    return (
         update(_jobs)
-        .where(
-            _jobs.c.post_id == post_id,
-            _jobs.c.attempt == attempt,
-            _jobs.c.state.in_([State.QUEUED.value, State.RUNNING.value]),
-            _jobs.c.irrevocable_since.is_(None),
-        )
+        .where(chosen, _jobs.c.state.in_([State.QUEUED.value, State.RUNNING.value]))
         .values(
             state=State.CANCELLED.value,
             lease_owner=None,
@@ -66,8 +86,6 @@ async def cancel(connection: AsyncConnection, post_id: UUID, attempt: int) -> Jo
         )
         .returning(_jobs)
     )
-    row = (await connection.execute(statement)).one_or_none()
-    return None if row is None else ref_from(row)
 
 
 async def want(connection: AsyncConnection, post_id: UUID, attempt: int) -> bool:
@@ -91,6 +109,7 @@ async def want(connection: AsyncConnection, post_id: UUID, attempt: int) -> bool
             cancel_state=func.coalesce(_jobs.c.cancel_state, CancelState.WANTED.value),
             polls=case((_jobs.c.cancel_state.is_(None), 0), else_=_jobs.c.polls),
             run_at=case((_jobs.c.lease_owner.is_(None), _clock), else_=_jobs.c.run_at),
+            look_at_once=_jobs.c.lease_owner.is_not(None),
         )
         .returning(_jobs.c.id)
     )

@@ -11,7 +11,7 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from sqlalchemy import BigInteger, Row, Uuid, and_, cast, column, func, or_, select, tuple_, update
+from sqlalchemy import BigInteger, Row, Uuid, and_, case, cast, column, func, null, or_, select, tuple_, update
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -59,6 +59,7 @@ async def claim(connection: AsyncConnection, lane: Lane, *, owner: str, lease: t
             lease_token=lease_tokens.next_value(),
             run_at=_clock + lease,
             awaits_account=False,
+            look_at_once=False,
         )
         .returning(_jobs, due.c.was_due_at, _clock.label("claimed_at"), _account_version.label("account_version"))
     )
@@ -99,8 +100,8 @@ async def save(
     """Store a checkpoint under the lease's fencing token and return the job as stored.
 
     `release_in` hands the lease back with the job due in so many seconds; `ended` notes the end and hands it back, for good
-    unless `release_in` asks for another look. Raises `LeaseLost` when another claim or a cancellation has taken the job: then
-    nothing is stored.
+    unless `release_in` asks for another look. When news came meanwhile (`look_at_once`), it is due at once. Raises `LeaseLost`
+    when another claim or a cancellation has taken the job: then nothing is stored.
     """
     values: dict[str, Any] = {**changes, "sequence": _jobs.c.sequence + 1, "updated_at": _clock}
     if event is not None:
@@ -108,8 +109,9 @@ async def save(
     if ended:
         values["finished_at"] = func.coalesce(_jobs.c.finished_at, _clock)
     if ended or release_in is not None:
+        due = null() if release_in is None else _clock + timedelta(seconds=release_in)
         values["lease_owner"] = None
-        values["run_at"] = None if release_in is None else _clock + timedelta(seconds=release_in)
+        values["run_at"] = case((_jobs.c.look_at_once, _clock), else_=due)
     statement = (
         update(_jobs)
         .where(_jobs.c.id == job_id, _jobs.c.lease_token == lease_token, _jobs.c.lease_owner.is_not(None))

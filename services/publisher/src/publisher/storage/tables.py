@@ -93,6 +93,8 @@ publish_jobs = Table(
     # The file that was fetched from the post's address, as MediaFile, and when its bytes were removed again.
     Column("fetched", JSONB),
     Column("fetched_removed_at", _moment),
+    # Set while somebody has it in hand: news came meanwhile, so it is due again as soon as it is handed back.
+    Column("look_at_once", Boolean, nullable=False, server_default="false"),
     UniqueConstraint("post_id", "attempt"),
     Index("ix_publish_jobs_due", "lane", "run_at", postgresql_where=text("run_at IS NOT NULL")),
     Index("ix_publish_jobs_publish_id", "publish_id", postgresql_where=text("publish_id IS NOT NULL")),
@@ -105,6 +107,32 @@ publish_jobs = Table(
         "finished_at",
         postgresql_where=text("fetched IS NOT NULL AND fetched_removed_at IS NULL AND finished_at IS NOT NULL"),
     ),
+    Index(
+        "ix_publish_jobs_unsettled",
+        "open_id",
+        postgresql_where=text("state = 'unconfirmed' OR (state = 'succeeded' AND tiktok_video_id IS NULL)"),
+    ),
+)
+
+# What TikTok's webhooks said of publications, one row each, in whatever order. Times by TikTok's clock, null: not said.
+publication_claims = Table(
+    "publication_claims",
+    metadata,
+    Column("publish_id", Text, nullable=False),
+    Column("open_id", Text, nullable=False),
+    Column("publish_type", Text),
+    Column("completed_at", _moment),
+    Column("delivered_at", _moment),
+    Column("failed_at", _moment),
+    Column("fail_reason", Text),
+    Column("public_at", _moment),
+    Column("not_public_at", _moment),
+    Column("video_ids", ARRAY(Text), nullable=False, server_default="{}"),
+    # By the database's clock: when the newest of it was heard.
+    Column("heard_at", _moment, nullable=False, server_default=func.now()),
+    PrimaryKeyConstraint("publish_id", "open_id"),
+    Index("ix_publication_claims_open_id", "open_id", "completed_at"),
+    Index("ix_publication_claims_heard_at", "heard_at"),
 )
 
 # Copies of accounts, fed by events. Status is null until the first one; `disconnected` is one of ours.

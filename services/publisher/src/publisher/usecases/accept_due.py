@@ -7,6 +7,7 @@ from common.contracts.publisher import PublishCancelled
 from common.contracts.registry import EVENTS
 from common.database import Transaction
 from common.messaging.outbox import Outbox
+from publisher.domain.job import State
 from publisher.runner.events import stored
 from publisher.storage import intake
 from publisher.storage.intake import Known, Order
@@ -18,7 +19,8 @@ async def accept_due(
     """Store a job for each new attempt, due at once, and return how many were new; `wake` runs after the commit.
 
     A known attempt is answered with the event its job told last, an attempt lower than a known one with the latest attempt's
-    (sweep). An attempt that was cancelled before it was heard of is told as cancelled and never runs.
+    (sweep), and either with that of an attempt that was published, too. One that was cancelled before it was heard of is told as
+    cancelled and never runs.
     """
     new = await intake.insert(tx.connection, list({order.key: order for order in orders}.values()))
     if new:
@@ -39,8 +41,9 @@ async def _answer(tx: Transaction, orders: Sequence[Order], outbox: Outbox, repl
             envelope = await _tell_cancelled(tx, job, order, outbox, replica)
         else:
             envelope = _told_last(job, order, outbox)
-        if envelope is not None:
-            envelopes.append(envelope)
+        published = next((other for other in attempts.values() if other.state is State.SUCCEEDED and other is not job), None)
+        truth = None if published is None else _told_last(published, order, outbox)
+        envelopes += [told for told in (truth, envelope) if told is not None]
     await outbox.emit_all(tx, envelopes)
 
 

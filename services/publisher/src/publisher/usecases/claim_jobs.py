@@ -84,7 +84,7 @@ async def _open(tx: Transaction, job: Job, states: dict[int, State], at: datetim
             return await _wait(tx, job, at, replica, outbox)
         case Gate.STOP:
             cancelled = {"state": State.CANCELLED.value}
-            return await _store(tx, job, cancelled, events.cancelled(job, replica), outbox, ended=True)
+            return await _store(tx, job, cancelled, events.stopped(job, replica), outbox, ended=True)
         case Gate.SUPERSEDED:
             return await _fail(tx, job, SUPERSEDED, replica, outbox)
         case _:

@@ -54,7 +54,7 @@ async def apply_publish_event(
     report = report_of(event, envelope)
     now = await database_now(tx.connection)
     change = judge(post, report, policy=rules.policy, patience=rules.patience, now=now, jitter=random.random())  # noqa: S311
-    if not change.columns:
+    if not change.columns or _is_overtaken_by_truth(event):
         if report.attempt == post.attempt:
             await note_sequence(tx.connection, post, report.sequence)
         return
@@ -68,6 +68,11 @@ async def apply_publish_event(
     changed = await change_post(tx.connection, post, columns)
     await _emit(tx, outbox, post, changed, change, envelope)
     waker.wake_for(tx, changed)
+
+
+def _is_overtaken_by_truth(event: contract.PublishEvent) -> bool:
+    """Whether an attempt was stopped because an earlier one is published: the news of that one are on their way, or here."""
+    return isinstance(event, contract.PublishCancelled) and event.code == contract.EARLIER_ATTEMPT_PUBLISHED
 
 
 def _as_account_allows(account: AccountCopy, now: datetime) -> dict[str, Any]:

@@ -4,10 +4,12 @@ from dataclasses import asdict
 from typing import Any
 
 from publisher.clients.tiktok_troubles import failure_from
+from publisher.domain.claims import without_status
 from publisher.domain.following import Seen
 from publisher.domain.outcomes import Defer, Look
 from publisher.domain.troubles import Trouble, after_status_trouble, is_refusal
 from publisher.errors import CallFailed
+from publisher.runner.claims import claims_of
 from publisher.runner.conclude import Outcome
 from publisher.runner.run import JobRun
 from publisher.runner.steps.quota import wait_for_quota
@@ -23,16 +25,13 @@ class StatusUnknown(Exception):
         self.changes = changes or {}
 
 
-async def ask(run: JobRun) -> Seen:
-    """Return TikTok's status of the job's publish_id. Raises StatusUnknown, LeaseLost."""
+async def fetch(run: JobRun, publish_id: str) -> Seen | Defer:
+    """Return TikTok's status of a publication, or the wait for its quota. Raises CallFailed, LeaseLost."""
     wait = await wait_for_quota(run, quotas.of_status(run.job))
     if wait is not None:
-        raise StatusUnknown(Look(wait.seconds), {"reason": asdict(wait.reason), "awaits_quota": wait.awaits})
+        return wait
     run.tools.crash.reach("while_polling")
-    try:
-        status = await run.tools.tiktok.status(run.job.post.account_id, run.job.publish_id or "", run.lease.check)
-    except CallFailed as failed:
-        raise unknown(run, failed.trouble) from None
+    status = await run.tools.tiktok.status(run.job.account_id, publish_id, run.lease.check)
     return Seen(
         status.status,
         post_ids=status.post_ids,
@@ -41,12 +40,22 @@ async def ask(run: JobRun) -> Seen:
     )
 
 
-def unknown(run: JobRun, trouble: Trouble) -> StatusUnknown:
-    """Return what follows a status call that told nothing."""
-    checkpoint = run.job.checkpoint
+async def ask(run: JobRun) -> Seen:
+    """Return TikTok's status of the job's publish_id. Raises StatusUnknown, LeaseLost."""
+    try:
+        seen = await fetch(run, run.job.publish_id or "")
+    except CallFailed as failed:
+        raise await _unknown(run, failed.trouble) from None
+    if isinstance(seen, Defer):
+        raise StatusUnknown(Look(seen.seconds), {"reason": asdict(seen.reason), "awaits_quota": seen.awaits})
+    return seen
+
+
+async def _unknown(run: JobRun, trouble: Trouble) -> StatusUnknown:
+    """Return what follows a status call that told nothing: look again, or what the webhooks told, or an end."""
+    checkpoint, limits = run.job.checkpoint, run.tools.limits
     now = run.clock.now()
-    outcome = after_status_trouble(
-        checkpoint, trouble, now, give_up=run.tools.limits.give_up, refused_patience=run.tools.limits.refused_patience
-    )
+    follows = after_status_trouble(checkpoint, trouble, now, give_up=limits.give_up, refused_patience=limits.refused_patience)
+    outcome = without_status(follows, await claims_of(run), now, patience=limits.webhook_patience)
     refused = is_refusal(trouble) and isinstance(outcome, Defer)
     return StatusUnknown(outcome, {"refused_since": (checkpoint.refused_since or now) if refused else None})

@@ -1,0 +1,111 @@
+"""Attempts that have ended and of which TikTok may know more: what is still open, when to look, what a look tells."""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from publisher.domain.claims import Claims, doubted, with_ids
+from publisher.domain.following import Seen, verdict
+from publisher.domain.job import State
+from publisher.domain.outcomes import Fail, Identified, PublishOutcome, Succeed
+
+DAY = 86_400.0
+_SOON = (5.0, 30.0, 120.0, 600.0, 3600.0, 6 * 3600.0, DAY)
+_DRAFT = (10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 3 * 3600.0, 6 * 3600.0, 12 * 3600.0)
+
+
+class Question(StrEnum):
+    """What is still open about an attempt that has ended."""
+
+    OUTCOME = "outcome"
+    """Whether it went live after all: its outcome is not known."""
+    CONTRADICTION = "contradiction"
+    """Whether it went live after all: it counts as not published, and a webhook said otherwise."""
+    POSTED = "posted"
+    """Whether the creator has posted the draft."""
+    VIDEO_ID = "video_id"
+    """Which video it is."""
+
+
+_WAITS: dict[Question, tuple[float, ...]] = {
+    Question.OUTCOME: (*_SOON, *(DAY,) * 6),
+    Question.CONTRADICTION: (),
+    Question.POSTED: (*_DRAFT, *(DAY,) * 6),
+    Question.VIDEO_ID: _SOON,
+}
+
+
+def open_question(state: State, outcome: PublishOutcome | None, *, is_identified: bool) -> Question | None:
+    """Return what is still open, None when nothing is or it has not ended."""
+    match state:
+        case State.UNCONFIRMED:
+            return Question.OUTCOME
+        case State.FAILED | State.CANCELLED:
+            return Question.CONTRADICTION
+        case State.SUCCEEDED if outcome == "sent_to_inbox":
+            return Question.POSTED
+        case State.SUCCEEDED if not is_identified:
+            return Question.VIDEO_ID
+        case _:
+            return None
+
+
+def watch_wait(question: Question, looks: int) -> float | None:
+    """Return the seconds before the next look after `looks` looks; None when there is no further one."""
+    waits = _WAITS[question]
+    return waits[looks] if looks < len(waits) else None
+
+
+def watched_for(question: Question, looks: int) -> float:
+    """Return the seconds from the next look to the last one, after `looks` looks."""
+    return sum(_WAITS[question][looks + 1 :])
+
+
+def next_look(question: Question, seen: Seen | None, looks: int) -> float | None:
+    """Return the seconds before the next look after one that settled nothing; None for none: TikTok says that it is over."""
+    return None if seen is not None and isinstance(verdict(seen), Fail) else watch_wait(question, looks)
+
+
+def after_look(
+    question: Question,
+    seen: Seen | None,
+    claims: Claims | None,
+    now: datetime,
+    *,
+    patience: timedelta,
+    said_failed: bool = False,
+) -> Succeed | Fail | Identified | None:
+    """Return what a look settles, None when it settles nothing.
+
+    TikTok's status counts where there is one (`seen`), else what its webhooks told, once the status was silent for `patience`, and
+    not against a FAILED that the status told before (`said_failed`).
+    """
+    if question is Question.VIDEO_ID:
+        return _identified(seen, claims)
+    end = verdict(seen) if seen is not None else _claimed(claims, now, patience, said_failed=said_failed)
+    match end:
+        case Succeed() if question is not Question.POSTED or end.outcome == "published":
+            return with_ids(end, claims)
+        case Fail() if question is Question.OUTCOME:
+            return doubted(end, claims)
+        case _:
+            return None
+
+
+def claims_count_in(claims: Claims | None, now: datetime, *, patience: timedelta) -> float | None:
+    """Return the seconds until what the webhooks told counts by itself, None when they tell no end, or that time is over."""
+    if claims is None or claims.end is None:
+        return None
+    left = (claims.heard_at + patience - now).total_seconds()
+    return left if left > 0 else None
+
+
+def _claimed(claims: Claims | None, now: datetime, patience: timedelta, *, said_failed: bool) -> Succeed | Fail | None:
+    if claims is None or said_failed or now - claims.heard_at < patience:
+        return None
+    return claims.end
+
+
+def _identified(seen: Seen | None, claims: Claims | None) -> Identified | None:
+    if seen is not None and seen.post_ids:
+        return Identified(seen.post_ids[0])
+    return Identified(claims.video_ids[0], "webhook") if claims is not None and claims.video_ids else None

@@ -1,0 +1,148 @@
+"""What TikTok's webhooks claimed of publications: merged so that order and repeats do not matter."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Row, case, func, select, text, tuple_, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from publisher.domain.job import Lane, State
+from publisher.domain.outcomes import PublishOutcome
+from publisher.storage.tables import publication_claims, publish_jobs
+from tiktok.publish_webhooks import Claim, PublishClaim
+
+_claims = publication_claims
+_jobs = publish_jobs
+_clock = func.clock_timestamp()
+_ENDS = tuple(state.value for state in State if state.is_end)
+
+_KEEP = text(
+    """
+    INSERT INTO publication_claims AS known (publish_id, open_id, publish_type, completed_at, delivered_at, failed_at,
+                                             fail_reason, public_at, not_public_at, video_ids, heard_at)
+    VALUES (:publish_id, :open_id, :publish_type, :completed_at, :delivered_at, :failed_at, :fail_reason, :public_at,
+            :not_public_at, CAST(:video_ids AS text[]), clock_timestamp())
+    ON CONFLICT (publish_id, open_id) DO UPDATE SET
+        publish_type = coalesce(known.publish_type, excluded.publish_type),
+        completed_at = greatest(known.completed_at, excluded.completed_at),
+        delivered_at = greatest(known.delivered_at, excluded.delivered_at),
+        failed_at = greatest(known.failed_at, excluded.failed_at),
+        fail_reason = CASE WHEN known.failed_at >= excluded.failed_at THEN coalesce(known.fail_reason, excluded.fail_reason)
+                           ELSE coalesce(excluded.fail_reason, known.fail_reason) END,
+        public_at = greatest(known.public_at, excluded.public_at),
+        not_public_at = greatest(known.not_public_at, excluded.not_public_at),
+        video_ids = ARRAY(SELECT DISTINCT id FROM unnest(known.video_ids || excluded.video_ids) AS id ORDER BY id),
+        heard_at = excluded.heard_at
+    """
+)
+_MOMENT_OF = {
+    Claim.COMPLETE: "completed_at",
+    Claim.DELIVERED: "delivered_at",
+    Claim.FAILED: "failed_at",
+    Claim.PUBLIC: "public_at",
+    Claim.NOT_PUBLIC: "not_public_at",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class StoredClaims:
+    """What was claimed of one publication. Times by TikTok's clock, None for what was not claimed."""
+
+    publish_id: str
+    publish_type: str | None
+    completed_at: datetime | None
+    delivered_at: datetime | None
+    failed_at: datetime | None
+    fail_reason: str | None
+    public_at: datetime | None
+    video_ids: tuple[str, ...]
+    heard_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where an attempt stands that a claim may be about."""
+
+    id: UUID
+    state: State
+    outcome: PublishOutcome | None
+    is_identified: bool
+
+
+async def keep(connection: AsyncConnection, claim: PublishClaim, open_id: str, at: datetime) -> None:
+    """Add a claim to what is known of its publication; `at` is TikTok's time of it."""
+    moments: dict[str, Any] = dict.fromkeys(_MOMENT_OF.values())
+    moments[_MOMENT_OF[claim.claim]] = at
+    values = {
+        "publish_id": claim.publish_id,
+        "open_id": open_id,
+        "publish_type": claim.publish_type,
+        "fail_reason": claim.fail_reason,
+        "video_ids": [] if claim.video_id is None else [claim.video_id],
+    }
+    await connection.execute(_KEEP, values | moments)
+
+
+async def claims_of(connection: AsyncConnection, publish_id: str, open_id: str) -> StoredClaims | None:
+    """Return what was claimed of a publication of this creator, None when nothing was."""
+    statement = select(_claims).where(_claims.c.publish_id == publish_id, _claims.c.open_id == open_id)
+    row = (await connection.execute(statement)).one_or_none()
+    return None if row is None else _from(row)
+
+
+async def jobs_of(connection: AsyncConnection, publish_id: str, open_id: str) -> Sequence[Standing]:
+    """Return the attempts with this publication, kept from changing until the transaction ends."""
+    statement = (
+        select(_jobs.c.id, _jobs.c.state, _jobs.c.outcome, _jobs.c.tiktok_video_id)
+        .where(_jobs.c.publish_id == publish_id, _jobs.c.open_id == open_id)
+        .order_by(_jobs.c.id)
+        .with_for_update()
+    )
+    rows = await connection.execute(statement)
+    return [Standing(row.id, State(row.state), row.outcome, row.tiktok_video_id is not None) for row in rows]
+
+
+async def look_at(connection: AsyncConnection, job_ids: Sequence[UUID]) -> None:
+    """Make jobs due for a look now; one that somebody has in hand, as soon as it is handed back. Lanes of ended ones: follow."""
+    in_hand = _jobs.c.lease_owner.is_not(None)
+    statement = (
+        update(_jobs)
+        .where(_jobs.c.id.in_(job_ids))
+        .values(
+            look_at_once=in_hand,
+            run_at=case((in_hand, _jobs.c.run_at), else_=_clock),
+            lane=case((_jobs.c.state.in_(_ENDS), Lane.FOLLOW.value), else_=_jobs.c.lane),
+        )
+    )
+    await connection.execute(statement)
+
+
+async def prune(connection: AsyncConnection, older_than: timedelta, *, limit: int) -> int:
+    """Remove up to `limit` publications of which nothing was heard for the retention; returns how many."""
+    old = (
+        select(_claims.c.publish_id, _claims.c.open_id)
+        .where(_claims.c.heard_at < func.now() - older_than)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+        .subquery()
+    )
+    key = tuple_(_claims.c.publish_id, _claims.c.open_id)
+    statement = _claims.delete().where(key.in_(select(old.c.publish_id, old.c.open_id)))
+    return (await connection.execute(statement)).rowcount
+
+
+def _from(row: "Row[Any]") -> StoredClaims:
+    return StoredClaims(
+        publish_id=row.publish_id,
+        publish_type=row.publish_type,
+        completed_at=row.completed_at,
+        delivered_at=row.delivered_at,
+        failed_at=row.failed_at,
+        fail_reason=row.fail_reason,
+        public_at=row.public_at,
+        video_ids=tuple(row.video_ids),
+        heard_at=row.heard_at,
+    )
