@@ -10,7 +10,7 @@ SERVICES := gateway accounts scheduler publisher analytics
 # `make scale publisher=3`: only what is given on the command line counts.
 REPLICAS = $(foreach service,$(SERVICES),$(if $(filter command,$(origin $(service))),$(service)=$($(service))))
 
-.PHONY: help bootstrap up down ps logs scale reset demo migrate dead-letters audit-verify rotate-keys rotate-encryption-key test bench lock
+.PHONY: help bootstrap up down ps logs scale reset demo migrate dead-letters audit-tail audit-verify rotate-keys rotate-encryption-key schemas test bench lock
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 30
@@ -45,6 +45,9 @@ migrate: bootstrap ## bring every database of the running system to its newest v
 dead-letters: bootstrap ## messages that could not be handled: make dead-letters [do="show|replay|drop QUEUE [ID ...|--all]"]
 	@$(STACK) dead-letters $(do)
 
+audit-tail: bootstrap ## print events as they come: make audit-tail [only="scheduler.post.# publisher.#"] [json=1]
+	@set -f; $(PYTHON) -m audit_tail $(only) $(if $(json),--json)
+
 audit-verify: bootstrap ## prove that nothing in the audit trail was changed [known=SEQ:HASH, printed by an earlier run]
 	@$(STACK) audit-verify $(known)
 
@@ -53,6 +56,9 @@ rotate-keys: bootstrap ## a new key for users' tokens; nobody is logged out
 
 rotate-encryption-key: bootstrap ## a new key for what is stored encrypted, while everything runs
 	@$(STACK) rotate-encryption-key
+
+schemas: bootstrap ## write docs/events.md, docs/asyncapi.json and docs/schemas from the contracts
+	@$(PYTHON) -m schemas
 
 test: bootstrap ## lint, types, boundaries, all tests, coverage
 	@deploy/test.sh

@@ -1,10 +1,16 @@
 """The main job through the whole system, and what its users see of it."""
 
+import json
+from pathlib import Path
+
+import jsonschema
 import pytest
 
 from demo.video import Video, make_video
 from system.operator import Operator
 from system.waiting import wait_for
+
+SCHEMAS = Path(__file__).parents[1] / "docs/schemas"
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
@@ -33,6 +39,15 @@ def test_a_video_is_published_once_on_time_and_explained(operator: Operator, vid
         ("publish.started", "post.published"),
     ]:
         assert _position(types, earlier) < _position(types, later)
+    _require_as_documented(operator.events.recorded().splitlines())
+
+
+def _require_as_documented(events: list[bytes]) -> None:
+    """Every event that was sent is one of docs/schemas."""
+    assert events
+    for event in map(json.loads, events):
+        schema = json.loads((SCHEMAS / f"{event['type'].removeprefix('cuepost.')}.json").read_text(encoding="utf-8"))
+        jsonschema.Draft202012Validator(schema, format_checker=jsonschema.FormatChecker()).validate(event)
 
 
 def test_the_audit_trail_tells_of_it(operator: Operator, video: Video) -> None:

@@ -1,0 +1,1 @@
+"""`make audit-tail`: events on the terminal, as they come."""

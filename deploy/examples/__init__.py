@@ -1,0 +1,1 @@
+"""Programs to begin with, for whoever reads Cuepost's events."""

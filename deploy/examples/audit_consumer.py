@@ -1,0 +1,48 @@
+"""Keeps every event of Cuepost in a SQLite file, each once, whatever dies: this program, the broker, or the machine between.
+
+AMQP_URL=... python deploy/examples/audit_consumer.py events.sqlite        (AMQP_URL: in .local/stack.env)
+
+Its queue is durable: what happens while it is away waits there (at most 256 MB and a week). An event is acknowledged after it is on
+disk, so none is lost; one that comes again is known by its id, so none is doubled. Needs aio-pika, and nothing of Cuepost.
+"""
+
+import asyncio
+import json
+import os
+import sqlite3
+import sys
+from contextlib import suppress
+
+import aio_pika
+from aio_pika.exceptions import ChannelInvalidStateError
+
+QUEUE = "audit.example"  # The audit user may only have queues whose names begin with `audit.`
+TABLE = "CREATE TABLE IF NOT EXISTS events (id TEXT PRIMARY KEY, type TEXT, time TEXT, subject TEXT, body TEXT)"
+
+
+async def main(path: str) -> None:
+    """Keep events in the file at `path` until ended."""
+    database = sqlite3.connect(path)
+    database.execute(TABLE)
+
+    async def keep(message: aio_pika.abc.AbstractIncomingMessage) -> None:
+        event = json.loads(message.body)
+        row = (event["id"], event["type"], event["time"], event["subject"], message.body.decode())
+        with database:  # One transaction; on disk when the block ends.
+            database.execute("INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?)", row)
+        with suppress(ChannelInvalidStateError):  # The connection is gone: the event comes again, and is known then.
+            await message.ack()
+
+    connection = await aio_pika.connect_robust(os.environ["AMQP_URL"], timeout=10, reconnect_interval=1)
+    async with connection:
+        channel = await connection.channel()
+        await channel.set_qos(prefetch_count=100)
+        queue = await channel.declare_queue(QUEUE, durable=True)
+        await queue.bind("cuepost.events", "#")
+        await queue.consume(keep)
+        print("listening", flush=True)
+        await asyncio.Future()  # Until it is ended; a lost connection is made again, the queue consumed again.
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1]))

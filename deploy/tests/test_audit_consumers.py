@@ -1,0 +1,317 @@
+"""Who reads events from outside: the audit user can do that and nothing else, the example loses and doubles nothing."""
+
+import asyncio
+import json
+import os
+import random
+import signal
+import sqlite3
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import aio_pika
+import pytest
+from aio_pika.abc import AbstractChannel
+from aiormq.exceptions import AMQPError, ChannelAccessRefused
+
+from common.ids import uuid7
+from common.testing.eventually import eventually
+from localstack.paths import CHECKOUT
+from localstack.rabbitmq import broker_url
+from localstack.servers import Servers, start_servers
+
+pytestmark = pytest.mark.integration
+EXAMPLE = CHECKOUT / "deploy/examples/audit_consumer.py"
+TOTAL = 600
+
+Attempt = Callable[[AbstractChannel], Awaitable[Any]]
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    started = start_servers(tmp_path_factory.mktemp("audit"))
+    yield started
+    started.stop()
+
+
+def url(servers: Servers, user: str) -> str:
+    return broker_url(servers.stack.secrets, servers.stack.ports, user)
+
+
+@pytest.fixture
+async def others(servers: Servers) -> AsyncIterator[AbstractChannel]:
+    """Make a queue of the scheduler with a message in it, and look afterwards that it is as it was."""
+    connection = await aio_pika.connect(url(servers, "admin"), timeout=10)
+    async with connection:
+        channel = await connection.channel()
+        await channel.declare_exchange("cuepost.retry.1s", "fanout", durable=True)
+        queue = await channel.declare_queue("scheduler.commands", durable=True, arguments={"x-queue-type": "quorum"})
+        await channel.default_exchange.publish(aio_pika.Message(b"{}"), "scheduler.commands")
+        yield channel
+        declared = await channel.declare_queue("scheduler.commands", passive=True)
+        assert declared.declaration_result.message_count == 1, "it is still there, and nothing was added"
+        await queue.delete(if_unused=False, if_empty=False)
+
+
+def publishing(exchange: str, key: str) -> Attempt:
+    async def attempt(channel: AbstractChannel) -> None:
+        target = await channel.get_exchange(exchange, ensure=False) if exchange else channel.default_exchange
+        await target.publish(aio_pika.Message(b"{}"), key, mandatory=False)
+
+    return attempt
+
+
+def declaring(name: str, **arguments: Any) -> Attempt:
+    return lambda channel: channel.declare_queue(name, durable=True, arguments=arguments)
+
+
+async def take(channel: AbstractChannel) -> None:
+    await (await channel.get_queue("scheduler.commands", ensure=False)).get()
+
+
+async def consume(channel: AbstractChannel) -> None:
+    await (await channel.get_queue("scheduler.commands", ensure=False)).consume(lambda _: None)
+
+
+async def purge(channel: AbstractChannel) -> None:
+    await (await channel.get_queue("scheduler.commands", ensure=False)).purge()
+
+
+async def delete(channel: AbstractChannel) -> None:
+    await channel.queue_delete("scheduler.commands")
+
+
+async def delete_exchange(channel: AbstractChannel) -> None:
+    await channel.exchange_delete("cuepost.events")
+
+
+async def bind_commands(channel: AbstractChannel) -> None:
+    await (await channel.declare_queue("audit.test", exclusive=True)).bind("cuepost.commands", "#")
+
+
+async def bind_a_foreign_queue(channel: AbstractChannel) -> None:
+    await (await channel.get_queue("scheduler.commands", ensure=False)).bind("cuepost.events", "#")
+
+
+async def bind_into_events(channel: AbstractChannel) -> None:
+    await channel.declare_exchange("audit.x", "topic", auto_delete=True)
+    await (await channel.get_exchange("cuepost.events", ensure=False)).bind("audit.x", "#")
+
+
+async def fall_back_to_events(channel: AbstractChannel) -> None:
+    await channel.declare_exchange("audit.y", "fanout", auto_delete=True, arguments={"alternate-exchange": "cuepost.events"})
+
+
+REFUSED: dict[str, Attempt] = {
+    "publish an event": publishing("cuepost.events", "scheduler.post.due.v1"),
+    "publish an event in its own name": publishing("cuepost.events", "audit.x.y.v1"),
+    "publish a command": publishing("cuepost.commands", "scheduler.create_post.v1"),
+    "publish into somebody's queue": publishing("", "scheduler.commands"),
+    "publish into its own queue": publishing("", "audit.test"),
+    "publish through a retry tier": publishing("cuepost.retry.1s", "scheduler.commands"),
+    "publish through the broker's own exchange": publishing("amq.topic", "x"),
+    "take somebody's message": take,
+    "consume somebody's queue": consume,
+    "purge somebody's queue": purge,
+    "delete somebody's queue": delete,
+    "delete the exchange": delete_exchange,
+    "read commands": bind_commands,
+    "bind somebody's queue": bind_a_foreign_queue,
+    "send into events by a binding": bind_into_events,
+    "send into events by an alternate exchange": fall_back_to_events,
+    "declare somebody's queue": declaring("scheduler.other"),
+    "declare a queue whose name only contains audit": declaring("x.audit.y"),
+    "send dead letters into events": declaring("audit.dead", **{"x-dead-letter-exchange": "cuepost.events"}),
+    "send dead letters into somebody's queue": declaring(
+        "audit.dead", **{"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "scheduler.commands"}
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+async def test_the_audit_user_cannot(servers: Servers, others: AbstractChannel, name: str) -> None:
+    connection = await aio_pika.connect(url(servers, "audit"), timeout=10)
+    async with connection:
+        channel = await connection.channel()
+        with pytest.raises(ChannelAccessRefused):
+            await REFUSED[name](channel)
+
+
+async def test_the_audit_user_reads_every_event(servers: Servers) -> None:
+    async with await aio_pika.connect(url(servers, "audit"), timeout=10) as connection:
+        channel = await connection.channel()
+        queue = await channel.declare_queue("audit.reader", exclusive=True)
+        await queue.bind("cuepost.events", "#")
+        await Publisher(servers).publish([event(1)])
+        message = await queue.get(timeout=5)
+        assert message is not None
+        assert json.loads(message.body)["data"] == {"n": 1}
+
+
+def event(number: int) -> dict[str, Any]:
+    return {
+        "specversion": "1.0",
+        "id": str(uuid7()),
+        "type": "cuepost.scheduler.post.due.v1",
+        "source": "/services/scheduler",
+        "subject": "p",
+        "time": "2026-11-21T07:00:00Z",
+        "data": {"n": number},
+    }
+
+
+class Publisher:
+    """Publishes as the scheduler's relay does: with confirms, and again what was not confirmed."""
+
+    def __init__(self, servers: Servers) -> None:
+        self._servers = servers
+        self.confirmed = 0
+
+    async def publish(self, events: list[dict[str, Any]]) -> None:
+        waiting = list(events)
+        while waiting:
+            try:
+                connection = await aio_pika.connect(url(self._servers, "scheduler"), timeout=5)
+                async with connection:
+                    exchange = await (await connection.channel()).get_exchange("cuepost.events", ensure=False)
+                    while waiting:
+                        await asyncio.wait_for(self._confirmed(exchange, waiting[:20]), 5)
+                        del waiting[:20]
+            except (AMQPError, OSError, TimeoutError):
+                await asyncio.sleep(0.1)
+
+    async def _confirmed(self, exchange: Any, batch: list[dict[str, Any]]) -> None:
+        messages = [
+            aio_pika.Message(json.dumps(item).encode(), delivery_mode=aio_pika.DeliveryMode.PERSISTENT) for item in batch
+        ]
+        await asyncio.gather(*(exchange.publish(message, "scheduler.post.due.v1", mandatory=False) for message in messages))
+        self.confirmed += len(batch)
+
+
+class Example:
+    """The example as a process that is killed again and again."""
+
+    def __init__(self, servers: Servers, path: Path) -> None:
+        self._environment = {"PATH": os.environ["PATH"], "AMQP_URL": url(servers, "audit")}
+        self._path = path
+        self._process: asyncio.subprocess.Process | None = None
+
+    async def start(self) -> None:
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, str(EXAMPLE), str(self._path)),
+            env=self._environment,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        assert self._process.stdout is not None
+        assert await asyncio.wait_for(self._process.stdout.readline(), 30) == b"listening\n"
+
+    async def kill(self) -> None:
+        assert self._process is not None
+        self._process.kill()
+        await self._process.wait()
+
+    def kept(self) -> list[dict[str, Any]]:
+        if not self._path.exists():
+            return []
+        with sqlite3.connect(self._path, timeout=10) as database:
+            return [json.loads(row[0]) for row in database.execute("SELECT body FROM events")]
+
+
+async def kept_at_least(example: Example, number: int) -> None:
+    async def enough() -> bool:
+        return len(example.kept()) >= number
+
+    await eventually(enough, timeout=60)
+
+
+@pytest.mark.timeout(180)
+async def test_the_example_loses_and_doubles_nothing_over_kills_and_a_restart_of_the_broker(
+    servers: Servers, tmp_path: Path
+) -> None:
+    example, publisher, told = (
+        Example(servers, tmp_path / "events.sqlite"),
+        Publisher(servers),
+        [event(n) for n in range(TOTAL)],
+    )
+    await example.start()
+    publishing = asyncio.create_task(publisher.publish(told))
+    chance = random.Random(7)
+    for step in range(1, 5):
+        # Somewhere in the middle of what it has in hand; the broker goes down between.
+        await kept_at_least(example, step * TOTAL // 6 + chance.randrange(50))
+        if step == 3:
+            await asyncio.to_thread(servers.stack.restart, "rabbitmq")
+        else:
+            await example.kill()
+            await example.start()
+    await publishing
+    await kept_at_least(example, TOTAL)
+    await example.kill()
+    kept = example.kept()
+    assert len(kept) == TOTAL
+    assert {item["id"]: item["data"] for item in kept} == {item["id"]: item["data"] for item in told}
+    assert publisher.confirmed >= TOTAL
+    async with await aio_pika.connect(url(servers, "admin"), timeout=10) as connection:
+        queue = await (await connection.channel()).declare_queue("audit.example", passive=True)
+        assert queue.declaration_result.message_count in range(100), "all but what it had not acknowledged"
+
+
+def test_the_example_is_short() -> None:
+    assert len(EXAMPLE.read_text(encoding="utf-8").splitlines()) < 60
+
+
+class Tail:
+    """`make audit-tail` as a process."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    @classmethod
+    async def start(cls, servers: Servers, *arguments: str) -> "Tail":
+        own = {"AMQP_URL": url(servers, "audit"), "PYTHONPATH": str(CHECKOUT / "deploy"), "COLUMNS": "300"}
+        return cls(
+            await asyncio.create_subprocess_exec(
+                *(sys.executable, "-m", "audit_tail", *arguments),
+                env={**os.environ, **own},
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+        )
+
+    async def said(self) -> str:
+        assert self._process.stderr is not None
+        return (await asyncio.wait_for(self._process.stderr.readline(), 60)).decode().strip()
+
+    async def printed(self) -> str:
+        assert self._process.stdout is not None
+        return (await asyncio.wait_for(self._process.stdout.readline(), 30)).decode().rstrip("\n")
+
+    async def stop(self) -> int:
+        self._process.send_signal(signal.SIGINT)
+        return await asyncio.wait_for(self._process.wait(), 15)
+
+
+async def test_the_tail_prints_events_as_they_come_also_after_the_broker_was_away(servers: Servers) -> None:
+    tail = await Tail.start(servers, "scheduler.post.#")
+    assert await tail.said() == "watching scheduler.post.#"
+    odd = event(1) | {"data": {"attempt": 2, "reason": "a\x1b[31mred", "post_id": "p", "content": {}}, "actor": "user:7"}
+    await Publisher(servers).publish([odd])
+    assert await tail.printed() == "07:00:00.000  scheduler.post.due            p  user:7  attempt=2  reason=a\ufffd[31mred"
+    await asyncio.to_thread(servers.stack.restart, "rabbitmq")
+    while (said := await tail.said()) != "watching scheduler.post.#":
+        assert "connection was lost" in said or "trying again" in said
+    await Publisher(servers).publish([event(2)])
+    assert (await tail.printed()).endswith("n=2")
+    assert await tail.stop() == 0
+
+
+async def test_the_tail_prints_whole_events_for_programs(servers: Servers) -> None:
+    tail = await Tail.start(servers, "--json")
+    assert await tail.said() == "watching #"
+    told = event(3)
+    await Publisher(servers).publish([told])
+    assert json.loads(await tail.printed()) == told
+    assert await tail.stop() == 0
