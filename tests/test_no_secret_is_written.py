@@ -24,7 +24,7 @@ from demo.api import Creator
 from localstack.rabbitmq import broker_url
 from localstack.stack import Stack
 from localstack.vault import DATABASE_SERVICES
-from system.canaries import Canaries
+from common.testing.canaries import Canaries
 from system.operator import Operator
 from system.small_video import make_small_video
 from system.waiting import wait_for

@@ -60,13 +60,14 @@ def environment_of(settings: Settings, port: int) -> dict[str, str]:
 
 
 @pytest.fixture
-async def spawn(settings: Settings, service_keys: ServiceKeys, tmp_path: Path) -> AsyncIterator[Spawn]:
+async def spawn(settings: Settings, service_keys: ServiceKeys, program_log: Callable[[str], Path]) -> AsyncIterator[Spawn]:
     async with AsyncExitStack() as stack:
         processes: list[Process] = []
 
         async def one() -> Replica:
             port = free_port()
-            log = stack.enter_context((tmp_path / f"{port}.log").open("wb"))
+            path = program_log("accounts")
+            log = stack.enter_context(path.open("wb"))
             process = await asyncio.create_subprocess_exec(
                 sys.executable, "-P", "-m", "accounts", env=environment_of(settings, port), stdout=log, stderr=log
             )
@@ -77,7 +78,7 @@ async def spawn(settings: Settings, service_keys: ServiceKeys, tmp_path: Path) -
                 try:
                     return (await http.get("/readyz")).status_code == 200
                 except httpx.TransportError:
-                    assert process.returncode is None, (tmp_path / f"{port}.log").read_text()
+                    assert process.returncode is None, path.read_text()
                     return False
 
             await eventually(ready, timeout=60)

@@ -21,7 +21,9 @@ pytestmark = pytest.mark.integration
 BLOCK = b"\x00\x00\x00\x18ftypmp42" + bytes(1024 * 1024 - 12)
 
 
-async def test_a_killed_gateway_leaves_only_what_is_swept(make_settings: Any, auth: Any, tmp_path: Path) -> None:
+async def test_a_killed_gateway_leaves_only_what_is_swept(
+    make_settings: Any, auth: Any, tmp_path: Path, program_log: Any
+) -> None:
     port = free_port()
     settings = make_settings(storage_url=f"file://{tmp_path}")
     environment = {
@@ -34,15 +36,10 @@ async def test_a_killed_gateway_leaves_only_what_is_swept(make_settings: Any, au
         "SERVICE_PRIVATE_KEY": settings.service_private_key.get_secret_value(),
         "SERVICE_PUBLIC_KEYS": json.dumps(settings.service_public_keys),
     }
-    process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-P",
-        "-m",
-        "gateway",
-        env=environment,
-        stdout=asyncio.subprocess.DEVNULL,
-        stderr=asyncio.subprocess.DEVNULL,
-    )
+    with program_log("gateway").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-P", "-m", "gateway", env=environment, stdout=log, stderr=log
+        )
     try:
         _, writer = await eventually(lambda: connect(port), timeout=30)
         head = (

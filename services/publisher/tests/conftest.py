@@ -35,6 +35,7 @@ from common.messaging.topology import EVENTS, dead_letter_name
 from common.testing.eventually import eventually
 from common.testing.http_server import serving
 from common.testing.keys import ServiceKeys
+from common.testing.secret_scan import SecretScan
 from publisher.app import lanes_of, tools_of
 from publisher.clients.http import HttpClients, tiktok_http_client
 from publisher.domain.job import State
@@ -158,6 +159,7 @@ class World:
         self.keys = keys
         self.amqp_url = amqp_url
         self.heard: list[Envelope] = []
+        self.program_log: Callable[[str], Path] = lambda name: folder / f"{name}.log"
         self.outbox = Outbox(outbox_rows, service="publisher", wake=lambda: None)
 
     async def account(self, username: str = "demo_public") -> UUID:
@@ -240,10 +242,11 @@ class World:
     @asynccontextmanager
     async def process(self, **changes: Any) -> AsyncIterator[asyncio.subprocess.Process]:
         """Run `python -m publisher`; killed when the block ends."""
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "publisher", env=self.environment(**changes),
-            stdout=asyncio.subprocess.DEVNULL if not os.environ.get("SHOW_PROCESS") else None,
-        )  # fmt: skip
+        with self.program_log("publisher").open("wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "publisher", env=self.environment(**changes),
+                stdout=log if not os.environ.get("SHOW_PROCESS") else None,
+            )  # fmt: skip
         try:
             yield process
         finally:
@@ -369,9 +372,9 @@ async def world(
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def processes(world: World, rabbitmq_url: str) -> AsyncIterator[World]:
+async def processes(world: World, rabbitmq_url: str, secret_scan: SecretScan) -> AsyncIterator[World]:
     """Give a world whose processes have a broker, and hear what they tell; their queues are deleted after the test."""
-    world.amqp_url = rabbitmq_url
+    world.amqp_url, world.program_log = rabbitmq_url, secret_scan.log_file
     connection = await aio_pika.connect(rabbitmq_url, timeout=5)
     async with connection:
         channel = await connection.channel(publisher_confirms=False)
@@ -380,6 +383,7 @@ async def processes(world: World, rabbitmq_url: str) -> AsyncIterator[World]:
         await queue.bind(exchange, "publisher.#")
 
         async def hear(message: aio_pika.abc.AbstractIncomingMessage) -> None:
+            secret_scan.message(message.body, dict(message.headers))
             world.heard.append(Envelope.model_validate_json(message.body))
 
         await queue.consume(hear, no_ack=True)

@@ -45,6 +45,7 @@ from publisher.runner.upload_places import UploadPlaces
 from publisher.settings import Settings
 from publisher.storage.tables import inbox as inbox_rows
 from publisher.storage.tables import outbox as outbox_rows
+from publisher.upload_addresses import UploadAddresses
 
 HEARTBEAT_CONNECTIONS = 1
 URGENT_CONNECTIONS = 3
@@ -121,6 +122,7 @@ def tools_of(settings: Settings, database: Database, outbox: Outbox, clients: Ht
         sources=source_fetcher(settings),
         limits=Limits.of(settings),
         places=UploadPlaces(settings.upload_concurrency),
+        addresses=UploadAddresses(settings.service_private_key),
         crash=CrashPoints(settings.crash_point if settings.crash_points_enabled else ""),
         replica=settings.instance,
     )

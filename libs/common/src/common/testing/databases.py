@@ -2,6 +2,8 @@
 
 import os
 import secrets
+from collections.abc import Callable
+from contextlib import suppress
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -13,6 +15,9 @@ APART_FROM_OWNER = frozenset({"analytics"})
 """Services that run as a role of their own, with less rights than the one that migrates."""
 STATEMENT_SECONDS = 30.0
 LOCK_TIMEOUT = "5s"
+
+ROWS_KEPT = 2_000
+"""Of each table, for whoever wants to see what a test wrote: a test that makes more makes them all alike."""
 
 _TABLES_WITH_ROWS = """
 SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS name
@@ -32,8 +37,10 @@ class TestDatabases:
 
     __test__ = False
 
-    def __init__(self, server_url: str) -> None:
+    def __init__(self, server_url: str, *, keep: Callable[[list[str]], None] | None = None) -> None:
+        """`keep` is given rows, as JSON, before they are deleted."""
         self._server_url = server_url
+        self._keep = keep
         self._urls: dict[str, str] = {}
         self._names: list[str] = []
         self._roles: dict[str, tuple[str, str]] = {}
@@ -79,17 +86,29 @@ class TestDatabases:
         fresh = service not in self._urls
         url = await self.url(service)
         if not fresh:
-            await delete_all_rows(self.as_owner(url))
+            await delete_all_rows(self.as_owner(url), keep=self._keep)
         return url
 
     async def drop_all(self) -> None:
         """Drop what was made, whoever is still connected."""
+        if self._keep is not None:
+            for name in self._names:
+                # A test may have dropped its own.
+                with suppress(asyncpg.InvalidCatalogNameError):
+                    await self._show(name, self._keep)
         while self._names:
             await self._on_server(f'DROP DATABASE IF EXISTS "{self._names.pop()}" WITH (FORCE)')
         for name, _ in self._roles.values():
             await self._on_server(f"DROP ROLE IF EXISTS {name}")
         self._urls.clear()
         self._roles.clear()
+
+    async def _show(self, name: str, keep: Callable[[list[str]], None]) -> None:
+        connection = await asyncpg.connect(with_database(self._server_url, name), timeout=STATEMENT_SECONDS)
+        try:
+            keep(await _rows(connection, await _tables(connection)))
+        finally:
+            await connection.close()
 
     async def _on_server(self, statement: str) -> None:
         connection = await asyncpg.connect(self._server_url, timeout=STATEMENT_SECONDS)
@@ -99,14 +118,27 @@ class TestDatabases:
             await connection.close()
 
 
-async def delete_all_rows(url: str) -> None:
-    """Delete the rows of every table but Alembic's, whatever foreign keys say."""
+async def delete_all_rows(url: str, *, keep: Callable[[list[str]], None] | None = None) -> None:
+    """Delete the rows of every table but Alembic's, whatever foreign keys say; `keep` is given them first, as JSON."""
     connection = await asyncpg.connect(url, timeout=STATEMENT_SECONDS)
     try:
         async with connection.transaction():
             await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
             await connection.execute("SET LOCAL session_replication_role = replica")
-            names = [record["name"] for record in await connection.fetch(_TABLES_WITH_ROWS, timeout=STATEMENT_SECONDS)]
+            names = await _tables(connection)
+            if keep is not None:
+                keep(await _rows(connection, names))
             await connection.execute("".join(f"DELETE FROM {name};" for name in names), timeout=STATEMENT_SECONDS)  # noqa: S608 - names are quoted by PostgreSQL
     finally:
         await connection.close()
+
+
+async def _tables(connection: asyncpg.Connection) -> list[str]:
+    return [record["name"] for record in await connection.fetch(_TABLES_WITH_ROWS, timeout=STATEMENT_SECONDS)]
+
+
+async def _rows(connection: asyncpg.Connection, tables: list[str]) -> list[str]:
+    """Return up to 2,000 rows of each table as JSON, in which binary columns are hex."""
+    parts = (f"(SELECT to_jsonb(whole_row)::text AS row FROM {name} whole_row LIMIT {ROWS_KEPT})" for name in tables)  # noqa: S608 - names are quoted by PostgreSQL
+    statement = " UNION ALL ".join(parts)
+    return [record["row"] for record in await connection.fetch(statement, timeout=STATEMENT_SECONDS)] if statement else []

@@ -1,6 +1,7 @@
-"""Pytest plugin with the fixtures that need servers; activated by the root `conftest.py`."""
+"""Pytest plugin with the fixtures that need servers, and the scan for secrets that ends every run; see the root `conftest.py`."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
@@ -8,9 +9,49 @@ import pytest_asyncio
 from common.testing.broker_queues import QueueRecorder
 from common.testing.databases import TestDatabases
 from common.testing.keys import ServiceKeys, UserKeys
+from common.testing.secret_scan import SHOWN, SecretScan, of_report
 from common.testing.servers import TestServers
 
 DatabaseUrl = Callable[[str], Awaitable[str]]
+SCAN = pytest.StashKey[SecretScan]()
+VERDICT = pytest.StashKey[list[str]]()
+LISTENING = pytest.StashKey[pytest.MonkeyPatch]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Begin to note secrets, and what is written."""
+    config.stash[SCAN], config.stash[LISTENING] = SecretScan(), pytest.MonkeyPatch()
+    config.stash[SCAN].install(config.stash[LISTENING])
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Note what a test logged; the report of its last phase holds all of it."""
+    report = yield
+    if report.when == "teardown":
+        item.config.stash[SCAN].log(of_report(report))
+    return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Fail the run when a secret was written anywhere."""
+    scan = session.config.stash[SCAN]
+    session.config.stash[LISTENING].undo()
+    session.config.stash[VERDICT] = verdict = scan.verdict()
+    scan.close()
+    if verdict:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say what was found."""
+    verdict = config.stash.get(VERDICT, [])
+    if verdict:
+        terminalreporter.section("secrets in the clear")
+    for line in verdict[:SHOWN]:
+        terminalreporter.write_line(f"ERROR {line}", red=True)
+    if len(verdict) > SHOWN:
+        terminalreporter.write_line(f"ERROR and {len(verdict) - SHOWN} more")
 
 
 @pytest.fixture(scope="session")
@@ -33,10 +74,22 @@ def rabbitmq_url(run_servers: TestServers) -> str:
     return run_servers.rabbitmq_url
 
 
+@pytest.fixture(scope="session")
+def secret_scan(request: pytest.FixtureRequest) -> SecretScan:
+    """Return what notes secrets, and everything written, until the run ends."""
+    return request.config.stash[SCAN]
+
+
+@pytest.fixture(scope="session")
+def program_log(secret_scan: SecretScan) -> Callable[[str], Path]:
+    """Return a function from a program's name to a new file for its log, which is scanned for secrets with everything else."""
+    return secret_scan.log_file
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def run_databases(postgres_url: str) -> AsyncIterator[TestDatabases]:
+async def run_databases(postgres_url: str, secret_scan: SecretScan) -> AsyncIterator[TestDatabases]:
     """Give the maker of databases; drops them at the end of the run."""
-    databases = TestDatabases(postgres_url)
+    databases = TestDatabases(postgres_url, keep=secret_scan.rows)
     yield databases
     await databases.drop_all()
 
@@ -81,10 +134,10 @@ def queue_recorder() -> Iterator[QueueRecorder]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def broker_url(rabbitmq_url: str, queue_recorder: QueueRecorder) -> AsyncIterator[str]:
+async def broker_url(rabbitmq_url: str, queue_recorder: QueueRecorder, secret_scan: SecretScan) -> AsyncIterator[str]:
     """Give the address of RabbitMQ; the queues a test declares in this process are deleted after it."""
     yield rabbitmq_url
-    await queue_recorder.delete_all(rabbitmq_url)
+    await queue_recorder.delete_all(rabbitmq_url, keep=secret_scan.message)
 
 
 @pytest.fixture(scope="session")

@@ -12,11 +12,12 @@ from publisher.clients.tiktok import TikTok
 from publisher.runner.crash_points import CrashPoints
 from publisher.runner.limits import Limits
 from publisher.runner.upload_places import UploadPlaces
+from publisher.upload_addresses import UploadAddresses
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """Database, outbox, clients, limits, places for uploads, and the name of this replica."""
+    """Database, outbox, clients, limits, places for uploads, what seals their addresses, and the name of this replica."""
 
     database: Database
     outbox: Outbox
@@ -27,5 +28,6 @@ class Tools:
     sources: SourceFetcher
     limits: Limits
     places: UploadPlaces
+    addresses: UploadAddresses
     crash: CrashPoints
     replica: str

@@ -60,7 +60,7 @@ publish_jobs = Table(
     Column("sequence", BigInteger, nullable=False),
     Column("deferrals", Integer, nullable=False, server_default="0"),
     Column("polls", Integer, nullable=False, server_default="0"),
-    # What is known of TikTok's side. upload_url is a capability: it never leaves this table but to TikTok.
+    # What is known of TikTok's side. upload_url is a capability, and sealed: it never leaves this table but to TikTok.
     Column("open_id", Text),
     Column("username", Text),
     Column("publish_id", Text),

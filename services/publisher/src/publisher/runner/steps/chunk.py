@@ -66,13 +66,17 @@ async def _put(run: JobRun, chunk: ChunkRange) -> ChunkResult:
     media = run.job.media
     if media is None or run.job.upload_url is None:
         raise ChunkUnreadable(gone=True)
+    address = run.tools.addresses.open(run.job.upload_url)
+    if address is None:
+        # Sealed by a service key that is no longer in use: nobody can send to it any more.
+        return ChunkResult(ChunkOutcome.EXPIRED, 403)
     run.lease.check()
     body = _Body(run, media.storage_key, chunk)
     content_type = media.content_type if media.content_type in CONTENT_TYPES else FALLBACK_TYPE
     try:
         return await put_chunk(
             run.tools.tiktok.http,
-            run.job.upload_url,
+            address,
             chunk.first,
             chunk.last,
             run.job.checkpoint.total_bytes,

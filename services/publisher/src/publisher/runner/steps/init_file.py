@@ -34,7 +34,7 @@ async def init_file(run: JobRun, access: Access) -> Outcome | None:
     answer: dict[str, Any] = {
         "step": Step.INIT_DONE.value,
         "publish_id": started.publish_id,
-        "upload_url": started.upload_url,
+        "upload_url": run.tools.addresses.seal(started.upload_url),
         "upload_expires_at": intended_at + run.tools.limits.upload_url,
         "sent_bytes": 0,
         "deferrals": 0,

@@ -7,7 +7,7 @@ from urllib.parse import quote, quote_plus
 
 import pytest
 
-from system.canaries import Canaries
+from common.testing.canaries import Canaries
 
 PASSWORD = "c\u00e4nary pass/word+&7f3a9"
 TOKEN = "act.x9Y_-k2!3abcdefgh"
