@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from common.testing.secret_scan import SecretScan
 from localstack.ports import Ports
 from localstack.stack import Stack
 from system.operator import Operator
+from system.stack_secrets import note
 
 ROOT = Path(__file__).parents[1]
 LAST = "test_no_secret_is_written.py"
@@ -30,7 +32,7 @@ def passed_secrets() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
+def stack(request: pytest.FixtureRequest, secret_scan: SecretScan) -> Iterator[Stack]:
     """Run a stack of its own ports and data folder, away from the one that `make up` runs; its logs stay after a failure."""
     folder = ROOT / ".local" / "tests" / "system"
     folder.mkdir(parents=True, exist_ok=True)
@@ -53,6 +55,8 @@ def stack(request: pytest.FixtureRequest) -> Iterator[Stack]:
     try:
         stack.up()
         yield stack
+        stack.up()
+        note(stack, secret_scan)
     finally:
         stack.down()
         if not request.session.testsfailed:

@@ -3,10 +3,7 @@
 import asyncio
 import json
 import secrets
-import shutil
-import sqlite3
-from collections.abc import Iterator, Mapping
-from contextlib import closing, suppress
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +17,14 @@ from pydantic import SecretStr
 from common.auth.keys import b64url_decode
 from common.messaging.dead_letter_box import dead_letter_box
 from common.messaging.topology import dead_letter_name
+from common.testing.canaries import Canaries
 from demo.api import Creator
 from localstack.rabbitmq import broker_url
 from localstack.stack import Stack
 from localstack.vault import DATABASE_SERVICES
-from common.testing.canaries import Canaries
 from system.operator import Operator
 from system.small_video import make_small_video
+from system.stack_secrets import given_secrets, made_secrets
 from system.waiting import wait_for
 from system.written import Written
 
@@ -34,20 +32,6 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 TOKEN_PATH = "/v2/oauth/token/"
 INIT = "/v2/post/publish/video/init/"
-PUBLIC_NAMES = {"public", "tiktok_client_key"}
-"""The client key stands in every authorize address."""
-
-
-def of_stack(canaries: Canaries, made: Mapping[str, Any], name: str = "stack") -> None:
-    """Know the stack's own passwords and keys, those that are base64 also as what they stand for."""
-    for key, value in made.items():
-        if isinstance(value, Mapping):
-            of_stack(canaries, value, f"{name}.{key}")
-        elif key not in PUBLIC_NAMES:
-            canaries.add(f"{name}.{key}", value)
-            with suppress(ValueError):
-                if len(raw := b64url_decode(value)) == 32:
-                    canaries.add(f"{name}.{key}, its bytes", raw)
 
 
 class Planter:
@@ -134,23 +118,11 @@ async def opened(stack: Stack, table: str, column: str) -> list[str]:
     return [fernet.decrypt(bytes(row[0])).decode() for row in rows]
 
 
-def of_simulator(canaries: Canaries, stack: Stack, folder: Path) -> int:
-    """Know every token and code that TikTok's stand-in has ever given; returns how many."""
-    for file in stack.paths.simulator.glob("state.sqlite*"):
-        if file.is_file():
-            shutil.copy(file, folder)
-    with closing(sqlite3.connect(folder / "state.sqlite")) as database:
-        rows = database.execute("SELECT name, body FROM rows WHERE name IN ('codes', 'access_tokens', 'refresh_tokens')")
-        given = [(name, json.loads(body)) for name, body in rows]
-    for number, (name, body) in enumerate(given):
-        canaries.add(f"TikTok's {name} {number}", body.get("token") or body["code"])
-    return len(given)
-
-
 def known(operator: Operator, passed: list[str], folder: Path) -> Canaries:
     """Plant, and return every secret that took part in this run."""
     canaries = Canaries()
-    of_stack(canaries, operator.stack.secrets)
+    for name, made in made_secrets(operator.stack.secrets):
+        canaries.add(name, made)
     planter = Planter(operator, canaries)
     planter.sessions()
     planter.connecting()
@@ -166,7 +138,10 @@ def known(operator: Operator, passed: list[str], folder: Path) -> Canaries:
             canaries.add(f"{table}.{column} {number}", secret)
             if table == "signing_keys":
                 canaries.add(f"{table}.{column} {number}, its bytes", b64url_decode(secret))
-    assert of_simulator(canaries, operator.stack, folder) >= 2
+    given = list(given_secrets(operator.stack))
+    assert len(given) >= 2
+    for name, secret in given:
+        canaries.add(name, secret)
     return canaries
 
 

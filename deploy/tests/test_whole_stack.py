@@ -16,6 +16,7 @@ import asyncpg
 import httpx
 import pytest
 
+from common.testing.secret_scan import SecretScan
 from localstack import service_environment
 from localstack.code_digest import code_of
 from localstack.demo_access import read_stack_env, working_key
@@ -28,6 +29,7 @@ from localstack.ready import make_ready, ready_block
 from localstack.service_environment import public_url
 from localstack.stack import Stack
 from system.reader import Reader
+from system.stack_secrets import note
 
 pytestmark = [pytest.mark.system, pytest.mark.integration]
 
@@ -53,12 +55,16 @@ def frozen_code() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def stack(tmp_path_factory: pytest.TempPathFactory, lines: list[str], frozen_code: None) -> Iterator[Stack]:
+def stack(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[str], frozen_code: None, secret_scan: SecretScan
+) -> Iterator[Stack]:
     unlimited = {"RATE_LIMIT_PER_USER": "100000/minute"}
     whole = Stack(tmp_path_factory.mktemp("whole"), Ports.free(), say=lines.append, environment=unlimited)
     try:
         whole.up()
         yield whole
+        note(whole, secret_scan)
+        secret_scan.log("\n".join(lines))
     finally:
         whole.reset()
 

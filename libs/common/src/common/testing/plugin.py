@@ -55,11 +55,23 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 @pytest.fixture(scope="session")
-def run_servers() -> Iterator[TestServers]:
+def secret_scan(request: pytest.FixtureRequest) -> SecretScan:
+    """Return what notes secrets, and everything written, until the run ends."""
+    return request.config.stash[SCAN]
+
+
+@pytest.fixture(scope="session")
+def program_log(secret_scan: SecretScan) -> Callable[[str], Path]:
+    """Return a function from a program's name to a new file for its log, which is scanned for secrets with everything else."""
+    return secret_scan.log_file
+
+
+@pytest.fixture(scope="session")
+def run_servers(secret_scan: SecretScan) -> Iterator[TestServers]:
     """Find the servers of this run, started when first asked for."""
     servers = TestServers()
     yield servers
-    servers.stop()
+    servers.stop(keep=secret_scan.file)
 
 
 @pytest.fixture(scope="session")
@@ -72,18 +84,6 @@ def postgres_url(run_servers: TestServers) -> str:
 def rabbitmq_url(run_servers: TestServers) -> str:
     """Return the address of a RabbitMQ virtual host with all rights; prefer `broker_url`, which cleans up."""
     return run_servers.rabbitmq_url
-
-
-@pytest.fixture(scope="session")
-def secret_scan(request: pytest.FixtureRequest) -> SecretScan:
-    """Return what notes secrets, and everything written, until the run ends."""
-    return request.config.stash[SCAN]
-
-
-@pytest.fixture(scope="session")
-def program_log(secret_scan: SecretScan) -> Callable[[str], Path]:
-    """Return a function from a program's name to a new file for its log, which is scanned for secrets with everything else."""
-    return secret_scan.log_file
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -26,7 +26,7 @@ class SecretLedger:
     """Collects secrets while it is installed; each is named by how it became known."""
 
     def __init__(self) -> None:
-        self._secrets: dict[str, str] = {}
+        self._secrets: dict[str | bytes, str] = {}
         self.listening = True
         """Cleared while tests leak on purpose."""
 
@@ -40,9 +40,9 @@ class SecretLedger:
             canaries.add(name, secret)
         return canaries
 
-    def add(self, name: str, secret: str) -> None:
+    def add(self, name: str, secret: str | bytes) -> None:
         """Know a secret: of an address its password, of a JWT its signature, of an API key what comes after the shown beginning."""
-        secret = _core(secret)
+        secret = _core(secret) if isinstance(secret, str) else secret
         if self.listening and len(secret) >= LEAST_CHARS:
             self._secrets.setdefault(secret, name)
 

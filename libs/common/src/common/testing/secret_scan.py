@@ -6,6 +6,7 @@ message this process published (events, commands, replies, dead letters), and th
 
 import json
 import secrets
+import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -61,6 +62,10 @@ class SecretScan:
         """Return a new file for the log of a spawned program, which is looked at too."""
         self._programs += 1
         return Path(self._folder.name) / f"program {self._programs} {label}"
+
+    def file(self, path: Path) -> None:
+        """Note a log that somebody else wrote."""
+        shutil.copyfile(path, self.log_file(path.name))
 
     def rows(self, rows: Iterable[str]) -> None:
         """Note rows of a database, as JSON."""

@@ -23,6 +23,7 @@ class TestServers:
         self._postgres_url = os.environ.get(POSTGRES_VARIABLE) or None
         self._rabbitmq_url = os.environ.get(RABBITMQ_VARIABLE) or None
         self._docker: bool | None = None
+        self._folder: Path | None = None
 
     @property
     def postgres_url(self) -> str:
@@ -46,8 +47,11 @@ class TestServers:
         assert self._rabbitmq_url is not None  # noqa: S101 - both ways above set it
         return self._rabbitmq_url
 
-    def stop(self) -> None:
-        """Stop what this object started."""
+    def stop(self, *, keep: Callable[[Path], None] | None = None) -> None:
+        """Stop what this object started; `keep` is given the logs of servers that it started here."""
+        if keep is not None and self._folder is not None:
+            for path in sorted(self._folder.rglob("*.log")):
+                keep(path)
         while self._stops:
             self._stops.pop()()
 
@@ -59,6 +63,7 @@ class TestServers:
     def _start_local_servers(self) -> None:
         servers_module: Any = importlib.import_module("localstack.servers")
         folder = tempfile.TemporaryDirectory(prefix="cuepost-tests-", ignore_cleanup_errors=True)
+        self._folder = Path(folder.name)
         self._stops.append(folder.cleanup)
         servers = servers_module.start_servers(Path(folder.name))
         self._stops.append(servers.stop)
