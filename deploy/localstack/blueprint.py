@@ -20,6 +20,7 @@ PER_PROCESS = frozenset(
         "DATABASE_URL",
         "HTTP_HOST",
         "HTTP_PORT",
+        "HTTP_SHARED_PORT",
         "METRICS_PORT",
         "SERVICE_INSTANCE",
         "SERVICE_PRIVATE_KEY",
@@ -146,6 +147,8 @@ def listening_ports(blueprint: Blueprint) -> dict[str, dict[str, tuple[int, str]
         for replica, name in enumerate(blueprint.processes(service), start=1):
             field_name = "gateway" if name == "gateway-1" else "internal"
             listening[name] = {name: (ports.http(service, replica), field_name)}
+            if ports.together(service):
+                listening[name][f"{service}, all replicas"] = (ports.together(service), "internal")
             if ports.metrics:
                 listening[name][f"metrics of {name}"] = (ports.metrics_port(service, replica), field_name)
     return {name: listening[name] for name in blueprint.programs()}
@@ -157,7 +160,7 @@ def require_distinct_ports(blueprint: Blueprint) -> None:
     holders: dict[int, tuple[str, str]] = {}
     lines = []
     for what, port, field_name in entries:
-        if port in holders:
+        if port in holders and holders[port][0] != what:
             other, other_field = holders[port]
             settings = " and ".join(dict.fromkeys((ADDRESS_SETTINGS[other_field], ADDRESS_SETTINGS[field_name])))
             lines.append(f"{settings} collide: {other} and {what} would both listen on port {port}")

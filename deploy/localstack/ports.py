@@ -13,6 +13,7 @@ from localstack.errors import StackError
 
 SERVICES = ("accounts", "scheduler", "analytics", "publisher", "gateway")
 METRICS_OFFSET = 1000
+SHARED_OFFSET = 70
 EVERY_INTERFACE = "0.0.0.0"  # noqa: S104 - compared with, and bound to only when the operator says so
 MAX_REPLICAS = {"publisher": 19}
 MAX_REPLICAS_DEFAULT = 9
@@ -84,8 +85,10 @@ class Ports:
         return "127.0.0.1" if self.host == EVERY_INTERFACE else self.host
 
     def fixed(self) -> list[int]:
-        """Return the ports of the servers and of the first replica of each service."""
-        return [getattr(self, field) for field in ADDRESS_SETTINGS] + [self.http(s, 1) for s in SERVICES]
+        """Return the ports of the servers, of the first replica of each service, and those that replicas share."""
+        return [getattr(self, field) for field in ADDRESS_SETTINGS] + [
+            port for s in SERVICES for port in (self.http(s, 1), self.together(s)) if port
+        ]
 
     def http(self, service: str, replica: int) -> int:
         """Return the HTTP port of a service's replica (counted from 1)."""
@@ -97,6 +100,10 @@ class Ports:
             return self.internal + SERVICES.index(service)
         tens = ("accounts", "scheduler", "analytics", "gateway").index(service)
         return self.internal + 29 + 10 * tens + replica
+
+    def together(self, service: str) -> int:
+        """Return the port that all replicas of an internal service listen on, and others ask; 0 for the gateway."""
+        return 0 if service == "gateway" else self.internal + SHARED_OFFSET + SERVICES.index(service)
 
     def metrics_port(self, service: str, replica: int) -> int:
         """Return the port of a replica's metrics; 0 (off) where a stack does without."""

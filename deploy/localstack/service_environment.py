@@ -63,7 +63,7 @@ def _stack_settings(blueprint: Blueprint, paths: Paths, secrets: dict[str, Any])
     ports = blueprint.ports
     simulator = f"http://127.0.0.1:{ports.simulator}"
     gateway = public_url(blueprint)
-    urls = {f"{s.upper()}_URL": f"http://127.0.0.1:{ports.http(s, 1)}" for s in SERVICES if s != "gateway"}
+    urls = {f"{s.upper()}_URL": f"http://127.0.0.1:{ports.together(s)}" for s in SERVICES if s != "gateway"}
     return {
         **urls,
         "PUBLIC_URL": gateway,
@@ -91,6 +91,7 @@ def _process_settings(
         "SERVICE_INSTANCE": f"{program}-{replica}",
         "HTTP_HOST": ports.host if program == "gateway" else "127.0.0.1",
         "HTTP_PORT": str(ports.http(program, replica)),
+        "HTTP_SHARED_PORT": str(ports.together(program)),
         "METRICS_PORT": str(ports.metrics_port(program, replica)),
         "AMQP_URL": broker_url(secrets, ports, program),
         "SERVICE_PRIVATE_KEY": secrets["service_keys"][program]["private"],

@@ -45,6 +45,7 @@ def test_no_two_processes_share_a_port(ports: Ports) -> None:
     for service in SERVICES:
         replicas = range(1, MAX_REPLICAS.get(service, MAX_REPLICAS_DEFAULT) + 1)
         used += [ports.http(service, replica) for replica in replicas]
+        used += [ports.together(service)] if service != "gateway" else []
     assert len(used) == len(set(used))
 
 
@@ -196,8 +197,9 @@ def test_every_program_says_where_it_listens() -> None:
     blueprint = Blueprint().scaled("publisher", 2)
     listening = listening_ports(blueprint)
     assert list(listening) == blueprint.programs()
-    ports = [port for entries in listening.values() for port, _ in entries.values()]
-    assert len(ports) == len(set(ports))
+    held = {(what, port) for entries in listening.values() for what, (port, _) in entries.items()}
+    assert len(held) == len({port for _, port in held}), "replicas share one port with each other, and no other"
+    assert listening["publisher-1"]["publisher, all replicas"] == listening["publisher-2"]["publisher, all replicas"]
 
 
 def test_secrets_are_made_once_and_private(paths: Paths) -> None:

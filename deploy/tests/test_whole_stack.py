@@ -139,6 +139,22 @@ def test_scaling_touches_only_what_comes_and_goes(stack: Stack) -> None:
         stack.scale("publisher", 0)
 
 
+def test_replicas_of_accounts_share_requests(stack: Stack) -> None:
+    key = make_ready(stack)
+    stack.scale("accounts", 2)
+    address, headers = f"{public_url(stack.blueprint)}/api/v1/accounts", {"Authorization": f"Bearer {key}"}
+
+    def answered() -> list[int]:
+        return [httpx.get(address, headers=headers, timeout=10).status_code for _ in range(10)]
+
+    stack.supervisor.stop(["accounts-1"])
+    assert answered() == [200] * 10, "the other one is asked"
+    stack.up()
+    stack.supervisor.stop(["accounts-2"])
+    assert answered() == [200] * 10
+    stack.scale("accounts", 1)
+
+
 def test_up_again_is_quick_and_restarts_nothing(stack: Stack) -> None:
     before = pids(stack)
     began = time.monotonic()

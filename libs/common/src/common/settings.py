@@ -117,6 +117,8 @@ class ServiceSettings(EnvironmentSettings):
     service_instance: str = Field(default="", max_length=200)
     http_host: str = "127.0.0.1"
     http_port: int
+    http_shared_port: int = 0
+    """A second port, which all replicas of a service on one machine listen on together; 0 for none."""
     metrics_port: int = 0
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     log_format: Literal["json", "console"] = "json"
@@ -131,7 +133,7 @@ class ServiceSettings(EnvironmentSettings):
     jwt_audience: str = "cuepost-api"
     shutdown_grace_seconds: float = Field(default=20.0, gt=0, le=600)
 
-    @field_validator("http_port", "metrics_port")
+    @field_validator("http_port", "http_shared_port", "metrics_port")
     @classmethod
     def _is_a_port(cls, port: int) -> int:
         """Hold for subclasses too, which redefine `http_port` to give it a default."""

@@ -5,7 +5,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from common.testing.keys import ServiceKeys
 
 SERVICE = """
 import asyncio
+import os
 from typing import ClassVar
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
@@ -47,6 +48,10 @@ async def slow(seconds: float):
     print("slow began", flush=True)
     await asyncio.sleep(seconds)
     return {"done": True}
+
+@router.get("/pid")
+async def pid():
+    return {"pid": os.getpid()}
 
 @router.get("/endless")
 async def endless():
@@ -216,3 +221,41 @@ async def test_an_endless_head_is_refused_and_stops_nobody_else(tmp_path: Path, 
         assert answer.startswith(b"HTTP/1.1 431 ")
         assert b'"code":"header_too_large"' in answer
         assert (await client.get(running.url + "/healthz")).status_code == 200
+
+
+async def answering(port: str) -> set[int]:
+    """Return the pids of those who answer on a port, each asked over a connection of its own."""
+    found: set[int] = set()
+    for _ in range(40):
+        async with httpx.AsyncClient() as client:
+            found.add((await client.get(f"http://127.0.0.1:{port}/pid")).json()["pid"])
+    return found
+
+
+async def test_replicas_share_a_port_and_each_has_its_own(tmp_path: Path, service_keys: ServiceKeys) -> None:
+    shared = str(free_port())
+    async with AsyncExitStack() as stack:
+        replicas = []
+        for name in ("one", "two"):
+            (tmp_path / name).mkdir()
+            replicas.append(await stack.enter_async_context(service(tmp_path / name, service_keys, HTTP_SHARED_PORT=shared)))
+        one, two = replicas
+        await eventually(lambda: ready(one))
+        await eventually(lambda: ready(two))
+        assert await answering(shared) == {one.process.pid, two.process.pid}
+        for replica in replicas:
+            assert await answering(replica.url.rpartition(":")[2]) == {replica.process.pid}
+        one.process.kill()
+        await one.ended()
+        assert await answering(shared) == {two.process.pid}, "whoever dies is asked no more"
+
+
+async def test_a_port_that_others_hold_is_told(tmp_path: Path, service_keys: ServiceKeys) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        async with service(tmp_path, service_keys, HTTP_SHARED_PORT=port) as running:
+            assert await running.ended() == 3
+        told = [entry for entry in running.entries() if entry["event"] == "address_not_available"]
+        assert [entry["port"] for entry in told] == [int(port)]

@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,6 +16,7 @@ from common.settings import ServiceSettings
 from common.telemetry.logs import configure_logging
 from common.telemetry.metrics import MetricsServer
 
+EXIT_NOT_STARTED = 3
 KEEP_ALIVE_SECONDS = 75
 """Longer than any client of ours keeps a connection, so that none is closed under a request."""
 
@@ -49,6 +51,26 @@ class _Server(uvicorn.Server):
         log.info("asked_to_stop", signal=number.name)
 
 
+def _sockets(settings: ServiceSettings) -> list[socket.socket] | None:
+    """Return what to listen on besides what uvicorn opens by itself: both ports when one is shared. SystemExit 3 when one is taken.
+
+    The kernel spreads new connections over the processes that listen on a shared port, which have to be one user's.
+    """
+    if not settings.http_shared_port:
+        return None
+    opened: list[socket.socket] = []
+    for port, shared in ((settings.http_port, False), (settings.http_shared_port, True)):
+        listener = socket.socket(socket.AF_INET6 if ":" in settings.http_host else socket.AF_INET)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if shared else socket.SO_REUSEADDR, 1)
+        try:
+            listener.bind((settings.http_host, port))
+        except OSError as error:
+            log.error("address_not_available", host=settings.http_host, port=port, reason=error.strerror)  # noqa: TRY400 - told whole
+            raise SystemExit(EXIT_NOT_STARTED) from None
+        opened.append(listener)
+    return opened
+
+
 async def serve(app: FastAPI, settings: ServiceSettings) -> None:
     """Serve until asked to stop.
 
@@ -75,7 +97,7 @@ async def serve(app: FastAPI, settings: ServiceSettings) -> None:
     metrics = MetricsServer(settings.metrics_port, host=settings.http_host)
     await metrics.start()
     try:
-        await _Server(config, app).serve()
+        await _Server(config, app).serve(sockets=_sockets(settings))
     finally:
         await metrics.stop()
 
