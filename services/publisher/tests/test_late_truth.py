@@ -198,6 +198,9 @@ async def test_a_fault_of_our_own_leaves_an_ended_attempt_as_it_is(world: Any) -
         replica.tools.tiktok.status = broken
         await world.due_now(post, polls=2)
         replica.lanes[1].wake()
+        await eventually(lambda: _deferred(world, post))
+        await world.due_now(post, deferrals=8)
+        replica.lanes[1].wake()
         await eventually(lambda: _looked(world, post, 3))
         job = await world.job(post)
     assert (job.checkpoint.state, job.run_at is not None) == (State.UNCONFIRMED, True)

@@ -197,7 +197,7 @@ def _preflight(settings: Settings, database: Database, outbox: Outbox, clients: 
 def _consumers(settings: Settings, parts: Parts) -> tuple[Consumer, Consumer]:
     """Return the consumer of everything quick and the one of the slow media queue."""
     redelivery = Redelivery(parts.publisher, service=settings.service)
-    events = EventHandlers(parts.outbox, parts.waker, PublishRules(settings.retry_policy, settings.patience))
+    events = EventHandlers(parts.outbox, parts.waker, _publish_rules(settings))
     inbox = Inbox(tables.inbox)
 
     def consumer(prefetch: int) -> Consumer:
@@ -234,7 +234,12 @@ def _post_commands(settings: Settings, parts: Parts) -> PostCommands:
         parts.surveyor,
         parts.clients.publisher,
         frozenset(settings.source_url_allowed_hosts),
+        _publish_rules(settings),
     )
+
+
+def _publish_rules(settings: Settings) -> PublishRules:
+    return PublishRules(settings.retry_policy, settings.patience)
 
 
 def _media_commands(settings: Settings, parts: Parts) -> MediaCommands:

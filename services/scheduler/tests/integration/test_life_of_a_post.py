@@ -138,6 +138,7 @@ class LifeOfAPost(RuleBasedStateMachine):
                 self.post.id,
                 self.post.user_id,
                 confirm_not_published=confirmed,
+                looked_until=self.before.attempt,
                 context=context,
             )
         )

@@ -40,7 +40,9 @@ async def ended(world: Any, status: str, **fields: Any) -> Post:
     return post
 
 
-async def retry(world: Any, post: Post, *, confirmed: bool = False, user_id: UUID | None = None) -> Post:
+async def retry(
+    world: Any, post: Post, *, confirmed: bool = False, user_id: UUID | None = None, looked_until: int | None = 2
+) -> Post:
     context = Context(user_id=post.user_id, actor=f"user:{post.user_id}")
     async with world.database.transaction() as tx:
         return await retry_post(
@@ -50,6 +52,7 @@ async def retry(world: Any, post: Post, *, confirmed: bool = False, user_id: UUI
             post.id,
             user_id or post.user_id,
             confirm_not_published=confirmed,
+            looked_until=looked_until,
             context=context,
         )
 
@@ -95,6 +98,12 @@ async def test_an_unconfirmed_post_only_by_a_persons_word_which_reaches_the_publ
     assert (event.data["confirmed_not_published"], event.data["code"]) == (True, "confirmed_not_published")
     due = await claim(world)
     assert (due.attempt, due.dismissed_attempts) == (3, 2)
+
+
+@pytest.mark.parametrize("looked_until", [None, 1])
+async def test_without_a_look_at_every_attempt_the_word_does_not_count_yet(world: Any, looked_until: int | None) -> None:
+    problem = await refused(world, await ended(world, "unconfirmed"), confirmed=True, looked_until=looked_until)
+    assert (problem.status, problem.code, problem.headers["Retry-After"]) == (503, "retry_undecided", "5")
 
 
 async def test_the_word_about_a_failed_post_dismisses_nothing(world: Any) -> None:

@@ -1,4 +1,4 @@
-"""Progress of a post's latest attempt, and cancelling an attempt; only the scheduler may call."""
+"""Progress of a post's latest attempt, cancelling an attempt, one more look at TikTok; only the scheduler may call."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -19,11 +19,15 @@ from publisher.domain.troubles import INTERNAL_ERROR
 from publisher.storage import jobs
 from publisher.storage.job import Job, JobRef, JobUnreadable
 from publisher.usecases.cancel_job import CancelOutcome, cancel_job
+from publisher.usecases.look_again import LookOutcome, LookResult, begin_look, look_result
 
 MAX_ATTEMPT = 10_000
 DECISION_PATIENCE_SECONDS = 1.2
 """Less than the scheduler's, whose patience is 2 seconds."""
 DECISION_LOOK_SECONDS = 0.2
+LOOK_PATIENCE_SECONDS = 3.0
+"""Less than the scheduler's, whose patience is 4 seconds: a client waits 5 for its answer."""
+LOOK_SECONDS = 0.05
 
 
 class UploadProgress(BaseModel):
@@ -71,6 +75,29 @@ class CancelAnswer(BaseModel):
     outcome: CancelOutcome
 
 
+class LookRequest(BaseModel):
+    """Up to which attempt to look."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    attempt: int = Field(ge=1, le=MAX_ATTEMPT)
+
+
+class ToldEvent(BaseModel):
+    """An event of this service: its key, its data, its sequence."""
+
+    key: str
+    data: dict[str, Any]
+    sequence: int
+
+
+class LookAnswer(BaseModel):
+    """What one more look told; of a live attempt, the event that tells it."""
+
+    outcome: LookOutcome
+    event: ToldEvent | None = None
+
+
 def posts_router(database: Database, outbox: Outbox, *, replica: str, wake: Callable[[], None]) -> APIRouter:
     """Return the routes below `/internal/posts`; `wake` makes the runner of jobs to follow look at once."""
     router = APIRouter(prefix="/internal/posts", dependencies=[Depends(caller("scheduler"))])
@@ -107,7 +134,33 @@ def posts_router(database: Database, outbox: Outbox, *, replica: str, wake: Call
         )
         return CancelAnswer(outcome=await until_decided(decided))
 
+    @router.post("/{post_id}/look")
+    async def look(post_id: UUID, body: Annotated[LookRequest, ...]) -> LookAnswer:
+        """Ask TikTok once more about the attempts whose outcome is not known, and wait for that as long as the caller does."""
+        async with database.transaction() as tx:
+            tx.after_commit(wake)
+            before = await begin_look(tx, post_id, body.attempt)
+
+        async def looked() -> LookResult | None:
+            async with database.transaction() as tx:
+                return await look_result(tx, post_id, body.attempt, before)
+
+        until_looked = AsyncRetrying(
+            retry=retry_if_result(lambda result: result is None),
+            wait=wait_fixed(LOOK_SECONDS),
+            stop=stop_after_delay(LOOK_PATIENCE_SECONDS),
+            retry_error_callback=lambda _: LookResult(LookOutcome.UNANSWERED),
+        )
+        return _look_answer(await until_looked(looked))
+
     return router
+
+
+def _look_answer(result: LookResult | None) -> LookAnswer:
+    if result is None or result.event is None:
+        return LookAnswer(outcome=LookOutcome.UNANSWERED if result is None else result.outcome)
+    told = ToldEvent(key=result.event.key, data=result.event.data, sequence=result.sequence)
+    return LookAnswer(outcome=result.outcome, event=told)
 
 
 def _progress(job: Job) -> Progress:

@@ -6,18 +6,16 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, case, func, select, text, tuple_, update
+from sqlalchemy import Row, func, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from publisher.domain.job import Lane, State
+from publisher.domain.job import State
 from publisher.domain.outcomes import PublishOutcome
 from publisher.storage.tables import publication_claims, publish_jobs
 from tiktok.publish_webhooks import Claim, PublishClaim
 
 _claims = publication_claims
 _jobs = publish_jobs
-_clock = func.clock_timestamp()
-_ENDS = tuple(state.value for state in State if state.is_end)
 
 _KEEP = text(
     """
@@ -103,21 +101,6 @@ async def jobs_of(connection: AsyncConnection, publish_id: str, open_id: str) ->
     )
     rows = await connection.execute(statement)
     return [Standing(row.id, State(row.state), row.outcome, row.tiktok_video_id is not None) for row in rows]
-
-
-async def look_at(connection: AsyncConnection, job_ids: Sequence[UUID]) -> None:
-    """Make jobs due for a look now; one that somebody has in hand, as soon as it is handed back. Lanes of ended ones: follow."""
-    in_hand = _jobs.c.lease_owner.is_not(None)
-    statement = (
-        update(_jobs)
-        .where(_jobs.c.id.in_(job_ids))
-        .values(
-            look_at_once=in_hand,
-            run_at=case((in_hand, _jobs.c.run_at), else_=_clock),
-            lane=case((_jobs.c.state.in_(_ENDS), Lane.FOLLOW.value), else_=_jobs.c.lane),
-        )
-    )
-    await connection.execute(statement)
 
 
 async def prune(connection: AsyncConnection, older_than: timedelta, *, limit: int) -> int:

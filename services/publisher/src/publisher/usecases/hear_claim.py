@@ -7,7 +7,7 @@ import structlog
 
 from common.database import Transaction
 from publisher.domain.claims import asks_for_look
-from publisher.storage import claims
+from publisher.storage import claims, looks
 from tiktok.publish_webhooks import PublishClaim
 
 _log = structlog.get_logger(__name__)
@@ -27,7 +27,7 @@ async def hear_claim(
     if not wanted:
         _log.info("claim_changes_nothing", claim=claim.claim, publish_id=claim.publish_id, known=len(known))
         return 0
-    await claims.look_at(tx.connection, wanted)
+    await looks.look_at(tx.connection, wanted)
     for wake in wakes:
         tx.after_commit(wake)
     return len(wanted)

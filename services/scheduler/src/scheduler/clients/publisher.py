@@ -1,7 +1,7 @@
 """What the scheduler asks of the publisher."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 from uuid import UUID
 
 import structlog
@@ -12,6 +12,7 @@ from common.http.client import ServiceClient
 
 PROGRESS_PATIENCE_S = 1.0
 CANCEL_PATIENCE_S = 2.0
+LOOK_PATIENCE_S = 4.0
 
 _log = structlog.get_logger(__name__)
 
@@ -60,8 +61,25 @@ class _Decision(BaseModel):
     outcome: Literal["cancelled", "too_late", "undecided"]
 
 
+class ToldEvent(BaseModel):
+    """An event of the publisher as it answers with it: key, data, and the sequence it belongs to."""
+
+    model_config = ConfigDict(extra="ignore")
+    key: str
+    data: dict[str, Any]
+    sequence: int
+
+
+class Look(BaseModel):
+    """What one more look at TikTok told; of a `live` attempt, the event that tells it."""
+
+    model_config = ConfigDict(extra="ignore")
+    outcome: Literal["live", "not_published", "unknown", "unanswered"]
+    event: ToldEvent | None = None
+
+
 class PublisherClient:
-    """Asks the publisher for progress, and for its decision on a cancellation."""
+    """Asks the publisher for progress, for its decision on a cancellation, and for one more look at TikTok."""
 
     def __init__(self, client: ServiceClient) -> None:
         self._client = client
@@ -89,3 +107,13 @@ class PublisherClient:
         if outcome == "undecided":
             raise PublisherUndecided
         return outcome == "cancelled"
+
+    async def look(self, post_id: UUID, attempt: int) -> Look:
+        """Let TikTok be asked about the post's attempts up to this one whose outcome is not known; raises PublisherAway."""
+        try:
+            body = await self._client.post(
+                f"/internal/posts/{post_id}/look", json={"attempt": attempt}, timeout=LOOK_PATIENCE_S
+            )
+            return Look.model_validate(body)
+        except (Problem, Transient, ValidationError) as error:
+            raise PublisherAway(type(error).__name__) from error

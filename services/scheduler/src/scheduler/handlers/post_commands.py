@@ -22,11 +22,13 @@ from scheduler.domain.post import Post
 from scheduler.domain.post_rules import is_unsupported
 from scheduler.encoding import etag, post_json
 from scheduler.storage.posts import get_post
+from scheduler.usecases.apply_publish_event import PublishRules
 from scheduler.usecases.cancel_post import Word, ask_publisher, cancel_post
 from scheduler.usecases.confirm_post import confirm_post
 from scheduler.usecases.create_post import create_post, owner
 from scheduler.usecases.create_posts import Batch, create_posts, prepare_posts
 from scheduler.usecases.judge_posts import Candidate
+from scheduler.usecases.look_before_retry import LastLook, look_before_retry, settle_as_live
 from scheduler.usecases.problems import post_not_found, problem_of
 from scheduler.usecases.publish_post_now import publish_post_now
 from scheduler.usecases.retry_post import retry_post
@@ -46,6 +48,7 @@ class PostCommands:
     surveyor: Surveyor
     publisher: PublisherClient
     allowed_hosts: frozenset[str]
+    rules: PublishRules
 
     def routes(self) -> Sequence[CommandRoute]:
         """Return the routes for the command queue."""
@@ -54,7 +57,7 @@ class PostCommands:
             on_prepared_command(CreatePosts, self.prepare_bulk, self.create_bulk),
             on_prepared_command(UpdatePost, self.prepare_update, self.update),
             on_command(PublishPostNow, self.publish_now),
-            on_command(RetryPost, self.retry),
+            on_prepared_command(RetryPost, self.prepare_retry, self.retry),
             on_command(ConfirmPost, self.confirm),
             on_prepared_command(CancelPost, self.prepare_cancel, self.cancel),
         )
@@ -118,8 +121,18 @@ class PostCommands:
         post = await publish_post_now(tx, self.outbox, self.waker, command.post_id, user_id, context=context)
         return _shown(post, 202)
 
-    async def retry(self, tx: Transaction, command: RetryPost, envelope: Envelope) -> Reply:
-        """Give the post another attempt: 202 with the post."""
+    async def prepare_retry(self, command: RetryPost, envelope: Envelope) -> LastLook | None:
+        """Let TikTok be asked once more about a post whose outcome is not known."""
+        async with self.database.read() as connection:
+            post = await get_post(connection, command.post_id, owner(envelope))
+        return await look_before_retry(self.publisher, post, confirm_not_published=command.confirm_not_published)
+
+    async def retry(self, tx: Transaction, command: RetryPost, envelope: Envelope, look: LastLook | None) -> Reply:
+        """Give the post another attempt: 202 with the post; one that is live after all is published instead: 200 with the post."""
+        if look is not None and look.live is not None:
+            user_id = owner(envelope)
+            live = await settle_as_live(tx, self.outbox, self.waker, self.rules, command.post_id, user_id, look)
+            return _shown(live, 200)
         post = await retry_post(
             tx,
             self.outbox,
@@ -127,6 +140,7 @@ class PostCommands:
             command.post_id,
             owner(envelope),
             confirm_not_published=command.confirm_not_published,
+            looked_until=None if look is None else look.attempt,
             context=envelope.context,
         )
         return _shown(post, 202)

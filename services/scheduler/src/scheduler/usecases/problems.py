@@ -104,6 +104,17 @@ def cancel_under_way() -> Problem:
     )
 
 
+def retry_undecided() -> Problem:
+    """Return the 503 while TikTok cannot be asked once more whether an unconfirmed post is there."""
+    return Problem(
+        503,
+        "retry_undecided",
+        "Before another attempt TikTok is asked once more whether this post is there, and that could not be done just now.",
+        hint="Try again in a moment; nothing has been changed.",
+        headers={"Retry-After": "5"},
+    )
+
+
 def too_late_to_cancel(status: str) -> Problem:
     """Return the 409 of a post on its way."""
     return Problem(

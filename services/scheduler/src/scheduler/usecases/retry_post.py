@@ -16,7 +16,7 @@ from scheduler.storage.clock import database_now
 from scheduler.storage.media import find_media
 from scheduler.storage.posts import change_post, get_post, lock_post
 from scheduler.usecases.post_events import wrap_event
-from scheduler.usecases.problems import post_not_found
+from scheduler.usecases.problems import post_not_found, retry_undecided
 from scheduler.usecases.waker import Waker
 
 
@@ -28,13 +28,15 @@ async def retry_post(
     user_id: UUID,
     *,
     confirm_not_published: bool,
+    looked_until: int | None,
     context: Context,
 ) -> Post:
     """Make the post due at once as a new attempt, with 24 hours from now and the machine's retries counted from zero.
 
-    An unconfirmed post only with `confirm_not_published`: its attempts so far are then dismissed by the owner's word, which goes to
-    the publisher with the next one. Raises Problem 404; 409 `confirmation_required`, `post_not_retryable`, `account_not_active`,
-    `media_not_available`.
+    An unconfirmed post only with `confirm_not_published`, and after a look at TikTok at all its attempts (`looked_until`): they are
+    then dismissed by the owner's word, which goes to the publisher with the next one. Raises Problem 404; 409
+    `confirmation_required`, `post_not_retryable`, `account_not_active`, `media_not_available`; 503 `retry_undecided` when the post
+    became unconfirmed only after the look.
     """
     post = await get_post(tx.connection, post_id, user_id)
     if post is not None and post.account_id is not None:
@@ -48,6 +50,8 @@ async def retry_post(
     is_unconfirmed = post.state is PostState.UNCONFIRMED
     if is_unconfirmed and not confirm_not_published:
         raise _confirmation_required()
+    if is_unconfirmed and looked_until != post.attempt:
+        raise retry_undecided()
     await _require_media(tx, post)
     now = await database_now(tx.connection)
     columns = {

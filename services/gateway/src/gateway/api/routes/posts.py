@@ -151,11 +151,13 @@ async def publish_post_now(request: Request, caller: Writer, post_id: UUID) -> R
 @router.post(
     "/{post_id}/retry",
     status_code=202,
-    responses=accepted_or(Post) | problems(401, 403, 404, 409),
+    responses={200: {"model": Post, "description": "Not tried again: it turned out to be published."}}
+    | accepted_or(Post)
+    | problems(401, 403, 404, 409),
     openapi_extra=body(RetryBody, required=False) | parameters(IDEMPOTENCY_KEY),
 )
 async def retry_post(request: Request, caller: Writer, post_id: UUID) -> Response:
-    """Try a failed post again; an unconfirmed one only when you have seen that it is not at TikTok."""
+    """Try a failed post again; an unconfirmed one only when you have seen that it is not at TikTok, which is asked once more."""
     wish = await read_body(request, RetryBody) if await request.body() else RetryBody()
     retry = RetryPost(post_id=post_id, confirm_not_published=wish.confirm_not_published)
     return await command(request, caller, retry, scope="posts:write", subject=post_id)

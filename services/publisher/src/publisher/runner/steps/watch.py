@@ -10,7 +10,7 @@ from publisher.domain.claims import Claims
 from publisher.domain.following import Seen
 from publisher.domain.outcomes import Defer, Identified
 from publisher.domain.troubles import Trouble, TroubleKind
-from publisher.domain.watching import Question, after_look, claims_count_in, next_look, open_question, watch_wait
+from publisher.domain.watching import Question, after_look, claims_count_in, next_look, open_question
 from publisher.errors import CallFailed
 from publisher.runner import events
 from publisher.runner.claims import claims_of
@@ -38,7 +38,7 @@ class _Status:
 async def watch(run: JobRun) -> None:
     """Look once, tell what is new, and plan the next look, less and less often and in the end none. Raises LeaseLost."""
     job = run.job
-    question = open_question(job.checkpoint.state, job.checkpoint.outcome, is_identified=job.tiktok_video_id is not None)
+    question = _open_question(run)
     if question is None:
         await run.store({}, ended=True)
         return
@@ -64,11 +64,17 @@ async def watch(run: JobRun) -> None:
 
 
 async def put_off(run: JobRun) -> None:
-    """Leave a look that an error of our own broke off to the next one of the plan."""
+    """Make a look that an error of our own broke off again soon, and after some of them leave it to the plan."""
+    question = _open_question(run)
+    if question is None:
+        await run.store({}, ended=True)
+    else:
+        await _look_again(run, question, _unanswered(run, None), None, {})
+
+
+def _open_question(run: JobRun) -> Question | None:
     job = run.job
-    question = open_question(job.checkpoint.state, job.checkpoint.outcome, is_identified=job.tiktok_video_id is not None)
-    looks = job.checkpoint.polls + 1
-    await run.store({"polls": looks}, ended=True, release_in=None if question is None else watch_wait(question, looks))
+    return open_question(job.checkpoint.state, job.checkpoint.outcome, is_identified=job.tiktok_video_id is not None)
 
 
 async def _status(run: JobRun) -> _Status:
@@ -84,11 +90,14 @@ async def _status(run: JobRun) -> _Status:
 def _after_trouble(run: JobRun, trouble: Trouble) -> _Status:
     match trouble.kind:
         case TroubleKind.NOT_SENT | TroubleKind.NO_VERDICT | TroubleKind.BUSY:
-            deferrals = run.job.checkpoint.deferrals
-            soon = trouble.wait or defer_wait(deferrals)
-            return _Status(again_in=soon if deferrals < MAX_PASSING_TROUBLES else None)
+            return _unanswered(run, trouble.wait)
         case kind:
             return _Status(for_account=kind is TroubleKind.ACCOUNT_WAITS)
+
+
+def _unanswered(run: JobRun, wait: float | None) -> _Status:
+    deferrals = run.job.checkpoint.deferrals
+    return _Status(again_in=(wait or defer_wait(deferrals)) if deferrals < MAX_PASSING_TROUBLES else None)
 
 
 async def _look_again(

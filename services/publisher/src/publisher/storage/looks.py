@@ -1,0 +1,61 @@
+"""Looks at attempts ahead of their time: because of news, or because somebody asks."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from sqlalchemy import case, func, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from publisher.domain.job import Lane, State
+from publisher.storage.job import StoredEvent
+from publisher.storage.tables import publish_jobs
+
+_jobs = publish_jobs
+_clock = func.clock_timestamp()
+_ENDS = tuple(state.value for state in State if state.is_end)
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """Where an attempt stands between two looks; `looks` counts those that TikTok answered."""
+
+    id: UUID
+    attempt: int
+    state: State
+    looks: int
+    in_hand: bool
+    sequence: int
+    last_event: StoredEvent | None
+
+
+async def look_at(connection: AsyncConnection, job_ids: Sequence[UUID]) -> None:
+    """Make jobs due for a look now; one that somebody has in hand, as soon as it is handed back. Lanes of ended ones: follow."""
+    in_hand = _jobs.c.lease_owner.is_not(None)
+    statement = (
+        update(_jobs)
+        .where(_jobs.c.id.in_(job_ids))
+        .values(
+            look_at_once=in_hand,
+            run_at=case((in_hand, _jobs.c.run_at), else_=_clock),
+            lane=case((_jobs.c.state.in_(_ENDS), Lane.FOLLOW.value), else_=_jobs.c.lane),
+        )
+    )
+    await connection.execute(statement)
+
+
+async def attempts_until(connection: AsyncConnection, post_id: UUID, attempt: int) -> Sequence[Looked]:
+    """Return the post's attempts up to a number, in order; tombstones too."""
+    statement = select(_jobs).where(_jobs.c.post_id == post_id, _jobs.c.attempt <= attempt).order_by(_jobs.c.attempt)
+    return [
+        Looked(
+            id=row.id,
+            attempt=row.attempt,
+            state=State(row.state),
+            looks=row.polls,
+            in_hand=row.lease_owner is not None or row.look_at_once,
+            sequence=row.sequence,
+            last_event=None if row.last_event is None else StoredEvent(row.last_event["key"], row.last_event["data"]),
+        )
+        for row in await connection.execute(statement)
+    ]

@@ -1,0 +1,110 @@
+"""One more look at attempts of unknown outcome, asked for over HTTP: what it tells, and when it tells nothing."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+from sqlalchemy import text
+
+from common.ids import uuid7
+from common.testing.eventually import eventually
+from common.testing.http_server import serving
+from publisher.api import posts as api
+from publisher.app import wire
+from publisher.domain.job import State
+
+pytestmark = pytest.mark.integration
+
+STATUS = "/v2/post/publish/status/fetch/"
+
+
+async def ask(world: Any, post: Any, attempt: int = 1) -> dict[str, Any]:
+    """Ask a replica that has no broker: its lanes run beside it in the test."""
+    async with asyncio.timeout(20), serving(world.app) as url, httpx.AsyncClient(base_url=url) as http:
+        headers = world.keys.authorization("scheduler", "publisher")
+        answer = await http.post(f"/internal/posts/{post.post_id}/look", json={"attempt": attempt}, headers=headers)
+    assert answer.status_code == 200, answer.text
+    body: dict[str, Any] = answer.json()
+    return body
+
+
+async def unconfirmed(world: Any, *, live: bool) -> Any:
+    post = world.post(await world.account(), world.media())
+    if not live:
+        await world.driver.fault("processing", stuck=True)
+    async with world.replica():
+        await world.accept(post)
+        await (world.state(post, State.SUCCEEDED) if live else world.told_of(post, "submitted"))
+        await eventually(lambda: rests(world, post))
+    async with world.database.transaction() as tx:
+        await tx.connection.execute(
+            text(
+                "UPDATE publish_jobs SET state = 'unconfirmed', outcome = NULL, tiktok_video_id = NULL, tiktok_status = NULL,"
+                " run_at = now() + interval '1 hour', polls = 3, submitted_at = now() - interval '2 days'"
+            )
+        )
+    return post
+
+
+async def rests(world: Any, post: Any) -> bool:
+    return (await world.job(post)).lease_owner is None
+
+
+@pytest.fixture
+def world(processes: Any) -> Any:
+    processes.app = wire(processes.settings(lease_seconds=15.0))
+    return processes
+
+
+async def test_one_that_is_live_is_told_with_the_event_that_says_so(world: Any) -> None:
+    post = await unconfirmed(world, live=True)
+    answer = await ask(world, post)
+    job = await world.job(post)
+    assert (answer["outcome"], job.checkpoint.state) == ("live", State.SUCCEEDED)
+    told = answer["event"]
+    assert (told["key"], told["sequence"]) == ("publisher.publish.succeeded.v1", job.sequence)
+    assert (told["data"]["outcome"], told["data"]["attempt"]) == ("published", 1)
+    # Asked again it is told again, without another look.
+    assert await ask(world, post, attempt=7) == answer
+
+
+async def test_one_that_tiktok_does_not_settle_is_unknown(world: Any) -> None:
+    post = await unconfirmed(world, live=False)
+    assert await ask(world, post) == {"outcome": "unknown", "event": None}
+    assert (await world.job(post)).checkpoint.polls == 4
+
+
+async def test_while_tiktok_does_not_answer_it_is_unanswered(world: Any) -> None:
+    post = await unconfirmed(world, live=True)
+    await world.driver.fault(STATUS, status=500, times=3)
+    assert (await ask(world, post))["outcome"] == "unanswered"
+
+
+async def test_a_look_that_takes_too_long_is_unanswered_and_goes_on(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(api, "LOOK_PATIENCE_SECONDS", 0.3)
+    post = await unconfirmed(world, live=True)
+    await world.driver.fault(STATUS, delay=30)
+    assert (await ask(world, post))["outcome"] == "unanswered"
+    await world.driver.admin("DELETE", "faults")
+
+
+async def test_a_later_proof_is_no_publication(world: Any) -> None:
+    post = await unconfirmed(world, live=False)
+    publication = world.simulator.state.ledger.get((await world.job(post)).publish_id)
+    world.simulator.state.processor.refuse(publication, "internal")
+    assert await ask(world, post) == {"outcome": "not_published", "event": None}
+    assert (await world.job(post)).checkpoint.state is State.FAILED
+
+
+@pytest.mark.parametrize("state", ["queued", "running"])
+async def test_what_still_runs_is_no_proof(world: Any, state: str) -> None:
+    post = world.post(uuid7(), None)
+    await world.accept(post)
+    async with world.database.transaction() as tx:
+        await tx.connection.execute(text(f"UPDATE publish_jobs SET state = '{state}', run_at = now() + interval '1 hour'"))
+    assert await ask(world, post) == {"outcome": "unknown", "event": None}
+
+
+async def test_an_attempt_that_nobody_has_heard_of_published_nothing(world: Any) -> None:
+    assert await ask(world, world.post(uuid7(), None)) == {"outcome": "not_published", "event": None}

@@ -1,0 +1,74 @@
+"""Before a person's word counts, TikTok is asked once more whether the post is there."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from pydantic import ValidationError
+
+from common.contracts.envelope import wrap
+from common.contracts.publisher import PublishEvent
+from common.contracts.registry import EVENTS
+from common.database.database import Transaction
+from common.messaging.outbox import Outbox
+from scheduler.clients.publisher import Look, PublisherAway, PublisherClient
+from scheduler.domain.post import Post
+from scheduler.domain.post_states import PostState
+from scheduler.storage.posts import lock_post
+from scheduler.usecases.apply_publish_event import PublishRules, apply_publish_event
+from scheduler.usecases.post_events import own_context
+from scheduler.usecases.problems import post_not_found, retry_undecided
+from scheduler.usecases.waker import Waker
+
+PUBLISHER = "publisher"
+
+
+@dataclass(frozen=True, slots=True)
+class LastLook:
+    """A look at the attempts up to `attempt`; `live` tells that one of them is at TikTok after all."""
+
+    attempt: int
+    live: PublishEvent | None = None
+    sequence: int = 0
+
+
+async def look_before_retry(publisher: PublisherClient, post: Post | None, *, confirm_not_published: bool) -> LastLook | None:
+    """Look, for an unconfirmed post that its owner says was not published; None where no look is needed.
+
+    Raises Problem 503 `retry_undecided` while the publisher or TikTok cannot be asked: nothing is lost, and nothing could be
+    published now anyway. When TikTok was asked and does not tell, the owner's word counts.
+    """
+    if post is None or post.state is not PostState.UNCONFIRMED or not confirm_not_published:
+        return None
+    try:
+        look = await publisher.look(post.id, post.attempt)
+        live = _live(look)
+    except (PublisherAway, ValidationError, KeyError):
+        raise retry_undecided() from None
+    if look.outcome == "unanswered":
+        raise retry_undecided()
+    return LastLook(post.attempt, live, 0 if look.event is None else look.event.sequence)
+
+
+def _live(look: Look) -> PublishEvent | None:
+    if look.outcome != "live":
+        return None
+    if look.event is None:
+        raise KeyError("event")
+    event = EVENTS[look.event.key].model_validate(look.event.data)
+    if not isinstance(event, PublishEvent):
+        raise KeyError(look.event.key)
+    return event
+
+
+async def settle_as_live(
+    tx: Transaction, outbox: Outbox, waker: Waker, rules: PublishRules, post_id: UUID, user_id: UUID, look: LastLook
+) -> Post:
+    """Make the post what the look found, as the publisher's own event does that is on its way; returns it. Raises Problem 404."""
+    post = await lock_post(tx.connection, post_id, user_id)
+    if post is None or look.live is None:
+        raise post_not_found()
+    context = own_context(post)
+    envelope = wrap(look.live, service=PUBLISHER, subject=str(post_id), context=context, sequence=look.sequence)
+    await apply_publish_event(tx, outbox, waker, rules, look.live, envelope)
+    settled = await lock_post(tx.connection, post_id, user_id)
+    return settled or post
