@@ -5,10 +5,15 @@ import asyncio
 import os
 import platform
 
-from bench import accounts_lists, due_posts, uploads
+from bench import accounts_lists, due_posts, event_intake, uploads
 from common.testing.servers import TestServers
 
-BENCHMARKS = {"accounts_lists": accounts_lists.run, "due_posts": due_posts.run, "uploads": uploads.run}
+BENCHMARKS = {
+    "accounts_lists": accounts_lists.run,
+    "due_posts": due_posts.run,
+    "event_intake": event_intake.run,
+    "uploads": uploads.run,
+}
 
 
 def main() -> None:

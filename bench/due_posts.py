@@ -70,7 +70,7 @@ END $$;
 CREATE TRIGGER bench_told AFTER INSERT ON publish_jobs REFERENCING NEW TABLE AS added
 FOR EACH STATEMENT EXECUTE FUNCTION bench_told();
 """
-EVENTS = "SELECT count(*) FROM events WHERE key = 'scheduler.post.due.v1'"
+EVENTS = "SELECT count(*) FROM audit.records WHERE key = 'scheduler.post.due.v1'"
 JOBS = "SELECT xmin::text AS number, extract(epoch FROM due_at)::float8 AS due FROM publish_jobs WHERE correlation_id = $1"
 
 
@@ -161,13 +161,13 @@ async def run(servers: TestServers) -> None:
     try:
         urls = {name: await databases.migrated(name) for name in ("scheduler", "publisher", "analytics")}
         with tempfile.TemporaryDirectory(prefix="cuepost-bench-") as folder:
-            async with serving(_accounts()) as accounts_url:
+            async with serving(accounts_stand_in()) as accounts_url:
                 await _measure(Pipeline(urls, servers.rabbitmq_url, accounts_url, Path(folder)))
     finally:
         await databases.drop_all()
 
 
-def _accounts() -> FastAPI:
+def accounts_stand_in() -> FastAPI:
     """Return a stand-in for accounts: the keys of users' tokens, without which no service is ready."""
     keys, app = UserKeys(), FastAPI(openapi_url=None)
 
@@ -195,7 +195,7 @@ async def _measure(pipeline: Pipeline) -> None:
 
 
 async def _ways(pipeline: Pipeline, bench: Bench, clock: ProcessorClock, more: str) -> list[Row]:
-    await _forget_queues(pipeline.amqp_url)
+    await forget_queues(pipeline.amqp_url)
     try:
         async with scheduler_and_publisher(pipeline) as services:
             # Caches, connections and plans are warm after the first.
@@ -206,7 +206,7 @@ async def _ways(pipeline: Pipeline, bench: Bench, clock: ProcessorClock, more: s
                 rows.append(await _row(bench, f"with analytics{more}", lambda: clock.read(everything), with_events=True))
         return rows
     finally:
-        await _forget_queues(pipeline.amqp_url)
+        await forget_queues(pipeline.amqp_url)
 
 
 async def _row(bench: Bench, label: str, read: Callable[[], ProcessorTime], *, with_events: bool = False) -> Row:
@@ -259,7 +259,8 @@ async def _connections(pipeline: Pipeline) -> AsyncIterator[Bench]:
         await posts.close()
 
 
-async def _forget_queues(amqp_url: str) -> None:
+async def forget_queues(amqp_url: str) -> None:
+    """Delete the services' queues with what they hold."""
     async with await aio_pika.connect(amqp_url) as connection, connection.channel() as channel:
         for name in QUEUES:
             for queue in (name, dead_letter_name(name)):

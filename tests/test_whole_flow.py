@@ -39,6 +39,13 @@ def test_a_video_is_published_once_on_time_and_explained(operator: Operator, vid
         ("publish.started", "post.published"),
     ]:
         assert _position(types, earlier) < _position(types, later)
+    told = {item["type"]: item for item in detail["execution_logs"]}
+    assert told["publish.started"]["replica"].startswith("publisher-")
+    assert told["publish.started"]["details"]["lateness_ms"] >= 0
+    for lasting in ("post.due", "publish.started", "publish.submitted"):
+        assert told[lasting]["details"]["duration_ms"] >= 0
+    assert told["publish.succeeded"]["details"]["log_id"], "TikTok's, of the status that said so"
+    assert {step["status"] for step in detail["planning"]} == {"done"}
     _require_as_documented(operator.events.recorded().splitlines())
 
 

@@ -135,6 +135,7 @@ async def test_post_ids_of_any_shape_stay_exact(raw: str, expected: tuple[str, .
 
 async def test_states() -> None:
     failed = await posting(envelope({"status": "FAILED", "fail_reason": "frame_rate_check_failed"})).status(TOKEN, "x")
+    assert failed.log_id == "L42"
     assert failed.failed
     assert failed.fail_reason == "frame_rate_check_failed"
     moving = await posting(envelope({"status": "BRAND_NEW", "fail_reason": ""})).status(TOKEN, "x")

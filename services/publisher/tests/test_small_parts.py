@@ -127,6 +127,7 @@ def test_fail_reasons() -> None:
     cap = failure_from("spam_risk_too_many_posts")
     assert (cap.retryable, cap.retry_after) == (True, 3600.0)
     assert not failure_from(None).retryable
+    assert failure_from("internal", "L1").reason.log_id == "L1"
 
 
 def test_transfers(world: Any) -> None:

@@ -29,6 +29,7 @@ async def test_a_post_goes_out_once_and_is_told(world: Any) -> None:
     assert 0 <= started["lateness_ms"] < 2_000
     succeeded = await world.event(post, "succeeded")
     assert succeeded["outcome"] == "published"
+    assert succeeded["log_id"], "TikTok's, of the status that said so"
     assert succeeded["video_url"] == f"https://www.tiktok.com/@demo_public/video/{succeeded['tiktok_video_id']}"
 
 

@@ -131,6 +131,12 @@ def data_of(response: httpx.Response) -> Json:
     )
 
 
+def log_id_of(response: httpx.Response) -> str | None:
+    """Return TikTok's log id of an answer in the API's envelope, which their support asks for; None when it has none."""
+    error = (parse_object(response) or {}).get("error")
+    return text(error.get("log_id") or error.get("logid")) if isinstance(error, dict) else None
+
+
 def flat_answer_of(response: httpx.Response) -> Json:
     """Return an OAuth answer's object. After any status, a string ``error`` means that it failed.
 

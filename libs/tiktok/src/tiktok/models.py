@@ -115,6 +115,7 @@ class PublishStatus(BaseModel):
     post_ids: tuple[str, ...] = Field(default=(), alias="publicaly_available_post_id")
     uploaded_bytes: int | None = None
     downloaded_bytes: int | None = None
+    log_id: str | None = None
 
     @property
     def complete(self) -> bool:

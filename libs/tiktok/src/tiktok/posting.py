@@ -5,7 +5,7 @@ from typing import Any, Final
 import httpx
 from pydantic import SecretStr, ValidationError
 
-from tiktok._http import Json, data_of, malformed, send, text
+from tiktok._http import Json, data_of, log_id_of, malformed, send, text
 from tiktok.models import CreatorInfo, FileSource, PostInfo, PublishStatus, PullSource, VideoInit
 from tiktok.photos import PhotoPost
 
@@ -61,7 +61,7 @@ class PostingClient:
         """Return what TikTok says of a publication."""
         response = await self._post("/v2/post/publish/status/fetch/", token, {"publish_id": publish_id})
         try:
-            return PublishStatus.model_validate(_without_nulls(data_of(response)))
+            return PublishStatus.model_validate(_without_nulls(data_of(response)) | {"log_id": log_id_of(response)})
         except ValidationError:
             raise malformed(response, "the status") from None
 

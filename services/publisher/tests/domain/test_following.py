@@ -55,6 +55,11 @@ def test_verdicts() -> None:
     unexplained = verdict(Seen("FAILED"))
     assert isinstance(unexplained, Fail)
     assert not unexplained.retryable
+    for told in ("PUBLISH_COMPLETE", "SEND_TO_USER_INBOX"):
+        assert getattr(verdict(Seen(told, log_id="L")), "log_id", None) == "L"
+    unexplained = verdict(Seen("FAILED", log_id="L"))
+    assert isinstance(unexplained, Fail)
+    assert unexplained.reason.log_id == "L"
     assert verdict(Seen(PROCESSING)) is None
     assert verdict(Seen("SOMETHING_NEW")) is None
 

@@ -68,6 +68,7 @@ class PublishSucceeded(PublishEvent):
     tiktok_video_id: str | None = None
     video_url: str | None = None
     evidence: Evidence = "status"
+    log_id: str | None = None
 
 
 class PublishFailed(PublishEvent):

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from analytics.domain.durations import durations
 from analytics.domain.event import Event
 from analytics.domain.sentences import sentence
 
@@ -14,7 +15,10 @@ _NOT_DETAILS = frozenset({"again", "post_id", "user_id", "account_id", "job_id",
 
 @dataclass(frozen=True, slots=True)
 class TimelineItem:
-    """One thing that happened. `at` is when it did, by its sender's clock; `replica` is the process that did it."""
+    """One thing that happened. `at` is when it did, by its sender's clock; `replica` is the process that did it.
+
+    `details` hold what the sentence rests on, and `duration_ms` where a later event ended what this one began.
+    """
 
     at: datetime
     type: str
@@ -26,7 +30,9 @@ class TimelineItem:
 
 def timeline(events: Iterable[Event]) -> list[TimelineItem]:
     """Return one item per event, oldest first."""
-    return [_item(event) for event in in_order(events)]
+    ordered = in_order(events)
+    lasted = durations(ordered)
+    return [_item(event, lasted.get(event.id)) for event in ordered]
 
 
 def in_order(events: Iterable[Event]) -> list[Event]:
@@ -61,15 +67,16 @@ def _place(event_id: str, by_id: dict[str, Event], placed: dict[str, tuple[datet
         cause = placed[link]
 
 
-def _item(event: Event) -> TimelineItem:
+def _item(event: Event, duration_ms: int | None) -> TimelineItem:
     attempt = event.number("attempt")
+    lasted = {} if duration_ms is None else {"duration_ms": duration_ms}
     return TimelineItem(
         at=event.time,
         type=event.family.partition(".")[2] or event.family,
         message=sentence(event),
         attempt=int(attempt) if attempt else None,
         replica=event.text("replica"),
-        details=_details(event),
+        details=_details(event) | lasted,
     )
 
 

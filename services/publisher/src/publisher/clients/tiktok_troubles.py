@@ -27,10 +27,10 @@ def trouble_of(error: TikTokError) -> Trouble:
             return Trouble(TroubleKind.FINAL, reason)
 
 
-def failure_from(fail_reason: str | None) -> Fail:
+def failure_from(fail_reason: str | None, log_id: str | None = None) -> Fail:
     """Return what a FAILED status means. A reason that passes (a daily cap) ends this attempt, but a later one may succeed."""
     row: Failure = failure_of(fail_reason or "unknown_reason")
-    reason = Reason(CODE_PREFIX + row.code, row.message, row.hint or None)
+    reason = Reason(CODE_PREFIX + row.code, row.message, row.hint or None, log_id)
     wait = None if row.wait_seconds is None else float(row.wait_seconds)
     return Fail(reason, retryable=row.kind is not FailureKind.FINAL, retry_after=wait)
 

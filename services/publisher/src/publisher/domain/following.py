@@ -31,23 +31,25 @@ _UPLOAD_ENDS = {
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A status answer. `failure` is what a FAILED status means, decided by the table of fail reasons."""
+    """A status answer. `failure` is what a FAILED status means, decided by the table of fail reasons; `log_id` is TikTok's."""
 
     status: str
     post_ids: tuple[str, ...] = ()
     uploaded_bytes: int | None = None
     failure: Fail | None = None
+    log_id: str | None = None
 
 
 def verdict(seen: Seen) -> Succeed | Fail | None:
     """Return the end that the status tells, None while there is none; a status not known yet is no end."""
     match seen.status:
         case "PUBLISH_COMPLETE":
-            return Succeed("published", seen.post_ids)
+            return Succeed("published", seen.post_ids, log_id=seen.log_id)
         case "SEND_TO_USER_INBOX":
-            return Succeed("sent_to_inbox", seen.post_ids)
+            return Succeed("sent_to_inbox", seen.post_ids, log_id=seen.log_id)
         case "FAILED":
-            return seen.failure or Fail(Reason("tiktok_failed", "TikTok did not publish the post."), retryable=False)
+            unexplained = Reason("tiktok_failed", "TikTok did not publish the post.", log_id=seen.log_id)
+            return seen.failure or Fail(unexplained, retryable=False)
         case _:
             return None
 

@@ -59,12 +59,13 @@ class Unconfirm:
 
 @dataclass(frozen=True, slots=True)
 class Succeed:
-    """TikTok said so. `post_ids` are often empty; `at` is when it was published, None where that is not known."""
+    """TikTok said so. `post_ids` are often empty; `at` is when it was published, `log_id` TikTok's, each where it is known."""
 
     outcome: PublishOutcome
     post_ids: tuple[str, ...] = ()
     evidence: Evidence = "status"
     at: datetime | None = None
+    log_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

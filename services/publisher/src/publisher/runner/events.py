@@ -62,6 +62,7 @@ def succeeded(job: Job, replica: str, end: Succeed, at: datetime) -> PublishSucc
         tiktok_video_id=video_id,
         video_url=video_url(job, video_id),
         evidence=end.evidence,
+        log_id=end.log_id,
     )
 
 

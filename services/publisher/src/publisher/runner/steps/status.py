@@ -36,7 +36,8 @@ async def fetch(run: JobRun, publish_id: str) -> Seen | Defer:
         status.status,
         post_ids=status.post_ids,
         uploaded_bytes=status.uploaded_bytes,
-        failure=failure_from(status.fail_reason) if status.failed else None,
+        failure=failure_from(status.fail_reason, status.log_id) if status.failed else None,
+        log_id=status.log_id,
     )
 
 
