@@ -64,8 +64,11 @@ def _stack_settings(blueprint: Blueprint, paths: Paths, secrets: dict[str, Any])
     simulator = f"http://127.0.0.1:{ports.simulator}"
     gateway = public_url(blueprint)
     urls = {f"{s.upper()}_URL": f"http://127.0.0.1:{ports.together(s)}" for s in SERVICES if s != "gateway"}
+    # Published videos, as the simulator's page shows them, are something to try addresses with.
+    trial = {"SOURCE_URL_ALLOWED_HOSTS": json.dumps([f"127.0.0.1:{ports.simulator}"])} if blueprint.simulated else {}
     return {
         **urls,
+        **trial,
         "PUBLIC_URL": gateway,
         # A file, so that a rotation needs no restart.
         "ENCRYPTION_KEY_FILE": str(paths.encryption_key),

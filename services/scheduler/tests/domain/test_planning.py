@@ -53,6 +53,39 @@ def test_statuses(changes: dict[str, Any], statuses: str) -> None:
     assert " ".join(step.status for step in steps) == statuses
 
 
+@pytest.mark.parametrize(
+    ("changes", "is_fetching", "statuses"),
+    [
+        ({"status": "scheduled"}, False, "done active pending pending pending pending pending"),
+        ({"status": "publishing", "started_at": STARTED}, True, "done done done active pending pending pending"),
+        ({"status": "publishing", "started_at": STARTED}, False, "done done done done active pending pending"),
+        ({"status": "deferred", "started_at": STARTED}, True, "done done done active pending pending pending"),
+        (
+            {"status": "processing", "started_at": STARTED, "submitted_at": SUBMITTED},
+            False,
+            "done done done done done active pending",
+        ),
+        (
+            {"status": "failed", "started_at": STARTED, "ended_at": LIVE, "error_code": "source_not_found"},
+            False,
+            "done done done failed skipped skipped skipped",
+        ),
+        (
+            {"status": "failed", "started_at": STARTED, "ended_at": LIVE, "error_code": "tiktok_x"},
+            False,
+            "done done done done failed skipped skipped",
+        ),
+        ({"status": "failed", "ended_at": LIVE}, False, "done done failed skipped skipped skipped skipped"),
+    ],
+)
+def test_a_video_at_an_address_is_fetched_first(changes: dict[str, Any], is_fetching: bool, statuses: str) -> None:
+    post = replace(POST, source_url="https://a.example/v.mp4", transfer="upload", due_at=DUE, **changes)
+    steps = plan(post, is_fetching=is_fetching)
+    assert [step.step for step in steps] == ["created", "scheduled", "due", "fetch", "upload", "processing", "published"]
+    assert " ".join(step.status for step in steps) == statuses
+    assert "fetch" not in [step.step for step in plan(replace(post, transfer="pull"))]
+
+
 def test_times_of_a_published_post() -> None:
     live = replace(POST, status="published", due_at=DUE, started_at=STARTED, submitted_at=SUBMITTED, published_at=LIVE)
     assert [(step.started_at, step.finished_at) for step in plan(live)] == [

@@ -11,7 +11,6 @@ from scheduler.domain.post_rules import (
     check_media_options,
     check_post,
     check_privacy_options,
-    check_supported,
 )
 
 TIME = datetime(2026, 5, 1, tzinfo=UTC)
@@ -160,21 +159,3 @@ def test_inbox_mode_warns_of_what_tiktok_ignores() -> None:
     assert found.message.endswith("caption, hashtags, privacy_level, is_aigc.")
     assert ignored_options(PostInput(mode="inbox", has_media=True)) == []
     assert ignored_options(GOOD) == []
-
-
-@pytest.mark.parametrize(
-    ("post", "fields"),
-    [
-        (GOOD, []),
-        (PostInput(draft=True), []),
-        (replace(GOOD, mode="inbox"), []),
-        (replace(GOOD, transfer="pull"), []),
-        (PostInput(source_url=URL, transfer="pull"), []),
-        (PostInput(draft=True, source_url=URL), ["source_url"]),
-        (PostInput(photo_urls=(URL,), mode="inbox", transfer="pull"), []),
-    ],
-)
-def test_what_cannot_be_published_yet(post: PostInput, fields: list[str]) -> None:
-    found = check_supported(post)
-    assert [(item.field, item.code) for item in found] == [(field, "not_supported") for field in fields]
-    assert all(item.hint is not None and "later" in item.hint for item in found)

@@ -194,23 +194,6 @@ async def test_what_may_stop_it_at_its_time_is_a_warning_at_once(author: Author)
     assert [item["code"] for item in changed.body["warnings"]] == [item["code"] for item in far["warnings"]]
 
 
-@pytest.mark.parametrize("draft", [False, True])
-@pytest.mark.parametrize(
-    ("fields", "named"),
-    [
-        ({"media_id": None, "source_url": "https://videos.example.com/a.mp4"}, ["source_url"]),
-    ],
-)
-async def test_what_cannot_be_published_yet_is_refused(
-    author: Author, world: Any, fields: dict[str, Any], named: list[str], draft: bool
-) -> None:
-    """Accepted, it would fail at its due time and no sooner."""
-    refused = await author.refused("not_supported", 422, draft=draft, **fields)
-    assert [(item["field"], item["code"]) for item in refused["errors"]] == [(field, "not_supported") for field in named]
-    assert "later" in refused["hint"]
-    assert await world.counts() == {}
-
-
 async def test_an_account_unknown_here_is_asked_for_and_remembered(author: Author) -> None:
     new = uuid7()
     path = f"GET accounts /internal/users/{author.user_id}/accounts/{new}"

@@ -145,6 +145,7 @@ async def test_status_with_the_publishers_progress(world: Any, scheduler: Any) -
         "post_id": str(post.id),
         "status": "publishing",
         "attempt": 2,
+        "fetch": None,
         "upload": {"sent_bytes": 5, "total_bytes": 10},
         "publish_id": "v~1",
         "tiktok_status": "PROCESSING_UPLOAD",

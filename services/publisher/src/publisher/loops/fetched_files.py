@@ -11,7 +11,7 @@ from publisher.clients.fetched_files import FetchedFiles
 from publisher.clients.media_store import MediaUnavailable
 from publisher.storage import fetched_files
 
-ENDED_EVERY_SECONDS = 30.0
+ENDED_EVERY_SECONDS = 10.0
 LEFT_EVERY_SECONDS = 1800.0
 STEP_SECONDS = 900.0
 """A step calls the storage for each file; its calls have timeouts of their own."""

@@ -13,7 +13,7 @@ from common.database.database import Database
 from common.http.identity import require_scope
 from common.http.json_response import json_response
 from common.http.paging import decode_cursor, page_cursor, page_limit, page_of
-from scheduler.clients.publisher import PublisherClient
+from scheduler.clients.publisher import Progress, PublisherClient
 from scheduler.clients.timeline import TimelineClient
 from scheduler.domain.planning import Step, plan
 from scheduler.domain.post import Post
@@ -43,17 +43,19 @@ def posts_router(database: Database, publisher: PublisherClient, timeline: Timel
     async def get_status(post_id: UUID, user: Reader) -> Response:
         """Tell where the post is right now."""
         post = await _load(database, post_id, user)
-        progress = await publisher.progress(post.id) if post.state in MOVING else None
-        return json_response(post_status(post, progress))
+        return json_response(post_status(post, await _progress(publisher, post)))
 
     @router.get("/{post_id}/detail")
     async def get_detail(post_id: UUID, user: Reader) -> Response:
         """Give the post with its plan, its timeline and its media."""
         post = await _load(database, post_id, user)
-        items, attached = await asyncio.gather(timeline.of_post(post.id, user.user_id), _attached(database, post))
+        items, attached, progress = await asyncio.gather(
+            timeline.of_post(post.id, user.user_id), _attached(database, post), _progress(publisher, post)
+        )
+        is_fetching = progress is not None and progress.attempt == post.attempt and progress.is_fetching
         body = {
             "post": post_json(post),
-            "planning": [_step_json(step) for step in plan(post)],
+            "planning": [_step_json(step) for step in plan(post, is_fetching=is_fetching)],
             "execution_logs": items or [],
             "attached_media": attached,
         }
@@ -95,6 +97,10 @@ async def _load(database: Database, post_id: UUID, user: UserClaims) -> Post:
     if post is None:
         raise post_not_found()
     return post
+
+
+async def _progress(publisher: PublisherClient, post: Post) -> Progress | None:
+    return await publisher.progress(post.id) if post.state in MOVING else None
 
 
 async def _attached(database: Database, post: Post) -> list[dict[str, Any]]:

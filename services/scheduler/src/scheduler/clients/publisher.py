@@ -25,6 +25,14 @@ class PublisherUndecided(Exception):
     """TikTok fetches the post by itself and was asked to give that up; the publisher knows in a moment."""
 
 
+class Fetch(BaseModel):
+    """How many bytes of the video have come from its address, and how many there are where that is known."""
+
+    model_config = ConfigDict(extra="ignore")
+    fetched_bytes: int
+    total_bytes: int | None = None
+
+
 class Upload(BaseModel):
     """How many bytes TikTok has."""
 
@@ -47,6 +55,8 @@ class Progress(BaseModel):
 
     model_config = ConfigDict(extra="ignore")
     attempt: int
+    step: str | None = None
+    fetch: Fetch | None = None
     upload: Upload | None = None
     publish_id: str | None = None
     tiktok_status: str | None = None
@@ -54,6 +64,11 @@ class Progress(BaseModel):
     next_step_at: datetime | None = None
     reason: Reason | None = None
     updated_at: datetime | None = None
+
+    @property
+    def is_fetching(self) -> bool:
+        """Whether the video is still to come from its address."""
+        return self.step == "fetching"
 
 
 class _Decision(BaseModel):

@@ -20,30 +20,28 @@ class Step:
 
 
 _REACHED = {
-    PostState.DRAFT: 1,
-    PostState.SCHEDULED: 1,
-    PostState.RETRY_SCHEDULED: 1,
-    PostState.DUE: 2,
-    PostState.DEFERRED: 3,
-    PostState.PUBLISHING: 3,
-    PostState.PROCESSING: 4,
-    PostState.SENT_TO_INBOX: 5,
-    PostState.PUBLISHED: 6,
+    PostState.DRAFT: "scheduled",
+    PostState.SCHEDULED: "scheduled",
+    PostState.RETRY_SCHEDULED: "scheduled",
+    PostState.DUE: "due",
+    PostState.DEFERRED: "upload",
+    PostState.PUBLISHING: "upload",
+    PostState.PROCESSING: "processing",
+    PostState.SENT_TO_INBOX: "published",
 }
 _ENDED_BADLY = {PostState.FAILED: FAILED, PostState.UNCONFIRMED: FAILED, PostState.CANCELLED: SKIPPED}
 
 
-def plan(post: Post) -> list[Step]:
+def plan(post: Post, *, is_fetching: bool = False) -> list[Step]:
     """Return the steps created, scheduled, due, upload, processing, published in order, for the current attempt.
 
-    The step at which a post failed or became unconfirmed is `failed`, the ones after it are `skipped`. What lies in a creator's
-    inbox is not published before its creator posts it.
+    A video that comes from an address has a step fetch before its upload; `is_fetching` while the publisher says so. The step at
+    which a post failed or became unconfirmed is `failed`, the ones after it are `skipped`. What lies in a creator's inbox is not
+    published before its creator posts it.
     """
-    begins = _begins(post)
-    reached = _REACHED.get(post.state)
+    begins = _begins(post, is_fetching or _failed_to_fetch(post))
+    reached = _reached(post, begins, is_fetching)
     ended_badly = _ENDED_BADLY.get(post.state)
-    if reached is None:
-        reached = max(index for index, (_, began) in enumerate(begins) if began is not None)
     steps = []
     for index, (name, began) in enumerate(begins):
         next_began = next((later for _, later in begins[index + 1 :] if later is not None), None)
@@ -58,14 +56,31 @@ def plan(post: Post) -> list[Step]:
     return steps
 
 
-def _begins(post: Post) -> list[tuple[str, datetime | None]]:
+def _reached(post: Post, begins: list[tuple[str, datetime | None]], is_fetching: bool) -> int:
+    """Return the index of the step that is under way, or at which the post ended; beyond the last once it is published."""
+    if post.state is PostState.PUBLISHED:
+        return len(begins)
+    step = _REACHED.get(post.state)
+    if step is None:
+        return max(index for index, (_, began) in enumerate(begins) if began is not None)
+    names = [name for name, _ in begins]
+    return names.index("fetch" if is_fetching and step == "upload" else step)
+
+
+def _failed_to_fetch(post: Post) -> bool:
+    return post.state is PostState.FAILED and post.error_code is not None and post.error_code.startswith("source_")
+
+
+def _begins(post: Post, is_fetching: bool) -> list[tuple[str, datetime | None]]:
     """Return when each step began; a retry begins anew with its own due time."""
     is_timed = post.state is not PostState.DRAFT and post.scheduled_time is not None
+    is_fetched = post.source_url is not None and post.transfer == "upload"
     return [
         ("created", post.created_at),
         ("scheduled", post.created_at if is_timed else None),
         ("due", post.due_at),
-        ("upload", post.started_at),
+        *([("fetch", post.started_at)] if is_fetched else []),
+        ("upload", None if is_fetched and is_fetching else post.started_at),
         ("processing", post.submitted_at),
         ("published", post.published_at),
     ]

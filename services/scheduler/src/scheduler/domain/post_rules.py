@@ -31,32 +31,6 @@ def check_post(post: PostInput, *, allowed_hosts: AbstractSet[str] = frozenset()
     ]
 
 
-def check_supported(post: PostInput) -> list[Finding]:
-    """Return a finding for each way of publishing that is not there yet; drafts that ask for one are no better.
-
-    A post with one of these would only fail at its due time.
-    """
-    must_be_fetched = bool(post.source_url) and post.transfer != "pull"
-    asked = (
-        (
-            "source_url",
-            must_be_fetched,
-            "Videos from an address",
-            "Add transfer: pull, or upload the video and give its media_id",
-        ),
-    )
-    return [
-        Finding(field, "not_supported", f"{what}: this cannot be published yet.", f"This comes later. {instead}.")
-        for field, is_asked, what, instead in asked
-        if is_asked
-    ]
-
-
-def is_unsupported(findings: Iterable[Finding]) -> bool:
-    """Tell whether a finding says that this way of publishing is not there yet."""
-    return any(finding.code == "not_supported" for finding in findings)
-
-
 def check_media_options(
     *, cover_timestamp_ms: int | None, duration_ms: int | None, max_seconds: int | None = None
 ) -> list[Finding]:

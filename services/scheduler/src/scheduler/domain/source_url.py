@@ -1,13 +1,14 @@
 """Which addresses Cuepost fetches a video from: the part that can be judged by looking at the URL."""
 
 from collections.abc import Set as AbstractSet
-from ipaddress import IPv4Address, IPv6Address, ip_address
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 from urllib.parse import urlsplit
 
 from scheduler.domain.finding import Finding
 
 MAX_URL_LENGTH = 2048
 _PUBLIC_HINT = "Give an https URL of a public host"
+_GLOBAL_UNICAST, _SIX_TO_FOUR = IPv6Network("2000::/3"), IPv6Network("2002::/16")
 _PRIVATE_SUFFIXES = (".local", ".localhost", ".internal", ".lan", ".home.arpa", ".test", ".invalid")
 
 
@@ -26,6 +27,11 @@ def check_source_url(
         return None
     hint = "Give an https URL under a domain that the app has verified at TikTok" if by_tiktok else _PUBLIC_HINT
     return Finding(field, "source_url_not_allowed", reason, f"{hint}, or upload the file.")
+
+
+def without_query(url: str) -> str:
+    """Leave out what follows the `?`: it is often a signature that gives access."""
+    return urlsplit(url)._replace(query="", fragment="").geturl()
 
 
 def _refusal(url: str, allowed_hosts: AbstractSet[str], by_tiktok: bool) -> str | None:
@@ -58,9 +64,15 @@ def _address(host: str) -> IPv4Address | IPv6Address | None:
         return None
 
 
+def _is_public_address(address: IPv4Address | IPv6Address) -> bool:
+    """Leave out what Python counts as global but leads elsewhere: multicast, and IPv4 in IPv6 (mapped, NAT64, 6to4)."""
+    is_given_out = isinstance(address, IPv4Address) or (address in _GLOBAL_UNICAST and address not in _SIX_TO_FOUR)
+    return address.is_global and not address.is_multicast and is_given_out
+
+
 def _is_public(host: str) -> bool:
     address = _address(host)
     if address is not None:
-        return address.is_global
+        return _is_public_address(address)
     name = host.rstrip(".")
     return "." in name and not name.endswith(_PRIVATE_SUFFIXES) and not name.rsplit(".", 1)[1].isdigit()

@@ -19,7 +19,6 @@ from common.messaging.reply import Reply
 from common.messaging.routes import CommandRoute, on_command, on_prepared_command
 from scheduler.clients.publisher import PublisherClient
 from scheduler.domain.post import Post
-from scheduler.domain.post_rules import is_unsupported
 from scheduler.encoding import etag, post_json
 from scheduler.storage.posts import get_post
 from scheduler.usecases.apply_publish_event import PublishRules
@@ -29,7 +28,7 @@ from scheduler.usecases.create_post import create_post, owner
 from scheduler.usecases.create_posts import Batch, create_posts, prepare_posts
 from scheduler.usecases.judge_posts import Candidate
 from scheduler.usecases.look_before_retry import LastLook, look_before_retry, settle_as_live
-from scheduler.usecases.problems import post_not_found, problem_of
+from scheduler.usecases.problems import post_not_found
 from scheduler.usecases.publish_post_now import publish_post_now
 from scheduler.usecases.retry_post import retry_post
 from scheduler.usecases.surroundings import Surveyor
@@ -65,8 +64,6 @@ class PostCommands:
     async def prepare_create(self, command: CreatePost, envelope: Envelope) -> Candidate:
         """Read the post, find its account and ask for the creator's privacy levels, all outside the transaction."""
         wanted = want_post(command, now=envelope.time, allowed_hosts=self.allowed_hosts)
-        if is_unsupported(wanted.findings):
-            raise problem_of(wanted.findings)
         (around,) = await self.surveyor.look_around([wanted], owner(envelope))
         return Candidate(wanted, around)
 
@@ -94,8 +91,6 @@ class PostCommands:
             raise post_not_found()
         require_editable(post, command.if_match)
         wanted = want_change(post, command.changes.given, now=envelope.time, allowed_hosts=self.allowed_hosts)
-        if is_unsupported(wanted.findings):
-            raise problem_of(wanted.findings)
         (around,) = await self.surveyor.look_around([wanted], user_id)
         return EditPlan.of(wanted, around)
 

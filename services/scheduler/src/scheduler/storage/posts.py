@@ -39,6 +39,12 @@ async def get_post(connection: AsyncConnection, post_id: UUID, user_id: UUID) ->
     return None if row is None else to_post(row)
 
 
+async def source_url_of(connection: AsyncConnection, post_id: UUID) -> str | None:
+    """Return the address of a post's video, None when there is no such post or its video is elsewhere."""
+    url: str | None = await connection.scalar(select(posts.c.source_url).where(posts.c.id == post_id))
+    return url
+
+
 async def lock_post(connection: AsyncConnection, post_id: UUID, user_id: UUID | None = None) -> Post | None:
     """Return a post locked until the transaction ends; with `user_id`, only that user's and only when it is on the lists."""
     statement = select(posts).where(posts.c.id == post_id).with_for_update()

@@ -10,7 +10,7 @@ from scheduler.domain.account_copy import AccountCopy
 from scheduler.domain.finding import Finding
 from scheduler.domain.holds import hold_of
 from scheduler.domain.media import Media, MediaStatus
-from scheduler.domain.post_rules import check_media_options, check_privacy_options, is_unsupported
+from scheduler.domain.post_rules import check_media_options, check_privacy_options
 from scheduler.domain.readiness import ACCOUNT_FIELD, check_grant
 from scheduler.storage.accounts import find_accounts
 from scheduler.storage.media import find_media
@@ -90,8 +90,6 @@ def _judge(
     twins: dict[tuple[UUID, str], UUID | None],
     user_id: UUID,
 ) -> Judged:
-    if is_unsupported(item.wanted.findings):
-        return Judged(item.wanted, item.wanted.findings, (), None, None)
     account, missing = _account(item, accounts, user_id)
     findings = [*item.wanted.findings, *missing, *_privacy(item)]
     media_id = item.wanted.fields.media_id

@@ -8,6 +8,7 @@ from common.contracts.context import Context
 from common.contracts.envelope import Envelope
 from common.contracts.scheduler import MediaFile, PostContent, PostDue, PostFailed
 from common.messaging.outbox import Outbox
+from scheduler.domain.source_url import without_query
 from scheduler.storage.claim import DuePost, FailureText
 from scheduler.usecases.post_events import SERVICE
 
@@ -77,9 +78,14 @@ def _due(post: DuePost, again: bool) -> PostDue:
             auto_add_music=post.auto_add_music,
         ),
         media=_file(post),
-        source_url=post.source_url,
+        source_url=_source_of(post),
         photo_urls=post.photo_urls,
     )
+
+
+def _source_of(post: DuePost) -> str | None:
+    """Return the address as an event may tell it; the publisher asks for what is left out when it fetches."""
+    return without_query(post.source_url) if post.source_url and post.transfer == "upload" else post.source_url
 
 
 def _file(post: DuePost) -> MediaFile | None:

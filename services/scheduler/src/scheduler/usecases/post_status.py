@@ -36,6 +36,7 @@ def post_status(post: Post, progress: Progress | None) -> dict[str, Any]:
         "post_id": str(post.id),
         "status": post.status,
         "attempt": post.attempt,
+        "fetch": told.fetch.model_dump() if told is not None and told.fetch is not None else None,
         "upload": told.upload.model_dump() if told is not None and told.upload is not None else None,
         "publish_id": post.publish_id or (told.publish_id if told is not None else None),
         "tiktok_status": told.tiktok_status if told is not None else None,

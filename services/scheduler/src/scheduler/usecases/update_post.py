@@ -4,7 +4,6 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
-from urllib.parse import urlsplit
 from uuid import UUID
 
 from common.contracts.envelope import Envelope
@@ -14,6 +13,7 @@ from common.errors import Problem
 from common.messaging.outbox import Outbox
 from scheduler.domain.post import Post
 from scheduler.domain.post_states import Happening, Kind, PostState, transition
+from scheduler.domain.source_url import without_query
 from scheduler.encoding import moment
 from scheduler.storage.accounts import find_accounts
 from scheduler.storage.posts import change_post, lock_post
@@ -166,12 +166,7 @@ def changes_between(old: Post, new: Post) -> dict[str, Any]:
 
 def _shown(name: str, value: Any) -> Any:
     if name in _ADDRESSES:
-        return [_without_query(url) for url in value] if isinstance(value, list) else value and _without_query(value)
+        return [without_query(url) for url in value] if isinstance(value, list) else value and without_query(value)
     if isinstance(value, datetime):
         return moment(value)
     return str(value) if isinstance(value, UUID) else value
-
-
-def _without_query(url: str) -> str:
-    """Leave out what follows the `?`: it is often a signature that gives access."""
-    return urlsplit(url)._replace(query="", fragment="").geturl()

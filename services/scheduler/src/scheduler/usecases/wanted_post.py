@@ -11,7 +11,7 @@ from scheduler.domain.finding import Finding
 from scheduler.domain.ignored_options import ignored_options
 from scheduler.domain.post import Post
 from scheduler.domain.post_content import PostInput
-from scheduler.domain.post_rules import check_post, check_supported
+from scheduler.domain.post_rules import check_post
 from scheduler.domain.schedule_time import DEFAULT_DEADLINE, check_publish_before, check_timezone, resolve_scheduled_time
 
 _KEPT_AS_GIVEN = frozenset(PostFields.model_fields) - {
@@ -110,13 +110,8 @@ def _checked(
     findings: Sequence[Finding],
     allowed_hosts: AbstractSet[str],
 ) -> WantedPost:
-    """Add the rules of the post itself.
-
-    What cannot be published yet is `not_supported` and told alone: mending the rest of such a post leads nowhere.
-    """
+    """Add the rules of the post itself."""
     post = _as_input(fields, instant, deadline)
-    if unsupported := check_supported(post):
-        return WantedPost(fields, instant, deadline, tuple(unsupported))
     rules = check_post(post, allowed_hosts=allowed_hosts)
     if fields.scheduled_time is not None:
         # It is there, only not understood, and the findings say why.

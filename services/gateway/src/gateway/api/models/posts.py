@@ -138,6 +138,13 @@ class Post(BaseModel):
     updated_at: datetime
 
 
+class FetchProgress(BaseModel):
+    """How much of the video has come from its address; `total_bytes` is null while that is not known."""
+
+    fetched_bytes: int
+    total_bytes: int | None
+
+
 class UploadProgress(BaseModel):
     """How far the upload to TikTok is."""
 
@@ -159,6 +166,7 @@ class PostStatus(BaseModel):
     post_id: UUID
     status: PostStatusName
     attempt: int
+    fetch: FetchProgress | None
     upload: UploadProgress | None
     publish_id: str | None
     tiktok_status: str | None
