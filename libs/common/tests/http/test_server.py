@@ -12,12 +12,14 @@ from typing import Any
 import httpx
 import pytest
 
+from common.http.server import COLLECT_EVERY
 from common.testing.eventually import eventually
 from common.testing.http_server import free_port
 from common.testing.keys import ServiceKeys
 
 SERVICE = """
 import asyncio
+import gc
 import os
 from typing import ClassVar
 from fastapi import APIRouter
@@ -60,6 +62,10 @@ async def endless():
             yield b"x"
             await asyncio.sleep(0.05)
     return StreamingResponse(parts())
+
+@router.get("/collector")
+async def collector():
+    return {"frozen": gc.get_freeze_count(), "every": gc.get_threshold()[0]}
 
 def build():
     settings = load(Settings)
@@ -182,6 +188,16 @@ async def test_logs_and_metrics(tmp_path: Path, service_keys: ServiceKeys) -> No
     entry = next(entry for entry in running.entries() if entry.get("correlation_id") == "r1")
     assert (entry["event"], entry["service"], entry["path"], entry["status"]) == ("request", "probe", "/nothing", 404)
     assert entry["instance"].startswith("probe-")
+
+
+async def test_the_garbage_collector_leaves_what_lives_as_long_as_the_process(
+    tmp_path: Path, service_keys: ServiceKeys
+) -> None:
+    async with service(tmp_path, service_keys) as running, httpx.AsyncClient() as client:
+        await eventually(lambda: ready(running))
+        told = (await client.get(running.url + "/collector")).json()
+        assert told["frozen"] > 10_000
+        assert told["every"] == COLLECT_EVERY
 
 
 async def test_a_failed_start_ends_the_process(tmp_path: Path, service_keys: ServiceKeys) -> None:
