@@ -119,6 +119,8 @@ def test_redirects() -> None:
     source = read_source_url("https://example.com/a/v.mp4", NONE)
     assert redirected(source, "b.mp4#t=1", NONE).url == "https://example.com/a/b.mp4"
     assert redirected(source, "//cdn.example.com/v", NONE).host == "cdn.example.com"
+    assert redirected(source, "/\u00e4 b%2F.mp4?k=%2b", NONE).url == "https://example.com/%C3%A4%20b%2F.mp4?k=%2b"
+    assert redirected(source, "/\udce4", NONE).url == "https://example.com/%E4"
     for location in ("http://example.com/v", "https://127.0.0.1/", "https://[/"):
         with pytest.raises(UrlRefused):
             redirected(source, location, NONE)

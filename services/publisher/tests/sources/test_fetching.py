@@ -181,10 +181,11 @@ async def test_a_file_that_is_gone_in_the_middle_has_failed(world: Any, host: Fi
 
 
 async def test_a_server_that_is_back_costs_no_attempt(world: Any, host: FileHost) -> None:
-    url = host.put("/v.mp4", Act(status=503), Act(status=429), Act(DATA))
-    post = world.post_from(await world.account(), url)
+    post = world.post_from(await world.account(), host.put("/v.mp4", Act(status=503), Act(DATA)))
     async with world.replica():
         await world.accept(post)
+        await eventually(lambda: world.waits(post, "source_unavailable"), 20)
+        await world.due_now(post)
         await world.state(post, State.SUCCEEDED)
     (item,) = await world.publications(post)
     assert (item["sha256"], (await world.job(post)).attempt) == (sha256(DATA), 1)

@@ -122,4 +122,5 @@ async def test_a_scheduler_that_is_away_is_waited_for(world: Any, host: FileHost
         await eventually(lambda: world.waits(post, "scheduler_unavailable"), 20)
         assert not host.asked
         world.scheduler.away = False
+        await world.due_now(post)
         await world.state(post, State.SUCCEEDED)

@@ -33,7 +33,7 @@ def sha256(data: bytes) -> str:
 
 @pytest.mark.parametrize(
     ("point", "published", "fetched"),
-    [("mid_fetch", AFTER, 2), ("after_fetch", AFTER, 2), ("after_fetch_stored", BEFORE, 1), ("after_init_answer", BEFORE, 1)],
+    [("mid_fetch", AFTER, 2), ("after_fetch", AFTER, 2), ("after_fetch_stored", BEFORE, 1)],
 )
 async def test_killed_at(processes: Any, host: FileHost, point: str, published: bytes, fetched: int) -> None:
     """The file at the address changes at the death: only bytes that were checkpointed bind the next replica."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -46,10 +46,19 @@ async def test_it_shows_how_many_bytes_have_come(world: Any, host: FileHost) -> 
         assert shown.fetch is not None
         assert 0 < shown.fetch.fetched_bytes <= SIZE // 2
         assert shown.fetch.total_bytes == SIZE
+        # However long it takes, the lease is renewed and nobody else takes the job.
+        begun = await world.job(post)
+        await eventually(lambda: _is_renewed_beyond(world, post, begun.run_at + timedelta(seconds=0.6)), 20)
+        assert (await world.job(post)).lease_token == begun.lease_token
+        assert len(host.asked) == 1
         act.go_on.set()
         await world.state(post, State.SUCCEEDED)
     done = _progress(await world.job(post))
     assert (done.fetch, done.upload.sent_bytes) == (None, SIZE)
+
+
+async def _is_renewed_beyond(world: Any, post: Any, moment: datetime) -> bool:
+    return bool((await world.job(post)).run_at > moment)
 
 
 async def test_it_can_be_cancelled_and_leaves_nothing(world: Any, host: FileHost) -> None:
@@ -91,6 +100,7 @@ async def test_it_is_left_for_later_when_it_takes_too_long(world: Any, host: Fil
     post, _ = await stopped(world, host)
     async with world.replica(source_seconds=0.5):
         await eventually(lambda: world.waits(post, "source_too_slow"), 20)
+        assert _progress(await world.job(post)).fetch.fetched_bytes == 0
         assert not list((world.folder / "fetched").glob("*"))
 
 

@@ -3,12 +3,13 @@
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from ipaddress import ip_address
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import quote, urljoin, urlsplit
 
 from publisher.domain.public_addresses import is_public
 
 MAX_URL_LENGTH = 8_192
 """Longer than what a post may name: addresses that are redirected to carry signatures."""
+_URL_CHARACTERS = "".join(map(chr, range(ord("!"), ord("~") + 1)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +66,12 @@ def read_source_url(url: str, allowed_hosts: AbstractSet[str]) -> SourceUrl:
 
 
 def redirected(source: SourceUrl, location: str, allowed_hosts: AbstractSet[str]) -> SourceUrl:
-    """Return where a redirect leads to, judged like the address itself; https never becomes http. Raises UrlRefused."""
+    """Return where a redirect leads to, judged like the address itself; https never becomes http. Raises UrlRefused.
+
+    Servers send letters in `location` that a URL may not hold; they are encoded, what is encoded already stays as it is.
+    """
     try:
-        target = urljoin(source.url, location)
+        target = urljoin(source.url, quote(location, safe=_URL_CHARACTERS, errors="surrogateescape"))
     except ValueError:
         raise UrlRefused("It redirects to something that is not a URL.") from None
     following = read_source_url(target.partition("#")[0], allowed_hosts)

@@ -68,7 +68,10 @@ async def _act(run: JobRun, action: Action) -> tuple[Outcome | None, dict[str, A
         match action:
             case Action.PREPARE:
                 return await prepare(run), {}
-            case Action.FETCH | Action.SEND | Action.RESYNC:
+            case Action.FETCH:
+                # A file that has not come as a whole is not kept.
+                return await _in_a_place(run, action), {"streamed_bytes": 0}
+            case Action.SEND | Action.RESYNC:
                 return await _in_a_place(run, action), {}
             case _:
                 return await poll(run)
