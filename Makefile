@@ -10,7 +10,7 @@ SERVICES := gateway accounts scheduler publisher analytics
 # `make scale publisher=3`: only what is given on the command line counts.
 REPLICAS = $(foreach service,$(SERVICES),$(if $(filter command,$(origin $(service))),$(service)=$($(service))))
 
-.PHONY: help bootstrap up down ps logs scale reset demo migrate dead-letters audit-tail audit-verify rotate-keys rotate-encryption-key schemas test bench lock
+.PHONY: help bootstrap up down ps logs scale reset demo migrate dead-letters audit-tail audit-verify audit-export rotate-keys rotate-encryption-key schemas test bench lock
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 30
@@ -50,6 +50,9 @@ audit-tail: bootstrap ## print events as they come: make audit-tail [only="sched
 
 audit-verify: bootstrap ## prove that nothing in the audit trail was changed [known=SEQ:HASH, printed by an earlier run]
 	@$(STACK) audit-verify $(known)
+
+audit-export: bootstrap ## print the whole audit trail as JSON Lines, operators' actions too [after=SEQ: only what follows]
+	@$(STACK) audit-export $(after)
 
 rotate-keys: bootstrap ## a new key for users' tokens; nobody is logged out
 	@$(STACK) rotate-keys

@@ -63,6 +63,11 @@ def test_the_audit_trail_tells_of_it(operator: Operator, video: Video) -> None:
     assert operator.wait_final(post) == "published"
     actions = wait_for("the audit trail", lambda: (found := _actions(operator, post)) and "post.published" in found and found)
     assert {"post.scheduled", "post.due", "post.published"} <= set(actions)
+    items = {item["action"]: item for item in operator.user.audit(object_id=post)["items"]}
+    asked, due, published = items["post.scheduled"], items["post.due"], items["post.published"]
+    assert (asked["actor"]["type"], asked["ip"], asked["user_agent"][:12]) == ("user", "127.0.0.1", "python-httpx")
+    assert due["actor"]["type"] == "service"
+    assert asked["correlation_id"] == due["correlation_id"] == published["correlation_id"]
 
 
 def _told(operator: Operator, post: str) -> dict | None:  # type: ignore[type-arg]

@@ -64,6 +64,10 @@ def _parser() -> argparse.ArgumentParser:
     dead.add_argument("arguments", nargs=argparse.REMAINDER, help="list, or show|replay|drop QUEUE [ID ...|--all]")
     verify = add("audit-verify", _audit_verify, "prove that nothing in the audit trail was changed")
     verify.add_argument("arguments", nargs=argparse.REMAINDER, metavar="SEQ:HASH", help="a head that was printed before")
+    export = add(
+        "audit-export", _audit_export, "print every record of the audit trail, of all users and operators, as JSON Lines"
+    )
+    export.add_argument("arguments", nargs=argparse.REMAINDER, metavar="SEQ", help="only those behind this one")
     add("rotate-keys", _rotate_keys, "put a new key for users' tokens in the place of the present one")
     add("rotate-encryption-key", _rotate_encryption_key, "put a new encryption key in the place of the present one")
     servers = add("servers", _servers, "start PostgreSQL and RabbitMQ alone and print their addresses")
@@ -162,10 +166,18 @@ def _dead_letters(options: argparse.Namespace) -> int:
 
 
 def _audit_verify(options: argparse.Namespace) -> int:
+    return _of_analytics("analytics.verify_audit", *options.arguments)
+
+
+def _audit_export(options: argparse.Namespace) -> int:
+    return _of_analytics("analytics.export_trail", *options.arguments)
+
+
+def _of_analytics(module: str, *arguments: str) -> int:
     stack = Stack.saved(CHECKOUT)
     if not stack.states():
         raise StackError("the stack does not run; start it with: make up")
-    command = operator_command("analytics.verify_audit", *options.arguments)
+    command = operator_command(module, *arguments)
     own = program_environment(stack.blueprint, stack.paths, stack.secrets, "analytics")
     os.execvpe(command[0], command, own)  # noqa: S606 - becoming it is the point
 

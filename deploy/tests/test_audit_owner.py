@@ -3,7 +3,6 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
@@ -11,7 +10,7 @@ import pytest
 
 from localstack.postgres import STAMP, database_url, owner_url
 from localstack.postgres_place import PACKAGE, find_place
-from localstack.servers import Servers, start_servers
+from localstack.servers import Servers
 from localstack.vault import DATABASE_SERVICES
 
 pytestmark = pytest.mark.integration
@@ -20,11 +19,9 @@ SCRIPT = Path(__file__).parents[1] / "docker/postgres/10-cuepost.sh"
 OWNERS = "SELECT relname::text, pg_get_userbyid(relowner)::text FROM pg_class WHERE relnamespace = 'public'::regnamespace"
 
 
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    started = start_servers(tmp_path_factory.mktemp("owner"))
-    yield started
-    started.stop()
+@pytest.fixture
+def servers(own_servers: Servers) -> Servers:
+    return own_servers
 
 
 def superuser(servers: Servers, database: str) -> str:

@@ -204,10 +204,20 @@ def test_the_audit_trail_is_proven_while_the_system_runs(stack: Stack) -> None:
     done = verify()
     assert done.returncode == 0, done.stderr
     assert " records hold, 1 to " in done.stdout
+    assert asyncio.run(actors_of(stack.env("analytics")["DATABASE_URL"], "system.signing_keys_rotated"))[0].startswith(
+        "operator:"
+    )
     asyncio.run(change_by_hand(owner_url(stack.secrets, stack.ports, "analytics")))
     done = verify()
     assert (done.returncode, done.stdout) == (1, "")
     assert "BROKEN: record 2 (event " in done.stderr
+
+
+async def actors_of(url: str, action: str) -> list[str]:
+    connection = await asyncpg.connect(url)
+    rows = await connection.fetch("SELECT actor FROM audit.records WHERE action = $1", action)
+    await connection.close()
+    return [row["actor"] for row in rows]
 
 
 async def change_by_hand(url: str) -> None:

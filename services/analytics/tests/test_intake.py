@@ -5,9 +5,11 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from pydantic import SecretStr
 
 from common.contracts.envelope import Envelope
 from common.ids import uuid7
+from common.messaging.dead_letter_box import dead_letter_box
 from common.testing.amqp import broker_channel, next_message
 from common.testing.eventually import eventually
 
@@ -103,6 +105,27 @@ async def test_a_poison_message_in_a_batch_ends_as_a_dead_letter_and_stops_no_ot
     assert dead.headers["x-cuepost-reason"] == reason
     assert dead.headers["x-cuepost-queue"] == QUEUE
     assert dead.headers["x-cuepost-service"] == "analytics"
+
+
+async def test_what_operators_do_with_dead_letters_is_in_the_trail(analytics: Any, broker_url: str) -> None:
+    await analytics.tell(b"no json", b"no json either")
+    async with dead_letter_box(SecretStr(broker_url), operator="ada") as box:
+
+        async def both() -> bool:
+            return await box.count(QUEUE) == 2
+
+        await eventually(both)
+        replayed = await box.replay(QUEUE, lambda letter: letter.body == b"no json")
+        await eventually(both)
+        await box.drop(QUEUE, lambda _: True)
+    await analytics.stored_exactly(2)
+    rows = sorted(await analytics.rows(), key=lambda row: row["seq"])
+    assert [(row["action"], row["actor"], row["object_id"], row["result"]) for row in rows] == [
+        ("system.dead_letters_replayed", "operator:ada", QUEUE, "success"),
+        ("system.dead_letters_dropped", "operator:ada", QUEUE, "success"),
+    ]
+    assert rows[0]["data"]["details"] == {"queue": QUEUE, "count": 1, "ids": [replayed[0].id]}
+    assert rows[1]["data"]["details"]["count"] == 2
 
 
 async def test_nothing_is_left_unacknowledged(analytics: Any, broker_url: str) -> None:

@@ -50,9 +50,12 @@ async def all_checkpoints(connection: AsyncConnection) -> list[SignedCheckpoint]
     ]
 
 
-async def all_records(connection: AsyncConnection) -> AsyncIterator[Record]:
-    """Yield every record in the order of the chain, those too that are written meanwhile; holds a page of them at a time."""
-    query = select(*_COLUMNS).order_by(records.c.recorded_at, records.c.seq).limit(PAGE)
+async def all_records(connection: AsyncConnection, *, after: int = 0) -> AsyncIterator[Record]:
+    """Yield every record behind the `after`-th, in the order of the chain, those too that are written meanwhile.
+
+    Holds a page of them at a time.
+    """
+    query = select(*_COLUMNS).where(records.c.seq > after).order_by(records.c.recorded_at, records.c.seq).limit(PAGE)
     page = [Record._make(row) for row in await connection.execute(query)]
     while page:
         for record in page:
