@@ -112,7 +112,8 @@ class DueLoop:
         self._step_began = None
         delay = self._max_sleep if result.next_in is None else min(max(result.next_in, MIN_SLEEP_S), self._max_sleep)
         with suppress(TimeoutError):
-            await asyncio.wait_for(self._wake.wait(), delay)
+            async with asyncio.timeout(delay):
+                await self._wake.wait()
 
     async def _back_off(self, error: BaseException) -> None:
         """Wait after a failure; wake-ups do not shorten it, a stop does. A trace is logged where it tells something."""

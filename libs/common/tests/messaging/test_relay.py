@@ -138,23 +138,25 @@ async def test_what_a_silent_broker_was_not_told_is_told_once_it_is_back(
 async def test_a_batch_of_which_only_one_was_confirmed_keeps_the_others(
     parts: Any, heard: Any, rabbitmq_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("common.messaging.relay.CONFIRM_TIMEOUT_S", 0.3)
     channel, queue = heard
     envelopes = sorted([event(), event(), event()], key=lambda one: one.id)
-    publisher = MessagePublisher(SecretStr(rabbitmq_url), service="test")
+    publisher: Any = MessagePublisher(SecretStr(rabbitmq_url), service="test")
     hear = publisher._confirms.hear
-    # Of each connection only the first confirm arrives.
-    monkeypatch.setattr(publisher._confirms, "hear", lambda _: hear([Confirm(1, multiple=False, is_taken=True)]))
+
+    def hear_one_and_be_cut_off(_: object) -> None:
+        hear([Confirm(1, multiple=False, is_taken=True)])
+        publisher._link.drop(publisher._link._session)
+
+    monkeypatch.setattr(publisher._confirms, "hear", hear_one_and_be_cut_off)
     relay = Relay(parts.database, parts.outbox_table, publisher)
     await told(parts, *envelopes)
     async with running(publisher):
-        for number in (2, 1, 0):
-            if number:
-                with pytest.raises(TimeoutError):
-                    await relay._step()
-            else:
+        for unconfirmed in (envelopes[1:], envelopes[2:]):
+            with pytest.raises(ConnectionError):
                 await relay._step()
-            assert [identity for identity, _, _ in await left(parts)] == [one.id for one in envelopes[3 - number :]]
+            assert [identity for identity, _, _ in await left(parts)] == [one.id for one in unconfirmed]
+        await relay._step()
+        assert await left(parts) == []
     counted = Counter(await received(channel, queue, 3 + 2 + 1))
     assert [counted[one.id] for one in envelopes] == [1, 2, 3]
 

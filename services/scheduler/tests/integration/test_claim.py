@@ -92,8 +92,8 @@ async def test_a_row_that_makes_no_event_fails_alone(world: Any) -> None:
 
 async def test_none_early_by_the_databases_clock(world: Any) -> None:
     post = await world.post(next_attempt_at=utc_now() + timedelta(seconds=0.3))
-    async with world.database.read() as connection:
-        seconds = await seconds_to_next_due(connection)
+    async with world.database.read_fast() as driver:
+        seconds = await seconds_to_next_due(driver)
     assert seconds is not None
     assert 0 < seconds <= 0.3
     await eventually(lambda: _claimed_one(world), interval=0.005)
@@ -170,14 +170,14 @@ async def test_the_claim_looks_files_up_one_by_one(world: Any) -> None:
     )
     for table in ("media", "posts"):
         await world.execute(f"ANALYZE {table}")
-    parameters = {"batch": 500, "per_user": 500, "sweep_after": timedelta(1), "deadline_code": "", "deadline_message": ""}
+    sweep = {"again_after": timedelta(1), "at_most": timedelta(1), "batch": 500}
+    given = {name: sweep[name] for name in text(SWEEP).compile().params}
     async with world.database.transaction() as tx:
-        for statement in (FIRST_CLAIM, SWEEP):
-            asked = {"again_after": timedelta(1), "at_most": timedelta(1), "deadline_hint": "", **parameters}
-            given = {name: asked[name] for name in text(statement).compile().params}
-            plan = (await tx.connection.execute(text(f"EXPLAIN {statement}"), given)).scalars().all()
-            assert "media_pkey" in str(plan)
-            assert "Seq Scan on media" not in str(plan)
+        claim = await tx.driver.fetch(f"EXPLAIN {FIRST_CLAIM}", 500, 500, timedelta(1), "", "", "")
+        swept = (await tx.connection.execute(text(f"EXPLAIN {SWEEP}"), given)).scalars().all()
+    for plan in (str(claim), str(swept)):
+        assert "media_pkey" in plan
+        assert "Seq Scan on media" not in plan
 
 
 async def _claim_and_hang(world: Any, claimed: asyncio.Event) -> None:

@@ -2,6 +2,6 @@
 
 from sqlalchemy.ext.asyncio import AsyncConnection as Connection
 
-from common.database.database import Database, Transaction
+from common.database.database import Database, Driver, Transaction
 
-__all__ = ["Connection", "Database", "Transaction"]
+__all__ = ["Connection", "Database", "Driver", "Transaction"]

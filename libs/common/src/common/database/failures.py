@@ -10,6 +10,7 @@ from asyncpg.exceptions import (
     DeadlockDetectedError,
     IdleInTransactionSessionTimeoutError,
     InterfaceError,
+    InternalClientError,
     LockNotAvailableError,
     PostgresConnectionError,
     QueryCanceledError,
@@ -26,6 +27,8 @@ _AWAY = (
     CrashShutdownError,
     IdleInTransactionSessionTimeoutError,
     InterfaceError,
+    # What asyncpg says on a connection that the server has ended, before it has noticed the end.
+    InternalClientError,
     PostgresConnectionError,
     TooManyConnectionsError,
 )

@@ -4,8 +4,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Table, Text, Uuid, bindparam, delete, func, literal, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Table, delete, func, select
 
 from common.database.database import Transaction
 
@@ -17,15 +16,15 @@ class Inbox:
 
     def __init__(self, table: Table) -> None:
         self._table = table
+        self._mark = f"""
+            INSERT INTO {table.name} (consumer, message_id) SELECT $1, unnest($2::uuid[])
+            ON CONFLICT DO NOTHING RETURNING message_id
+        """
 
     async def unseen(self, tx: Transaction, consumer: str, message_ids: Sequence[UUID]) -> set[UUID]:
         """Mark the messages as handled and return those that had not been; concurrent duplicates wait for each other."""
-        # One array parameter: the statement is the same, and compiled once, for every number of messages.
-        ids = func.unnest(bindparam("message_ids", type_=ARRAY(Uuid)))
-        rows = select(literal(consumer, Text), ids)
-        statement = insert(self._table).from_select(["consumer", "message_id"], rows).on_conflict_do_nothing()
-        found = await tx.connection.scalars(statement.returning(self._table.c.message_id), {"message_ids": list(message_ids)})
-        return set(found)
+        found = await tx.driver.fetch(self._mark, consumer, message_ids)
+        return {row["message_id"] for row in found}
 
     async def first_time(self, tx: Transaction, consumer: str, message_id: UUID) -> bool:
         """Mark one message as handled; False when it had been already."""

@@ -9,7 +9,7 @@ from common.contracts.context import Context
 from common.contracts.envelope import Envelope, wrap
 from common.contracts.message import Event
 from common.database.database import Transaction
-from common.messaging import outbox_rows
+from common.messaging.outbox_rows import OutboxRows
 from common.messaging.topology import EVENTS
 
 LOGGED_ONE_BY_ONE = 10
@@ -22,7 +22,7 @@ class Outbox:
     """Writes events of one service; the relay it wakes publishes them after the commit, and the log tells of them."""
 
     def __init__(self, table: Table, *, service: str, wake: Callable[[], None]) -> None:
-        self._table = table
+        self._rows = OutboxRows(table)
         self._service = service
         self._wake = wake
 
@@ -43,7 +43,7 @@ class Outbox:
         if not envelopes:
             return
         rows = [(envelope.id, envelope.key, envelope.to_bytes()) for envelope in envelopes]
-        await outbox_rows.write(tx.connection, self._table, EVENTS.name, rows)
+        await self._rows.write(tx, EVENTS.name, rows)
         tx.after_commit(self._wake)
         tx.after_commit(lambda: _tell(envelopes))
 

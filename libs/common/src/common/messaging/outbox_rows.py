@@ -1,60 +1,73 @@
 """SQL of the outbox table: writing rows, taking them out, putting them back."""
 
 from collections.abc import Sequence
-from typing import Any
+from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
-from sqlalchemy import ARRAY, LargeBinary, Row, Table, Text, Uuid, bindparam, delete, func, insert, literal, or_, select
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import Table
+
+from common.database.database import Transaction
 
 MAX_PUT_OFF_S = 300
 
 
-async def write(connection: AsyncConnection, table: Table, exchange: str, rows: Sequence[tuple[UUID, str, bytes]]) -> None:
-    """Write messages (id, routing key, body) in one statement, which is the same for every number of them."""
-    values = (
-        func.unnest(
-            bindparam("ids", type_=ARRAY(Uuid)),
-            bindparam("keys", type_=ARRAY(Text)),
-            bindparam("bodies", type_=ARRAY(LargeBinary)),
-        )
-        .table_valued("id", "routing_key", "body", name="given")
-        .render_derived()
-    )
-    chosen = select(values.c.id, literal(exchange, Text), values.c.routing_key, values.c.body)
-    statement = insert(table).from_select(["id", "exchange", "routing_key", "body"], chosen)
-    ids, keys, bodies = zip(*rows, strict=True)
-    await connection.execute(statement, {"ids": list(ids), "keys": list(keys), "bodies": list(bodies)})
+class OutboxRow(NamedTuple):
+    """A message that waits to be published, as it is stored."""
+
+    id: UUID
+    exchange: str
+    routing_key: str
+    body: bytes
+    created_at: datetime
+    refusals: int
+    not_before: datetime | None
 
 
-async def take(connection: AsyncConnection, table: Table, *, limit: int) -> Sequence[Row[Any]]:
-    """Remove up to `limit` rows that may go and return them, in no order; rows in another's hands are passed over.
-
-    Until the transaction ends, nobody else sees them, and a rollback brings them back.
-    """
-    may_go = or_(table.c.not_before.is_(None), table.c.not_before <= func.now())
-    # As an array the choice is made once; as a subquery the planner might make it again.
-    chosen = select(table.c.id).where(may_go).order_by(table.c.id).limit(limit).with_for_update(skip_locked=True)
-    statement = delete(table).where(table.c.id == func.any(func.array(chosen.scalar_subquery()))).returning(table)
-    return (await connection.execute(statement)).all()
+_COLUMNS = ", ".join(OutboxRow._fields)
 
 
-async def put_back(connection: AsyncConnection, table: Table, rows: Sequence[Row[Any]]) -> None:
-    """Put rows back as they were."""
-    if rows:
-        await connection.execute(insert(table), [_values(table, row) for row in rows])
+class OutboxRows:
+    """The statements for one service's table; they run in the transaction handed in."""
 
+    def __init__(self, table: Table) -> None:
+        name = table.name
+        self._write = f"""
+            INSERT INTO {name} (id, exchange, routing_key, body)
+            SELECT given.id, $1, given.routing_key, given.body
+            FROM unnest($2::uuid[], $3::text[], $4::bytea[]) AS given (id, routing_key, body)
+        """  # noqa: S608 - the name is the table's own
+        # As an array the choice is made once; as a subquery the planner might make it again.
+        self._take = f"""
+            DELETE FROM {name} WHERE id = ANY (ARRAY(
+                SELECT id FROM {name} WHERE not_before IS NULL OR not_before <= now()
+                ORDER BY id LIMIT $1 FOR UPDATE SKIP LOCKED))
+            RETURNING {_COLUMNS}
+        """  # noqa: S608 - as above
+        self._put_back = f"INSERT INTO {name} ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7)"  # noqa: S608 - as above
+        self._put_off = f"""
+            INSERT INTO {name} ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, now() + $7::float8 * interval '1 second')
+        """  # noqa: S608 - as above
 
-async def put_off(connection: AsyncConnection, table: Table, rows: Sequence[Row[Any]]) -> None:
-    """Put back rows that the broker refused; they wait from a second to five minutes, doubling with each refusal."""
-    for row in rows:
-        seconds = min(2**row.refusals, MAX_PUT_OFF_S)
-        values = _values(table, row) | {
-            "refusals": row.refusals + 1,
-            "not_before": func.now() + func.make_interval(0, 0, 0, 0, 0, 0, seconds),
-        }
-        await connection.execute(insert(table).values(values))
+    async def write(self, tx: Transaction, exchange: str, rows: Sequence[tuple[UUID, str, bytes]]) -> None:
+        """Write messages (id, routing key, body) in one statement, which is the same for every number of them."""
+        ids, keys, bodies = zip(*rows, strict=True)
+        await tx.driver.execute(self._write, exchange, ids, keys, bodies)
 
+    async def take(self, tx: Transaction, *, limit: int) -> list[OutboxRow]:
+        """Remove up to `limit` rows that may go and return them, oldest first; rows in another's hands are passed over.
 
-def _values(table: Table, row: Row[Any]) -> dict[str, Any]:
-    return dict(zip(table.c.keys(), row, strict=True))
+        Until the transaction ends, nobody else sees them, and a rollback brings them back.
+        """
+        return sorted(OutboxRow(*row) for row in await tx.driver.fetch(self._take, limit))
+
+    async def put_back(self, tx: Transaction, rows: Sequence[OutboxRow]) -> None:
+        """Put rows back as they were."""
+        if rows:
+            await tx.driver.executemany(self._put_back, rows)
+
+    async def put_off(self, tx: Transaction, rows: Sequence[OutboxRow]) -> None:
+        """Put back rows that the broker refused; they wait from a second to five minutes, doubling with each refusal."""
+        if rows:
+            put_off = [(*row[:5], row.refusals + 1, float(min(2**row.refusals, MAX_PUT_OFF_S))) for row in rows]
+            await tx.driver.executemany(self._put_off, put_off)

@@ -5,15 +5,12 @@ commit, which follows the confirms: a crash before it publishes the rows again, 
 is woken at each commit and looks by itself every second for what a crash left over. Order is not promised.
 """
 
-from operator import attrgetter
-from typing import Any
-
 import structlog
-from sqlalchemy import Row, Table, func, select
+from sqlalchemy import Table, func, select
 
 from common.database.database import Database
 from common.due_loop import DueLoop, StepResult
-from common.messaging import outbox_rows
+from common.messaging.outbox_rows import OutboxRow, OutboxRows
 from common.messaging.publisher import CONFIRM_TIMEOUT_S, MessagePublisher
 from common.messaging.wire.confirms import Outcomes
 from common.messaging.wire.frames import Publication
@@ -29,6 +26,7 @@ class Relay:
     def __init__(self, database: Database, table: Table, publisher: MessagePublisher, *, batch: int = BATCH) -> None:
         self._database = database
         self._table = table
+        self._rows = OutboxRows(table)
         self._publisher = publisher
         self._batch = batch
         self._loop = DueLoop("relay", self._step)
@@ -45,15 +43,15 @@ class Relay:
     async def _step(self) -> StepResult:
         """Take rows out, publish them, put back what the broker has not got; nothing is gone before the commit."""
         async with self._database.transaction() as tx:
-            rows = sorted(await outbox_rows.take(tx.connection, self._table, limit=self._batch), key=attrgetter("id"))
+            rows = await self._rows.take(tx, limit=self._batch)
             if not rows:
                 return StepResult()
             outcomes = await self._publisher.publish_all([_publication(row) for row in rows], timeout=CONFIRM_TIMEOUT_S)
             _require_a_word(outcomes)
             refused = [rows[place] for place in outcomes.refused]
             unknown = [rows[place] for place in outcomes.unknown]
-            await outbox_rows.put_back(tx.connection, self._table, unknown)
-            await outbox_rows.put_off(tx.connection, self._table, refused)
+            await self._rows.put_back(tx, unknown)
+            await self._rows.put_off(tx, refused)
         if refused:
             _log.error("relay_refused", messages=[str(row.id) for row in refused[:10]], refused=len(refused))
         if outcomes.failure is not None:
@@ -68,5 +66,5 @@ def _require_a_word(outcomes: Outcomes) -> None:
         raise outcomes.failure
 
 
-def _publication(row: Row[Any]) -> Publication:
+def _publication(row: OutboxRow) -> Publication:
     return Publication(row.exchange, row.routing_key, row.body, f"cuepost.{row.routing_key}", int(row.created_at.timestamp()))

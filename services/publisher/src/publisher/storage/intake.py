@@ -6,12 +6,13 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from sqlalchemy import Row, select, text, update
+from sqlalchemy import Row, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.clock import rfc3339
 from common.contracts.context import Context
 from common.contracts.scheduler import PostDue
+from common.database import Driver
 from common.ids import uuid7
 from publisher.domain.job import State, Transfer
 from publisher.storage.job import SEQUENCES_PER_ATTEMPT, StoredEvent
@@ -19,14 +20,13 @@ from publisher.storage.tables import publish_jobs
 
 _jobs = publish_jobs
 
-_INSERT = text(
-    """
+_INSERT = """
     INSERT INTO publish_jobs (id, post_id, attempt, post, user_id, account_id, correlation_id, causation_id, traceparent,
                               due_at, publish_before, transfer, total_bytes, lane, state, step, run_at, sequence)
     SELECT n.id, n.post_id, n.attempt, n.post, n.user_id, n.account_id, n.correlation_id, n.causation_id, n.traceparent,
            n.due_at, n.publish_before, n.transfer, n.total_bytes, 'send', 'queued', 'queued', clock_timestamp(),
-           n.attempt::bigint * :sequences
-    FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS n(
+           n.attempt::bigint * $2::bigint
+    FROM jsonb_to_recordset(CAST($1::text AS jsonb)) AS n(
            id uuid, post_id uuid, attempt integer, post jsonb, user_id uuid, account_id uuid, correlation_id text,
            causation_id text, traceparent text, due_at timestamptz, publish_before timestamptz, transfer text,
            total_bytes bigint)
@@ -34,8 +34,7 @@ _INSERT = text(
     ORDER BY n.post_id, n.attempt
     ON CONFLICT (post_id, attempt) DO NOTHING
     RETURNING post_id, attempt
-    """
-)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +74,15 @@ def transfer_of(post: PostDue) -> Transfer:
     return Transfer.PULL if post.transfer == "pull" else Transfer.FILE
 
 
-async def insert(connection: AsyncConnection, orders: Sequence[Order]) -> set[tuple[UUID, int]]:
+async def insert(driver: Driver, orders: Sequence[Order]) -> set[tuple[UUID, int]]:
     """Store new jobs, due at once, and return those that are new.
 
     Not stored: attempts that exist (also as tombstones) and attempts lower than one that exists. Rows are inserted in key
     order, so that two batches with the same keys wait for each other instead of deadlocking.
     """
     rows = orjson.dumps([_row(order) for order in orders]).decode()
-    result = await connection.execute(_INSERT, {"rows": rows, "sequences": SEQUENCES_PER_ATTEMPT})
-    return {(row.post_id, row.attempt) for row in result}
+    stored = await driver.fetch(_INSERT, rows, SEQUENCES_PER_ATTEMPT)
+    return {(row["post_id"], row["attempt"]) for row in stored}
 
 
 async def known_of_posts(connection: AsyncConnection, post_ids: Collection[UUID]) -> dict[UUID, dict[int, Known]]:

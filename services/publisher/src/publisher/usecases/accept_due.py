@@ -22,7 +22,7 @@ async def accept_due(
     (sweep), and either with that of an attempt that was published, too. One that was cancelled before it was heard of is told as
     cancelled and never runs.
     """
-    new = await intake.insert(tx.connection, list({order.key: order for order in orders}.values()))
+    new = await intake.insert(tx.driver, list({order.key: order for order in orders}.values()))
     if new:
         tx.after_commit(wake)
     rest = [order for order in orders if order.key not in new]

@@ -54,8 +54,8 @@ class DuePosts:
             self._looked_past_at = now
         if claimed.posts >= limits.batch:
             return StepResult(done=claimed.posts, more=True)
-        async with self._database.read() as connection:
-            next_in = await seconds_to_next_due(connection)
+        async with self._database.read_fast() as driver:
+            next_in = await seconds_to_next_due(driver)
         if next_in is None or next_in > 0:
             return StepResult(done=claimed.posts, next_in=next_in)
         if claimed.posts:
@@ -66,8 +66,8 @@ class DuePosts:
         """Return None, or that claiming is paused and posts are more than a minute late because of it (readiness)."""
         if not self._is_paused:
             return None
-        async with self._database.read() as connection:
-            next_in = await seconds_to_next_due(connection)
+        async with self._database.read_fast() as driver:
+            next_in = await seconds_to_next_due(driver)
         if next_in is None or next_in > -OVERDUE_S:
             return None
         return f"the publisher's queue is full or away: claiming is paused, the oldest post is {-next_in:.0f} s late"

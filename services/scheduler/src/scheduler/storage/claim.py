@@ -9,11 +9,13 @@ from uuid import UUID
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from common.database import Driver
+
 _CLAIM = """
 WITH head AS MATERIALIZED (
   SELECT id, user_id, media_id, next_attempt_at FROM posts
   WHERE status IN ('scheduled', 'retry_scheduled') AND NOT held AND next_attempt_at <= statement_timestamp() {others}
-  ORDER BY next_attempt_at LIMIT :batch
+  ORDER BY next_attempt_at LIMIT $1
   FOR UPDATE SKIP LOCKED
 ), ranked AS (
   SELECT id, media_id, row_number() OVER (PARTITION BY user_id ORDER BY next_attempt_at) AS place FROM head
@@ -23,7 +25,7 @@ WITH head AS MATERIALIZED (
     SELECT media.id AS file_id, storage_key, content_type, size_bytes, sha256, duration_ms
     FROM media WHERE media.id = ranked.media_id LIMIT 1
   ) AS file ON true
-  WHERE place <= :per_user
+  WHERE place <= $2
 )
 UPDATE posts SET
   version = version + 1,
@@ -37,10 +39,10 @@ UPDATE posts SET
   submitted_at = NULL,
   publisher_sequence = 0,
   ended_at = CASE WHEN publish_before <= now THEN now END,
-  sweep_at = CASE WHEN publish_before <= now THEN NULL ELSE now + :sweep_after END,
-  error_code = CASE WHEN publish_before <= now THEN :deadline_code END,
-  error_message = CASE WHEN publish_before <= now THEN :deadline_message END,
-  error_hint = CASE WHEN publish_before <= now THEN :deadline_hint END
+  sweep_at = CASE WHEN publish_before <= now THEN NULL ELSE now + $3::interval END,
+  error_code = CASE WHEN publish_before <= now THEN $4::text END,
+  error_message = CASE WHEN publish_before <= now THEN $5::text END,
+  error_hint = CASE WHEN publish_before <= now THEN $6::text END
 FROM chosen WHERE posts.id = chosen.id
 RETURNING posts.id, posts.user_id, posts.account_id, posts.status, posts.attempt, posts.version, posts.scheduled_time,
   posts.due_at, posts.publish_before, posts.mode, posts.transfer, posts.title, posts.privacy_level, posts.disable_comment,
@@ -51,8 +53,7 @@ RETURNING posts.id, posts.user_id, posts.account_id, posts.status, posts.attempt
   file_id, storage_key, content_type, size_bytes, sha256, duration_ms
 """
 FIRST_CLAIM = _CLAIM.format(others="")
-_FIRST = text(FIRST_CLAIM)
-_OTHERS = text(_CLAIM.format(others="AND user_id <> ALL(:crowded)"))
+_OTHERS_CLAIM = _CLAIM.format(others="AND user_id <> ALL($7::uuid[])")
 
 _FAIL = text("""
 UPDATE posts SET status = 'failed', attempt = attempt - 1, sweep_at = NULL, ended_at = statement_timestamp(),
@@ -60,11 +61,11 @@ UPDATE posts SET status = 'failed', attempt = attempt - 1, sweep_at = NULL, ende
 WHERE id = ANY(:ids) AND status = 'due'
 """)
 
-_NEXT_DUE = text("""
+_NEXT_DUE = """
 SELECT extract(epoch FROM next_attempt_at - clock_timestamp())::float8 FROM posts
 WHERE status IN ('scheduled', 'retry_scheduled') AND NOT held AND next_attempt_at IS NOT NULL
 ORDER BY next_attempt_at LIMIT 1
-""")
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +130,7 @@ class DuePost:
 
 
 async def claim_due(
-    connection: AsyncConnection, limits: ClaimLimits, deadline: FailureText, *, crowded: Collection[UUID] = ()
+    driver: Driver, limits: ClaimLimits, deadline: FailureText, *, crowded: Collection[UUID] = ()
 ) -> Sequence[DuePost]:
     """Mark posts whose time has come as `due` (attempt + 1, version + 1) and return them; none early, none twice.
 
@@ -137,17 +138,11 @@ async def claim_due(
     passed over, so that a later post of another user is reached behind their backlog. Posts past `publish_before` become
     `failed` instead.
     """
-    parameters: dict[str, Any] = {
-        "batch": limits.batch,
-        "per_user": limits.per_user,
-        "sweep_after": limits.sweep_after,
-        "deadline_code": deadline.code,
-        "deadline_message": deadline.message,
-        "deadline_hint": deadline.hint,
-    }
+    values = (limits.batch, limits.per_user, limits.sweep_after, deadline.code, deadline.message, deadline.hint)
     if crowded:
-        parameters["crowded"] = list(crowded)
-    rows = await connection.execute(_OTHERS if crowded else _FIRST, parameters)
+        rows = await driver.fetch(_OTHERS_CLAIM, *values, list(crowded))
+    else:
+        rows = await driver.fetch(FIRST_CLAIM, *values)
     return [DuePost(*row) for row in rows]
 
 
@@ -157,7 +152,7 @@ async def fail_claimed(connection: AsyncConnection, ids: Collection[UUID], failu
     await connection.execute(_FAIL, parameters)
 
 
-async def seconds_to_next_due(connection: AsyncConnection) -> float | None:
+async def seconds_to_next_due(driver: Driver) -> float | None:
     """Return the seconds until the earliest waiting post is due (negative: overdue), None when none waits."""
-    seconds = await connection.scalar(_NEXT_DUE)
-    return None if seconds is None else float(seconds)
+    seconds: float | None = await driver.fetchval(_NEXT_DUE)
+    return seconds

@@ -36,14 +36,14 @@ async def claim_due_posts(tx: Transaction, outbox: Outbox, limits: ClaimLimits, 
     With `look_past`, the batch is filled up from behind the backlogs of users who have used up their share, one backlog after the
     other; the share of what is left shrinks, so that there is a place for whoever comes behind many of them.
     """
-    taken = list(await claim_due(tx.connection, limits, DEADLINE_PASSED))
+    taken = list(await claim_due(tx.driver, limits, DEADLINE_PASSED))
     crowded = newly = _crowded(taken, limits.per_user)
     for _ in range(MAX_LOOKS if look_past else 0):
         room = limits.batch - len(taken)
         if not newly or room <= 0:
             break
         share = min(limits.per_user, max(1, room // SHARES))
-        more = await claim_due(tx.connection, replace(limits, batch=room, per_user=share), DEADLINE_PASSED, crowded=crowded)
+        more = await claim_due(tx.driver, replace(limits, batch=room, per_user=share), DEADLINE_PASSED, crowded=crowded)
         newly = _crowded(more, share)
         crowded |= newly
         taken += more
