@@ -5,13 +5,14 @@ import asyncio
 import os
 import platform
 
-from bench import accounts_lists, due_posts, event_intake, uploads
+from bench import accounts_lists, due_posts, event_intake, gateway, uploads
 from common.testing.servers import TestServers
 
 BENCHMARKS = {
     "accounts_lists": accounts_lists.run,
     "due_posts": due_posts.run,
     "event_intake": event_intake.run,
+    "gateway": gateway.run,
     "uploads": uploads.run,
 }
 

@@ -89,7 +89,7 @@ class Pipeline:
         """Return the settings of one of them."""
         return {
             "HTTP_PORT": str(port),
-            "DATABASE_URL": self.databases[service],
+            "DATABASE_URL": self.databases.get(service, ""),
             "AMQP_URL": self.amqp_url,
             "STORAGE_URL": f"file://{self.folder}",
             "ACCOUNTS_URL": self.accounts_url,
@@ -113,6 +113,24 @@ async def scheduler_and_publisher(pipeline: Pipeline) -> AsyncIterator[dict[str,
         pipeline.run("scheduler", SWEEP_DUE_SECONDS="86400") as scheduler,
     ):
         yield {"scheduler": scheduler, "publisher": publisher}
+
+
+@asynccontextmanager
+async def gateway_before(pipeline: Pipeline) -> AsyncIterator[tuple[str, dict[str, int]]]:
+    """Run a scheduler and a gateway before it, without limits of rates; gives the gateway's address and the process ids."""
+    edge, inner = free_port(), free_port()
+    address, scheduler_url = f"http://127.0.0.1:{edge}", f"http://127.0.0.1:{inner}"
+    settings = {
+        **pipeline.settings("gateway", edge),
+        "SCHEDULER_URL": scheduler_url,
+        "OPERATION_KEY": b64url_encode(os.urandom(32)),
+        "RATE_LIMIT_PER_USER": "10000000/minute",
+    }
+    async with (
+        _program("scheduler", pipeline.settings("scheduler", inner), scheduler_url) as scheduler,
+        _program("gateway", settings, address) as gateway,
+    ):
+        yield address, {"gateway": gateway, "scheduler": scheduler}
 
 
 @asynccontextmanager
