@@ -266,6 +266,19 @@ async def test_replicas_share_a_port_and_each_has_its_own(tmp_path: Path, servic
         assert await answering(shared) == {two.process.pid}, "whoever dies is asked no more"
 
 
+async def test_a_shared_port_is_free_at_once_when_its_replicas_have_ended(tmp_path: Path, service_keys: ServiceKeys) -> None:
+    """Also with connections that the server closed first: they linger for a minute."""
+    shared = free_port()
+    async with service(tmp_path, service_keys, HTTP_SHARED_PORT=str(shared)) as running, httpx.AsyncClient() as client:
+        await eventually(lambda: ready(running))
+        await client.get(f"http://127.0.0.1:{shared}/pid")
+        running.process.terminate()
+        assert await running.ended() == 0
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        probe.bind(("127.0.0.1", shared))
+
+
 async def test_a_port_that_others_hold_is_told(tmp_path: Path, service_keys: ServiceKeys) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

@@ -69,7 +69,10 @@ def _sockets(settings: ServiceSettings) -> list[socket.socket] | None:
     opened: list[socket.socket] = []
     for port, shared in ((settings.http_port, False), (settings.http_shared_port, True)):
         listener = socket.socket(socket.AF_INET6 if ":" in settings.http_host else socket.AF_INET)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT if shared else socket.SO_REUSEADDR, 1)
+        # Both: connections that linger would otherwise keep the port for a minute from whoever looks whether it is free.
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         try:
             listener.bind((settings.http_host, port))
         except OSError as error:
