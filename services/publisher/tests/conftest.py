@@ -72,6 +72,7 @@ class FakeAccounts:
     asked: int = 0
     meanwhile: Callable[[], Awaitable[None]] | None = None
     """Happens after the answer was made and before it is given."""
+    scopes: tuple[str, ...] = ()
     disconnected: bool = False
     """Only what is under way gets a token."""
 
@@ -94,7 +95,7 @@ class FakeAccounts:
                 self.tokens |= self.renewed
             token = self.tokens[account_id]
             expires_at = (utc_now() + timedelta(hours=1)).isoformat()
-            return JSONResponse({**token, "expires_at": expires_at, "scopes": [], "status": status})
+            return JSONResponse({**token, "expires_at": expires_at, "scopes": self.scopes, "status": status})
 
         return app
 

@@ -207,6 +207,19 @@ async def test_late_truth_of_an_earlier_attempt_publishes(world: Any) -> None:
     assert (live.status, live.next_attempt_at) == ("published", None)
 
 
+async def test_an_unconfirmed_post_tells_what_was_found_since(world: Any) -> None:
+    post = await due(world, status="processing")
+    lost = await tell(world, post, told.PublishUnconfirmed, 3)
+    assert await tell(world, post, told.PublishUnconfirmed, 3) == lost
+    found = {"code": "possible_videos", "message": "Two videos look like it: 1, 2."}
+    now = await tell(world, post, told.PublishUnconfirmed, 5, **found)
+    assert (now.status, now.error_code, now.error_message) == ("unconfirmed", *found.values())
+    assert now.ended_at == lost.ended_at
+    fewer = await tell(world, post, told.PublishUnconfirmed, 6, **(found | {"message": "One looks like it: 1."}))
+    assert fewer.error_message == "One looks like it: 1."
+    assert await tell(world, post, told.PublishUnconfirmed, 5, **found) == fewer
+
+
 @pytest.mark.parametrize("is_told_first", [True, False])
 async def test_an_attempt_stopped_by_the_truth_about_an_earlier_one_is_never_shown_as_cancelled(
     world: Any, is_told_first: bool

@@ -27,6 +27,7 @@ class Access(BaseModel):
     open_id: str
     username: str
     expires_at: datetime
+    scopes: tuple[str, ...] = ()
     status: str = "active"
 
 

@@ -1,6 +1,6 @@
 """TikTok's posting API for one account: token, one refresh when it is refused, careful repeats."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 from uuid import UUID
 
@@ -14,12 +14,16 @@ from tiktok.errors import TikTokError, TikTokUnavailable, TokenInvalid
 from tiktok.models import CreatorInfo, FileSource, PostInfo, PublishStatus, PullSource, VideoInit
 from tiktok.photos import PhotoPost
 from tiktok.posting import PostingClient
+from tiktok.videos import Video, VideoClient, VideoPage
 
 T = TypeVar("T")
 
 TRIES = 3
 FIRST_WAIT_SECONDS = 0.2
 MAX_WAIT_SECONDS = 2.0
+VIDEO_LIST = "video.list"
+"""The scope that shows a creator's public videos."""
+MATCHED_FIELDS = ("create_time", "title", "video_description", "duration")
 
 BeforeSend = Callable[[], None]
 """Called just before each request; raises when nothing may be sent any more (the lease check)."""
@@ -35,6 +39,7 @@ class TikTok:
     def __init__(self, http: httpx.AsyncClient, api_url: str, accounts: AccountsClient) -> None:
         self.http = http
         self._posting = PostingClient(http, api_url)
+        self._videos = VideoClient(http, api_url)
         self._accounts = accounts
 
     async def creator_info(self, account_id: UUID, access: Access, before_send: BeforeSend) -> CreatorInfo:
@@ -112,6 +117,34 @@ class TikTok:
             account_id,
             access,
             lambda token: self._posting.status(token.access_token, publish_id),
+            before_send,
+            _is_unavailable,
+            under_way=True,
+        )
+
+    async def videos(self, account_id: UUID, cursor: int | None, before_send: BeforeSend) -> VideoPage | None:
+        """Return a page of the creator's public videos posted before `cursor`; None when the grant does not show them."""
+        access = await self._accounts.access(account_id, cached=True, under_way=True)
+        if VIDEO_LIST not in access.scopes:
+            return None
+        return await self._call(
+            account_id,
+            access,
+            lambda token: self._videos.list_videos(token.access_token, cursor=cursor, fields=MATCHED_FIELDS),
+            before_send,
+            _is_unavailable,
+            under_way=True,
+        )
+
+    async def query_videos(self, account_id: UUID, video_ids: Sequence[str], before_send: BeforeSend) -> Sequence[Video]:
+        """Return those of the videos that are the creator's and public; none when the grant does not show them."""
+        access = await self._accounts.access(account_id, cached=True, under_way=True)
+        if VIDEO_LIST not in access.scopes:
+            return ()
+        return await self._call(
+            account_id,
+            access,
+            lambda token: self._videos.query_videos(token.access_token, video_ids, fields=MATCHED_FIELDS),
             before_send,
             _is_unavailable,
             under_way=True,

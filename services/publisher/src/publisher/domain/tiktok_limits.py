@@ -15,6 +15,8 @@ INIT = Limit("init", 6, MINUTE, INIT_GAP_SECONDS)
 CREATOR_INFO = Limit("creator_info", 18, MINUTE)
 """Of TikTok's 20: the accounts service asks with the same token, once a minute."""
 STATUS = Limit("status", 30, MINUTE)
+VIDEO_LIST = Limit("video_list", 30, MINUTE)
+"""Far below TikTok's 600: whether those are an account's or the app's is not known, and analytics reads the same list."""
 
 UNCOUNTED = 1_000_000
 """More than there ever are."""
@@ -35,6 +37,7 @@ _SENTENCES = {
         f"TikTok tells {STATUS.allowed} statuses per minute and creator, and all were asked for.",
         _PASSES,
     ),
+    "video_list": ("tiktok_quota", "TikTok was asked for this creator's videos as often per minute as we do.", _PASSES),
     "daily_posts": (
         "tiktok_daily_posts",
         "This account has as many posts within 24 hours as TikTok accepts from apps.",

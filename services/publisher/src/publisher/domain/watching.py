@@ -6,9 +6,11 @@ from enum import StrEnum
 from publisher.domain.claims import Claims, doubted, with_ids
 from publisher.domain.following import Seen, verdict
 from publisher.domain.job import State
-from publisher.domain.outcomes import Fail, Identified, PublishOutcome, Succeed
+from publisher.domain.matching import Finding
+from publisher.domain.outcomes import Fail, Identified, PublishOutcome, Reason, Succeed
 
 DAY = 86_400.0
+MAX_NAMED = 5
 _SOON = (5.0, 30.0, 120.0, 600.0, 3600.0, 6 * 3600.0, DAY)
 _DRAFT = (10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 3 * 3600.0, 6 * 3600.0, 12 * 3600.0)
 
@@ -103,6 +105,41 @@ def _claimed(claims: Claims | None, now: datetime, patience: timedelta, *, said_
     if claims is None or said_failed or now - claims.heard_at < patience:
         return None
     return claims.end
+
+
+def leaves_open(question: Question, seen: Seen | None) -> bool:
+    """Whether the creator's videos can tell what this status (None: there is none) does not."""
+    match question:
+        case Question.OUTCOME:
+            return seen is None or verdict(seen) is None
+        case Question.VIDEO_ID:
+            return seen is None or not seen.post_ids
+        case _:
+            return False
+
+
+def found(question: Question, finding: Finding | None) -> Succeed | Identified | None:
+    """Return what the creator's list of videos settles."""
+    if finding is None or finding.match is None:
+        return None
+    video = finding.match
+    if question is Question.VIDEO_ID:
+        return Identified(video.id, "video_list")
+    return Succeed("published", (video.id,), evidence="video_list", at=video.created_at)
+
+
+def possible_reason(finding: Finding | None) -> Reason | None:
+    """Return what a post of unknown outcome is told when videos were found that may be it; None when none was."""
+    if finding is None or not finding.possible:
+        return None
+    ids = ", ".join(sorted(video.id for video in finding.possible)[:MAX_NAMED])
+    count = len(finding.possible)
+    looks_like_it = f"{count} videos on the profile look" if count > 1 else "A video on the profile looks"
+    return Reason(
+        "possible_videos",
+        f"TikTok did not say whether this post was published. {looks_like_it} like it, but that is not certain: {ids}.",
+        "Look at them on TikTok, then confirm the post with the right one, or retry it.",
+    )
 
 
 def _identified(seen: Seen | None, claims: Claims | None) -> Identified | None:

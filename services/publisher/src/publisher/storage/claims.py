@@ -14,6 +14,9 @@ from publisher.domain.outcomes import PublishOutcome
 from publisher.storage.tables import publication_claims, publish_jobs
 from tiktok.publish_webhooks import Claim, PublishClaim
 
+MANY = 50
+"""So many attempts are looked at at once; each looks by itself besides."""
+
 _claims = publication_claims
 _jobs = publish_jobs
 
@@ -101,6 +104,14 @@ async def jobs_of(connection: AsyncConnection, publish_id: str, open_id: str) ->
     )
     rows = await connection.execute(statement)
     return [Standing(row.id, State(row.state), row.outcome, row.tiktok_video_id is not None) for row in rows]
+
+
+async def nameless_jobs(connection: AsyncConnection, open_id: str) -> Sequence[UUID]:
+    """Return the creator's attempts of unknown outcome whose init was never answered, so that any publication may be theirs."""
+    statement = select(_jobs.c.id).where(
+        _jobs.c.open_id == open_id, _jobs.c.state == State.UNCONFIRMED.value, _jobs.c.publish_id.is_(None)
+    )
+    return list(await connection.scalars(statement.order_by(_jobs.c.id).limit(MANY)))
 
 
 async def prune(connection: AsyncConnection, older_than: timedelta, *, limit: int) -> int:

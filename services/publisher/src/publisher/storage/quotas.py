@@ -11,7 +11,7 @@ from sqlalchemy import func, or_, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from publisher.domain.pacing import Limit, Standing
-from publisher.domain.tiktok_limits import CREATOR_INFO, DAY, INIT, STATUS, TURN, Caps
+from publisher.domain.tiktok_limits import CREATOR_INFO, DAY, INIT, STATUS, TURN, VIDEO_LIST, Caps
 from publisher.storage.job import Job
 from publisher.storage.quota_sql import BEGIN, LEARN, TAKE, Line
 from publisher.storage.tables import tiktok_quotas
@@ -64,6 +64,11 @@ def of_creator_info(job: Job) -> Ask:
 def of_status(job: Job) -> Ask:
     """Return the ask for one question about a publication, in the order in which they were wanted."""
     return Ask(STATUS, str(job.account_id), job.id, Line.WAITERS)
+
+
+def of_video_list(job: Job) -> Ask:
+    """Return the ask for one page of the creator's videos."""
+    return Ask(VIDEO_LIST, str(job.account_id), job.id)
 
 
 async def take(connection: AsyncConnection, ask: Ask, job: Job, *, peek: bool = False, waited: bool = False) -> Standing:

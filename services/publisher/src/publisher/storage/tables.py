@@ -107,6 +107,7 @@ publish_jobs = Table(
         "finished_at",
         postgresql_where=text("fetched IS NOT NULL AND fetched_removed_at IS NULL AND finished_at IS NOT NULL"),
     ),
+    Index("ix_publish_jobs_video", "tiktok_video_id", postgresql_where=text("tiktok_video_id IS NOT NULL")),
     Index(
         "ix_publish_jobs_unsettled",
         "open_id",

@@ -6,7 +6,7 @@ from datetime import datetime
 import structlog
 
 from common.database import Transaction
-from publisher.domain.claims import asks_for_look
+from publisher.domain.claims import EVIDENCE, asks_for_look
 from publisher.storage import claims, looks
 from tiktok.publish_webhooks import PublishClaim
 
@@ -24,6 +24,8 @@ async def hear_claim(
     await claims.keep(tx.connection, claim, open_id, at)
     known = await claims.jobs_of(tx.connection, claim.publish_id, open_id)
     wanted = [job.id for job in known if asks_for_look(claim.claim, job.state, job.outcome, is_identified=job.is_identified)]
+    if not known and claim.claim in EVIDENCE:
+        wanted = list(await claims.nameless_jobs(tx.connection, open_id))
     if not wanted:
         _log.info("claim_changes_nothing", claim=claim.claim, publish_id=claim.publish_id, known=len(known))
         return 0

@@ -95,8 +95,9 @@ def judge(post: Post, report: Report, *, policy: RetryPolicy, patience: Patience
 
 def _is_same_wait(post: Post, report: Report) -> bool:
     """Whether the wait is told again, from a job that has looked by itself meanwhile."""
-    code = None if report.reason is None else report.reason.code
-    return (post.error_code, post.forecast_at) == (code, report.until)
+    reason = report.reason
+    told = (None, None) if reason is None else (reason.code, reason.message)
+    return (post.error_code, post.error_message, post.forecast_at) == (*told, report.until)
 
 
 def _details(post: Post, state: PostState, report: Report, patience: Patience, now: datetime) -> dict[str, Any]:
@@ -119,7 +120,8 @@ def _details(post: Post, state: PostState, report: Report, patience: Patience, n
             released = {"held": False, "held_reason": None}
             return {**_NO_ERROR, **_ENDED, **_ids(report), **released, "published_at": published_at, "ended_at": report.at}
         case _:
-            return {**_reason(report), **_ENDED, **_ids(report), "ended_at": report.at}
+            ended_at = post.ended_at if state is post.state else report.at
+            return {**_reason(report), **_ENDED, **_ids(report), "ended_at": ended_at}
 
 
 def _failed(post: Post, report: Report, failure: Failure, *, policy: RetryPolicy, now: datetime, jitter: float) -> Change:

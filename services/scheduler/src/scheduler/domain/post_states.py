@@ -111,7 +111,7 @@ _TABLE: dict[Kind, dict[PostState, PostState]] = {
     Kind.SUBMITTED: dict.fromkeys((_S.DUE, _S.PUBLISHING, _S.DEFERRED), _S.PROCESSING),
     Kind.FAILED_RETRY: {**_PROOF_OF_FAILURE, **dict.fromkeys(MOVING, _S.RETRY_SCHEDULED)},
     Kind.FAILED_FINAL: _PROOF_OF_FAILURE,
-    Kind.LOST: dict.fromkeys(MOVING, _S.UNCONFIRMED),
+    Kind.LOST: dict.fromkeys(MOVING | {_S.UNCONFIRMED}, _S.UNCONFIRMED),
     Kind.DELIVERED: dict.fromkeys(frozenset(_S) - {_S.PUBLISHED, _S.SENT_TO_INBOX}, _S.SENT_TO_INBOX),
     Kind.PUBLISHED: dict.fromkeys(frozenset(_S) - {_S.PUBLISHED}, _S.PUBLISHED),
 }
@@ -120,7 +120,8 @@ _TABLE: dict[Kind, dict[PostState, PostState]] = {
 def transition(standing: Standing, happening: Happening) -> PostState | None:
     """Return the state after `happening`, or None when it changes nothing.
 
-    The same state returned again means that the post stays and its details change (a new forecast of a wait).
+    The same state returned again means that the post stays and its details change (a new forecast of a wait, videos that may be
+    an unconfirmed post).
     Guarantees: happenings of another attempt, and those older than what was seen of this one, change nothing, except
     evidence of publication, which always wins, and a submission of this attempt, which stays true; a published post never
     changes again; an unconfirmed one is never tried again by the machine, even when a late proof shows that it

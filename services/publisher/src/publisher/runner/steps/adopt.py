@@ -1,0 +1,59 @@
+"""An init that was never answered: whether one of the publications that TikTok told of by webhook is the one it made."""
+
+from datetime import timedelta
+
+import structlog
+
+from publisher.domain.following import verdict
+from publisher.domain.job import Step, Transfer
+from publisher.domain.matching import CLOCKS_DIFFER, says
+from publisher.domain.outcomes import Defer, Succeed
+from publisher.runner.run import JobRun
+from publisher.runner.steps.find_video import candidate_of, wanted_of
+from publisher.runner.steps.status import fetch
+from publisher.storage import rivals
+from publisher.storage.rivals import Unclaimed
+
+WITHIN = timedelta(hours=26)
+TYPES = {"direct": "DIRECT_PUBLISH", "inbox": "INBOX_SHARE"}
+
+_log = structlog.get_logger(__name__)
+
+
+async def adopt(run: JobRun) -> None:
+    """Give the job the publication that can only be its own, if TikTok's status says that something came of it.
+
+    Only when exactly one publication of the creator is nobody's, of this kind and of that time, and no other attempt may have made
+    it; and not when its video is public and says something else. Raises CallFailed, LeaseLost.
+    """
+    publish_id = await _the_only_one(run)
+    if publish_id is None:
+        return
+    seen = await fetch(run, publish_id)
+    if isinstance(seen, Defer) or not isinstance(verdict(seen), Succeed):
+        return
+    wanted = wanted_of(run.job)
+    videos = (
+        await run.tools.tiktok.query_videos(run.job.account_id, seen.post_ids[:1], run.lease.check) if seen.post_ids else ()
+    )
+    if wanted is not None and any(not says(wanted.captions, candidate_of(video).texts) for video in videos):
+        _log.warning("unclaimed_publication_says_something_else", publish_id=publish_id)
+        return
+    await run.store({"publish_id": publish_id})
+
+
+async def _the_only_one(run: JobRun) -> str | None:
+    job, asked_at = run.job, run.job.checkpoint.irrevocable_since
+    is_lost = job.publish_id is None and job.checkpoint.step is Step.INIT_INTENDED
+    if not is_lost or job.checkpoint.transfer is Transfer.FILE or job.open_id is None or asked_at is None:
+        return None
+    async with run.tools.database.read() as connection:
+        if await rivals.nameless(connection, job.account_id, job.open_id) != [job.id]:
+            return None
+        found = await rivals.unclaimed(connection, job.open_id, since=asked_at - CLOCKS_DIFFER)
+    fitting = [one for one in found if _fits(one, job.post.mode) and one.told_at <= asked_at + WITHIN]
+    return fitting[0].publish_id if len(fitting) == 1 else None
+
+
+def _fits(publication: Unclaimed, mode: str) -> bool:
+    return publication.publish_type in {None, TYPES[mode]}
