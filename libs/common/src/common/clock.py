@@ -11,7 +11,9 @@ def utc_now() -> datetime:
 
 def rfc3339(moment: datetime) -> str:
     """Format an aware datetime as RFC 3339 in UTC with microseconds and `Z`."""
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    # What comes from the database is in UTC already.
+    in_utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return in_utc.isoformat(timespec="microseconds")[:-6] + "Z"
 
 
 def boot_seconds() -> float:

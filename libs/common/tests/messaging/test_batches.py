@@ -19,6 +19,7 @@ from common.messaging.batch_consumer import BatchConsumer
 from common.messaging.batches import BatchHandler
 from common.messaging.incoming import ATTEMPT_HEADER, HANDLED_DELIVERIES
 from common.messaging.topology import events_queue
+from common.messaging.wire.frames import Delivery
 from common.testing.amqp import broker_channel, next_message, running, send
 from common.testing.eventually import eventually
 from common.testing.tcp_gate import tcp_gate
@@ -104,7 +105,7 @@ async def test_what_arrives_during_a_commit_is_the_next_batch(parts: Any, channe
         await asyncio.wait_for(gate.entered.wait(), 10)
         for envelope in envelopes[1:]:
             await send(channel, parts.queue, envelope)
-        await eventually(lambda: len(consumer._arrived.waiting) == 120)
+        await eventually(lambda: len(consumer._arrived) == 120)
         gate.opened.set()
         await gate.until(*envelopes)
         assert gate.sizes == [1, 50, 50, 20]
@@ -133,7 +134,7 @@ async def test_bad_messages_fail_alone_and_each_goes_where_it_belongs(parts: Any
         await send(channel, parts.queue, cancelled(BEAST))
         await send(channel, parts.queue, good[1], headers={ATTEMPT_HEADER: 5})
         await send(channel, parts.queue, cancelled().model_copy(update={"data": {"post_id": "no"}}))
-        await eventually(lambda: len(consumer._arrived.waiting) == 5)
+        await eventually(lambda: len(consumer._arrived) == 5)
         gate.opened.set()
         dead = [await next_message(channel, f"{parts.queue}.dead") for _ in range(3)]
         await gate.until(first, *good)
@@ -173,7 +174,7 @@ async def test_without_a_database_a_batch_waits_whole_and_costs_no_attempt(
         await asyncio.wait_for(gate.entered.wait(), 10)
         for envelope in envelopes[1:]:
             await send(channel, parts.queue, envelope)
-        await eventually(lambda: len(consumer._arrived.waiting) == 3)
+        await eventually(lambda: len(consumer._arrived) == 3)
         gate.failures = [OSError("connection refused") for _ in range(8)]
         gate.opened.set()
         await gate.until(*envelopes)
@@ -206,7 +207,7 @@ async def test_stopping_finishes_what_has_arrived(parts: Any, channel: AbstractC
     for envelope in envelopes:
         await send(channel, parts.queue, envelope)
     await asyncio.wait_for(gate.entered.wait(), 10)
-    await eventually(lambda: len(consumer._arrived.waiting) == 2)
+    await eventually(lambda: len(consumer._arrived) == 2)
     stopping = asyncio.create_task(consumer.stop())
     late = cancelled()
     await eventually(lambda: consumer._stopping)
@@ -264,7 +265,7 @@ async def test_a_lost_connection_gives_everything_back_and_each_is_handled_once(
                 await send(channel, parts.queue, envelope)
             await asyncio.wait_for(gate.entered.wait(), 10)
             way.cut()
-            await eventually(lambda: not consumer._arrived.waiting)
+            await eventually(lambda: not consumer._arrived)
             assert await consumer.check() is not None
             gate.opened.set()
             way.mend()
@@ -279,11 +280,11 @@ async def _is_empty(channel: AbstractChannel, queue: str) -> bool:
 async def test_its_queue_deleted_under_it_is_made_again(parts: Any, channel: AbstractChannel) -> None:
     gate, envelope = Gate(parts), cancelled()
     async with running(consumer := gate.consumer()):
-        before = consumer._arrived.session
+        before = consumer._link._session
         await channel.queue_delete(parts.queue)
 
         async def on_another_connection() -> bool:
-            return consumer._arrived.session is not before and await consumer.check() is None
+            return consumer._link._session is not before and await consumer.check() is None
 
         await eventually(on_another_connection)
         await send(channel, parts.queue, envelope)
@@ -311,3 +312,13 @@ async def test_an_event_goes_from_the_outbox_to_its_effect(parts: Any) -> None:
         async with parts.database.transaction() as tx:
             await parts.outbox.emit_all(tx, [envelope])
         await gate.until(envelope)
+
+
+async def test_what_still_arrives_over_a_given_up_connection_is_not_taken(parts: Any) -> None:
+    """Its tags would be those of other messages on the next one."""
+    async with running(consumer := Gate(parts).consumer()):
+        session = consumer._link._session
+        assert session is not None
+        session.lost.set()
+        consumer._link._hear(session, [Delivery(parts.queue, 1, "k", bytes(14), b"late")])
+        assert not consumer._arrived

@@ -3,7 +3,7 @@
 import asyncio
 from datetime import timedelta
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
 import pytest
 from sqlalchemy import func, update
@@ -14,10 +14,11 @@ from common.contracts.scheduler import CancelPost, PublishPostNow
 from common.database.database import Transaction
 from common.errors import Problem
 from common.messaging.command_client import CommandAccepted, CommandClient, CommandUnavailable
-from common.messaging.commands import CommandHandling, stored_reply
+from common.messaging.commands import CommandHandling
 from common.messaging.consumer import Consumer
 from common.messaging.incoming import HANDLED_DELIVERIES
 from common.messaging.reply import Reply
+from common.messaging.reply_rows import stored_reply
 from common.messaging.routes import on_command, on_prepared_command
 from common.messaging.topology import commands_queue
 from common.testing.amqp import broker_channel, next_message, running, send
@@ -172,15 +173,26 @@ async def test_a_key_that_was_refused_lives_as_long_as_others_once_it_succeeds(p
         assert (await client.call(envelope)).status == 201
 
 
-async def test_a_prepared_command_prepares_once_per_run_not_per_repeat(parts: Any, service: Service) -> None:
+@pytest.mark.parametrize(("envelope_id", "prepared"), [(uuid5(NAMESPACE_URL, "key"), 1), (None, 2)])
+async def test_a_command_with_a_key_is_prepared_once_and_any_has_one_effect(
+    parts: Any, service: Service, envelope_id: UUID | None, prepared: int
+) -> None:
+    """An id that was made for one command alone is hardly ever repeated, so it is not looked up before the preparation."""
     client = client_of(parts)
     message = PublishPostNow(post_id=uuid4())
-    envelope = wrap(message, service="gateway", subject="x", context=Context(user_id=USER), request_hash="h")
+    envelope = wrap(
+        message,
+        service="gateway",
+        subject="x",
+        context=Context(user_id=USER),
+        request_hash="h",
+        envelope_id=envelope_id,
+    )
     async with running(service.consumer(), client):
         first = await client.call(envelope)
         again = await client.call(envelope)
     assert first == again
-    assert service.prepared == 1
+    assert service.prepared == prepared
     assert await parts.effects_seen() == ["prepared"]
 
 

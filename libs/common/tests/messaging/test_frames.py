@@ -99,10 +99,10 @@ STREAM = (
 def test_frames_are_sorted_whatever_the_portions(cuts: list[int]) -> None:
     bounds = [0, *cuts, len(STREAM)]
     deliveries, confirms, theirs = fed(STREAM[start:end] for start, end in pairwise(bounds))
-    assert [(one.tag, one.routing_key, one.body) for one in deliveries] == [
-        (1, "k.1", b"a" * 200),
-        (2, "k.2", b""),
-        (3, "k.3", b"c"),
+    assert [(one.queue, one.tag, one.routing_key, one.body) for one in deliveries] == [
+        ("c", 1, "k.1", b"a" * 200),
+        ("c", 2, "k.2", b""),
+        ("c", 3, "k.3", b"c"),
     ]
     assert [one.has_headers for one in deliveries] == [False, False, True]
     assert deliveries[2].properties.headers == {"x-delivery-count": 4}

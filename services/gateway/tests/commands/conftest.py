@@ -17,11 +17,12 @@ from common.contracts.registry import COMMANDS
 from common.database.database import Database, Transaction
 from common.database.tables import inbox_table, new_metadata
 from common.http.json_response import json_response
-from common.messaging.commands import CommandHandling, stored_reply
+from common.messaging.commands import CommandHandling
 from common.messaging.consumer import Consumer
 from common.messaging.dead_letters import Redelivery
 from common.messaging.publisher import MessagePublisher
 from common.messaging.reply import Reply
+from common.messaging.reply_rows import stored_reply
 from common.messaging.routes import on_command
 from common.messaging.topology import commands_queue
 from common.testing.amqp import broker_channel

@@ -188,6 +188,11 @@ async def test_what_may_be_forgotten_by_its_service_is_not_sent_any_more(
         await kept.keep(command(time=utc_now() - timedelta(days=days)))
         assert (await kept.send()).done == 1
         assert kept_in(tmp_path) == []
+
+    async def one_ran() -> bool:
+        return bool(await service.count() == 1)
+
+    await eventually(one_ran)
     assert (await client.call(command())).body == {"effect": 2}
 
 

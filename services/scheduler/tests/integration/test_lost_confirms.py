@@ -12,8 +12,8 @@ from common.contracts.context import Context
 from common.contracts.envelope import Envelope, wrap
 from common.database.database import Database
 from common.messaging.command_client import CommandAccepted, CommandClient
-from common.messaging.commands import stored_reply
 from common.messaging.reply import Reply
+from common.messaging.reply_rows import stored_reply
 from common.testing.eventually import eventually
 from common.testing.tcp_gate import TcpGate, tcp_gate
 from scheduler.storage.tables import inbox

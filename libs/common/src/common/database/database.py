@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, TypeAlias
 
+import orjson
 from asyncpg.exceptions import InterfaceError, InternalClientError, InvalidTransactionStateError, PostgresError
 from pydantic import SecretStr
 from sqlalchemy import text
@@ -67,6 +68,7 @@ class Database:
             pool_pre_ping=False,
             pool_recycle=1800,
             hide_parameters=True,
+            json_deserializer=orjson.loads,
             connect_args={
                 "timeout": CONNECT_TIMEOUT_S,
                 # The server's statement timeout does not help when the server went silent.

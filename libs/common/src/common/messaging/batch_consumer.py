@@ -7,7 +7,7 @@ single message of another queue would go: to a retry tier or the dead-letter que
 import asyncio
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
+from functools import partial
 from typing import Generic, TypeVar
 
 import structlog
@@ -17,25 +17,13 @@ from structlog.contextvars import bound_contextvars
 from common.messaging.batches import BatchHandler
 from common.messaging.dead_letters import Redelivery
 from common.messaging.incoming import Incoming
-from common.messaging.topology import QueueSpec, dead_letter_queue, work_queue
-from common.messaging.wire.declare import declare_exchange, declare_queue
-from common.messaging.wire.frames import Delivery, ack_frames
-from common.messaging.wire.link import Link, Session
-from common.messaging.wire.tap import Tap
-
-CANCEL_TIMEOUT_S = 2.0
+from common.messaging.topology import QueueSpec
+from common.messaging.wire.consuming import ConsumingLink, acknowledge
+from common.messaging.wire.frames import Delivery
+from common.messaging.wire.link import Session
 
 T = TypeVar("T")
 _log = structlog.get_logger(__name__)
-
-
-class _Arrived:
-    """Deliveries of one connection: their tags mean nothing on another one."""
-
-    def __init__(self) -> None:
-        self.waiting: deque[Delivery] = deque()
-        self.session: Session | None = None
-        self.consumer = ""
 
 
 class BatchConsumer(Generic[T]):
@@ -57,31 +45,32 @@ class BatchConsumer(Generic[T]):
     ) -> None:
         self._redelivery = redelivery
         self._handler = handler
-        self._spec = spec
+        self._queue = spec.name
         self._max_batch = max_batch
         self._grace = grace
-        self._arrived = _Arrived()
+        self._arrived: deque[tuple[Session, Delivery]] = deque()
         self._wake = asyncio.Event()
         self._stopping = False
         self._running: asyncio.Task[None] | None = None
         self._settling: set[asyncio.Task[None]] = set()
-        self._link = Link(
+        self._link = ConsumingLink(
             url,
             name=f"{service}:consume:{spec.name}",
-            tap=self._tap,
-            prepare=self._prepare,
-            on_lost=self._forget,
-            confirms=False,
+            queues=[spec],
+            prefetch=spec.prefetch,
+            take=self._take,
+            on_lost=self._arrived.clear,
         )
+        self.check = self._link.check
 
     async def start(self) -> None:
         """Connect, declare the queue, its dead-letter queue and bindings, then consume."""
-        self._running = asyncio.create_task(self._run(), name=f"batches:{self._spec.name}")
+        self._running = asyncio.create_task(self._run(), name=f"batches:{self._queue}")
         await self._link.start()
 
     async def stop(self) -> None:
         """Stop consuming, finish or hand back what is in hand, close the connection."""
-        await self._stop_consuming()
+        await self._link.cancel()
         self._stopping = True
         self._wake.set()
         tasks = [*([self._running] if self._running is not None else []), *self._settling]
@@ -96,52 +85,19 @@ class BatchConsumer(Generic[T]):
         """Return None, or why batches are not handled."""
         return "not running" if self._running is None or self._running.done() else None
 
-    async def check(self) -> str | None:
-        """Return None when the broker answers on this connection, else the reason; a lost consumer costs the connection."""
-        return await self._link.check()
-
-    def _tap(self) -> Tap:
-        arrived = self._arrived = _Arrived()
-
-        def take(deliveries: Sequence[Delivery]) -> None:
-            arrived.waiting.extend(deliveries)
-            self._wake.set()
-
-        return Tap(on_deliveries=take)
-
-    async def _prepare(self, session: Session) -> None:
-        channel, arrived = session.channel, self._arrived
-        await declare_queue(channel, dead_letter_queue(self._spec.name))
-        await declare_queue(channel, work_queue(self._spec.name))
-        for binding in self._spec.bindings:
-            await declare_exchange(channel, binding.exchange)
-            await channel.queue_bind(self._spec.name, binding.exchange.name, routing_key=binding.pattern)
-        await channel.basic_qos(prefetch_count=self._spec.prefetch)
-        arrived.session = session
-        # The broker takes the consumer away with its queue: a new connection makes both anew.
-        channel.on_consumer_cancel_callbacks.add(lambda _: self._link.drop(session))
-        arrived.consumer = (await channel.basic_consume(self._spec.name, _unused)).consumer_tag or ""
-
-    def _forget(self) -> None:
-        """Let go of what waits: it comes again on the next connection."""
-        self._arrived.waiting.clear()
-
-    async def _stop_consuming(self) -> None:
-        session = self._arrived.session
-        if session is None or session.lost.is_set():
-            return
-        with suppress(Exception):
-            async with asyncio.timeout(CANCEL_TIMEOUT_S):
-                await session.channel.basic_cancel(self._arrived.consumer)
+    def _take(self, session: Session, deliveries: Sequence[Delivery]) -> None:
+        self._arrived.extend((session, delivery) for delivery in deliveries)
+        self._wake.set()
 
     async def _run(self) -> None:
-        with bound_contextvars(queue=self._spec.name):
+        with bound_contextvars(queue=self._queue):
             while True:
                 self._wake.clear()
-                arrived = self._arrived
-                if arrived.waiting and arrived.session is not None:
-                    number = min(self._max_batch, len(arrived.waiting))
-                    await self._work(arrived.session, [arrived.waiting.popleft() for _ in range(number)])
+                if self._arrived:
+                    number = min(self._max_batch, len(self._arrived))
+                    batch = [self._arrived.popleft() for _ in range(number)]
+                    # What waits is forgotten with its connection, so all of it is of one.
+                    await self._work(batch[0][0], [delivery for _, delivery in batch])
                 elif self._stopping:
                     return
                 else:
@@ -165,11 +121,11 @@ class BatchConsumer(Generic[T]):
                 handled.append(delivery.tag)
             else:
                 self._settle(session, delivery, failure)
-        await _acknowledge(session, handled)
+        await acknowledge(session, handled)
 
     def _settle(self, session: Session, delivery: Delivery, error: Exception) -> None:
         async def settle() -> None:
-            _log.warning("message_failed", queue=self._spec.name, exc_info=error)
+            _log.warning("message_failed", queue=self._queue, exc_info=error)
             await self._redelivery.settle(self._incoming(session, delivery), error)
 
         task = asyncio.create_task(settle())
@@ -177,16 +133,4 @@ class BatchConsumer(Generic[T]):
         task.add_done_callback(self._settling.discard)
 
     def _incoming(self, session: Session, delivery: Delivery) -> Incoming:
-        return Incoming.of_delivery(delivery, self._spec.name, lambda: _acknowledge(session, [delivery.tag]))
-
-
-async def _acknowledge(session: Session, tags: Sequence[int]) -> None:
-    """Acknowledge; on a lost connection in vain: the messages come again, and the inbox knows them."""
-    if not tags:
-        return
-    with suppress(ConnectionError):
-        await session.write(ack_frames(session.channel.number, tags))
-
-
-async def _unused(_: object) -> None:
-    """Stand where the library wants a callback: the tap takes the deliveries."""
+        return Incoming.of_delivery(delivery, partial(acknowledge, session, [delivery.tag]))

@@ -7,22 +7,21 @@ never (invalid, too often)       a copy to the dead-letter queue with the reason
 its consumer keeps dying         the same, before RabbitMQ itself would drop it there without a word
 """
 
-from collections.abc import Awaitable, Callable
-from typing import cast
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 import structlog
-from aio_pika.abc import AbstractRobustConnection, AbstractRobustQueue
-from aiormq import Channel
-from faststream import AckPolicy
-from faststream.rabbit import RabbitBroker, RabbitMessage
 from pydantic import SecretStr
 from structlog.contextvars import bound_contextvars
 
-from common.messaging.connection import connect_patiently, consuming_broker, probe
 from common.messaging.dead_letters import Redelivery
 from common.messaging.incoming import Incoming
 from common.messaging.patience import until_database_answers
-from common.messaging.topology import QueueSpec, dead_letter_queue, work_queue
+from common.messaging.topology import QueueSpec
+from common.messaging.wire.consuming import ConsumingLink, acknowledge
+from common.messaging.wire.frames import Delivery
+from common.messaging.wire.link import Session
 
 Handle = Callable[[Incoming], Awaitable[None]]
 OnDead = Callable[[Incoming], Awaitable[None]]
@@ -41,53 +40,37 @@ class Consumer:
         self, url: SecretStr, redelivery: Redelivery, *, service: str, prefetch: int = 50, grace: float = 15.0
     ) -> None:
         self._redelivery = redelivery
-        self._broker: RabbitBroker = consuming_broker(
-            url, prefetch=prefetch, name=f"{service}:consume", graceful_timeout=grace
-        )
-        self._specs: list[QueueSpec] = []
-        self._queues: list[AbstractRobustQueue] = []
-        self._connection: AbstractRobustConnection | None = None
+        self._grace = grace
+        self._queues: list[QueueSpec] = []
+        self._handlers: dict[str, tuple[Handle, OnDead | None]] = {}
+        self._in_hand: set[asyncio.Task[None]] = set()
+        self._link = ConsumingLink(url, name=f"{service}:consume", queues=self._queues, prefetch=prefetch, take=self._take)
+        self.start = self._link.start
+        """Connect, declare queues, dead-letter queues and bindings, then consume."""
+        self.check = self._link.check
 
     def subscribe(self, spec: QueueSpec, handle: Handle, *, on_dead: OnDead | None = None) -> None:
         """Route deliveries of a queue to `handle`, which commits its own effect; `on_dead` runs after a dead letter."""
-
-        async def deliver(message: RabbitMessage) -> None:
-            await self._deliver(Incoming.of(message, spec.name), handle, on_dead)
-
-        subscriber = self._broker.subscriber(
-            work_queue(spec.name), ack_policy=AckPolicy.MANUAL, no_reply=True, decoder=_whole_message
-        )
-        subscriber(deliver)
-        self._specs.append(spec)
-
-    async def start(self) -> None:
-        """Connect, declare queues, dead-letter queues and bindings, then consume."""
-        self._connection = await connect_patiently(self._broker)
-        for spec in self._specs:
-            await self._broker.declare_queue(dead_letter_queue(spec.name))
-            queue = await self._broker.declare_queue(work_queue(spec.name))
-            for binding in spec.bindings:
-                await queue.bind(await self._broker.declare_exchange(binding.exchange), routing_key=binding.pattern)
-            self._queues.append(queue)
-        await self._broker.start()
+        self._queues.append(spec)
+        self._handlers[spec.name] = handle, on_dead
 
     async def stop(self) -> None:
         """Stop consuming, finish or hand back what is in hand, close the connection."""
-        await self._broker.stop()
+        await self._link.cancel()
+        if self._in_hand:
+            _, unfinished = await asyncio.wait(self._in_hand, timeout=self._grace)
+            for task in unfinished:
+                task.cancel()
+            await asyncio.gather(*unfinished, return_exceptions=True)
+        await self._link.stop()
 
-    async def check(self) -> str | None:
-        """Return None when the broker answers and every queue has this replica's consumer, else the reason (readiness)."""
-        if self._connection is None:
-            return "not started"
-        reason = await probe(self._connection)
-        return reason or await self._missing_consumer()
-
-    async def _missing_consumer(self) -> str | None:
-        if not self._queues:
-            return None
-        channel = cast("Channel", await self._queues[0].channel.get_underlay_channel())
-        missing = len(self._queues) - len(channel.consumers)
-        return f"{missing} of {len(self._queues)} consumers are gone" if missing > 0 else None
+    def _take(self, session: Session, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            handle, on_dead = self._handlers[delivery.queue]
+            incoming = Incoming.of_delivery(delivery, partial(acknowledge, session, [delivery.tag]))
+            task = asyncio.create_task(self._deliver(incoming, handle, on_dead))
+            self._in_hand.add(task)
+            task.add_done_callback(self._in_hand.discard)
 
     async def _deliver(self, incoming: Incoming, handle: Handle, on_dead: OnDead | None) -> None:
         with bound_contextvars(queue=incoming.queue, delivery_attempt=incoming.attempt):
@@ -100,11 +83,6 @@ class Consumer:
                     await _tell(incoming, on_dead)
             else:
                 await incoming.acknowledge()
-
-
-async def _whole_message(message: RabbitMessage) -> RabbitMessage:
-    """Decode a delivery to itself: handlers read the body and settle the delivery themselves."""
-    return message
 
 
 async def _tell(incoming: Incoming, on_dead: OnDead) -> None:

@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from faststream.rabbit import RabbitMessage
 from pydantic import ValidationError
 
 from common.contracts.envelope import Envelope
@@ -35,26 +34,11 @@ class Incoming:
     headers: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, message: RabbitMessage, queue: str) -> "Incoming":
-        """Wrap a FastStream message."""
-        raw = message.raw_message
-        return cls(
-            queue,
-            bytes(message.body),
-            message.ack,
-            raw.routing_key or "",
-            raw.type,
-            message.correlation_id,
-            message.reply_to or None,
-            message.headers,
-        )
-
-    @classmethod
-    def of_delivery(cls, delivery: Delivery, queue: str, acknowledge: Callable[[], Awaitable[None]]) -> "Incoming":
-        """Wrap a delivery that we read ourselves."""
+    def of_delivery(cls, delivery: Delivery, acknowledge: Callable[[], Awaitable[None]]) -> "Incoming":
+        """Wrap a delivery."""
         properties = delivery.properties
         return cls(
-            queue,
+            delivery.queue,
             delivery.body,
             acknowledge,
             delivery.routing_key,

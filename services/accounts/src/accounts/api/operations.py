@@ -8,7 +8,7 @@ from accounts.api.identity import LiveUser, WiredParts
 from accounts.storage.tables import inbox_messages
 from common.errors import Problem
 from common.http.json_response import json_response
-from common.messaging.commands import stored_reply
+from common.messaging.reply_rows import stored_reply
 
 router = APIRouter(prefix="/internal/operations", tags=["operations"])
 

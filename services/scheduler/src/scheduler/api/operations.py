@@ -8,7 +8,7 @@ from common.database.database import Database
 from common.errors import Problem
 from common.http.identity import CurrentUser
 from common.http.json_response import json_response
-from common.messaging.commands import stored_reply
+from common.messaging.reply_rows import stored_reply
 from scheduler.storage.tables import inbox
 
 

@@ -5,13 +5,18 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, insert, select, text, tuple_, update
+from sqlalchemy import bindparam, func, insert, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scheduler.domain.post import Post
 from scheduler.storage.tables import posts
 
 DUPLICATE_WINDOW = timedelta(hours=24)
+
+# Made once: it is asked most often, and has many columns.
+_SHOWN = select(posts).where(
+    posts.c.id == bindparam("post_id"), posts.c.user_id == bindparam("owner_id"), posts.c.deleted_at.is_(None)
+)
 
 
 def to_post(row: Any) -> Post:
@@ -34,8 +39,7 @@ async def insert_posts(connection: AsyncConnection, rows: Sequence[dict[str, Any
 
 async def get_post(connection: AsyncConnection, post_id: UUID, user_id: UUID) -> Post | None:
     """Return a user's post, None when there is none on the lists."""
-    statement = select(posts).where(posts.c.id == post_id, posts.c.user_id == user_id, posts.c.deleted_at.is_(None))
-    row = (await connection.execute(statement)).one_or_none()
+    row = (await connection.execute(_SHOWN, {"post_id": post_id, "owner_id": user_id})).one_or_none()
     return None if row is None else to_post(row)
 
 

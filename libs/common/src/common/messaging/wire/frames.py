@@ -57,8 +57,12 @@ class Confirm(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """A message as it came in; `header` is the payload of its content header frame."""
+    """A message as it came in.
 
+    `queue` is its consumer's tag (we name consumers after their queues), `header` the payload of its content header frame.
+    """
+
+    queue: str
     tag: int
     routing_key: str
     header: bytes
@@ -119,9 +123,10 @@ def _short(text: str) -> bytes:
 class _Coming:
     """A delivery whose content is still arriving."""
 
-    __slots__ = ("_missing", "_pieces", "header", "routing_key", "tag")
+    __slots__ = ("_missing", "_pieces", "header", "queue", "routing_key", "tag")
 
-    def __init__(self, tag: int, routing_key: str) -> None:
+    def __init__(self, queue: str, tag: int, routing_key: str) -> None:
+        self.queue = queue
         self.tag = tag
         self.routing_key = routing_key
         self.header: bytes | None = None
@@ -139,7 +144,7 @@ class _Coming:
         if self.header is None or self._missing > 0:
             return None
         body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        return Delivery(self.tag, self.routing_key, self.header, body)
+        return Delivery(self.queue, self.tag, self.routing_key, self.header, body)
 
 
 class FrameSorter:
@@ -209,4 +214,4 @@ def _deliver(data: bytes, start: int) -> _Coming:
     (tag,) = _TAG.unpack_from(data, tag_at)
     exchange_at = tag_at + _TAG.size + 1
     key_at = exchange_at + 1 + data[exchange_at]
-    return _Coming(tag, data[key_at + 1 : key_at + 1 + data[key_at]].decode())
+    return _Coming(data[start + 1 : tag_at].decode(), tag, data[key_at + 1 : key_at + 1 + data[key_at]].decode())

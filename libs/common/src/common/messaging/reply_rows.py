@@ -1,0 +1,96 @@
+"""SQL of commands and their answers in the inbox table."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from sqlalchemy import Table, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from common.contracts.envelope import Envelope
+from common.database.database import Driver
+from common.errors import Problem
+from common.messaging.reply import Reply
+
+CONSUMER = "commands"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredReply:
+    """A command that came before: the hash of its request, and its answer unless it is still running."""
+
+    request_hash: str | None
+    reply: Any
+    replayable: bool
+
+    @property
+    def may_answer(self) -> bool:
+        """Whether the answer is that of a run that succeeded: a refused command is judged anew."""
+        return self.replayable and self.reply is not None
+
+    def answer(self, envelope: Envelope) -> Reply:
+        """Return the answer again; raises Problem 422 `idempotency_key_reused` when the request was another one."""
+        if self.request_hash != envelope.requesthash:
+            raise Problem(
+                422,
+                "idempotency_key_reused",
+                "This Idempotency-Key was used with another request.",
+                hint="Send a new key for a new request.",
+            )
+        return Reply.model_validate(self.reply)
+
+
+class ReplyRows:
+    """The statements for one service's table."""
+
+    def __init__(self, table: Table) -> None:
+        name = table.name
+        self._find = f"""
+            SELECT request_hash, reply, replayable FROM {name} WHERE consumer = '{CONSUMER}' AND message_id = $1
+        """  # noqa: S608 - names of our own
+        self._claim = f"""
+            INSERT INTO {name} (consumer, message_id, user_id, request_hash) VALUES ('{CONSUMER}', $1, $2, $3)
+            ON CONFLICT DO NOTHING RETURNING true
+        """  # noqa: S608 - as above
+        # The row of a refusal may be days old; the answer that takes its place is kept as long as any.
+        self._keep = f"""
+            UPDATE {name} SET reply = $2::jsonb, replayable = true, request_hash = $3, received_at = now()
+            WHERE consumer = '{CONSUMER}' AND message_id = $1
+        """  # noqa: S608 - as above
+        self._keep_refusal = f"""
+            INSERT INTO {name} AS kept (consumer, message_id, user_id, request_hash, reply, replayable)
+            VALUES ('{CONSUMER}', $1, $2, $3, $4::jsonb, false)
+            ON CONFLICT (consumer, message_id) DO UPDATE
+            SET reply = excluded.reply, request_hash = excluded.request_hash, received_at = now()
+            WHERE NOT kept.replayable
+        """  # noqa: S608 - as above
+
+    async def find(self, driver: Driver, envelope: Envelope) -> StoredReply | None:
+        """Return what is stored of a command."""
+        row = await driver.fetchrow(self._find, envelope.id)
+        return None if row is None else StoredReply(*row)
+
+    async def claim(self, driver: Driver, envelope: Envelope) -> StoredReply | None:
+        """Take the command for this transaction, or return what the run that had it first has stored; waits while that runs."""
+        if await driver.fetchval(self._claim, envelope.id, envelope.userid, envelope.requesthash):
+            return None
+        row = await driver.fetchrow(f"{self._find} FOR UPDATE", envelope.id)
+        return StoredReply(*row)
+
+    async def keep(self, driver: Driver, envelope: Envelope, reply: Reply) -> None:
+        """Store the answer of the run that this transaction is."""
+        await driver.execute(self._keep, envelope.id, reply.model_dump_json(), envelope.requesthash)
+
+    async def keep_refusal(self, driver: Driver, envelope: Envelope, reply: Reply) -> None:
+        """Keep a refusal for the operation, never over the reply of a run that succeeded."""
+        values = (envelope.id, envelope.userid, envelope.requesthash, reply.model_dump_json())
+        await driver.execute(self._keep_refusal, *values)
+
+
+async def stored_reply(connection: AsyncConnection, table: Table, command_id: UUID, user_id: UUID) -> Reply | None:
+    """Return the stored reply of a user's command, None while there is none (or it is another user's)."""
+    statement = select(table.c.reply).where(
+        table.c.consumer == CONSUMER, table.c.message_id == command_id, table.c.user_id == user_id
+    )
+    reply = await connection.scalar(statement)
+    return None if reply is None else Reply.model_validate(reply)
