@@ -89,9 +89,8 @@ def test_a_publisher_killed_during_the_init_of_a_fetch_leaves_it_unconfirmed(
     started = operator.wait_event(post, "publisher.publish.started")
     wait_for("the init", lambda: operator.ledger(creator))
     operator.kill_replica_of(started)
-    assert operator.wait_final(post) == "unconfirmed"
-    told = operator.user.post(post)
-    assert (told["error_code"], told["error_hint"] is not None) == ("init_outcome_unknown", True)
+    told = operator.wait_event(post, "publisher.publish.unconfirmed")["data"]
+    assert (told["code"], told["hint"] is not None) == ("init_outcome_unknown", True)
     assert [item["sha256"] for item in _ended(operator, creator)] == [video.sha256]
 
 

@@ -114,8 +114,6 @@ async def test_too_many_drafts_wait_so_the_next_one_is_put_off(world: Any) -> No
     ("endpoint", "fault", "inits"),
     [
         (INIT, {"lost_answer": True}, 2),
-        (INIT, {"drop": True}, 1),
-        (INIT, {"status": 500}, 1),
         ("upload", {"lost_answer": True}, 1),
         (STATUS, {"status": 500, "times": 2}, 1),
     ],

@@ -1,5 +1,6 @@
 """What TikTok fetches itself is published by its init alone: made once, never repeated, stopped only while TikTok fetches."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from typing import Any
@@ -10,6 +11,8 @@ import pytest_asyncio
 
 from common.testing.eventually import eventually
 from publisher.domain.job import CancelState, Lane, State, Step
+from publisher.domain.outcomes import Defer, Reason
+from publisher.runner.steps import init_gate
 from publisher.usecases.cancel_job import CancelOutcome, cancel_job
 from tiktok import _http
 from tiktok_simulator.media_host import MediaHost, Resource, media_host
@@ -17,6 +20,7 @@ from tiktok_simulator.media_host import MediaHost, Resource, media_host
 INIT = "/v2/post/publish/video/init/"
 INBOX_INIT = "/v2/post/publish/inbox/video/init/"
 STATUS = "/v2/post/publish/status/fetch/"
+CREATOR_INFO = "/v2/post/publish/creator_info/query/"
 CANCEL = "/v2/post/publish/cancel/"
 DATA = bytes(range(256)) * 4_000
 SHA256 = hashlib.sha256(DATA).hexdigest()
@@ -63,14 +67,14 @@ async def test_a_draft_by_pull(world: Any, host: MediaHost) -> None:
     assert await publications(world) == [("inbox", SHA256)]
 
 
-@pytest.mark.parametrize("mode", ["direct", "inbox"])
 @pytest.mark.parametrize(
-    ("fault", "published"),
+    ("mode", "fault", "published"),
     [
-        ({"lost_answer": True}, 1),
-        ({"drop": True}, 0),
-        ({"status": 500}, 0),
-        ({"status": 502, "code": "internal_error"}, 0),
+        ("direct", {"lost_answer": True}, 1),
+        ("direct", {"drop": True}, 0),
+        ("direct", {"status": 500}, 0),
+        ("direct", {"status": 502, "code": "internal_error"}, 0),
+        ("inbox", {"lost_answer": True}, 1),
     ],
 )
 async def test_an_init_of_unknown_outcome_is_never_repeated(
@@ -87,7 +91,7 @@ async def test_an_init_of_unknown_outcome_is_never_repeated(
         await eventually(lambda: world.waits(second, "earlier_attempt_open"))
     unconfirmed = await world.event(post, "unconfirmed")
     assert (unconfirmed["code"], unconfirmed["publish_id"]) == ("init_outcome_unknown", None)
-    assert "confirm" in unconfirmed["hint"]
+    assert ("profile" if mode == "direct" else "inbox") in unconfirmed["hint"]
     assert len(await world.driver.ledger()) == published
 
 
@@ -199,6 +203,26 @@ async def test_a_cap_that_is_used_up_costs_no_init(world: Any, host: MediaHost) 
     assert len(await world.driver.ledger()) == 1
 
 
+async def test_what_others_use_up_while_it_is_prepared_costs_no_init(
+    world: Any, host: MediaHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    post = await pull_of(world, host.put("/a.mp4", DATA))
+    taken, take = [], init_gate.take_init
+
+    async def used_up_once(run: Any) -> Any:
+        if taken:
+            return await take(run)
+        taken.append(run.job.checkpoint)
+        return Defer(0.05, Reason("tiktok_quota", "Used up."))
+
+    monkeypatch.setattr(init_gate, "take_init", used_up_once)
+    async with world.replica():
+        await world.accept(post)
+        await world.state(post, State.SUCCEEDED)
+    assert [(checkpoint.step, checkpoint.irrevocable_since) for checkpoint in taken] == [(Step.CREATOR_INFO, None)]
+    assert await publications(world) == [("direct", SHA256)]
+
+
 async def cancelled(world: Any, post: Any) -> CancelOutcome:
     async with world.database.transaction() as tx:
         return await cancel_job(tx, post.post_id, post.attempt, outbox=world.outbox, replica="test")
@@ -266,6 +290,24 @@ async def test_a_wish_that_comes_during_an_init_that_is_refused_ends_it_there(wo
     assert not await world.driver.ledger()
 
 
+async def test_asked_to_end_before_its_init_it_leaves_that_to_another(world: Any, host: MediaHost) -> None:
+    post = await pull_of(world, host.put("/a.mp4", DATA))
+    await world.driver.fault(CREATOR_INFO, delay=30)
+    async with world.replica(drain_seconds=40.0) as replica:
+        await world.accept(post)
+        await eventually(lambda: called(world))
+        ending = [asyncio.create_task(lane.stop()) for lane in replica.lanes]
+        await eventually(lambda: all_end(replica))
+        await world.driver.admin("DELETE", "faults")
+        await asyncio.gather(*ending)
+    handed_back = await world.job(post)
+    assert (handed_back.checkpoint.step, handed_back.lease_owner) == (Step.CREATOR_INFO, None)
+    assert not await world.driver.ledger()
+    async with world.replica():
+        await world.state(post, State.SUCCEEDED)
+    assert await publications(world) == [("direct", SHA256)]
+
+
 async def test_a_wish_whose_init_was_lost_cannot_be_granted(world: Any, host: MediaHost) -> None:
     post = await pull_of(world, host.put("/a.mp4", DATA))
     await world.driver.fault(INIT, delay=30, lost_answer=True)
@@ -310,3 +352,12 @@ async def has_cancel_state(world: Any, post: Any, state: CancelState) -> bool:
 
 async def at_step(world: Any, post: Any, step: Step) -> bool:
     return bool((await world.job(post)).checkpoint.step is step)
+
+
+async def called(world: Any) -> bool:
+    """Whether the fault that waits was met."""
+    return not await world.driver.faults()
+
+
+async def all_end(replica: Any) -> bool:
+    return all(lane._stopping.is_set() for lane in replica.lanes)

@@ -155,6 +155,8 @@ async def test_a_fetch_of_tiktoks_is_given_up_on_request(service: Service, host:
     # TikTok does not answer: it is known only later.
     await world.driver.fault(CANCEL, delay=30, times=3)
     assert (await service.cancel(posts[1])).json() == {"outcome": "undecided"}
+    shown = (await service.progress(posts[1])).json()
+    assert (shown["next_step"], shown["reason"]["code"]) == ("cancel", "cancel_under_way")
     await world.driver.admin("DELETE", "faults")
     await world.state(posts[1], State.CANCELLED)
     assert [item["fail_reason"] for item in await world.driver.ledger()] == ["publish_cancelled"] * 2

@@ -61,13 +61,7 @@ async def killed_at(world: Any, post: Any, point: str, *, wanted: State, cancel:
 
 @pytest.mark.parametrize(
     ("point", "size", "abandoned"),
-    [
-        ("after_init_intent", 1_000_000, 0),
-        ("after_init_answer", 1_000_000, 1),
-        ("mid_chunk:3", SEVERAL_CHUNKS, 0),
-        ("after_last_chunk", 1_000_000, 0),
-        ("while_polling", 1_000_000, 0),
-    ],
+    [("after_init_answer", 1_000_000, 1), ("mid_chunk:3", SEVERAL_CHUNKS, 0), ("after_last_chunk", 1_000_000, 0)],
 )
 async def test_a_draft_is_delivered_once(processes: Any, point: str, size: int, abandoned: int) -> None:
     world = processes
@@ -102,7 +96,6 @@ async def test_a_pull_is_published_once_or_not_known(
     [
         ("after_init_intent", "direct", State.UNCONFIRMED, 0),
         ("after_init_answer", "direct", State.UNCONFIRMED, 1),
-        ("after_init_answer", "inbox", State.UNCONFIRMED, 1),
         ("while_polling", "inbox", State.SUCCEEDED, 1),
     ],
 )

@@ -6,7 +6,15 @@ import pytest
 
 from publisher.domain.job import CancelState, Checkpoint, State, Step, Transfer
 from publisher.domain.outcomes import Cancel
-from publisher.domain.takeover import DEADLINE_PASSED, INIT_UNKNOWN, Action, deadline_passed, first_step, next_action
+from publisher.domain.takeover import (
+    DEADLINE_PASSED,
+    INIT_UNKNOWN,
+    Action,
+    deadline_passed,
+    draft_unknown,
+    first_step,
+    next_action,
+)
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 LATE = NOW - timedelta(seconds=1)
@@ -87,6 +95,12 @@ def test_after_an_answered_init_what_tiktok_fetches_is_only_followed(step: Step,
 def test_what_a_person_wants_stopped_begins_no_more(step: Step, publish_before: datetime) -> None:
     job = checkpoint(step, transfer=Transfer.PULL, cancel_state=CancelState.WANTED, publish_before=publish_before)
     assert next_action(job, NOW) == Cancel()
+
+
+def test_a_draft_of_unknown_outcome_is_looked_for_in_the_inbox() -> None:
+    told = draft_unknown(INIT_UNKNOWN).reason
+    assert (told.code, told.message) == (INIT_UNKNOWN.reason.code, INIT_UNKNOWN.reason.message)
+    assert "inbox" in (told.hint or "")
 
 
 def test_the_wish_does_not_make_a_lost_init_known() -> None:

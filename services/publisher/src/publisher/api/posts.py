@@ -14,7 +14,7 @@ from common.database import Database
 from common.errors import Problem
 from common.http.identity import caller
 from common.messaging.outbox import Outbox
-from publisher.domain.progress import next_step, shows_fetch, shows_upload
+from publisher.domain.progress import CANCELLING, is_cancelling, next_step, shows_fetch, shows_upload
 from publisher.domain.troubles import INTERNAL_ERROR
 from publisher.storage import jobs
 from publisher.storage.job import Job, JobRef, JobUnreadable
@@ -179,7 +179,7 @@ def _progress(job: Job) -> Progress:
         tiktok_status=job.tiktok_status,
         next_step=following,
         next_step_at=job.run_at if is_timed else None,
-        reason=job.reason,
+        reason=asdict(CANCELLING) if is_cancelling(checkpoint) and not checkpoint.state.is_end else job.reason,
         updated_at=job.updated_at,
         replica=job.last_owner,
     )

@@ -1,6 +1,7 @@
 """What a person is shown of a job: the next step by name."""
 
-from publisher.domain.job import Checkpoint, Step, Transfer
+from publisher.domain.job import CancelState, Checkpoint, Step, Transfer
+from publisher.domain.outcomes import Reason
 
 _NEXT = {
     Step.QUEUED: "access_token",
@@ -16,6 +17,11 @@ _NEXT = {
 
 
 WAIT_FOR_ACCOUNT = "wait_for_account"
+CANCELLING = Reason(
+    "cancel_under_way",
+    "TikTok fetches this post by itself and is asked to give that up; its status will tell whether it did.",
+    "Nothing to do; look again in a moment.",
+)
 
 
 def next_step(checkpoint: Checkpoint, *, awaits_account: bool) -> str | None:
@@ -24,7 +30,14 @@ def next_step(checkpoint: Checkpoint, *, awaits_account: bool) -> str | None:
         return None
     if awaits_account:
         return WAIT_FOR_ACCOUNT
+    if is_cancelling(checkpoint):
+        return "cancel"
     return _NEXT[checkpoint.step]
+
+
+def is_cancelling(checkpoint: Checkpoint) -> bool:
+    """Whether TikTok is asked to give up its fetch, and has not refused to."""
+    return checkpoint.cancel_wanted and checkpoint.cancel_state is not CancelState.REFUSED
 
 
 def shows_fetch(checkpoint: Checkpoint) -> bool:

@@ -1,5 +1,6 @@
 """What to do next with a job, judged by its checkpoint alone: the same answer for the replica that wrote it and any other."""
 
+from dataclasses import replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -70,6 +71,12 @@ INIT_UNKNOWN = Unconfirm(
         "Look into the TikTok profile, then confirm the post or retry it.",
     )
 )
+
+
+def draft_unknown(end: Unconfirm) -> Unconfirm:
+    """Return the same end with the hint for a draft, which is not to be looked for on the profile."""
+    hint = "Its creator looks into the TikTok inbox. If the draft is not there, retry the post."
+    return Unconfirm(replace(end.reason, hint=hint))
 
 
 def next_action(checkpoint: Checkpoint, now: datetime) -> Action | Fail | Unconfirm | Cancel:

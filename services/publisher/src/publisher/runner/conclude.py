@@ -10,7 +10,7 @@ from publisher.domain.backoff import poll_wait
 from publisher.domain.claims import doubted
 from publisher.domain.job import Lane, State, Step
 from publisher.domain.outcomes import Cancel, Defer, Fail, Look, Reason, Submitted, Succeed, Unconfirm
-from publisher.domain.takeover import DEADLINE_PASSED, deadline_passed
+from publisher.domain.takeover import DEADLINE_PASSED, deadline_passed, draft_unknown
 from publisher.domain.watching import Question, open_question, watch_wait
 from publisher.runner import events
 from publisher.runner.claims import claims_of
@@ -43,9 +43,10 @@ async def conclude(run: JobRun, outcome: Outcome, changes: dict[str, Any]) -> No
         case Fail():
             await _fail(run, outcome, changes)
         case _:
-            lost = events.unconfirmed(run.job, run.tools.replica, outcome)
-            stored = {**_end(State.UNCONFIRMED, outcome.reason), **_WATCHED, **changes}
-            await run.store(stored, event=lost, ended=True, release_in=watch_wait(Question.OUTCOME, 0))
+            lost = draft_unknown(outcome) if run.job.post.mode == "inbox" else outcome
+            stored = {**_end(State.UNCONFIRMED, lost.reason), **_WATCHED, **changes}
+            event = events.unconfirmed(run.job, run.tools.replica, lost)
+            await run.store(stored, event=event, ended=True, release_in=watch_wait(Question.OUTCOME, 0))
 
 
 async def _defer(run: JobRun, defer: Defer, changes: dict[str, Any]) -> None:

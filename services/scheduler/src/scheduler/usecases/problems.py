@@ -99,7 +99,7 @@ def cancel_under_way() -> Problem:
         503,
         "cancel_undecided",
         "TikTok fetches this post by itself and was asked to give that up; whether it did is known in a moment.",
-        hint="Look at the post, or try again in a moment.",
+        hint="Look at the post in a moment: it is cancelled when TikTok gave it up.",
         headers={"Retry-After": "2"},
     )
 

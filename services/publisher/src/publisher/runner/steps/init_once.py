@@ -7,7 +7,7 @@ From the stored intent on, nothing but TikTok's answer tells whether it ran. Whe
 from collections.abc import Awaitable, Callable
 
 from publisher.domain.job import Step
-from publisher.domain.outcomes import Cancel, Submitted
+from publisher.domain.outcomes import Cancel, Look, Submitted
 from publisher.domain.troubles import TroubleKind, after_init_trouble
 from publisher.errors import CallFailed
 from publisher.runner.conclude import Outcome
@@ -21,6 +21,9 @@ async def init_once(run: JobRun, call: Callable[[], Awaitable[str]]) -> Outcome:
     A refusal had no effect, and neither had what never left this machine: then the intent is taken back, so that the job may be
     cancelled, and made again, as if it had not been tried.
     """
+    if run.stopping:
+        # Broken off while TikTok answers, it would be lost: whoever comes next makes it.
+        return Look(0.0)
     refusal = await enter_init(run)
     if refusal is not None:
         return refusal
