@@ -102,19 +102,19 @@ class FakeAccounts:
 
 @dataclass
 class FakeScheduler:
-    """Tells where videos are; `away` while it does not."""
+    """Tells where videos and photos are; `away` while it does not."""
 
-    addresses: dict[UUID, str] = field(default_factory=dict)
+    addresses: dict[UUID, dict[str, Any]] = field(default_factory=dict)
     away: bool = False
 
     def add_to(self, app: FastAPI) -> FastAPI:
-        @app.get("/internal/posts/{post_id}/source")
-        async def source(post_id: UUID) -> JSONResponse:
+        @app.get("/internal/posts/{post_id}/addresses")
+        async def addresses(post_id: UUID) -> JSONResponse:
             if self.away:
                 raise Problem(503, "service_unavailable", "Away.", headers={"Retry-After": "1"})
             if post_id not in self.addresses:
                 raise Problem(404, "post_not_found", "There is no such post.")
-            return JSONResponse({"source_url": self.addresses[post_id]})
+            return JSONResponse(self.addresses[post_id])
 
         return app
 
@@ -190,13 +190,14 @@ class World:
             "post_id": uuid7(), "account_id": account_id, "status": "due", "attempt": 1, "user_id": uuid7(), "due_at": now,
             "publish_before": now + timedelta(hours=24), "mode": "direct", "transfer": "upload", "media": media,
         }  # fmt: skip
-        return PostDue(**(fields | changes), content=PostContent(**content))
+        source_url, photo_urls = changes.pop("source_url", None), changes.pop("photo_urls", [])
+        fields |= {"source_url": source_url and _bare(source_url), "photo_urls": [_bare(url) for url in photo_urls]} | changes
+        self.scheduler.addresses[fields["post_id"]] = {"source_url": source_url, "photo_urls": photo_urls}
+        return PostDue(**fields, content=PostContent(**content))
 
     def post_from(self, account_id: UUID, url: str, **changes: Any) -> PostDue:
-        """Return a post whose video is at an address, which the scheduler knows."""
-        post = self.post(account_id, None, source_url=url.partition("?")[0], **changes)
-        self.scheduler.addresses[post.post_id] = url
-        return post
+        """Return a post whose video is at an address."""
+        return self.post(account_id, None, source_url=url, **changes)
 
     def settings(self, **changes: Any) -> Settings:
         fields: dict[str, Any] = {
@@ -339,6 +340,11 @@ class World:
 
     async def inits(self, post: PostDue) -> list[dict[str, Any]]:
         return await self.driver.ledger(title=post.content.title)
+
+
+def _bare(url: str) -> str:
+    """Return an address as events tell it."""
+    return url.partition("?")[0]
 
 
 def _plain(value: Any) -> str:

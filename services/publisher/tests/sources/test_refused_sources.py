@@ -1,6 +1,7 @@
 """Addresses that give no video that may be published: each failure by its code, and nothing kept of what came."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -124,3 +125,14 @@ async def test_a_scheduler_that_is_away_is_waited_for(world: Any, host: FileHost
         world.scheduler.away = False
         await world.due_now(post)
         await world.state(post, State.SUCCEEDED)
+
+
+async def test_what_tiktok_is_to_fetch_waits_for_its_addresses_too(world: Any) -> None:
+    account, url = await world.account(), "https://videos.example.com/v?k=SECRET"
+    posts = [world.post(account, None, transfer="pull", source_url=url), world.post(account, None, photo_urls=[url])]
+    world.scheduler.away = True
+    async with world.replica():
+        await world.accept(*posts)
+        for post in posts:
+            await eventually(partial(world.waits, post, "scheduler_unavailable"), 20)
+    assert not await world.driver.ledger()

@@ -25,10 +25,10 @@ from common.messaging.publisher import MessagePublisher
 from common.messaging.relay import Relay
 from common.messaging.routes import CommandRoute
 from common.settings import ServiceSettings, load
+from scheduler.api.addresses import addresses_router
 from scheduler.api.media import media_router
 from scheduler.api.operations import operations_router
 from scheduler.api.posts import posts_router
-from scheduler.api.sources import sources_router
 from scheduler.api.validation import validation_router
 from scheduler.clients.account_grants import AccountGrants
 from scheduler.clients.accounts import AccountsClient
@@ -147,7 +147,7 @@ def wire(settings: Settings, http: httpx.AsyncClient | None = None, user_tokens:
             validation_router(parts.database, parts.surveyor, frozenset(settings.source_url_allowed_hosts)),
             media_router(parts.database),
             operations_router(parts.database),
-            sources_router(parts.database),
+            addresses_router(parts.database),
         ],
         user_tokens=user_tokens
         or UserTokenVerifier.for_accounts(

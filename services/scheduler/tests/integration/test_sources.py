@@ -22,12 +22,21 @@ async def test_an_address_is_taken_as_it_is(author: Any) -> None:
 
 
 async def test_the_event_tells_the_address_without_its_query(world: Any) -> None:
-    await world.post(media_id=None, source_url=URL)
-    assert (await world.claim()).posts == 1
-    (envelope,) = await world.told()
-    due = parse(envelope, PostDue)
-    assert (due.source_url, due.transfer, due.media) == (URL.partition("?")[0], "upload", None)
-    assert "SECRET" not in str(envelope.data)
+    for fields in (
+        {"source_url": URL},
+        {"source_url": URL, "transfer": "pull"},
+        {"photo_urls": [URL, "https://a.example/b.jpg"]},
+    ):
+        await world.post(media_id=None, **fields)
+    assert (await world.claim()).posts == 3
+    due = [parse(envelope, PostDue) for envelope in await world.told()]
+    bare = URL.partition("?")[0]
+    assert {(post.source_url, post.transfer, tuple(post.photo_urls)) for post in due} == {
+        (bare, "upload", ()),
+        (bare, "pull", ()),
+        (None, "upload", (bare, "https://a.example/b.jpg")),
+    }
+    assert "SECRET" not in str([envelope.data for envelope in await world.told()])
 
 
 async def test_the_same_address_twice_is_no_duplicate(author: Any) -> None:
@@ -49,19 +58,19 @@ async def test_an_address_that_is_not_fetched_is_refused(author: Any, world: Any
 
 
 async def test_only_the_publisher_is_told_the_whole_address(scheduler: Any, world: Any, service_keys: ServiceKeys) -> None:
-    post, other = await world.post(source_url=URL, media_id=None), await world.post()
+    video, photos = await world.post(source_url=URL, media_id=None), await world.post(photo_urls=[URL], media_id=None)
     async with httpx.AsyncClient(base_url=scheduler.url, trust_env=False) as http:
 
         async def ask(post_id: Any, caller: str) -> httpx.Response:
             headers = service_keys.authorization(caller, "scheduler")
-            return await http.get(f"/internal/posts/{post_id}/source", headers=headers)
+            return await http.get(f"/internal/posts/{post_id}/addresses", headers=headers)
 
-        assert (await ask(post.id, "publisher")).json() == {"source_url": URL}
-        for post_id in (other.id, uuid7()):
-            unknown = await ask(post_id, "publisher")
-            assert (unknown.status_code, unknown.json()["code"]) == (404, "post_not_found")
-        assert (await ask(post.id, "gateway")).status_code == 403
-        assert (await http.get(f"/internal/posts/{post.id}/source")).status_code == 401
+        assert (await ask(video.id, "publisher")).json() == {"source_url": URL, "photo_urls": []}
+        assert (await ask(photos.id, "publisher")).json() == {"source_url": None, "photo_urls": [URL]}
+        unknown = await ask(uuid7(), "publisher")
+        assert (unknown.status_code, unknown.json()["code"]) == (404, "post_not_found")
+        assert (await ask(video.id, "gateway")).status_code == 403
+        assert (await http.get(f"/internal/posts/{video.id}/addresses")).status_code == 401
 
 
 async def test_what_has_come_of_it_is_shown(world: Any, scheduler: Any) -> None:

@@ -126,8 +126,8 @@ class PostDue(PostEvent):
     """Its time has come: all the publisher needs. Jobs are unique by (post, attempt).
 
     `again` marks the sweep's question about an attempt that was told before: nothing new happened. Attempts up to
-    `dismissed_attempts` whose outcome could not be known are, by a person's word, not published. `source_url` of a video that the
-    publisher fetches itself ends before the `?`: the rest may be a signature, and the publisher asks for it.
+    `dismissed_attempts` whose outcome could not be known are, by a person's word, not published. Addresses end before the `?`: the
+    rest may be a signature, and the publisher asks for it.
     """
 
     KEY: ClassVar[str] = "scheduler.post.due.v1"

@@ -1,4 +1,4 @@
-"""Where the video of a post is, asked from the scheduler: an address may hold a signature, so no event carries it whole."""
+"""Where a post's video or photos are, asked from the scheduler: an address may hold a signature, so no event tells it whole."""
 
 from uuid import UUID
 
@@ -11,14 +11,19 @@ from publisher.domain.source_troubles import SOURCE_UNKNOWN
 from publisher.domain.troubles import Trouble, TroubleKind
 from publisher.errors import CallFailed
 
-_AWAY = Reason(
-    "scheduler_unavailable", "The address of the video could not be looked up.", "Nothing to do; it is tried again."
-)
+_AWAY = Reason("scheduler_unavailable", "The post's addresses could not be looked up.", "Nothing to do; it is tried again.")
 
 
-class _Source(BaseModel):
-    model_config = ConfigDict(extra="ignore", hide_input_in_errors=True)
-    source_url: str
+class Addresses(BaseModel):
+    """Whole addresses, never to be logged, stored or told."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
+
+    source_url: str | None
+    photo_urls: list[str]
+
+    def __repr__(self) -> str:
+        return "Addresses()"
 
 
 class SchedulerClient:
@@ -27,10 +32,10 @@ class SchedulerClient:
     def __init__(self, service: ServiceClient) -> None:
         self._service = service
 
-    async def source_url(self, post_id: UUID) -> str:
-        """Return the address of a post's video, never to be logged or told. Raises CallFailed."""
+    async def addresses(self, post_id: UUID) -> Addresses:
+        """Return the addresses of a post's video or photos. Raises CallFailed."""
         try:
-            return _Source.model_validate(await self._service.get(f"/internal/posts/{post_id}/source")).source_url
+            return Addresses.model_validate(await self._service.get(f"/internal/posts/{post_id}/addresses"))
         except Problem as problem:
             trouble = SOURCE_UNKNOWN if problem.code == "post_not_found" else Trouble(TroubleKind.NOT_SENT, _AWAY)
             raise CallFailed(trouble) from None

@@ -21,7 +21,7 @@ _AGAIN = "It is tried again until the post's deadline; the address should answer
 _UPLOAD_INSTEAD = "Upload the file to Cuepost and give its media_id, or create the post again with another address."
 
 SOURCE_UNKNOWN = Trouble(
-    TroubleKind.FINAL, Reason("source_unknown", "The address of the video is not known any more.", "Create the post again.")
+    TroubleKind.FINAL, Reason("source_unknown", "The post's addresses are not known any more.", "Create the post again.")
 )
 
 

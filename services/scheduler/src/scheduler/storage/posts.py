@@ -43,10 +43,11 @@ async def get_post(connection: AsyncConnection, post_id: UUID, user_id: UUID) ->
     return None if row is None else to_post(row)
 
 
-async def source_url_of(connection: AsyncConnection, post_id: UUID) -> str | None:
-    """Return the address of a post's video, None when there is no such post or its video is elsewhere."""
-    url: str | None = await connection.scalar(select(posts.c.source_url).where(posts.c.id == post_id))
-    return url
+async def addresses_of(connection: AsyncConnection, post_id: UUID) -> tuple[str | None, list[str]] | None:
+    """Return the addresses of a post's video and photos, None when there is no such post."""
+    statement = select(posts.c.source_url, posts.c.photo_urls).where(posts.c.id == post_id)
+    row = (await connection.execute(statement)).one_or_none()
+    return None if row is None else (row.source_url, list(row.photo_urls))
 
 
 async def lock_post(connection: AsyncConnection, post_id: UUID, user_id: UUID | None = None) -> Post | None:

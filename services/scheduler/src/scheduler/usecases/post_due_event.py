@@ -78,14 +78,10 @@ def _due(post: DuePost, again: bool) -> PostDue:
             auto_add_music=post.auto_add_music,
         ),
         media=_file(post),
-        source_url=_source_of(post),
-        photo_urls=post.photo_urls,
+        # As events may tell them; the publisher asks for what is left out.
+        source_url=without_query(post.source_url) if post.source_url else None,
+        photo_urls=[without_query(url) for url in post.photo_urls],
     )
-
-
-def _source_of(post: DuePost) -> str | None:
-    """Return the address as an event may tell it; the publisher asks for what is left out when it fetches."""
-    return without_query(post.source_url) if post.source_url and post.transfer == "upload" else post.source_url
 
 
 def _file(post: DuePost) -> MediaFile | None:

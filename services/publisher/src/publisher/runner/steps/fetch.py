@@ -8,6 +8,7 @@ import asyncio
 
 from common.contracts.scheduler import MediaFile
 from publisher.clients.media_store import MediaUnavailable
+from publisher.clients.scheduler import Addresses
 from publisher.clients.source_fetch.download import Watch
 from publisher.clients.source_fetch.fetcher import Fetched
 from publisher.domain.job import Step
@@ -19,6 +20,7 @@ from publisher.errors import CallFailed
 from publisher.runner.conclude import Outcome
 from publisher.runner.run import JobRun
 from publisher.runner.steps.account import account_away
+from publisher.runner.steps.addresses import addresses_of
 from publisher.runner.steps.media_file import storage_away
 
 
@@ -27,10 +29,12 @@ async def fetch(run: JobRun) -> Outcome | None:
     waits = await account_away(run)
     if waits is not None:
         return waits
+    addresses = await addresses_of(run)
+    if not isinstance(addresses, Addresses):
+        return addresses
     try:
-        url = await run.tools.scheduler.source_url(run.job.post_id)
         await run.store({"step": Step.FETCHING.value, "streamed_bytes": 0, "total_bytes": 0})
-        fetched = await _fetch(run, url)
+        fetched = await _fetch(run, addresses.source_url or "")
     except CallFailed as failed:
         return after_source_trouble(failed.trouble, run.job.checkpoint.deferrals)
     except MediaUnavailable:
