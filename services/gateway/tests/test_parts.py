@@ -16,7 +16,7 @@ from common.clock import utc_now
 from common.contracts.accounts import UserRegistered
 from common.contracts.context import Context
 from common.contracts.envelope import wrap
-from common.errors import Permanent, Problem
+from common.errors import Permanent, Problem, Transient
 from common.testing.eventually import eventually
 from gateway.clients.object_store import ObjectStore
 from gateway.handlers.revocation_feed import revocation_of
@@ -122,7 +122,7 @@ async def test_one_exchange_serves_all_who_wait_and_its_failure_is_not_kept() ->
         calls += 1
         await release.wait()
         if calls == 1:
-            raise Problem(401, "invalid_api_key", "x")
+            raise Transient("accounts is away")
         return ExchangedKey("token", 300, uuid4())
 
     keys = ApiKeyTokens(exchange)
@@ -132,9 +132,34 @@ async def test_one_exchange_serves_all_who_wait_and_its_failure_is_not_kept() ->
     release.set()
     results = await asyncio.gather(*waiting, return_exceptions=True)
     assert isinstance(results[0], asyncio.CancelledError)
-    assert all(isinstance(result, Problem) for result in results[1:])
+    assert all(isinstance(result, Transient) for result in results[1:])
     assert calls == 1
     assert await keys.token_of(KEY, {}) == "token"
+
+
+async def test_a_refusal_is_remembered_for_a_minute_and_bounded() -> None:
+    clock, calls = Clock(), 0
+
+    async def exchange(*_: Any) -> ExchangedKey:
+        nonlocal calls
+        calls += 1
+        raise Problem(401, "invalid_api_key", "x")
+
+    async def refused(key: str) -> None:
+        with pytest.raises(Problem):
+            await keys.token_of(key, {})
+
+    keys = ApiKeyTokens(exchange, clock=clock, max_cached=2)
+    assert not keys.knows(KEY)
+    for _ in range(3):
+        await refused(KEY)
+    assert (calls, keys.knows(KEY), keys.knows("no key")) == (1, True, True)
+    clock.now += 61
+    assert not keys.knows(KEY)
+    for letter in "abc":
+        await refused(f"cpk_{letter * 10}")
+    assert not keys.knows("cpk_aaaaaaaaaa")
+    assert keys.knows("cpk_cccccccccc")
 
 
 async def test_a_cancelled_exchange_is_no_unhandled_failure() -> None:

@@ -44,6 +44,14 @@ async def gate(valkey_url: str) -> AsyncIterator[tuple[TcpGate, str]]:
 
 
 @pytest.fixture(autouse=True)
+def patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take no busy machine for a failing store, save in the test of one."""
+    hangs = "hangs" in request.node.name
+    monkeypatch.setattr("gateway.security.limit_store.ANSWER_SECONDS", 0.5 if hangs else 30.0)
+    monkeypatch.setattr("gateway.security.rate_limits.ASK_AGAIN_S", 0.5)
+
+
+@pytest.fixture(autouse=True)
 def answers(services: Any) -> None:
     services.answer("GET", "/internal/auth/me", {"id": "x"})
     services.answer("POST", "/internal/auth/login", {"code": "invalid_credentials", "title": "x"}, status=401)

@@ -29,6 +29,7 @@ from gateway.handlers.revocation_feed import RevocationFeed
 from gateway.loops import kept_commands_loop, stale_uploads_loop
 from gateway.security.api_keys import ApiKeyTokens
 from gateway.security.authenticator import Authenticator
+from gateway.security.guesses import Guesses
 from gateway.security.https_only import HttpsOnly
 from gateway.security.places import Places
 from gateway.security.rate_limit_headers import RateLimitHeaders
@@ -103,6 +104,7 @@ def build_app(settings: Settings) -> FastAPI:
     app.state.edge = Edge(
         authenticator=Authenticator(tokens, api_keys, revoked),
         rate_limits=rate_limits,
+        guesses=Guesses(rate_limits),
         upstreams=Upstreams({"accounts": to_accounts, "scheduler": to_scheduler, "analytics": to_analytics}),
         accounts=accounts_client,
         commands=Commands(commands, kept, operation_key=operation_key),

@@ -10,6 +10,7 @@ from gateway.clients.object_store import ObjectStore
 from gateway.clients.upstreams import Upstreams
 from gateway.domain.client_address import Network
 from gateway.security.authenticator import Authenticator
+from gateway.security.guesses import Guesses
 from gateway.security.places import Places
 from gateway.security.rate_limits import RateLimits
 from gateway.usecases.receive_webhook import Webhooks
@@ -22,6 +23,7 @@ class Edge:
 
     authenticator: Authenticator
     rate_limits: RateLimits
+    guesses: Guesses
     upstreams: Upstreams
     accounts: AccountsClient
     commands: Commands

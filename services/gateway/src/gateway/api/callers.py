@@ -2,10 +2,12 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
 
+from common.errors import Problem
 from common.http.identity import (
     CLIENT_IP_HEADER,
     MAX_USER_AGENT_CHARS,
@@ -56,9 +58,9 @@ def forwarded_headers(request: Request) -> dict[str, str]:
 
 
 def _count(request: Request, allowance: Allowance) -> None:
-    setattr(request.state, STATE_KEY, allowance)
     if not allowance.allowed:
         raise allowance.refusal()
+    setattr(request.state, STATE_KEY, allowance)
 
 
 async def anonymous(request: Request) -> None:
@@ -79,10 +81,23 @@ async def signed_in(request: Request) -> Caller:
     """
     note_client(request)
     edge = edge_of(request)
-    caller = await edge.authenticator.authenticate(bearer_token(request), forwarded_headers(request))
+    caller = await _authenticated(request, bearer_token(request))
     remember_user(request, caller.claims)
     _count(request, await edge.rate_limits.hit_user(caller.claims.user_id))
     return caller
+
+
+async def _authenticated(request: Request, bearer: str) -> Caller:
+    edge = edge_of(request)
+    if not edge.authenticator.would_ask(bearer):
+        return await edge.authenticator.authenticate(bearer, forwarded_headers(request))
+    async with edge.guesses.asking(request.state.client_ip) as refused:
+        try:
+            return await edge.authenticator.authenticate(bearer, forwarded_headers(request))
+        except Problem as problem:
+            if problem.status == HTTPStatus.UNAUTHORIZED:
+                await refused()
+            raise
 
 
 def allowed(scope: str) -> Callable[..., Awaitable[Caller]]:

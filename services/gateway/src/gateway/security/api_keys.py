@@ -1,6 +1,7 @@
 """API keys at the edge: each is exchanged for a short user token, which is kept while it is good."""
 
 import asyncio
+import math
 import re
 import time
 from collections import OrderedDict
@@ -16,6 +17,9 @@ from gateway.security.revocations import Revocation
 MARK = "cpk_"
 MAX_CACHED = 10_000
 RENEW_BEFORE_S = 20.0
+REFUSED_FOR_S = 60.0
+"""A key that was refused never becomes good: whoever goes on sending it is not asked about for this long."""
+UNAUTHORIZED = 401
 _FORM = re.compile(r"cpk_[A-Za-z0-9_-]{8,250}")
 
 
@@ -56,7 +60,13 @@ class ApiKeyTokens:
         self._max_cached = max_cached
         self._clock = clock
         self._cache: OrderedDict[bytes, _Cached] = OrderedDict()
+        self._refused: OrderedDict[bytes, float] = OrderedDict()
         self._under_way: dict[bytes, asyncio.Task[str]] = {}
+
+    def knows(self, key: str) -> bool:
+        """Return whether it is known what accounts would say: the key was good here, or was just refused, or is no key."""
+        digest = sha256(key.encode()).digest()
+        return digest in self._cache or self._was_refused(digest) or _FORM.fullmatch(key) is None
 
     async def token_of(self, key: str, headers: Mapping[str, str]) -> str:
         """Return a user token with the key's rights, good for at least 20 s.
@@ -66,6 +76,8 @@ class ApiKeyTokens:
         if _FORM.fullmatch(key) is None:
             raise invalid_api_key()
         digest = sha256(key.encode()).digest()
+        if self._was_refused(digest):
+            raise invalid_api_key()
         cached = self._cache.get(digest)
         if cached is not None and self._clock() < cached.renew_at:
             self._cache.move_to_end(digest)
@@ -83,15 +95,29 @@ class ApiKeyTokens:
             for digest in [digest for digest, entry in self._cache.items() if entry.api_key_id == revocation.id]:
                 del self._cache[digest]
 
+    def _was_refused(self, digest: bytes) -> bool:
+        return self._clock() < self._refused.get(digest, -math.inf)
+
     async def _renew(self, digest: bytes, key: str, headers: Mapping[str, str]) -> str:
-        self._cache.pop(digest, None)
         asked_at = self._clock()
-        exchanged = await self._exchange(key, headers)
+        try:
+            exchanged = await self._exchange(key, headers)
+        except Problem as problem:
+            if problem.status == UNAUTHORIZED:
+                self._note_refused(digest)
+            raise
         renew_at = asked_at + exchanged.expires_in - RENEW_BEFORE_S
         self._cache[digest] = _Cached(exchanged.access_token, exchanged.api_key_id, renew_at)
         while len(self._cache) > self._max_cached:
             self._cache.popitem(last=False)
         return exchanged.access_token
+
+    def _note_refused(self, digest: bytes) -> None:
+        self._cache.pop(digest, None)
+        self._refused[digest] = self._clock() + REFUSED_FOR_S
+        self._refused.move_to_end(digest)
+        while len(self._refused) > self._max_cached:
+            self._refused.popitem(last=False)
 
     def _finished(self, digest: bytes, task: "asyncio.Task[str]") -> None:
         self._under_way.pop(digest, None)

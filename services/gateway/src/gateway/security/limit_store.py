@@ -8,7 +8,7 @@ from limits.aio.storage import MemoryStorage, RedisStorage
 from pydantic import SecretStr
 from valkey.asyncio import ConnectionPool
 
-ANSWER_SECONDS = 0.25
+ANSWER_SECONDS = 1.0
 """Longest wait for a connection and for an answer: every request waits for its count."""
 MAX_CONNECTIONS = 100
 KEY_PREFIX = "cuepost-limits"

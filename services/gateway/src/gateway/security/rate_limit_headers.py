@@ -1,4 +1,4 @@
-"""Puts the `RateLimit` headers on every response of a request that was counted, refusals included."""
+"""Puts the `RateLimit` headers on every response of a request that was counted and let through; a 429 has its own."""
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 

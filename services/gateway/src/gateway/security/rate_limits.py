@@ -2,8 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import limits
@@ -17,8 +17,10 @@ from gateway.domain.client_address import rate_limit_address
 from gateway.metrics import RATE_LIMITS_SHARED
 from gateway.security.limit_store import own_store, shared_store
 
-ASK_AGAIN_S = 1.0
+ASK_AGAIN_S = 2.0
 """After a failure of the shared store: meanwhile nobody waits for it."""
+
+Work = Callable[..., Awaitable["Allowance"]]
 
 _log = structlog.get_logger(__name__)
 
@@ -42,13 +44,13 @@ class Allowance:
         }
 
     def refusal(self) -> Problem:
-        """Return the 429 for a request beyond the limit."""
+        """Return the 429 for a request beyond the limit, with the headers."""
         return Problem(
             429,
             "rate_limited",
             f"More than {self.limit} requests came within the window.",
             hint=f"Try again in {max(1, self.reset_seconds)} seconds.",
-            headers={"Retry-After": str(max(1, self.reset_seconds))},
+            headers=self.headers | {"Retry-After": str(max(1, self.reset_seconds))},
         )
 
 
@@ -87,16 +89,27 @@ class RateLimits:
         """Count a request of an address (of an IPv6 one: its /64)."""
         return await self._hit(self._per_address, "address", rate_limit_address(address))
 
+    async def hit_refusal(self, address: str) -> Allowance:
+        """Count something that was refused to an address; apart from its requests."""
+        return await self._hit(self._per_address, "refusals", rate_limit_address(address))
+
+    async def refusals_left(self, address: str) -> Allowance:
+        """Return how many refusals an address has left; counts nothing."""
+        return await self._on_store(_look_at_all, self._per_address, "refusals", rate_limit_address(address))
+
     async def _hit(self, items: list[limits.RateLimitItem], *identifiers: str) -> Allowance:
+        return await self._on_store(_count_all, items, *identifiers)
+
+    async def _on_store(self, work: Work, items: list[limits.RateLimitItem], *identifiers: str) -> Allowance:
         if self._shared is not None and self._clock() >= self._ask_again_at:
             try:
-                allowance = await _count_all(self._shared, items, *identifiers)
+                allowance = await work(self._shared, items, *identifiers)
             except StorageError as error:
                 self._failed(error)
             else:
                 self._worked()
                 return allowance
-        return await _count_all(self._own, items, *identifiers)
+        return await work(self._own, items, *identifiers)
 
     def _failed(self, error: StorageError) -> None:
         self._ask_again_at = self._clock() + ASK_AGAIN_S
@@ -120,8 +133,19 @@ async def _count_all(
     return min(allowances, key=lambda one: (one.allowed, one.remaining))
 
 
+async def _look_at_all(
+    limiter: SlidingWindowCounterRateLimiter, items: list[limits.RateLimitItem], *identifiers: str
+) -> Allowance:
+    return min([await _look(limiter, item, *identifiers) for item in items], key=lambda one: one.remaining)
+
+
 async def _count(limiter: SlidingWindowCounterRateLimiter, item: limits.RateLimitItem, *identifiers: str) -> Allowance:
     allowed = await limiter.hit(item, *identifiers)
+    seen = await _look(limiter, item, *identifiers)
+    return replace(seen, remaining=seen.remaining if allowed else 0, allowed=allowed)
+
+
+async def _look(limiter: SlidingWindowCounterRateLimiter, item: limits.RateLimitItem, *identifiers: str) -> Allowance:
     stats = await limiter.get_window_stats(item, *identifiers)
     reset = max(0, math.ceil(stats.reset_time - time.time()))
-    return Allowance(item.amount, stats.remaining if allowed else 0, reset, allowed)
+    return Allowance(item.amount, stats.remaining, reset, stats.remaining > 0)

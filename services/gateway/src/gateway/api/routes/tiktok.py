@@ -1,5 +1,6 @@
 """Connecting a TikTok account (OAuth); codes and tokens go to accounts by HTTP only."""
 
+from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -9,6 +10,7 @@ from gateway.api.documents import NO_AUTHENTICATION, parameters, problems, query
 from gateway.api.forwarding import forward
 from gateway.api.models.auth import AuthorizationUrl, Connected
 from gateway.clients.upstreams import SLOW_TIMEOUT_S
+from gateway.edge import edge_of
 from gateway.security.authenticator import Caller
 
 router = APIRouter(prefix="/api/v1/tiktok", tags=["tiktok"])
@@ -45,8 +47,12 @@ async def authorization_url(request: Request, caller: Annotated[Caller, Depends(
 )
 async def callback(request: Request, _: Annotated[None, Depends(anonymous)]) -> Response:
     """Take the creator's answer from TikTok; the state says whose account it becomes."""
-    cookies = _connect_cookies(request)
-    return await forward(request, "accounts", "/internal/tiktok/callback", caller=None, timeout=SLOW_TIMEOUT_S, also=cookies)
+    cookies, path = _connect_cookies(request), "/internal/tiktok/callback"
+    async with edge_of(request).guesses.asking(request.state.client_ip) as refused:
+        answer = await forward(request, "accounts", path, caller=None, timeout=SLOW_TIMEOUT_S, also=cookies)
+        if answer.status_code == HTTPStatus.BAD_REQUEST:
+            await refused()
+    return answer
 
 
 def _connect_cookies(request: Request) -> dict[str, str]:
