@@ -7,6 +7,7 @@ from fastapi import FastAPI
 from analytics.api.audit import audit_router
 from analytics.api.audit_export import audit_export_router
 from analytics.api.timeline import timeline_router
+from analytics.api.user_events import user_events_router
 from analytics.handlers.all_events import ALL_EVENTS, decode, handle_all_events
 from analytics.loops.retention import Retention
 from analytics.settings import Settings
@@ -64,7 +65,12 @@ def wire(settings: Settings) -> FastAPI:
             Check("consumer", consumer.check),
             Check("audit_rights", partial(check_rights, database)),
         ],
-        routers=[audit_router(database), audit_export_router(database), timeline_router(database)],
+        routers=[
+            audit_router(database),
+            audit_export_router(database),
+            timeline_router(database),
+            user_events_router(database),
+        ],
         user_tokens=UserTokenVerifier.for_accounts(
             settings.accounts_url, client, issuer=settings.jwt_issuer, audience=settings.jwt_audience
         ),

@@ -18,13 +18,15 @@ from gateway.api.allow import install_allow
 from gateway.api.documents import install_openapi
 from gateway.api.drain import DrainRefusedBody
 from gateway.api.head import HeadAsGet
-from gateway.api.routes import accounts, audit, auth, jwks, media, operations, posts, tiktok, webhooks
+from gateway.api.routes import accounts, audit, auth, events, jwks, media, operations, posts, tiktok, webhooks
 from gateway.clients.accounts_client import AccountsClient
+from gateway.clients.event_log import EventLog
 from gateway.clients.event_sender import EventSender
 from gateway.clients.object_store import ObjectStore
 from gateway.clients.upstreams import HttpClient, Upstreams
 from gateway.domain.client_address import parse_networks
 from gateway.edge import Edge
+from gateway.handlers.live_feed import LiveFeed
 from gateway.handlers.revocation_feed import RevocationFeed
 from gateway.loops import kept_commands_loop, stale_uploads_loop
 from gateway.security.api_keys import ApiKeyTokens
@@ -36,13 +38,20 @@ from gateway.security.rate_limit_headers import RateLimitHeaders
 from gateway.security.rate_limits import RateLimits
 from gateway.security.revocations import RevokedSet
 from gateway.settings import Settings
+from gateway.usecases.follow_events import EventFollower, Pace
 from gateway.usecases.keep_commands import KeptCommands
+from gateway.usecases.live_streams import LiveStreams
 from gateway.usecases.receive_webhook import WebhookApp, Webhooks
 from gateway.usecases.run_command import Commands
 
 VERSION = "1.0.0"
 BODY_LIMIT_BYTES = 512 * 1024
 """A command with its envelope must fit into a message of 1 MB."""
+
+ROUTES = (posts, media, accounts, auth, tiktok, webhooks, audit, events, operations, jwks)
+
+LIVE_RECHECK_S = 30.0
+"""How often an open stream's token is looked at again: it expires; what is revoked ends the stream at once."""
 
 EXPORTS, EXPORTS_PER_USER = 16, 2
 """Each holds a connection to analytics for as long as its client takes: they must not use up those that everybody needs."""
@@ -83,17 +92,29 @@ def build_app(settings: Settings) -> FastAPI:
         per_address=settings.rate_limit_per_address,
         storage=settings.rate_limit_storage,
     )
-    events = EventSender(settings.amqp_url, name=f"gateway.events.{settings.instance}")
+    live_streams = LiveStreams(revoked)
+    live_feed = LiveFeed(settings.amqp_url, instance=settings.instance, streams=live_streams)
+    pace = Pace(heartbeat=settings.live_heartbeat_seconds, recheck=LIVE_RECHECK_S)
+    event_sender = EventSender(settings.amqp_url, name=f"gateway.events.{settings.instance}")
     app = create_app(
         service=settings.service,
         title="Cuepost",
         version=VERSION,
-        components=[http, commands, events, feed, rate_limits, stale_uploads_loop(store), kept_commands_loop(kept)],
+        components=[
+            http,
+            commands,
+            event_sender,
+            feed,
+            live_feed,
+            rate_limits,
+            stale_uploads_loop(store),
+            kept_commands_loop(kept),
+        ],
         checks=[
             Check("storage", partial(store.size, "uploads/tmp/readiness")),
             Check("broker", commands.check, timeout_seconds=PROBE_TIMEOUT_S + 1),
         ],
-        routers=[module.router for module in (posts, media, accounts, auth, tiktok, webhooks, audit, operations, jwks)],
+        routers=[module.router for module in ROUTES],
         docs=True,
         user_tokens=tokens,
         behind_gateway=False,
@@ -109,7 +130,8 @@ def build_app(settings: Settings) -> FastAPI:
         accounts=accounts_client,
         commands=Commands(commands, kept, operation_key=operation_key),
         webhooks=Webhooks(
-            WebhookApp(settings.tiktok_client_key, settings.tiktok_client_secret, settings.webhook_tolerance_seconds), events
+            WebhookApp(settings.tiktok_client_key, settings.tiktok_client_secret, settings.webhook_tolerance_seconds),
+            event_sender,
         ),
         store=store,
         operation_key=operation_key,
@@ -118,8 +140,13 @@ def build_app(settings: Settings) -> FastAPI:
         upload_max_bytes=settings.upload_max_bytes,
         upload_stall_seconds=settings.upload_stall_seconds,
         exports=Places(in_all=EXPORTS, per_user=EXPORTS_PER_USER),
+        live_feed=live_feed,
+        live_streams=live_streams,
+        live_places=Places(in_all=settings.live_streams, per_user=settings.live_streams_per_user),
+        follower=EventFollower(EventLog(to_analytics), live_feed.backlog, pace),
     )
     app.state.feed = feed
+    live_feed.end_with(app.state.stopping)
     app.add_middleware(RateLimitHeaders)
     app.add_middleware(DrainRefusedBody)
     app.add_middleware(HeadAsGet)

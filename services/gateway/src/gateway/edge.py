@@ -9,10 +9,13 @@ from gateway.clients.accounts_client import AccountsClient
 from gateway.clients.object_store import ObjectStore
 from gateway.clients.upstreams import Upstreams
 from gateway.domain.client_address import Network
+from gateway.handlers.live_feed import LiveFeed
 from gateway.security.authenticator import Authenticator
 from gateway.security.guesses import Guesses
 from gateway.security.places import Places
 from gateway.security.rate_limits import RateLimits
+from gateway.usecases.follow_events import EventFollower
+from gateway.usecases.live_streams import LiveStreams
 from gateway.usecases.receive_webhook import Webhooks
 from gateway.usecases.run_command import Commands
 
@@ -35,6 +38,10 @@ class Edge:
     upload_max_bytes: int
     upload_stall_seconds: float
     exports: Places
+    live_feed: LiveFeed
+    live_streams: LiveStreams
+    live_places: Places
+    follower: EventFollower
 
 
 def edge_of(request: Request) -> Edge:

@@ -1,6 +1,6 @@
 """What the gateway measures for Prometheus besides requests; docs/operations.md says what to alarm on."""
 
-from prometheus_client import Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 REVOCATIONS_AGE = Gauge(
     "cuepost_gateway_revocations_age_seconds", "Seconds since everything that was revoked was read from accounts."
@@ -15,3 +15,5 @@ RATE_LIMITS_SHARED = Gauge(
     "cuepost_gateway_rate_limits_shared",
     "1 while requests are counted where RATE_LIMIT_STORAGE says, 0 while each replica counts.",
 )
+LIVE_STREAMS = Gauge("cuepost_gateway_live_streams", "Live streams that are open.")
+LIVE_EVENTS = Counter("cuepost_gateway_live_events_total", "Events given to live streams, counted once per stream.")

@@ -61,6 +61,9 @@ class Settings(ServiceSettings):
     rate_limit_storage: Annotated[SecretStr, AfterValidator(check_storage)] = SecretStr("memory://")
     command_timeout_seconds: float = Field(default=5.0, gt=0, le=60)
     reply_retention_days: int = Field(default=7, ge=1, le=365, description="as long as accounts and scheduler keep replies")
+    live_streams: int = Field(default=2_000, ge=1, le=100_000)
+    live_streams_per_user: int = Field(default=20, ge=1, le=100_000)
+    live_heartbeat_seconds: float = Field(default=15.0, gt=0, le=300)
     trusted_proxies: Annotated[str, AfterValidator(_networks)] = ""
     require_https: bool = False
     hsts_max_age_seconds: int = Field(default=31_536_000, ge=0, le=63_072_000)

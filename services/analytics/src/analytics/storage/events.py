@@ -1,14 +1,30 @@
 """Events out of the audit trail."""
 
-from dataclasses import fields
+from dataclasses import dataclass, fields
+from datetime import datetime, timedelta
+from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import literal, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from analytics.domain.event import Event
 from analytics.storage.tables import records
 
 _FIELDS = tuple(field.name for field in fields(Event))
+LONGEST_WAY = timedelta(hours=24)
+"""No event is looked for that was recorded longer than this after its own time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A stretch of the chain: records written at or after `since`, with `above` < seq <= `upto`.
+
+    Writers take turns, so what is recorded later has a greater seq: stretches that join up miss nothing.
+    """
+
+    since: datetime
+    above: int
+    upto: int
 
 
 async def of_object(connection: AsyncConnection, object_id: str, *, limit: int) -> list[Event]:
@@ -19,4 +35,27 @@ async def of_object(connection: AsyncConnection, object_id: str, *, limit: int) 
         .order_by(records.c.time.desc())
         .limit(limit)
     )
+    return [Event(**row) for row in (await connection.execute(query)).mappings()]
+
+
+async def newest_seq(connection: AsyncConnection) -> int:
+    """Return the seq of the last record, 0 when there is none."""
+    newest = select(records.c.seq).order_by(records.c.recorded_at.desc(), records.c.seq.desc()).limit(1)
+    return int(await connection.scalar(newest) or 0)
+
+
+async def of_user(
+    connection: AsyncConnection, user_id: UUID, stretch: Stretch, *, after: tuple[datetime, UUID] | None, limit: int
+) -> list[Event]:
+    """Return up to `limit` of a user's events in a stretch, by their own time, oldest first, behind `after` (time and id)."""
+    query = select(*(records.c[name] for name in _FIELDS)).where(
+        records.c.user_id == user_id,
+        records.c.time >= stretch.since - LONGEST_WAY,
+        records.c.recorded_at >= stretch.since,
+        records.c.seq > stretch.above,
+        records.c.seq <= stretch.upto,
+    )
+    if after is not None:
+        query = query.where(tuple_(records.c.time, records.c.id) > tuple_(*map(literal, after)))
+    query = query.order_by(records.c.time, records.c.id).limit(limit)
     return [Event(**row) for row in (await connection.execute(query)).mappings()]

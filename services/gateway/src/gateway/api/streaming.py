@@ -48,7 +48,7 @@ class ForwardedStream(Response):
             )
             async with aclosing(answer):
                 response = await self._response(answer)
-                await response(scope, receive, _unless_stalled(send))
+                await response(scope, receive, unless_stalled(send, STALL_SECONDS))
 
     async def _response(self, answer: httpx.Response) -> Response:
         if answer.status_code != httpx.codes.OK:
@@ -60,9 +60,11 @@ class ForwardedStream(Response):
         return StreamingResponse(answer.aiter_raw(), headers=headers)
 
 
-def _unless_stalled(send: Send) -> Send:
+def unless_stalled(send: Send, seconds: float) -> Send:
+    """Return a `send` that raises TimeoutError when the client takes nothing for so many seconds."""
+
     async def sent(message: Message) -> None:
-        async with asyncio.timeout(STALL_SECONDS):
+        async with asyncio.timeout(seconds):
             await send(message)
 
     return sent

@@ -1,0 +1,49 @@
+"""`GET /internal/events`: a user's events as they were, for the gateway's live stream."""
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Depends, Query, Response
+from pydantic import AwareDatetime
+
+from analytics.api.audit_filters import EARLIEST, LATEST
+from analytics.domain.cloud_event import cloud_event
+from analytics.usecases.read_events import read_events
+from common.database import Database
+from common.errors import FieldError, Problem
+from common.http.identity import caller
+from common.http.json_response import json_response
+
+MAX_PAGE = 500
+
+Moment = Annotated[AwareDatetime, Query(ge=EARLIEST, lt=LATEST)]
+
+
+def user_events_router(database: Database) -> APIRouter:
+    """Return the route."""
+    router = APIRouter(tags=["events"])
+
+    @router.get("/internal/events", dependencies=[Depends(caller("gateway"))])
+    async def get_events(
+        user_id: UUID,
+        since: Moment,
+        above: Annotated[int, Query(ge=0)] = 0,
+        upto: Annotated[int | None, Query(ge=0)] = None,
+        after_time: Annotated[AwareDatetime | None, Query(ge=EARLIEST, lt=LATEST)] = None,
+        after_id: UUID | None = None,
+        limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = MAX_PAGE,
+    ) -> Response:
+        """CloudEvents recorded at or after `since`, in pages behind (`after_time`, `after_id`).
+
+        `upto` of the first page belongs into the questions for the rest; a later pass goes on with it as `above`.
+        """
+        if (after_time is None) is not (after_id is None):
+            error = FieldError("after_id", "incomplete", "`after_time` and `after_id` belong together.")
+            raise Problem(422, "invalid_request", "The request is not valid.", errors=[error])
+        after = None if after_time is None or after_id is None else (after_time, after_id)
+        async with database.read() as connection:
+            page = await read_events(connection, user_id, since=since, above=above, upto=upto, after=after, limit=limit)
+        items: list[dict[str, Any]] = [cloud_event(event) for event in page.events]
+        return json_response({"items": items, "upto": page.upto, "has_more": page.has_more})
+
+    return router

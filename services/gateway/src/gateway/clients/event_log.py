@@ -1,0 +1,55 @@
+"""Events of the past, from analytics."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from common.errors import Problem, Transient
+from common.http.client import ServiceClient
+from gateway.domain.live_event import LiveEvent, live_event
+
+TIMEOUT_S = 5.0
+READS_AT_ONCE = 8
+"""After a reconnect every stream wants its past at the same moment."""
+
+
+class LogUnavailable(Exception):
+    """Analytics does not answer, or not as agreed."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogPage:
+    """Events, oldest first, and how far the trail was read."""
+
+    events: list[LiveEvent]
+    upto: int
+
+
+class EventLog:
+    """Reads a user's events out of the trail of analytics."""
+
+    def __init__(self, analytics: ServiceClient) -> None:
+        self._analytics = analytics
+        self._reads = asyncio.Semaphore(READS_AT_ONCE)
+
+    async def pages(self, user_id: UUID, *, since: datetime, above: int) -> AsyncGenerator[LogPage]:
+        """Yield everything recorded at or after `since` and behind the record `above`, at least one page.
+
+        `upto` of the last page is the `above` of a later pass. Raises LogUnavailable.
+        """
+        params: dict[str, Any] = {"user_id": str(user_id), "since": since.isoformat(), "above": above}
+        while True:
+            try:
+                async with self._reads:
+                    answer = await self._analytics.get("/internal/events", params=params, timeout=TIMEOUT_S)
+                items, upto, has_more = answer["items"], int(answer["upto"]), bool(answer["has_more"])
+                events = [event for event in map(live_event, items) if event is not None]
+            except (Transient, Problem, KeyError, TypeError, ValueError) as error:
+                raise LogUnavailable(type(error).__name__) from error
+            yield LogPage(events, upto)
+            if not has_more:
+                return
+            params |= {"upto": upto, "after_time": items[-1]["time"], "after_id": items[-1]["id"]}

@@ -1,0 +1,181 @@
+"""Hears every event while a live stream is open, on a queue of its own that lives no longer than its connection."""
+
+import asyncio
+from contextlib import suppress
+from datetime import datetime
+from uuid import uuid4
+
+import aio_pika
+import orjson
+import structlog
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+from aio_pika.exceptions import AMQPError
+from pydantic import SecretStr
+from yarl import URL
+
+from common.cancellation import is_own_cancellation
+from common.clock import utc_now
+from common.errors import Problem
+from common.messaging.connection import CONNECT_TIMEOUT_S, HEARTBEAT_S, PROBE_TIMEOUT_S
+from common.messaging.topology import EVENTS
+from gateway.domain.closing import RESTARTING
+from gateway.domain.live_event import live_event
+from gateway.usecases.live_streams import LiveStreams
+
+ANALYTICS_QUEUE = "analytics.all_events"
+LOOK_EVERY_S = 1.0
+MAX_BEHIND = 5_000
+"""Messages; with more waiting, this process is too slow for what comes, and the queue's bound would drop some unseen. It starts on
+an empty queue instead, and the streams read what they missed from the trail."""
+IDLE_S = 60.0
+"""The queue stays bound so long after the last stream has ended."""
+OPEN_PATIENCE_S = 5.0
+RECONNECT_FIRST_S = 0.1
+RECONNECT_MAX_S = 1.0
+_CLOSE_TIMEOUT_S = 2.0
+
+_log = structlog.get_logger(__name__)
+
+
+class LiveFeed:
+    """A component that gives events to `streams`; after a loss of the connection they are told since when some may be missing."""
+
+    def __init__(self, url: SecretStr, *, instance: str, streams: LiveStreams) -> None:
+        self._url = URL(url.get_secret_value()).update_query(heartbeat=HEARTBEAT_S)
+        self._name = f"gateway.live.{instance}"
+        self._streams = streams
+        self._stopping = asyncio.Event()
+        self._connection: AbstractConnection | None = None
+        self._bound = asyncio.Event()
+        self._heard_until: datetime | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def end_with(self, stopping: asyncio.Event) -> None:
+        """End the streams once `stopping` is set, so that their clients go elsewhere before the process ends."""
+        self._stopping = stopping
+
+    async def start(self) -> None:
+        """Do nothing: it connects when the first stream is opened."""
+
+    async def stop(self) -> None:
+        """Disconnect and end."""
+        self._streams.end(RESTARTING)
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def subscribed(self) -> None:
+        """Return once events come; Problem 503 `stream_unavailable` when RabbitMQ does not answer within 5 s."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._listen(), name="live-feed")
+        try:
+            async with asyncio.timeout(OPEN_PATIENCE_S):
+                await self._bound.wait()
+        except TimeoutError:
+            raise Problem(
+                503,
+                "stream_unavailable",
+                "Events cannot be followed at the moment.",
+                hint="Try again in a few seconds.",
+                headers={"Retry-After": "2"},
+            ) from None
+
+    async def backlog(self) -> int | None:
+        """Return how many events wait for analytics; None when that cannot be asked."""
+        connection = self._connection
+        if connection is None:
+            return None
+        try:
+            async with asyncio.timeout(PROBE_TIMEOUT_S), connection.channel(publisher_confirms=False) as channel:
+                return await _depth(channel, ANALYTICS_QUEUE)
+        except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
+            _log.warning("analytics_backlog_unknown", reason=type(error).__name__)
+            return None
+
+    async def _listen(self) -> None:
+        """Stay connected until no stream has been open for a while."""
+        failures = 0
+        while True:
+            try:
+                await self._listen_once()
+            except (Exception, asyncio.CancelledError) as error:
+                # A stuck connection cancels what waits on it; only a cancellation of this very task is a stop.
+                if isinstance(error, asyncio.CancelledError) and is_own_cancellation():
+                    raise
+                failures += 1
+                _log.warning("live_disconnected", reason=type(error).__name__, failures=failures)
+            else:
+                self._heard_until = None
+                return
+            self._end_what_must_not_go_on()
+            await asyncio.sleep(min(RECONNECT_MAX_S, RECONNECT_FIRST_S * 2 ** min(failures, 5)))
+
+    async def _listen_once(self) -> None:
+        """Connect, bind and watch; returns when nobody listens any more, raises when the connection is lost or behind."""
+        connection = await aio_pika.connect(
+            self._url, timeout=CONNECT_TIMEOUT_S, client_properties={"connection_name": self._name}
+        )
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                channel, queue = await self._bind(connection)
+            if self._heard_until is not None:
+                self._streams.missed_since(self._heard_until)
+            else:
+                self._heard_until = utc_now()
+            self._connection = connection
+            self._bound.set()
+            await self._watch(channel, queue)
+        finally:
+            self._bound.clear()
+            self._connection = None
+            with suppress(Exception):
+                async with asyncio.timeout(_CLOSE_TIMEOUT_S):
+                    await connection.close()
+
+    async def _bind(self, connection: AbstractConnection) -> tuple[AbstractChannel, str]:
+        channel = await connection.channel(publisher_confirms=False)
+        exchange = await channel.declare_exchange(EVENTS.name, type="topic", durable=True)
+        queue = await channel.declare_queue(f"{self._name}.{uuid4().hex}", exclusive=True)
+        await queue.bind(exchange, routing_key="#")
+        await queue.consume(self._receive, no_ack=True)
+        return channel, queue.name
+
+    async def _watch(self, channel: AbstractChannel, queue: str) -> None:
+        """Look every second whether events still come and are kept up with."""
+        idle_since: float | None = None
+        loop = asyncio.get_running_loop()
+        while True:
+            asked_at = utc_now()
+            async with asyncio.timeout(PROBE_TIMEOUT_S):
+                behind = await _depth(channel, queue)
+            if behind == 0:
+                self._heard_until = asked_at
+            elif behind > MAX_BEHIND:
+                raise ConnectionError(f"{behind} events behind")
+            self._end_what_must_not_go_on()
+            if len(self._streams):
+                idle_since = None
+            elif idle_since is None:
+                idle_since = loop.time()
+            elif loop.time() - idle_since > IDLE_S:
+                return
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    def _end_what_must_not_go_on(self) -> None:
+        self._streams.end_unless_known()
+        if self._stopping.is_set():
+            self._streams.end(RESTARTING)
+
+    async def _receive(self, message: AbstractIncomingMessage) -> None:
+        try:
+            event = live_event(orjson.loads(message.body))
+        except (KeyError, TypeError, ValueError, AttributeError):
+            _log.warning("live_event_unreadable", key=message.routing_key)
+            return
+        if event is not None:
+            self._streams.put(event)
+
+
+async def _depth(channel: AbstractChannel, queue: str) -> int:
+    declared = await channel.declare_queue(queue, passive=True)
+    return declared.declaration_result.message_count or 0

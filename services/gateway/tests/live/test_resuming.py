@@ -1,0 +1,247 @@
+"""Streams that go on where they were: behind Last-Event-ID, and over a loss of the broker's connection."""
+
+import asyncio
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import aio_pika
+import pytest
+from pydantic import SecretStr
+
+from common.clock import utc_now
+from common.testing.eventually import eventually
+from gateway.handlers import live_feed
+from gateway.usecases import follow_events, live_streams
+
+pytestmark = pytest.mark.integration
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow_events, "SETTLE_S", 0.02)
+    monkeypatch.setattr(live_feed, "LOOK_EVERY_S", 0.05)
+
+
+async def test_what_was_missed_comes_first_then_what_came_meanwhile(
+    gateway: Any,
+    auth: Any,
+    user_id: Any,
+    tell: Any,
+    follow: Any,
+    made: Any,
+    trail: Any,
+    analytics_queue: Any,
+) -> None:
+    """The past is read in pages after the subscription; an event that comes both ways is shown once."""
+    last, *missed = (made(user_id) for _ in range(6))
+    new = made(user_id)
+    trail.events, trail.page = [last, *missed], 2
+
+    async def meanwhile() -> None:
+        trail.before_answer = None
+        await tell(missed[-1], new)
+        await eventually(lambda: any(stream._waiting for stream in streams))
+
+    trail.before_answer = meanwhile
+    streams = gateway.app.state.edge.live_streams
+    async with follow(gateway, auth, str(last.id)) as reading:
+        shown = [(await reading.next()).id for _ in range(7)]
+        after = made(user_id)
+        await tell(after)
+        assert (await reading.next()).id == str(after.id)
+    assert shown == [str(event.id) for event in (last, *missed, new)]
+    first = trail.asked[0]
+    assert first["user_id"] == str(user_id)
+    assert last.time - timedelta(seconds=12) < parsed(first["since"]) < last.time - timedelta(seconds=8)
+
+
+async def test_what_analytics_stores_late_is_waited_for(
+    gateway: Any,
+    auth: Any,
+    user_id: Any,
+    tell: Any,
+    follow: Any,
+    made: Any,
+    trail: Any,
+    analytics_queue: Any,
+    broker_channel: Any,
+) -> None:
+    """It is behind when the stream resumes: nothing new is shown before it has caught up, so that no id goes ahead of a hole."""
+    last, late, new = made(user_id), made(user_id), made(user_id)
+    trail.events = [last]
+    await broker_channel.default_exchange.publish(aio_pika.Message(late.to_bytes()), routing_key=analytics_queue.name)
+    async with follow(gateway, auth, str(last.id)) as reading:
+        assert (await reading.next()).id == str(last.id)
+        await tell(new)
+        coming = asyncio.create_task(reading.next())
+        await eventually(lambda: len(trail.asked) > 3)
+        assert not coming.done()
+        trail.events.append(late)
+        await analytics_queue.purge()
+        assert [(await coming).id, (await reading.next()).id] == [str(late.id), str(new.id)]
+
+
+@pytest.mark.parametrize("last", ["nonsense", str(uuid4()), "0" * 500])
+async def test_ids_that_are_none_begin_with_a_gap(
+    gateway: Any,
+    auth: Any,
+    user_id: Any,
+    tell: Any,
+    follow: Any,
+    made: Any,
+    last: str,
+) -> None:
+    new = made(user_id)
+    async with follow(gateway, auth, last) as reading:
+        gap = await reading.next()
+        assert (gap.name, gap.data["code"], gap.id) == ("gap", "last_event_too_old", None)
+        await tell(new)
+        assert (await reading.next()).id == str(new.id)
+
+
+async def test_an_id_of_the_day_before_is_too_old(gateway: Any, auth: Any, follow: Any) -> None:
+    day_before = int((utc_now() - timedelta(hours=24, minutes=1)).timestamp() * 1000)
+    old = f"{day_before:012x}"
+    async with follow(gateway, auth, f"{old[:8]}-{old[8:]}-7000-8000-000000000000") as reading:
+        assert (await reading.next()).data["code"] == "last_event_too_old"
+
+
+async def test_without_analytics_there_is_a_gap_and_the_stream_goes_on(
+    gateway: Any,
+    auth: Any,
+    user_id: Any,
+    tell: Any,
+    follow: Any,
+    made: Any,
+    trail: Any,
+) -> None:
+    trail.failing = True
+    new = made(user_id)
+    async with follow(gateway, auth, str(made(user_id).id)) as reading:
+        gap = await reading.next()
+        assert (gap.name, gap.data["code"]) == ("gap", "history_unavailable")
+        await tell(new)
+        assert (await reading.next()).id == str(new.id)
+
+
+async def test_analytics_that_stays_behind_is_a_gap(
+    gateway: Any,
+    auth: Any,
+    user_id: Any,
+    follow: Any,
+    made: Any,
+    trail: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its queue does not exist: whether it has everything is never known."""
+    monkeypatch.setattr(follow_events, "CATCH_UP_S", 0.2)
+    async with follow(gateway, auth, str(made(user_id).id)) as reading:
+        assert (await reading.next()).data["code"] == "history_unavailable"
+
+
+async def test_more_than_may_wait_during_a_replay_is_read_from_the_trail(
+    gateway: Any,
+    auth: Any,
+    user_id: Any,
+    tell: Any,
+    follow: Any,
+    made: Any,
+    trail: Any,
+    analytics_queue: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(live_streams, "MAX_WAITING_EVENTS", 2)
+    last, *burst = (made(user_id) for _ in range(5))
+    trail.events = [last]
+    streams = gateway.app.state.edge.live_streams
+
+    async def meanwhile() -> None:
+        trail.before_answer = None
+        await tell(*burst)
+        await eventually(lambda: any(stream.overflowed for stream in streams))
+        trail.events += burst
+
+    trail.before_answer = meanwhile
+    async with follow(gateway, auth, str(last.id)) as reading:
+        shown = [(await reading.next()).id for _ in range(5)]
+    assert sorted(shown) == sorted(str(event.id) for event in (last, *burst))
+
+
+async def test_a_lost_connection_loses_no_event(
+    run_gateway: Any,
+    services: Any,
+    auth: Any,
+    user_id: Any,
+    tell: Any,
+    follow: Any,
+    made: Any,
+    trail: Any,
+    gate: Any,
+    analytics_queue: Any,
+) -> None:
+    before, missed, after = made(user_id), made(user_id), made(user_id)
+    async with run_gateway(amqp_url=SecretStr(gate[1])) as client, follow(client, auth) as reading:
+        await tell(before)
+        assert (await reading.next()).id == str(before.id)
+        feed = client.app.state.edge.live_feed
+        gate[0].cut()
+        await eventually(lambda: feed._connection is None)
+        await tell(missed)
+        trail.events = [missed]
+        gate[0].mend()
+        assert (await reading.next()).id == str(missed.id)
+        await tell(after)
+        assert (await reading.next()).id == str(after.id)
+    assert trail.asked[0]["user_id"] == str(user_id)
+
+
+async def test_a_gateway_far_behind_starts_on_an_empty_queue(
+    run_gateway: Any,
+    services: Any,
+    auth: Any,
+    user_id: Any,
+    tell: Any,
+    follow: Any,
+    made: Any,
+    trail: Any,
+    analytics_queue: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    missed = made(user_id)
+    trail.events = [missed]
+    async with run_gateway() as client, follow(client, auth) as reading:
+        mine = client.app.state.edge.live_feed._name
+        depths, real = iter([live_feed.MAX_BEHIND + 1]), live_feed._depth
+
+        async def depth(channel: Any, queue: str) -> int:
+            return next(depths, 0) if queue.startswith(mine) else await real(channel, queue)
+
+        monkeypatch.setattr(live_feed, "_depth", depth)
+        assert (await reading.next()).id == str(missed.id)
+
+
+async def test_the_queue_goes_when_nobody_listens(
+    run_gateway: Any,
+    services: Any,
+    auth: Any,
+    user_id: Any,
+    tell: Any,
+    follow: Any,
+    made: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(live_feed, "IDLE_S", 0.1)
+    async with run_gateway() as client:
+        feed = client.app.state.edge.live_feed
+        for _ in range(2):
+            async with follow(client, auth) as reading:
+                event = made(user_id)
+                await tell(event)
+                assert (await reading.next()).id == str(event.id)
+            await eventually(feed._task.done)
+            assert feed._connection is None
+
+
+def parsed(text: str) -> datetime:
+    return datetime.fromisoformat(text)
