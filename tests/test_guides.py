@@ -59,10 +59,10 @@ def fits(printed: Any, wanted: Any) -> bool:
     return type(printed) is type(wanted) and bool(printed == wanted)
 
 
-@pytest.mark.parametrize("guide", ["authentication.md", "posts.md", "audit.md"])
+@pytest.mark.parametrize("guide", ["authentication.md", "posts.md", "audit.md", "live.md"])
 def test_every_command_prints_what_the_guide_prints(operator: Operator, tmp_path: Path, guide: str) -> None:
     found = examples((DOCS / guide).read_text())
-    assert len(found) >= 7
+    assert len(found) >= 4
     make_small_video(tmp_path / "video.mp4")
     _write_addresses(operator.stack, tmp_path / ".local")
     script = "set -eu\n" + "".join(f"{command}\necho '{_MARK}'\n" for command, _ in found)

@@ -1,0 +1,104 @@
+"""A user's events live, over two gateways, a broker that restarts and a gateway that dies: each of them, and nobody else's."""
+
+import threading
+from contextlib import suppress
+from typing import Any
+
+import httpx
+import pytest
+
+from demo.api import Cuepost
+from localstack.service_environment import public_url
+from localstack.stack import Stack
+from system.operator import Operator
+from system.waiting import wait_for
+
+pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+
+EVENTS = "/api/v1/events"
+
+
+class Follower:
+    """An event source: reads in the background, and after each end connects again behind the last event it saw."""
+
+    def __init__(self, stack: Stack, user: Cuepost, gateways: tuple[str, ...]) -> None:
+        self._urls = [f"http://127.0.0.1:{stack.env(name)['HTTP_PORT']}" for name in gateways]
+        self._authorization = user._gateway.headers["Authorization"]
+        self.ids: set[str] = set()
+        self.gaps = 0
+        self.opened = 0
+        self._last: str | None = None
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "Follower":
+        self._thread.start()
+        wait_for("the stream", lambda: self.opened)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join(60)
+
+    def _run(self) -> None:
+        while not self._done.wait(0.1):
+            with suppress(httpx.HTTPError):
+                self._follow(self._urls[self.opened % len(self._urls)])
+
+    def _follow(self, url: str) -> None:
+        headers = {"Authorization": self._authorization} | ({} if self._last is None else {"Last-Event-ID": self._last})
+        with httpx.stream("GET", url + EVENTS, headers=headers, timeout=20, trust_env=False) as answer:
+            answer.raise_for_status()
+            for line in answer.iter_lines():
+                self._read(line)
+                if self._done.is_set():
+                    return
+
+    def _read(self, line: str) -> None:
+        if line.startswith("retry:"):
+            self.opened += 1
+        elif line.startswith("id: "):
+            self._last = line.removeprefix("id: ")
+            self.ids.add(self._last)
+        elif line == "event: gap":
+            self.gaps += 1
+
+
+def ids_of(operator: Operator, user_id: str) -> set[str]:
+    return {event["id"] for event in list(operator.events._events) if event.get("userid") == user_id}
+
+
+def changed(operator: Operator, times: int) -> str:
+    """Make a draft and change it so often; returns its id."""
+    post: dict[str, Any] = operator.user.schedule({"draft": True, "caption": "0"})
+    for number in range(times):
+        path = f"/api/v1/posts/{post['id']}"
+        answer = operator.user._gateway.patch(path, json={"caption": f"{number + 1}"})
+        assert answer.status_code in {200, 202}, answer.text
+    return str(post["id"])
+
+
+def test_nothing_is_missed_whatever_restarts(operator: Operator) -> None:
+    user_id = operator.user.get("/api/v1/auth/me").json()["id"]
+    stranger = Cuepost(public_url(operator.stack.blueprint), f"http://127.0.0.1:{operator.stack.ports.simulator}")
+    stranger.register()
+    with (
+        Follower(operator.stack, operator.user, ("gateway-1",)) as steady,
+        Follower(operator.stack, operator.user, ("gateway-2", "gateway-1")) as moving,
+        Follower(operator.stack, stranger, ("gateway-1",)) as other,
+    ):
+        posts = [changed(operator, 3)]
+        operator.stack.restart("rabbitmq")
+        posts.append(changed(operator, 3))
+        operator.stack.kill("gateway-2")
+        posts.append(changed(operator, 3))
+        for post in posts:
+            operator.wait_event(post, "scheduler.post.updated", count=3)
+        mine = ids_of(operator, user_id)
+        assert len(mine) >= 12
+        for follower in (steady, moving):
+            wait_for("every event", lambda follower=follower: follower.ids >= mine)  # type: ignore[misc]
+            assert follower.ids == ids_of(operator, user_id) & follower.ids
+            assert follower.gaps == 0
+        assert moving.opened >= 2
+        assert not other.ids & mine
