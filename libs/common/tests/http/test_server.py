@@ -32,11 +32,23 @@ class Settings(ServiceSettings):
     SERVICE: ClassVar[str] = "probe"
     http_port: int = 0
     failing: bool = False
+    stubborn: bool = False
+
+async def never_end():
+    print("never ends", flush=True)
+    while True:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            pass
 
 class Part:
-    def __init__(self, failing):
-        self.failing = failing
+    def __init__(self, failing, stubborn):
+        self.failing, self.stubborn = failing, stubborn
     async def start(self):
+        if self.stubborn:
+            self.task = asyncio.create_task(never_end())
+            await asyncio.sleep(0)
         if self.failing:
             raise RuntimeError("no start")
         print("part started", flush=True)
@@ -69,7 +81,7 @@ async def collector():
 
 def build():
     settings = load(Settings)
-    app = create_app(service="probe", title="Probe", version="1", components=[Part(settings.failing)], routers=[router])
+    app = create_app(service="probe", title="Probe", version="1", components=[Part(settings.failing, settings.stubborn)], routers=[router])
     return app, settings
 
 run(build)
@@ -175,6 +187,19 @@ async def test_a_second_signal_does_not_wait(tmp_path: Path, service_keys: Servi
         (answer,) = await asyncio.gather(slow, return_exceptions=True)
         assert not isinstance(answer, httpx.Response) or answer.status_code == 500
     assert b"part stopped" in running.output
+
+
+@pytest.mark.parametrize(("failing", "status"), [("true", 3), ("false", 0)])
+async def test_a_task_that_cannot_be_cancelled_keeps_no_process(
+    tmp_path: Path, service_keys: ServiceKeys, failing: str, status: int
+) -> None:
+    async with service(tmp_path, service_keys, STUBBORN="true", FAILING=failing) as running:
+        if failing == "false":
+            await eventually(lambda: ready(running))
+            running.process.send_signal(signal.SIGTERM)
+        assert await running.ended() == status
+    assert b"never ends" in running.output
+    assert b"ended_by_force" in running.output
 
 
 async def test_logs_and_metrics(tmp_path: Path, service_keys: ServiceKeys) -> None:

@@ -2,8 +2,10 @@
 
 import asyncio
 import gc
+import os
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -18,6 +20,8 @@ from common.telemetry.logs import configure_logging
 from common.telemetry.metrics import MetricsServer
 
 EXIT_NOT_STARTED = 3
+LAST_SECONDS = 3.0
+"""What tasks that are left over have to end in."""
 KEEP_ALIVE_SECONDS = 75
 """Longer than any client of ours keeps a connection, so that none is closed under a request."""
 COLLECT_EVERY = 50_000
@@ -125,11 +129,34 @@ async def serve(app: FastAPI, settings: ServiceSettings) -> None:
 
 
 def run(build: Callable[[], tuple[FastAPI, ServiceSettings]]) -> None:
-    """Run a service: `build` reads the settings, wires everything and returns the app; it is called inside the event loop."""
+    """Run a service: `build` reads the settings, wires everything and returns the app; it is called inside the event loop.
+
+    The process ends within LAST_SECONDS of the service's end, so that whoever watches it can start it again.
+    """
 
     async def main() -> None:
         app, settings = build()
         configure_logging(settings.service, settings.log_level, settings.log_format, instance=settings.instance)
-        await serve(app, settings)
+        status: int | str | None = 1
+        try:
+            await serve(app, settings)
+            status = 0
+        except SystemExit as error:
+            status = error.code
+            raise
+        finally:
+            _end_soon(status if isinstance(status, int) else 1)
 
     uvloop.run(main())
+
+
+def _end_soon(status: int) -> None:
+    """End the process even if a task that is left over never does: a connection that reconnects whoever cancels it, say."""
+
+    def end() -> None:
+        log.error("ended_by_force", status=status)
+        os._exit(status)
+
+    timer = threading.Timer(LAST_SECONDS, end)
+    timer.daemon = True
+    timer.start()
