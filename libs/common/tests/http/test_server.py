@@ -81,7 +81,8 @@ async def collector():
 
 def build():
     settings = load(Settings)
-    app = create_app(service="probe", title="Probe", version="1", components=[Part(settings.failing, settings.stubborn)], routers=[router])
+    part = Part(settings.failing, settings.stubborn)
+    app = create_app(service="probe", title="Probe", version="1", components=[part], routers=[router])
     return app, settings
 
 run(build)
