@@ -38,6 +38,7 @@ class Analytics:
     exchange: AbstractExchange
     user_keys: UserKeys
     service_keys: ServiceKeys
+    owner_url: str
 
     async def tell(self, *messages: Envelope | bytes) -> None:
         """Publish to the event exchange, as relays do."""
@@ -120,7 +121,11 @@ def settings_for(
 
 @pytest.fixture
 async def analytics(
-    settings_for: Callable[..., Awaitable[Settings]], broker_url: str, user_keys: UserKeys, service_keys: ServiceKeys
+    settings_for: Callable[..., Awaitable[Settings]],
+    broker_url: str,
+    user_keys: UserKeys,
+    service_keys: ServiceKeys,
+    as_owner: Callable[[str], str],
 ) -> AsyncIterator[Analytics]:
     async with serving(jwks_app(user_keys)) as accounts_url, broker_channel(broker_url) as channel:
         settings = await settings_for(accounts_url)
@@ -128,7 +133,8 @@ async def analytics(
         async with serving(wire(settings)) as url, httpx.AsyncClient(base_url=url, timeout=10) as http:
             await eventually(lambda: ready(http))
             exchange = await channel.declare_exchange("cuepost.events", ExchangeType.TOPIC, durable=True)
-            yield Analytics(http, database, exchange, user_keys, service_keys)
+            owner_url = as_owner(settings.database_url.get_secret_value())
+            yield Analytics(http, database, exchange, user_keys, service_keys, owner_url)
         await database.stop()
 
 

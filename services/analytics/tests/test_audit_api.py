@@ -4,10 +4,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
+import asyncpg
 import pytest
+from sqlalchemy import literal, select
+from sqlalchemy.dialects import postgresql
 
 from analytics.domain.event import Event
 from analytics.handlers.all_events import decode
+from analytics.storage import audit
+from analytics.storage.audit import AuditQuery
+from analytics.storage.tables import records
 from analytics.usecases.record_events import record_events
 from common.contracts.context import Context
 from common.contracts.envelope import wrap
@@ -87,6 +93,23 @@ async def test_filters_narrow_the_list(analytics: Any) -> None:
     assert await ids(**{"from": "2026-11-21T07:00:02Z"}) == [str(login.id), str(failed.id)]
     assert await ids(**{"from": "2026-11-21T08:00:02+01:00", "to": "2026-11-21T07:00:03Z"}) == [str(failed.id)]
     assert await ids(action="nothing.happened") == []
+
+
+async def test_rare_records_are_found_without_reading_all_of_a_users(analytics: Any) -> None:
+    """By the plan, not by a clock: with 20,000 records of a user, both filters use the index of actions."""
+    user = uuid4()
+    for _ in range(4):
+        await store(analytics, *(event(user, number) for number in range(5_000)))
+    await store(analytics, event(user, 7, "accounts.login.failed.v1"))
+    owner = await asyncpg.connect(analytics.owner_url)
+    await owner.execute("ANALYZE audit.records")
+    for name, value in (("action", "session.login_failed"), ("object_type", "session")):
+        query = audit._matching(select(literal(1)).select_from(records), AuditQuery(user, **{name: value}))
+        compiled = query.compile(dialect=postgresql.dialect(), compile_kwargs={"literal_binds": True})
+        plan = "\n".join(row[0] for row in await owner.fetch(f"EXPLAIN {compiled}"))
+        assert "user_id_action_time_id" in plan, plan
+        assert [item["action"] for item in (await analytics.audit(user, **{name: value}))["items"]] == ["session.login_failed"]
+    await owner.close()
 
 
 async def test_pages_neither_repeat_nor_skip_while_rows_arrive(analytics: Any) -> None:

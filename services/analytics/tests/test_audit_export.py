@@ -168,7 +168,7 @@ async def test_a_failure_on_the_way_cuts_the_connection_and_ends_no_file_early(
         return await real(*args, **named)
 
     monkeypatch.setattr(pages.audit, "oldest", failing)
-    with pytest.raises(httpx.RemoteProtocolError):
+    with pytest.raises(httpx.TransportError):
         await export(analytics, user)
 
 

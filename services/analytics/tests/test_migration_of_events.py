@@ -62,6 +62,7 @@ async def test_what_was_stored_becomes_the_beginning_of_the_trail(
         await connection.executemany(INSERT, rows)
         stored = await connection.fetch("SELECT id, data::text FROM events ORDER BY received_at, id")
         role, _ = await run_databases.role("analytics")
+        await upgrade("analytics", url, "0002", role=role)
         await upgrade("analytics", url, role=role)
         kept = await connection.fetch("SELECT seq, id, data::text FROM audit.records ORDER BY recorded_at, seq")
         assert [(row["seq"], row["id"], row["data"]) for row in kept] == [

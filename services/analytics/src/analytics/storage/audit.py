@@ -76,7 +76,8 @@ def _matching(statement: Select[Any], query: AuditQuery) -> Select[Any]:
     if query.action is not None:
         conditions.append(records.c.action == query.action)
     if query.object_type is not None:
-        conditions.append(records.c.object_type == query.object_type)
+        # An action begins with its object's type: one index serves both filters.
+        conditions += [records.c.action >= f"{query.object_type}.", records.c.action < f"{query.object_type}/"]
     if query.object_id is not None:
         conditions.append(records.c.object_id == str(query.object_id))
     if query.since is not None:
