@@ -102,7 +102,10 @@ def wire(settings: Settings) -> FastAPI:
             Check("consumer", intake.check),
             Check("news_consumer", news.check),
         ],
-        routers=[posts_router(database, outbox, replica=name, wake=follow.wake), accounts_router(database)],
+        routers=[
+            posts_router(database, outbox, replica=name, wake=follow.wake, give_up=tools.limits.give_up),
+            accounts_router(database),
+        ],
         service_tokens=ServiceTokenVerifier(settings.service, settings.service_public_keys),
     )
 

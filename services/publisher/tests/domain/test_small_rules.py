@@ -1,13 +1,9 @@
-"""Preflight, waits and progress."""
-
-from datetime import UTC, datetime
+"""Preflight and waits."""
 
 import pytest
 
 from publisher.domain.backoff import poll_wait
-from publisher.domain.job import Checkpoint, State, Step, Transfer
 from publisher.domain.preflight import check
-from publisher.domain.progress import next_step, shows_upload
 
 OPTIONS = ("PUBLIC_TO_EVERYONE", "SELF_ONLY")
 
@@ -31,14 +27,3 @@ def test_polls_grow_to_a_minute() -> None:
     waits = [poll_wait(polls) for polls in range(20)]
     assert waits == sorted(waits)
     assert waits[-1] == 60.0
-
-
-@pytest.mark.parametrize("step", list(Step))
-def test_progress(step: Step) -> None:
-    running = Checkpoint(State.RUNNING, step, Transfer.FILE, datetime.now(UTC))
-    ended = Checkpoint(State.FAILED, step, Transfer.FILE, datetime.now(UTC))
-    pull = Checkpoint(State.RUNNING, step, Transfer.PULL, datetime.now(UTC))
-    assert next_step(running, awaits_account=False)
-    assert next_step(ended, awaits_account=False) is None
-    assert not shows_upload(pull)
-    assert shows_upload(running) == (step in {Step.INIT_DONE, Step.UPLOADING, Step.UPLOADED, Step.POLLING})

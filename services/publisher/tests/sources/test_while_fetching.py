@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
+from common.clock import utc_now
 from common.testing.eventually import eventually
 from common.testing.file_host import Act, FileHost, file_host, video_bytes
-from publisher.api.posts import _progress
+from publisher.api.progress import Progress, progress_of
 from publisher.domain.job import State, Step
 from publisher.storage import accounts
 from publisher.storage.accounts import AccountCopy
@@ -33,6 +34,10 @@ async def stopped(world: Any, host: FileHost, **changes: Any) -> tuple[Any, Act]
     return post, act
 
 
+def progress(job: Any) -> Progress:
+    return progress_of(job, give_up=timedelta(days=1), now=utc_now())
+
+
 async def is_fetching(world: Any, post: Any) -> bool:
     return (await world.job(post)).streamed_bytes > 0
 
@@ -41,7 +46,7 @@ async def test_it_shows_how_many_bytes_have_come(world: Any, host: FileHost) -> 
     post, act = await stopped(world, host)
     async with world.replica(lease_seconds=0.6):
         await eventually(lambda: is_fetching(world, post), 20)
-        shown = _progress(await world.job(post))
+        shown = progress(await world.job(post))
         assert (shown.step, shown.next_step, shown.upload) == ("fetching", "fetch", None)
         assert shown.fetch is not None
         assert 0 < shown.fetch.fetched_bytes <= SIZE // 2
@@ -53,7 +58,7 @@ async def test_it_shows_how_many_bytes_have_come(world: Any, host: FileHost) -> 
         assert len(host.asked) == 1
         act.go_on.set()
         await world.state(post, State.SUCCEEDED)
-    done = _progress(await world.job(post))
+    done = progress(await world.job(post))
     assert (done.fetch, done.upload.sent_bytes) == (None, SIZE)
 
 
@@ -100,7 +105,7 @@ async def test_it_is_left_for_later_when_it_takes_too_long(world: Any, host: Fil
     post, _ = await stopped(world, host)
     async with world.replica(source_seconds=0.5):
         await eventually(lambda: world.waits(post, "source_too_slow"), 20)
-        assert _progress(await world.job(post)).fetch.fetched_bytes == 0
+        assert progress(await world.job(post)).fetch.fetched_bytes == 0
         assert not list((world.folder / "fetched").glob("*"))
 
 

@@ -175,14 +175,16 @@ async def test_status_without_it(world: Any, scheduler: Any, answer: Any) -> Non
         ("scheduled", "publish"),
         ("draft", "schedule"),
         ("published", None),
-        ("unconfirmed", "confirm_or_retry"),
+        ("failed", None),
+        ("cancelled", None),
+        ("retry_scheduled", "retry"),
         ("sent_to_inbox", "creator_posts_it"),
     ],
 )
 async def test_status_of_what_does_not_move_asks_nobody(
     world: Any, scheduler: Any, status: str, next_step: str | None
 ) -> None:
-    post = await world.post(status=status, held=False, next_attempt_at=utc_now() + timedelta(hours=1))
+    post = await world.post(status=status, next_attempt_at=utc_now() + timedelta(hours=1), tiktok_video_id="73")
     body = (await scheduler.get(f"/internal/posts/{post.id}/status", post.user_id)).json()
     assert body["next_step"] == next_step
     assert (body["reason"] or {}).get("code") == ("draft_delivered" if status == "sent_to_inbox" else None)
@@ -196,8 +198,9 @@ async def test_detail(world: Any, scheduler: Any) -> None:
     log = {"at": "2026-01-01T00:00:00Z", "type": "t", "message": "m", "attempt": 1, "replica": None, "details": {"a": 1}}
     scheduler.neighbours.answers[f"GET analytics /internal/posts/{post.id}/timeline"] = (200, {"items": [log]})
     detail = (await scheduler.get(f"/internal/posts/{post.id}/detail", user_id)).json()
-    assert list(detail) == ["post", "planning", "execution_logs", "attached_media"]
+    assert list(detail) == ["post", "planning", "execution_logs", "attached_media", "status"]
     assert detail["post"]["id"] == str(post.id)
+    assert detail["status"] == (await scheduler.get(f"/internal/posts/{post.id}/status", user_id)).json()
     assert [step["step"] for step in detail["planning"]] == [
         "created",
         "scheduled",

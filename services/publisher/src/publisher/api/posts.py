@@ -1,8 +1,7 @@
 """Progress of a post's latest attempt, cancelling an attempt, one more look at TikTok; only the scheduler may call."""
 
 from collections.abc import Callable
-from dataclasses import asdict
-from datetime import datetime
+from datetime import timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -10,14 +9,14 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, ConfigDict, Field
 from tenacity import AsyncRetrying, retry_if_result, stop_after_delay, wait_fixed
 
+from common.clock import utc_now
 from common.database import Database
 from common.errors import Problem
 from common.http.identity import caller
 from common.messaging.outbox import Outbox
-from publisher.domain.progress import CANCELLING, is_cancelling, next_step, shows_fetch, shows_upload
-from publisher.domain.troubles import INTERNAL_ERROR
+from publisher.api.progress import Progress, progress_of, unreadable
 from publisher.storage import jobs
-from publisher.storage.job import Job, JobRef, JobUnreadable
+from publisher.storage.job import JobUnreadable
 from publisher.usecases.cancel_job import CancelOutcome, cancel_job
 from publisher.usecases.look_again import LookOutcome, LookResult, begin_look, look_result
 
@@ -28,37 +27,6 @@ DECISION_LOOK_SECONDS = 0.2
 LOOK_PATIENCE_SECONDS = 3.0
 """Less than the scheduler's, whose patience is 4 seconds: a client waits 5 for its answer."""
 LOOK_SECONDS = 0.05
-
-
-class UploadProgress(BaseModel):
-    """Bytes sent of the file, streamed ones not yet confirmed included."""
-
-    sent_bytes: int
-    total_bytes: int
-
-
-class FetchProgress(BaseModel):
-    """Bytes of the file that have come from its address; `total_bytes` is null while the address does not tell."""
-
-    fetched_bytes: int
-    total_bytes: int | None
-
-
-class Progress(BaseModel):
-    """Where the latest attempt stands and what comes next."""
-
-    attempt: int
-    state: str
-    step: str
-    fetch: FetchProgress | None = None
-    upload: UploadProgress | None
-    publish_id: str | None
-    tiktok_status: str | None
-    next_step: str | None
-    next_step_at: datetime | None
-    reason: dict[str, Any] | None
-    updated_at: datetime
-    replica: str | None
 
 
 class CancelRequest(BaseModel):
@@ -98,8 +66,13 @@ class LookAnswer(BaseModel):
     event: ToldEvent | None = None
 
 
-def posts_router(database: Database, outbox: Outbox, *, replica: str, wake: Callable[[], None]) -> APIRouter:
-    """Return the routes below `/internal/posts`; `wake` makes the runner of jobs to follow look at once."""
+def posts_router(
+    database: Database, outbox: Outbox, *, replica: str, wake: Callable[[], None], give_up: timedelta
+) -> APIRouter:
+    """Return the routes below `/internal/posts`; `wake` makes the runner of jobs to follow look at once.
+
+    `give_up` is how long an outcome is waited for.
+    """
     router = APIRouter(prefix="/internal/posts", dependencies=[Depends(caller("scheduler"))])
 
     @router.get("/{post_id}/progress")
@@ -109,10 +82,10 @@ def posts_router(database: Database, outbox: Outbox, *, replica: str, wake: Call
             async with database.read() as connection:
                 job = await jobs.latest_of_post(connection, post_id)
         except JobUnreadable as error:
-            return _unreadable(error.ref)
+            return unreadable(error.ref)
         if job is None:
             raise Problem(404, "publish_job_not_found", "The publisher has not heard of this post.")
-        return _progress(job)
+        return progress_of(job, give_up=give_up, now=utc_now())
 
     @router.post("/{post_id}/cancel")
     async def cancel(post_id: UUID, body: Annotated[CancelRequest, ...]) -> CancelAnswer:
@@ -161,45 +134,3 @@ def _look_answer(result: LookResult | None) -> LookAnswer:
         return LookAnswer(outcome=LookOutcome.UNANSWERED if result is None else result.outcome)
     told = ToldEvent(key=result.event.key, data=result.event.data, sequence=result.sequence)
     return LookAnswer(outcome=result.outcome, event=told)
-
-
-def _progress(job: Job) -> Progress:
-    checkpoint = job.checkpoint
-    sent = max(checkpoint.sent_bytes, job.streamed_bytes)
-    upload = UploadProgress(sent_bytes=min(sent, checkpoint.total_bytes), total_bytes=checkpoint.total_bytes)
-    following = next_step(checkpoint, awaits_account=job.awaits_account)
-    is_timed = following is not None and job.lease_owner is None and not job.awaits_account
-    return Progress(
-        attempt=job.attempt,
-        state=checkpoint.state.value,
-        step=checkpoint.step.value,
-        fetch=_fetch_of(job) if shows_fetch(checkpoint) else None,
-        upload=upload if shows_upload(checkpoint) else None,
-        publish_id=job.publish_id,
-        tiktok_status=job.tiktok_status,
-        next_step=following,
-        next_step_at=job.run_at if is_timed else None,
-        reason=asdict(CANCELLING) if is_cancelling(checkpoint) and not checkpoint.state.is_end else job.reason,
-        updated_at=job.updated_at,
-        replica=job.last_owner,
-    )
-
-
-def _fetch_of(job: Job) -> FetchProgress:
-    return FetchProgress(fetched_bytes=job.streamed_bytes, total_bytes=job.checkpoint.total_bytes or None)
-
-
-def _unreadable(job: JobRef) -> Progress:
-    return Progress(
-        attempt=job.attempt,
-        state=job.state,
-        step=job.step,
-        upload=None,
-        publish_id=None,
-        tiktok_status=None,
-        next_step=None,
-        next_step_at=None,
-        reason=asdict(INTERNAL_ERROR),
-        updated_at=job.updated_at,
-        replica=None,
-    )

@@ -21,9 +21,10 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """Look again in `seconds`; the ordinary pace of polling, not worth an event."""
+    """Look again in `seconds`; the ordinary pace of polling, not worth an event. `reason` where there is something to say of it."""
 
     seconds: float
+    reason: Reason | None = None
 
 
 @dataclass(frozen=True, slots=True)

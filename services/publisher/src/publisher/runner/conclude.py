@@ -30,7 +30,8 @@ async def conclude(run: JobRun, outcome: Outcome, changes: dict[str, Any]) -> No
     """Store the outcome with `changes` and give up the lease. Raises `LeaseLost`; then nothing was stored or told."""
     match outcome:
         case Look():
-            await run.store({"reason": None, **changes}, release_in=outcome.seconds)
+            reason = None if outcome.reason is None else asdict(outcome.reason)
+            await run.store({"reason": reason, **changes}, release_in=outcome.seconds)
         case Defer():
             await _defer(run, outcome, changes)
         case Submitted():

@@ -1,11 +1,13 @@
 """Performing a job: action after action, as its checkpoint asks, until it waits, ends, or is lost."""
 
+from dataclasses import asdict
 from typing import Any
 
 import structlog
 
 from publisher.domain.backoff import defer_wait
 from publisher.domain.outcomes import Defer, Look
+from publisher.domain.progress import WAITS_FOR_PLACE
 from publisher.domain.takeover import Action, next_action
 from publisher.domain.troubles import INTERNAL_ERROR
 from publisher.errors import LeaseLost
@@ -81,10 +83,15 @@ async def _act(run: JobRun, action: Action) -> tuple[Outcome | None, dict[str, A
 
 async def _in_a_place(run: JobRun, action: Action) -> Outcome | None:
     """Move bytes in a place for them. None when the wait for it changed what is next: the deadline or the address is over."""
+    waits = asdict(WAITS_FOR_PLACE)
+    if run.job.reason != waits and not run.tools.places.has_room(run.job.account_id):
+        await run.store({"reason": waits})
     try:
         async with run.tools.places.place(run.job.account_id):
+            if run.job.reason == waits:
+                await run.store({"reason": None})
             if next_action(run.job.checkpoint, run.clock.now()) is not action:
                 return None
             return await _MOVES[action](run)
     except NoPlace:
-        return Look(PLACE_AGAIN_SECONDS)
+        return Look(PLACE_AGAIN_SECONDS, WAITS_FOR_PLACE)

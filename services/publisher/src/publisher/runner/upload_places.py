@@ -40,6 +40,10 @@ class UploadPlaces:
         """How many places an account has."""
         return self._taken[account_id]
 
+    def has_room(self, account_id: UUID) -> bool:
+        """Whether a place would be handed out at once."""
+        return bool(self._free) and self._taken[account_id] < self._share
+
     @asynccontextmanager
     async def place(self, account_id: UUID) -> AsyncIterator[None]:
         """Hold a place for the block; raises `NoPlace` when there is none within the patience."""

@@ -17,12 +17,12 @@ from scheduler.clients.publisher import Progress, PublisherClient
 from scheduler.clients.timeline import TimelineClient
 from scheduler.domain.planning import Step, plan
 from scheduler.domain.post import Post
-from scheduler.domain.post_states import MOVING, PostState
+from scheduler.domain.post_states import PostState
 from scheduler.encoding import etag, media_json, moment, post_json
 from scheduler.storage.lists import PostFilter, list_posts
 from scheduler.storage.media import get_media
 from scheduler.storage.posts import get_post
-from scheduler.usecases.post_status import post_status
+from scheduler.usecases.post_status import is_told_by_publisher, post_status
 from scheduler.usecases.problems import post_not_found
 
 Reader = Annotated[UserClaims, Depends(require_scope("posts:read"))]
@@ -47,7 +47,7 @@ def posts_router(database: Database, publisher: PublisherClient, timeline: Timel
 
     @router.get("/{post_id}/detail")
     async def get_detail(post_id: UUID, user: Reader) -> Response:
-        """Give the post with its plan, its timeline and its media."""
+        """Give the post with where it is right now, its plan, its timeline and its media."""
         post = await _load(database, post_id, user)
         items, attached, progress = await asyncio.gather(
             timeline.of_post(post.id, user.user_id), _attached(database, post), _progress(publisher, post)
@@ -58,6 +58,7 @@ def posts_router(database: Database, publisher: PublisherClient, timeline: Timel
             "planning": [_step_json(step) for step in plan(post, is_fetching=is_fetching)],
             "execution_logs": items or [],
             "attached_media": attached,
+            "status": post_status(post, progress),
         }
         return json_response(body, headers={"ETag": etag(post)})
 
@@ -100,7 +101,7 @@ async def _load(database: Database, post_id: UUID, user: UserClaims) -> Post:
 
 
 async def _progress(publisher: PublisherClient, post: Post) -> Progress | None:
-    return await publisher.progress(post.id) if post.state in MOVING else None
+    return await publisher.progress(post.id) if is_told_by_publisher(post) else None
 
 
 async def _attached(database: Database, post: Post) -> list[dict[str, Any]]:

@@ -14,6 +14,11 @@ _DRAFT_DELIVERED = {
     "message": "The draft lies in the creator's TikTok inbox. It is published when its creator posts it.",
     "hint": "The creator finds it in the TikTok app, among the messages of the inbox.",
 }
+_HANDED_OVER = {
+    "code": "handed_over",
+    "message": "Its time has come. It was handed to the publisher, which has not taken it up yet.",
+    "hint": "Nothing to do; it is handed over again if that takes long.",
+}
 _WAIT_FOR_ACCOUNT = "wait_for_account"
 _NEXT_STEPS: dict[PostState, str | None] = {
     PostState.DRAFT: "schedule",
@@ -47,10 +52,17 @@ def post_status(post: Post, progress: Progress | None) -> dict[str, Any]:
     }
 
 
+def is_told_by_publisher(post: Post) -> bool:
+    """Whether the publisher knows more of the post than its row: it moves, or something about it is still to be found out."""
+    if post.state is PostState.PUBLISHED:
+        return post.tiktok_video_id is None
+    return post.state in MOVING or post.state is PostState.UNCONFIRMED
+
+
 def _next(post: Post, told: Progress | None) -> tuple[str | None, datetime | None]:
     if post.held:
         return _WAIT_FOR_ACCOUNT, None
-    if told is not None and post.state in MOVING and told.next_step is not None:
+    if told is not None and is_told_by_publisher(post) and told.next_step is not None:
         return told.next_step, told.next_step_at
     if post.state is PostState.DEFERRED and post.forecast_at is None:
         return _WAIT_FOR_ACCOUNT, None
@@ -61,10 +73,12 @@ def _reason(post: Post, told: Progress | None) -> dict[str, str | None] | None:
     if post.held:
         hold = hold_of(post.held_reason)
         return {"code": hold.code, "message": hold.message, "hint": hold.hint}
-    if told is not None and told.reason is not None and post.state in MOVING:
+    if told is not None and told.reason is not None and is_told_by_publisher(post):
         return told.reason.model_dump()
     if post.state is PostState.SENT_TO_INBOX:
         return dict(_DRAFT_DELIVERED)
+    if post.state is PostState.DUE and told is None:
+        return dict(_HANDED_OVER)
     if post.error_code is None:
         return None
     return {"code": post.error_code, "message": post.error_message, "hint": post.error_hint}

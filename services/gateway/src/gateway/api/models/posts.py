@@ -197,12 +197,13 @@ class LogEntry(BaseModel):
 
 
 class PostDetail(BaseModel):
-    """The post with its plan, its timeline and its media."""
+    """The post with where it stands now, its plan, its timeline and its media."""
 
     post: Post
     planning: list[PlanningStep]
     execution_logs: list[LogEntry]
     attached_media: list[Media]
+    status: PostStatus
 
 
 class RowVerdict(BaseModel):
