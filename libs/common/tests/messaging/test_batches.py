@@ -322,3 +322,26 @@ async def test_what_still_arrives_over_a_given_up_connection_is_not_taken(parts:
         session.lost.set()
         consumer._link._hear(session, [Delivery(parts.queue, 1, "k", bytes(14), b"late")])
         assert not consumer._arrived
+
+
+async def test_where_nobody_is_in_a_hurry_a_batch_waits_for_more(parts: Any, channel: AbstractChannel) -> None:
+    gate, envelopes = Gate(parts), [cancelled() for _ in range(4)]
+    async with running(consumer := gate.consumer(linger=0.5, max_batch=3)):
+        for envelope in envelopes:
+            await send(channel, parts.queue, envelope)
+        await gate.until(*envelopes)
+        # A full batch does not wait.
+        assert gate.sizes == [3, 1]
+        await consumer.stop()
+
+
+async def test_a_connection_lost_while_a_batch_waits_for_more_leaves_none(parts: Any, channel: AbstractChannel) -> None:
+    gate, envelope = Gate(parts), cancelled()
+    async with running(consumer := gate.consumer(linger=0.2)):
+        await send(channel, parts.queue, envelope)
+        await eventually(lambda: len(consumer._arrived) == 1, interval=0.001)
+        session = consumer._link._session
+        assert session is not None
+        consumer._link._link.drop(session)
+        await gate.until(envelope)
+    assert gate.sizes == [1]

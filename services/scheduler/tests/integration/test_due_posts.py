@@ -65,3 +65,18 @@ async def test_rows_in_another_replicas_hands_are_waited_for_briefly(world: Any,
         assert (result.done, result.more) == (0, False)
         assert result.next_in is not None
         assert result.next_in <= 0.05
+
+
+async def test_after_a_claim_with_room_left_it_takes_a_breath(
+    world: Any, intake: Any, values: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What falls due meanwhile leaves together; a full batch is followed by the next one at once."""
+    monkeypatch.setattr("scheduler.loops.due_posts.PACE_S", 60.0)
+    due = DuePosts(world.database, world.outbox, ClaimLimits(batch=40, per_user=3), free(world, intake))
+    one_user = values()["user_id"]
+    await world.many([values(user_id=one_user) for _ in range(10)])
+    result = await due.step()
+    assert result.done < 10
+    assert not result.more
+    assert result.next_in is not None
+    assert 50 < result.next_in <= 60

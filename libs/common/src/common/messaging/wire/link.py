@@ -15,6 +15,8 @@ from common.cancellation import is_own_cancellation
 from common.messaging.connection import CONNECT_TIMEOUT_S, HEARTBEAT_S, START_PATIENCE_S, answers
 from common.messaging.wire.tap import Tap, TappedTransport
 
+PREPARE_TIMEOUT_S = 30.0
+"""For declaring everything: a busy broker takes its time to make quorum queues."""
 CLOSE_TIMEOUT_S = 2.0
 RECONNECT_FIRST_S = 0.1
 RECONNECT_MAX_S = 2.0
@@ -139,6 +141,7 @@ class Link:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 await connection.connect()
+            async with asyncio.timeout(PREPARE_TIMEOUT_S):
                 channel = await connection.channel(publisher_confirms=self._confirms)
                 assert isinstance(channel, Channel)  # noqa: S101 - narrows the library's abstract type
                 session = Session(connection, channel)
