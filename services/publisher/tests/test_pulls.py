@@ -117,7 +117,7 @@ async def test_a_refusal_had_no_effect_so_the_init_is_made_again(world: Any, hos
         assert (await world.told_of(post, "deferred"))["code"] == "tiktok_rate_limit_exceeded"
         waiting = await world.job(post)
         assert (waiting.checkpoint.step, waiting.checkpoint.irrevocable_since) == (Step.CREATOR_INFO, None)
-        await world.due_now(post)
+        await world.pass_time(61)
         await world.state(post, State.SUCCEEDED)
     assert await publications(world) == [("direct", SHA256)]
 

@@ -106,7 +106,8 @@ async def test_tokens_are_cached_for_status_reads_only_and_not_without_bound() -
         (GrantInvalid("invalid_grant"), TroubleKind.ACCOUNT_WAITS),
         (TikTokRefused("spam_risk_too_many_posts", http_status=403), TroubleKind.BUSY),
         (TikTokRefused("internal", http_status=403), TroubleKind.RETRYABLE),
-        (TikTokRefused("spam_risk_user_banned_from_posting", http_status=403), TroubleKind.FINAL),
+        (TikTokRefused("spam_risk_user_banned_from_posting", http_status=403), TroubleKind.ACCOUNT_WAITS),
+        (TikTokRefused("privacy_level_option_mismatch", http_status=403), TroubleKind.FINAL),
     ],
 )
 def test_errors_of_the_client_become_troubles(error: Any, kind: TroubleKind) -> None:
@@ -126,8 +127,10 @@ def test_fail_reasons() -> None:
     assert (failure_from("internal").retryable, failure_from("internal").reason.code) == (True, "tiktok_internal")
     cap = failure_from("spam_risk_too_many_posts")
     assert (cap.retryable, cap.retry_after) == (True, 3600.0)
-    assert not failure_from(None).retryable
-    assert failure_from("internal", "L1").reason.log_id == "L1"
+    banned = failure_from("spam_risk_user_banned_from_posting", "L")
+    assert (banned.retryable, banned.retry_after, banned.reason.log_id) == (True, None, "L")
+    assert not failure_from("spam_risk").retryable
+    assert failure_from(None).retryable
 
 
 def test_transfers(world: Any) -> None:

@@ -1,4 +1,7 @@
-"""The rows of the failure table: code, kind, sentence for a creator, hint, wait in seconds when deferred."""
+"""The rows of the failure table: code, kind, sentence for a creator, hint, and for deferred ones a wait in seconds.
+
+A deferred one without a wait passes only when a person acts.
+"""
 
 from typing import Final
 
@@ -56,7 +59,7 @@ _POSTING: Final[tuple[Row, ...]] = (
     ),
     (
         "spam_risk_user_banned_from_posting",
-        "final",
+        "deferred",
         "TikTok has banned this account from posting.",
         "Open the TikTok app with this account to see the reason and how to appeal.",
         None,
@@ -77,7 +80,7 @@ _POSTING: Final[tuple[Row, ...]] = (
     ),
     (
         "unaudited_client_can_only_post_to_private_accounts",
-        "final",
+        "deferred",
         "Until TikTok has audited this app, it can only post to private accounts.",
         "Set the TikTok account to private and the post to SELF_ONLY, or complete TikTok's audit.",
         None,
@@ -104,18 +107,18 @@ _GRANT: Final[tuple[Row, ...]] = (
         "deferred",
         "TikTok no longer accepts the access of this account.",
         "Refresh the access token; when that fails, connect the account again.",
-        300,
+        None,
     ),
     (
         "scope_not_authorized",
-        "final",
+        "deferred",
         "The creator has not granted the permission this needs.",
         "Connect the account again and leave every permission ticked.",
         None,
     ),
     (
         "scope_permission_missed",
-        "final",
+        "deferred",
         "This app lacks a permission at TikTok.",
         "The operator has to add the scope in TikTok's developer portal.",
         None,
@@ -127,13 +130,7 @@ _GRANT: Final[tuple[Row, ...]] = (
         "Nothing to do; the request is repeated once the minute has passed.",
         60,
     ),
-    (
-        "invalid_file_upload",
-        "final",
-        "TikTok did not accept the file.",
-        "Check the file's format and size.",
-        None,
-    ),
+    ("invalid_file_upload", "final", "TikTok did not accept the file.", "Check the file's format and size.", None),
     ("internal_error", "retryable", "TikTok had a fault of its own.", "Nothing to do; it is tried again.", None),
 )
 
@@ -184,18 +181,12 @@ _FAIL_REASONS: Final[tuple[Row, ...]] = (
     ("publish_cancelled", "final", "The publication was cancelled.", "Schedule it again if it is wanted.", None),
     (
         "auth_removed",
-        "final",
+        "deferred",
         "The creator removed the app's access while the post was being processed.",
         "Connect the account again, then retry the post.",
         None,
     ),
-    (
-        "spam_risk_text",
-        "final",
-        "TikTok sees a risk in the caption.",
-        "Change the caption before trying again.",
-        None,
-    ),
+    ("spam_risk_text", "final", "TikTok sees a risk in the caption.", "Change the caption before trying again.", None),
     (
         "spam_risk",
         "final",
@@ -214,13 +205,7 @@ _OAUTH: Final[tuple[Row, ...]] = (
         "The operator has to check TIKTOK_CLIENT_KEY and TIKTOK_CLIENT_SECRET.",
         None,
     ),
-    (
-        "invalid_grant",
-        "final",
-        "TikTok's permission for this account has ended.",
-        "Connect the account again.",
-        None,
-    ),
+    ("invalid_grant", "final", "TikTok's permission for this account has ended.", "Connect the account again.", None),
     (
         "invalid_request",
         "final",

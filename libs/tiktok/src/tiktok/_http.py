@@ -125,7 +125,7 @@ def data_of(response: httpx.Response) -> Json:
     raise refusal(
         error["code"] if error["code"] != "ok" else f"http_{response.status_code}",
         http_status=response.status_code,
-        log_id=text(error.get("log_id") or error.get("logid")),
+        log_id=log_id_of(response),
         message=text(error.get("message")) or "",
         headers=response.headers,
     )

@@ -8,6 +8,9 @@
 """
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from math import ceil
 
 from tiktok.failures import Failure, FailureKind, failure_of
 
@@ -58,7 +61,8 @@ class TikTokError(Exception):
 class TikTokUnavailable(TikTokError):
     """TikTok gave no verdict: unreachable, no answer, an unreadable answer, or a 5xx.
 
-    ``sent`` is false only when it is certain that nothing of the request reached TikTok.
+    ``sent`` is false only when it is certain that nothing of the request reached TikTok. ``retry_after`` in seconds when
+    TikTok named a wait.
     """
 
     def __init__(
@@ -66,12 +70,14 @@ class TikTokUnavailable(TikTokError):
         code: str,
         *,
         sent: bool,
+        retry_after: float | None = None,
         http_status: int | None = None,
         log_id: str | None = None,
         message: str = "",
     ) -> None:
         super().__init__(code, http_status=http_status, log_id=log_id, message=message)
         self.sent = sent
+        self.retry_after = retry_after
 
     @property
     def kind(self) -> FailureKind:
@@ -130,13 +136,20 @@ def refusal(
     if code == "rate_limit_exceeded" or http_status == 429:
         return TikTokRateLimited(
             code,
-            retry_after=_seconds(headers.get("retry-after")),
+            retry_after=retry_after_of(headers),
             http_status=http_status,
             log_id=log_id,
             message=message,
         )
     if http_status >= 500 or code in {"internal_error", "server_error", "temporarily_unavailable"}:
-        return TikTokUnavailable(code, sent=True, http_status=http_status, log_id=log_id, message=message)
+        return TikTokUnavailable(
+            code,
+            sent=True,
+            retry_after=retry_after_of(headers),
+            http_status=http_status,
+            log_id=log_id,
+            message=message,
+        )
     if code == "invalid_grant":
         return GrantInvalid(code, http_status=http_status, log_id=log_id, message=message)
     if code in {"scope_not_authorized", "scope_permission_missed"}:
@@ -144,8 +157,14 @@ def refusal(
     return TikTokRefused(code, http_status=http_status, log_id=log_id, message=message)
 
 
-def _seconds(header: str | None) -> float | None:
-    """Return a Retry-After in seconds, at most a day; dates and nonsense are ignored."""
-    if header is None or not header.isascii() or not header.isdigit():
+def retry_after_of(headers: Mapping[str, str]) -> float | None:
+    """Return the wait of a Retry-After header in seconds, 0 to a day; None without one, or for nonsense."""
+    header = headers.get("retry-after", "").strip()
+    if header.isascii() and header.isdigit():
+        return float(min(int(header[:10]), _MAX_RETRY_AFTER))
+    try:
+        moment = parsedate_to_datetime(header)
+        seconds = (moment - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError):
         return None
-    return float(min(int(header[:10]), _MAX_RETRY_AFTER))
+    return float(min(max(ceil(seconds), 0), _MAX_RETRY_AFTER))

@@ -16,7 +16,8 @@ class FailureKind(StrEnum):
     """What may follow a failure.
 
     ``RETRYABLE``: a new attempt may succeed. ``DEFERRED``: it will succeed once something passes (a quota window, a
-    daily cap, a lapsed grant); waiting costs no attempt. ``FINAL``: the same content for the same account never will.
+    daily cap) or a person acts (a lapsed grant, a ban); waiting costs no attempt. ``FINAL``: the same content for the
+    same account never will.
     """
 
     RETRYABLE = "retryable"
@@ -26,13 +27,23 @@ class FailureKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """One code: its kind, a sentence for a creator, a hint what to do, and for deferred ones a wait in seconds."""
+    """One code: its kind, a sentence for a creator, a hint what to do, and for deferred ones a wait in seconds.
+
+    A deferred one without a wait concerns the account or the app as a whole: nothing of it will be taken until a person
+    acts. ``known`` is false for a code that is not in the table.
+    """
 
     code: str
     kind: FailureKind
     message: str
     hint: str
     wait_seconds: int | None = None
+    known: bool = True
+
+    @property
+    def awaits_person(self) -> bool:
+        """Whether it passes only when its creator or the operator does something."""
+        return self.kind is FailureKind.DEFERRED and self.wait_seconds is None
 
 
 FAILURES: Final = MappingProxyType(
@@ -43,21 +54,23 @@ FAILURES: Final = MappingProxyType(
 def failure_of(code: str, http_status: int | None = None) -> Failure:
     """Return the table's row for ``code``; an unknown code is judged by its HTTP status.
 
-    Unknown codes are retryable for 5xx, deferred for 429 and otherwise final. Codes are compared whole, never by
-    substring.
+    Unknown codes are final for 4xx, deferred for 429 and otherwise retryable: only TikTok's own word ends a post. Codes
+    are compared whole, never by substring.
     """
     known = FAILURES.get(code)
     if known is not None:
         return known
-    if http_status is not None and http_status >= 500:
-        base = FAILURES["internal_error"]
-    elif http_status == 429:
+    if http_status == 429:
         base = FAILURES["rate_limit_exceeded"]
+    elif http_status is not None and http_status >= 500:
+        base = FAILURES["internal_error"]
     else:
-        return Failure(
+        is_client_error = http_status is not None and http_status >= 400
+        kind = FailureKind.FINAL if is_client_error else FailureKind.RETRYABLE
+        base = Failure(
             code,
-            FailureKind.FINAL,
-            "TikTok refused this request.",
+            kind,
+            "TikTok refused this with a code that is new to Cuepost.",
             "Look up the code in TikTok's documentation, and quote the log id when asking TikTok.",
         )
-    return Failure(code, base.kind, base.message, base.hint, base.wait_seconds)
+    return Failure(code, base.kind, base.message, base.hint, base.wait_seconds, known=False)

@@ -105,7 +105,8 @@ class VideoInit:
 class PublishStatus(BaseModel):
     """What TikTok says of a publication. ``status`` may be a value not known yet; then it is not finished.
 
-    ``post_ids`` are strings whatever TikTok sent (a list of numbers or strings, or a bare value); often empty.
+    ``post_ids`` are strings whatever TikTok sent (a list of numbers or strings, or a bare value); often empty. ``log_id`` is
+    that of the answer, to quote when asking TikTok.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True)

@@ -10,6 +10,7 @@ from typing import Final
 import httpx
 
 from tiktok._http import send
+from tiktok.errors import retry_after_of
 
 CONTENT_TYPES: Final = frozenset({"video/mp4", "video/quicktime", "video/webm"})
 CHUNK_TIMEOUT: Final = httpx.Timeout(60.0, connect=5.0, pool=5.0)
@@ -53,12 +54,14 @@ class ChunkResult:
     """TikTok's answer to a chunk.
 
     ``reported_end`` is the second number of its Content-Range header; whether that is a count of bytes or the last
-    index is not documented, so use it for logs and ask ``status`` for the offset.
+    index is not documented, so use it for logs and ask ``status`` for the offset. ``retry_after`` in seconds, when
+    TikTok named a wait.
     """
 
     outcome: ChunkOutcome
     http_status: int
     reported_end: int | None = None
+    retry_after: float | None = None
 
 
 class BodyLengthMismatch(ValueError):
@@ -162,4 +165,5 @@ def _result(response: httpx.Response) -> ChunkResult:
     status = response.status_code
     default = ChunkOutcome.UNAVAILABLE if status >= 500 else ChunkOutcome.REJECTED
     match = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
-    return ChunkResult(_OUTCOMES.get(status, default), status, int(match[1]) if match else None)
+    reported_end = int(match[1]) if match else None
+    return ChunkResult(_OUTCOMES.get(status, default), status, reported_end, retry_after_of(response.headers))

@@ -21,6 +21,12 @@ LATE = NOW - timedelta(seconds=1)
 LATER = NOW + timedelta(hours=1)
 
 
+def test_a_deadline_that_passes_during_any_other_wait_tells_what_it_waited_for() -> None:
+    end = deadline_passed("tiktok_daily_posts", "The day is full.")
+    assert (end.reason.code, end.reason.message.endswith("The day is full.")) == ("deadline_passed", True)
+    assert deadline_passed(None) is DEADLINE_PASSED
+
+
 def checkpoint(step: Step, **changes: object) -> Checkpoint:
     fields: dict[str, object] = {"state": State.RUNNING, "step": step, "transfer": Transfer.FILE, "publish_before": LATER}
     return Checkpoint(**(fields | changes))  # type: ignore[arg-type]

@@ -25,11 +25,13 @@ class Action(StrEnum):
     """It has ended: look whether TikTok knows more of it by now."""
 
 
+_LATER = "Publish it again with a later deadline."
+
 DEADLINE_PASSED = Fail(
     Reason(
         "deadline_passed",
         "The post could not be started before its deadline, so it was not published.",
-        "Publish it again with a later deadline.",
+        _LATER,
     ),
     retryable=False,
 )
@@ -53,12 +55,14 @@ _WAITED_FOR_SOURCE = (
 SOURCE_CODES = "source_"
 
 
-def deadline_passed(waited_for: str | None) -> Fail:
-    """Return the end of a job whose deadline has passed; `waited_for` is the code of what it waited for last."""
+def deadline_passed(waited_for: str | None, why: str | None = None) -> Fail:
+    """Return the end of a job whose deadline has passed; `waited_for` and `why` are code and sentence of its last wait."""
     if waited_for is not None and waited_for.startswith(SOURCE_CODES):
         message, hint = _WAITED_FOR_SOURCE
     elif waited_for in _WAITED_FOR_ACCOUNT:
         message, hint = _WAITED_FOR_ACCOUNT[waited_for]
+    elif why is not None:
+        message, hint = f"{DEADLINE_PASSED.reason.message} It waited until then: {why}", _LATER
     else:
         return DEADLINE_PASSED
     return Fail(Reason(DEADLINE_PASSED.reason.code, message, hint), retryable=False)

@@ -87,8 +87,9 @@ def _is_told(last: StoredEvent | None, event: PublishDeferred) -> bool:
     return abs(datetime.fromisoformat(until) - event.until) < SAME_FORECAST
 
 
-def _waited_for(run: JobRun) -> str | None:
-    return None if run.job.reason is None else str(run.job.reason.get("code"))
+def _deadline_passed(run: JobRun) -> Fail:
+    reason = run.job.reason or {}
+    return deadline_passed(reason.get("code"), reason.get("message"))
 
 
 async def _submitted(run: JobRun, submitted: Submitted, changes: dict[str, Any]) -> None:
@@ -110,7 +111,7 @@ async def _submitted(run: JobRun, submitted: Submitted, changes: dict[str, Any])
 
 
 async def _fail(run: JobRun, outcome: Fail, changes: dict[str, Any]) -> None:
-    end = deadline_passed(_waited_for(run)) if outcome is DEADLINE_PASSED else outcome
+    end = _deadline_passed(run) if outcome is DEADLINE_PASSED else outcome
     if end.retryable:
         end = doubted(end, await claims_of(run))
     event = events.failed(run.job, run.tools.replica, end)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
+from sqlalchemy.ext.asyncio import AsyncConnection
 from tenacity import AsyncRetrying, retry_if_exception, wait_exponential_jitter
 
 from common.contracts.message import Event
@@ -16,7 +17,7 @@ from publisher.runner.job_clock import JobClock
 from publisher.runner.late_truth import stop_later_attempts
 from publisher.runner.lease import Lease
 from publisher.runner.tools import Tools
-from publisher.storage import accounts, jobs, quota_line
+from publisher.storage import account_holds, accounts, jobs, quota_line
 from publisher.storage.job import Job
 
 
@@ -24,7 +25,7 @@ class JobRun:
     """A claimed job in the hands of this replica.
 
     `job` is always what the database holds, as long as the lease is ours. `touched` once a byte of the file has been handed to
-    the network in this run.
+    the network in this run. `looks_for_held` while it tries whether TikTok takes posts of its account again.
     """
 
     def __init__(self, tools: Tools, job: Job, lease: Lease, clock: JobClock, stopping: asyncio.Event) -> None:
@@ -33,6 +34,7 @@ class JobRun:
         self.lease = lease
         self.clock = clock
         self.touched = False
+        self.looks_for_held = False
         self._account_version = job.account_version
         self._stopping = stopping
 
@@ -93,6 +95,8 @@ class JobRun:
             )
             if event is not None:
                 await self.tools.outbox.emit(tx, event, subject=str(job.post_id), context=job.context, sequence=job.sequence)
+            if self.looks_for_held and job.publish_id is not None:
+                await self._let_go(tx.connection)
             if ended and job.checkpoint.state.proves_nothing_published:
                 await quota_line.move_up(tx.connection, job.account_id)
             if ended and job.checkpoint.state is State.SUCCEEDED:
@@ -100,3 +104,8 @@ class JobRun:
             if ended and job.checkpoint.state is not State.UNCONFIRMED:
                 await jobs.wake_later_attempts(tx.connection, job.post_id, job.attempt)
         self.job = job
+
+    async def _let_go(self, connection: AsyncConnection) -> None:
+        """End the hold: TikTok takes the account's posts again. Those that were held go on, in the order in which they were due."""
+        if await account_holds.lift(connection, self.job.account_id, self.job.post.mode):
+            await accounts.wake_jobs(connection, self.job.account_id)

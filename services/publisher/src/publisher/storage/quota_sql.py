@@ -25,7 +25,7 @@ _AHEAD = {
     Line.POSTS: """
         SELECT count(*) AS ahead FROM publish_jobs AS earlier
         WHERE earlier.account_id = :account AND earlier.state IN ('queued', 'running')
-          AND earlier.step IN ('queued', 'token', 'creator_info')
+          AND earlier.step IN ('queued', 'token', 'fetched', 'creator_info')
           AND (earlier.due_at, earlier.post_id) < (:due_at, :post_id)
           AND (:mode IS NULL OR earlier.post ->> 'mode' = :mode)
           AND NOT earlier.awaits_account AND earlier.id <> ALL (kept.takers)
@@ -110,7 +110,16 @@ LEARN = text(
     """
     INSERT INTO tiktok_quotas AS quota (owner, name, not_before)
     VALUES (:owner, :name, clock_timestamp() + make_interval(secs => :seconds))
-    ON CONFLICT (owner, name) DO UPDATE SET not_before = greatest(quota.not_before, excluded.not_before)
+    ON CONFLICT (owner, name) DO UPDATE SET not_before = greatest(quota.not_before, excluded.not_before),
+        (calls, takers) = (
+            SELECT coalesce(array_agg(one.call ORDER BY one.call), '{}'), coalesce(array_agg(one.taker ORDER BY one.call), '{}')
+            FROM unnest(quota.calls, quota.takers) AS one(call, taker)
+            WHERE one.taker IS DISTINCT FROM :back)
     """
-).bindparams(bindparam("owner", type_=Text()), bindparam("name", type_=Text()), bindparam("seconds", type_=Double()))
+).bindparams(
+    bindparam("owner", type_=Text()),
+    bindparam("name", type_=Text()),
+    bindparam("seconds", type_=Double()),
+    bindparam("back", type_=Uuid()),
+)
 """Nothing is given out before that moment, whatever was counted: TikTok knows of more than we do."""

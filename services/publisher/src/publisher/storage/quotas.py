@@ -104,8 +104,13 @@ async def take(connection: AsyncConnection, ask: Ask, job: Job, *, peek: bool = 
 
 
 async def learn(connection: AsyncConnection, ask: Ask, seconds: float) -> None:
-    """Note that TikTok refused although there seemed to be one left: nothing is given out for so many seconds."""
-    await connection.execute(LEARN, {"owner": ask.owner, "name": ask.limit.name, "seconds": seconds})
+    """Note that TikTok refused although there seemed to be one left: nothing is given out for so many seconds.
+
+    What the asker was given once for the window is taken back: it did not come of it.
+    """
+    back = ask.taker if ask.once else None
+    parameters = {"owner": ask.owner, "name": ask.limit.name, "seconds": seconds, "back": back}
+    await connection.execute(LEARN, parameters)
 
 
 async def prune(connection: AsyncConnection, *, limit: int) -> int:

@@ -29,7 +29,7 @@ lease_tokens = Sequence("publish_lease_tokens", metadata=metadata)
 
 _moment = DateTime(timezone=True)
 
-BEGINS_SQL = "state IN ('queued', 'running') AND step IN ('queued', 'token', 'creator_info')"
+BEGINS_SQL = "state IN ('queued', 'running') AND step IN ('queued', 'token', 'fetched', 'creator_info')"
 """Jobs in line to begin. Statements that use their index say it in the same words."""
 
 publish_jobs = Table(
@@ -143,6 +143,17 @@ accounts = Table(
     Column("id", Uuid, primary_key=True),
     Column("status", Text),
     Column("version", BigInteger, nullable=False),
+)
+
+account_holds = Table(
+    "account_holds",
+    metadata,
+    Column("account_id", Uuid, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("reason", JSONB, nullable=False),
+    Column("looks", Integer, nullable=False, server_default="0"),
+    Column("look_at", _moment, nullable=False),
+    PrimaryKeyConstraint("account_id", "mode"),
 )
 
 creator_infos = Table(

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from common.contracts.accounts import AccountDisconnected, AccountEvent
 from common.database import Transaction
-from publisher.storage import accounts
+from publisher.storage import account_holds, accounts
 from publisher.storage.accounts import ACTIVE, DISCONNECTED, AccountCopy
 
 
@@ -15,7 +15,12 @@ async def follow_account(tx: Transaction, event: AccountEvent, version: int, *, 
     nothing was sent are cancelled by the scheduler, the others go on by themselves.
     """
     status = DISCONNECTED if isinstance(event, AccountDisconnected) else event.status
-    if not await accounts.save(tx.connection, AccountCopy(event.account_id, status, version)) or status != ACTIVE:
+    if not await accounts.save(tx.connection, AccountCopy(event.account_id, status, version)):
+        return 0
+    if status in {ACTIVE, DISCONNECTED}:
+        # Whatever TikTok refused before: somebody has acted, and what still is refused shows with the next post.
+        await account_holds.lift(tx.connection, event.account_id)
+    if status != ACTIVE:
         return 0
     woken = await accounts.wake_jobs(tx.connection, event.account_id)
     if woken:

@@ -7,12 +7,12 @@ from typing import Any
 
 from publisher.clients.accounts import Access
 from publisher.domain.job import Step
-from publisher.domain.troubles import after_init_trouble
 from publisher.errors import CallFailed
 from publisher.runner.conclude import Outcome
 from publisher.runner.run import JobRun
 from publisher.runner.steps.init_gate import enter_init
 from publisher.runner.steps.post_info import post_info
+from publisher.runner.steps.refusal import after_init
 from tiktok.chunks import plan_chunks
 from tiktok.models import FileSource, VideoInit
 
@@ -29,7 +29,7 @@ async def init_file(run: JobRun, access: Access) -> Outcome | None:
     try:
         started = await _call(run, access)
     except CallFailed as failed:
-        return after_init_trouble(run.job.checkpoint.transfer, failed.trouble, run.job.checkpoint.deferrals)
+        return await after_init(run, failed.trouble)
     run.tools.crash.reach("after_init_answer")
     answer: dict[str, Any] = {
         "step": Step.INIT_DONE.value,

@@ -7,19 +7,19 @@ From the stored intent on, nothing but TikTok's answer tells whether it ran. Whe
 from collections.abc import Awaitable, Callable
 
 from publisher.domain.job import Step
-from publisher.domain.outcomes import Cancel, Look, Submitted
-from publisher.domain.troubles import TroubleKind, after_init_trouble
+from publisher.domain.outcomes import Look, Submitted
 from publisher.errors import CallFailed
 from publisher.runner.conclude import Outcome
 from publisher.runner.run import JobRun
 from publisher.runner.steps.init_gate import enter_init
+from publisher.runner.steps.refusal import after_init
 
 
 async def init_once(run: JobRun, call: Callable[[], Awaitable[str]]) -> Outcome:
     """Make the init, which returns the publish_id, and return what it means for the job. Raises LeaseLost.
 
-    A refusal had no effect, and neither had what never left this machine: then the intent is taken back, so that the job may be
-    cancelled, and made again, as if it had not been tried.
+    When TikTok refused it, or nothing of it left this machine, the intent is taken back: the job may be cancelled, and the init
+    made again, as if it had not been tried.
     """
     if run.stopping:
         # Broken off while TikTok answers, it would be lost: whoever comes next makes it.
@@ -33,11 +33,6 @@ async def init_once(run: JobRun, call: Callable[[], Awaitable[str]]) -> Outcome:
     try:
         publish_id = await call()
     except CallFailed as failed:
-        checkpoint = run.job.checkpoint
-        if failed.trouble.kind is not TroubleKind.NO_VERDICT:
-            await run.store({"step": Step.CREATOR_INFO.value, "irrevocable_since": None})
-            if run.job.checkpoint.cancel_wanted:
-                return Cancel()
-        return after_init_trouble(checkpoint.transfer, failed.trouble, checkpoint.deferrals)
+        return await after_init(run, failed.trouble)
     run.tools.crash.reach("after_init_answer")
     return Submitted(publish_id)

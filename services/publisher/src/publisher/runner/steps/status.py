@@ -7,12 +7,13 @@ from publisher.clients.tiktok_troubles import failure_from
 from publisher.domain.claims import without_status
 from publisher.domain.following import Seen
 from publisher.domain.outcomes import Defer, Look
-from publisher.domain.troubles import Trouble, after_status_trouble, is_refusal
+from publisher.domain.troubles import Trouble, TroubleKind, after_status_trouble, is_refusal
 from publisher.errors import CallFailed
 from publisher.runner.claims import claims_of
 from publisher.runner.conclude import Outcome
 from publisher.runner.run import JobRun
 from publisher.runner.steps.quota import wait_for_quota
+from publisher.runner.steps.refusal import learn
 from publisher.storage import quotas
 
 
@@ -31,7 +32,12 @@ async def fetch(run: JobRun, publish_id: str) -> Seen | Defer:
     if wait is not None:
         return wait
     run.tools.crash.reach("while_polling")
-    status = await run.tools.tiktok.status(run.job.account_id, publish_id, run.lease.check)
+    try:
+        status = await run.tools.tiktok.status(run.job.account_id, publish_id, run.lease.check)
+    except CallFailed as failed:
+        if failed.trouble.kind is TroubleKind.BUSY:
+            await learn(run, failed.trouble, quotas.of_status(run.job))
+        raise
     return Seen(
         status.status,
         post_ids=status.post_ids,

@@ -1,0 +1,58 @@
+"""What follows when TikTok refuses a call before anything is out: a limit learns from it, an account is held, or a post ends."""
+
+from publisher.clients.tiktok_troubles import CODE_PREFIX
+from publisher.domain.job import Step
+from publisher.domain.outcomes import Cancel, Defer, Fail
+from publisher.domain.troubles import Trouble, TroubleKind, after_init_trouble, before_anything_sent
+from publisher.runner.conclude import Outcome
+from publisher.runner.run import JobRun
+from publisher.runner.steps.hold import hold_back
+from publisher.storage import quotas
+from publisher.storage.quotas import Ask
+
+LEARNED_SECONDS = 60.0
+"""How long a limit rests when TikTok does not say."""
+
+
+async def after_refusal(run: JobRun, trouble: Trouble, rate: Ask) -> Defer | Fail:
+    """Return what follows trouble with a call that publishes nothing; `rate` is the limit that the call counted against."""
+    ask = _limit_of(run, trouble, rate)
+    if ask is not None:
+        return await learn(run, trouble, ask)
+    if trouble.kind is TroubleKind.ACCOUNT_WAITS and trouble.reason.code.startswith(CODE_PREFIX):
+        return await hold_back(run, trouble)
+    return before_anything_sent(trouble, run.job.checkpoint.deferrals)
+
+
+async def after_init(run: JobRun, trouble: Trouble) -> Outcome:
+    """Return what follows trouble with an init whose intent is stored.
+
+    A refusal had no effect, and neither had what never left this machine: then the intent is taken back.
+    """
+    checkpoint = run.job.checkpoint
+    if trouble.kind is TroubleKind.NO_VERDICT:
+        return after_init_trouble(checkpoint.transfer, trouble, checkpoint.deferrals)
+    await run.store({"step": Step.CREATOR_INFO.value, "irrevocable_since": None})
+    if run.job.checkpoint.cancel_wanted:
+        return Cancel()
+    return await after_refusal(run, trouble, quotas.of_init(run.job))
+
+
+async def learn(run: JobRun, trouble: Trouble, ask: Ask) -> Defer:
+    """Let a limit rest that is used up although it was not counted so; returns the wait, in which the job keeps its place."""
+    seconds = trouble.wait or LEARNED_SECONDS
+    async with run.tools.database.transaction() as tx:
+        await quotas.learn(tx.connection, ask, seconds)
+    return Defer(seconds, trouble.reason, awaits=ask.limit.name)
+
+
+def _limit_of(run: JobRun, trouble: Trouble, rate: Ask) -> Ask | None:
+    if trouble.kind is not TroubleKind.BUSY:
+        return None
+    match trouble.reason.code.removeprefix(CODE_PREFIX):
+        case "spam_risk_too_many_posts" | "spam_risk_too_many_pending_share":
+            return quotas.of_day(run.job, run.tools.limits.caps)
+        case "reached_active_user_cap":
+            return quotas.of_creators(run.job, run.tools.limits.caps)
+        case _:
+            return rate
