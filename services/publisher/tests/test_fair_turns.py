@@ -9,18 +9,21 @@ import pytest
 from common.testing.eventually import eventually
 from publisher.domain.job import Lane, State
 from publisher.domain.tiktok_limits import INIT, STATUS
+from publisher.runner.steps import quota
 from publisher.storage import jobs
+
+CREATOR_INFO = "/v2/post/publish/creator_info/query/"
 
 pytestmark = pytest.mark.integration
 
 
 async def three(world: Any, stack: AsyncExitStack, **changes: Any) -> None:
     for number in (1, 2, 3):
-        await stack.enter_async_context(world.replica(service_instance=f"publisher-{number}", **changes))
+        await stack.enter_async_context(world.replica(service_instance=f"publisher-{number}", lease_seconds=60, **changes))
 
 
-async def line_of(world: Any, number: int, **fields: Any) -> list[Any]:
-    account, media, now = await world.account(), world.media(), await world.database_now()
+async def line_of(world: Any, number: int, username: str = "demo_public", **fields: Any) -> list[Any]:
+    account, media, now = await world.account(username), world.media(), await world.database_now()
     return [world.post(account, media, due_at=now - timedelta(seconds=number - place), **fields) for place in range(number)]
 
 
@@ -73,8 +76,11 @@ async def test_more_posts_than_a_day_holds_wait_for_the_next(world: Any) -> None
         await world.told_of(posts[3], "deferred")
         assert deferred["code"] == "tiktok_daily_posts"
         await eventually(lambda: _are(world, posts[:3], State.SUCCEEDED), 20)
-        job = await world.job(posts[3])
-        assert job.run_at - await world.database_now() > timedelta(hours=23)
+        await eventually(lambda: _sleep_for_hours(world, posts[3:]), 20)
+        # Nobody wakes anybody for nothing.
+        before = [(await world.job(post)).updated_at for post in posts[3:]]
+        await world.state(await _another(world), State.SUCCEEDED)
+        assert [(await world.job(post)).updated_at for post in posts[3:]] == before
         await world.pass_time(86_461)
         await eventually(lambda: _are(world, posts, State.SUCCEEDED), 20)
     assert await order_of_inits(world, posts) == [post.content.title for post in posts]
@@ -93,13 +99,23 @@ async def test_one_that_fails_makes_room_at_once(world: Any) -> None:
         assert (await world.told_of(good[1], "deferred"))["code"] == "tiktok_daily_posts"
 
 
-async def test_a_dead_replica_holds_up_nobody_for_long(world: Any) -> None:
+async def test_one_that_waits_for_something_else_lets_the_next_go(world: Any) -> None:
+    posts = await line_of(world, 2)
+    await world.driver.fault(CREATOR_INFO, status=503, times=3)
+    async with world.replica():
+        await world.accept(*posts)
+        await eventually(lambda: _are(world, posts, State.SUCCEEDED), 30)
+    assert await order_of_inits(world, posts) == [post.content.title for post in reversed(posts)]
+
+
+async def test_a_dead_replica_holds_up_nobody_for_long(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first post is in hand of a replica that does nothing; the second passes it after a moment."""
     posts = await line_of(world, 2)
     await world.accept(*posts)
     async with world.database.transaction() as tx:
         claim = await jobs.claim(tx.connection, Lane.SEND, owner="hangs", lease=timedelta(seconds=60), limit=1)
     assert [job.post_id for job in claim.jobs] == [posts[0].post_id]
+    monkeypatch.setattr(quota, "TURN_PATIENCE_SECONDS", 0.5)
     async with world.replica():
         await world.state(posts[1], State.SUCCEEDED)
     assert (await world.job(posts[0])).lease_owner == "hangs"
@@ -125,3 +141,15 @@ async def test_statuses_that_must_wait_say_so_and_come_in_their_turn(world: Any)
 
 async def _are(world: Any, posts: list[Any], state: State) -> bool:
     return await states(world, posts) == [state] * len(posts)
+
+
+async def _sleep_for_hours(world: Any, posts: list[Any]) -> bool:
+    found, now = [await world.job(post) for post in posts], await world.database_now()
+    return all(job.lease_owner is None and job.run_at - now > timedelta(hours=23) for job in found)
+
+
+async def _another(world: Any) -> Any:
+    """Accept a post of another account."""
+    (post,) = await line_of(world, 1, "demo_private", content={"privacy_level": "SELF_ONLY"})
+    await world.accept(post)
+    return post

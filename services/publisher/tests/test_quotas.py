@@ -245,3 +245,18 @@ async def test_limits_in_which_nothing_counts_are_forgotten(world: Any) -> None:
     async with world.database.transaction() as tx:
         assert await quotas.prune(tx.connection, limit=9) == 1
         assert (await tx.connection.scalars(text("SELECT name FROM tiktok_quotas"))).all() == ["b"]
+
+
+async def test_one_that_is_put_to_wait_while_the_line_moves_up_looks_again(world: Any) -> None:
+    """It asked before the one ahead of it was gone, and is stored after that one has called everybody it could see."""
+    account = uuid7()
+    _, second = await due(world, account, 2)
+    async with world.database.transaction() as tx:
+        seen = await quota_line.version(tx.connection, account)
+        assert not await quota_line.catch_up(tx.connection, account, second.id, since=seen)
+    async with world.database.transaction() as tx:
+        assert await quota_line.move_up(tx.connection, account) == 0
+    await set_job(world, second, "lease_owner = NULL, run_at = now() + interval '1 day', awaits_quota = 'daily_posts'")
+    async with world.database.transaction() as tx:
+        assert await quota_line.catch_up(tx.connection, account, second.id, since=seen)
+    assert (await world.job(second)).run_at <= await world.database_now()

@@ -33,13 +33,14 @@ class Defer:
 
     `for_account`: a person has to bring the account back. Then there is no forecast: news of the account end the wait, and
     `seconds` is only when the job looks by itself. `awaits` names the limit of TikTok's that it waits for: then `seconds` is its
-    turn, and exact.
+    turn, and exact. `line_version` is that of the account's line when the turn was computed (None: it does not depend on others).
     """
 
     seconds: float
     reason: Reason
     for_account: bool = False
     awaits: str | None = None
+    line_version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

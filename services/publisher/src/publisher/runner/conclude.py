@@ -11,6 +11,7 @@ from publisher.domain.claims import doubted
 from publisher.domain.job import Lane, State, Step
 from publisher.domain.outcomes import Cancel, Defer, Fail, Look, Reason, Submitted, Succeed, Unconfirm
 from publisher.domain.takeover import DEADLINE_PASSED, deadline_passed, draft_unknown
+from publisher.domain.tiktok_limits import TURN
 from publisher.domain.watching import Question, open_question, watch_wait
 from publisher.runner import events
 from publisher.runner.claims import claims_of
@@ -65,12 +66,12 @@ async def _defer(run: JobRun, defer: Defer, changes: dict[str, Any]) -> None:
     if defer.for_account:
         await run.store({**stored, "awaits_account": True}, event=event, release_in=seconds, unless_news=True)
     else:
-        await run.store(stored, event=event, release_in=seconds)
+        await run.store(stored, event=event, release_in=seconds, unless_moved=defer.line_version)
 
 
 def _deferred(run: JobRun, defer: Defer, seconds: float, now: datetime) -> PublishDeferred | None:
     """Return the event of a wait, None for one too short to tell and for one without a forecast that was told already."""
-    if not defer.for_account and seconds < ANNOUNCE_AFTER_SECONDS:
+    if not defer.for_account and (seconds < ANNOUNCE_AFTER_SECONDS or defer.awaits == TURN):
         return None
     until = None if defer.for_account else now + timedelta(seconds=seconds)
     event = events.deferred(run.job, run.tools.replica, defer, until)

@@ -58,11 +58,13 @@ class JobRun:
         release_in: float | None = None,
         ended: bool = False,
         unless_news: bool = False,
+        unless_moved: int | None = None,
     ) -> None:
         """Commit a checkpoint, and the event that tells of it, in one transaction under the fencing token.
 
         With `unless_news`, the job is due again at once, and nothing is told, when its account changed since the job was claimed:
-        what the job found may be over. While the database is away it is tried again as long as the lease lasts. Raises
+        what the job found may be over. It is due at once, too, when one ahead of it has left the account's line since the version
+        `unless_moved`. While the database is away it is tried again as long as the lease lasts. Raises
         `LeaseLost`; then nothing was stored.
         """
         async for attempt in AsyncRetrying(
@@ -72,10 +74,16 @@ class JobRun:
             reraise=True,
         ):
             with attempt:
-                await self._store_once(changes, event, release_in, ended, unless_news)
+                await self._store_once(changes, event, release_in, ended, unless_news, unless_moved)
 
     async def _store_once(
-        self, changes: Mapping[str, Any], event: Event | None, release_in: float | None, ended: bool, unless_news: bool
+        self,
+        changes: Mapping[str, Any],
+        event: Event | None,
+        release_in: float | None,
+        ended: bool,
+        unless_news: bool,
+        unless_moved: int | None,
     ) -> None:
         if self.lease.revoked:
             raise LeaseLost
@@ -93,6 +101,10 @@ class JobRun:
                 release_in=release_in,
                 ended=ended,
             )
+            if release_in is not None and job.left_line(self.job):
+                await quota_line.call_next(tx.connection, job.account_id, after=0.0)
+            if unless_moved is not None:
+                await quota_line.catch_up(tx.connection, self.job.account_id, self.job.id, since=unless_moved)
             if event is not None:
                 await self.tools.outbox.emit(tx, event, subject=str(job.post_id), context=job.context, sequence=job.sequence)
             if self.looks_for_held and job.publish_id is not None:

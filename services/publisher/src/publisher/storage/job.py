@@ -10,6 +10,10 @@ from sqlalchemy import Row
 from common.contracts.context import Context
 from common.contracts.scheduler import MediaFile, PostDue
 from publisher.domain.job import CancelState, Checkpoint, Lane, State, Step, Transfer
+from publisher.domain.tiktok_limits import INIT, TURN
+
+BEGINNING = frozenset({Step.QUEUED, Step.TOKEN, Step.CREATOR_INFO})
+"""Steps in which a job stands in its account's line."""
 
 SEQUENCES_PER_ATTEMPT = 100_000
 """A later attempt's events count on from beyond an earlier one's, since `sequence` compares per post."""
@@ -98,6 +102,13 @@ class Job:
     def media(self) -> MediaFile | None:
         """The file in storage whose bytes are sent: from the library, or fetched from the post's address."""
         return self.post.media or self.fetched
+
+    def left_line(self, before: "Job") -> bool:
+        """Whether it has not begun and came to wait for something else than its turn: those behind it may go first."""
+        is_beginning = self.checkpoint.step in BEGINNING and not self.checkpoint.state.is_end
+        if not is_beginning or self.awaits_quota in {INIT.name, TURN}:
+            return False
+        return self.awaits_quota is None or self.awaits_quota != before.awaits_quota
 
     def __repr__(self) -> str:
         return f"Job({self.post_id}#{self.attempt} {self.checkpoint.state}/{self.checkpoint.step})"

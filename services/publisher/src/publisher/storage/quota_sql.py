@@ -25,7 +25,7 @@ _AHEAD = {
     Line.POSTS: """
         SELECT count(*) AS ahead FROM publish_jobs AS earlier
         WHERE earlier.account_id = :account AND earlier.state IN ('queued', 'running')
-          AND earlier.step IN ('queued', 'token', 'fetched', 'creator_info')
+          AND earlier.step IN ('queued', 'token', 'creator_info')
           AND (earlier.due_at, earlier.post_id) < (:due_at, :post_id)
           AND (:mode IS NULL OR earlier.post ->> 'mode' = :mode)
           AND NOT earlier.awaits_account AND earlier.id <> ALL (kept.takers)

@@ -29,7 +29,7 @@ lease_tokens = Sequence("publish_lease_tokens", metadata=metadata)
 
 _moment = DateTime(timezone=True)
 
-BEGINS_SQL = "state IN ('queued', 'running') AND step IN ('queued', 'token', 'fetched', 'creator_info')"
+BEGINS_SQL = "state IN ('queued', 'running') AND step IN ('queued', 'token', 'creator_info')"
 """Jobs in line to begin. Statements that use their index say it in the same words."""
 
 publish_jobs = Table(
@@ -175,5 +175,7 @@ tiktok_quotas = Table(
     Column("not_before", _moment),
     Column("granted", Boolean, nullable=False, server_default="false"),
     Column("ahead", Integer, nullable=False, server_default="0"),
+    # Of an account's inits: how often a post has left its line without publishing.
+    Column("moves", BigInteger, nullable=False, server_default="0"),
     PrimaryKeyConstraint("owner", "name"),
 )

@@ -1,4 +1,4 @@
-"""Accounts of which TikTok takes nothing until a person acts; files that were fetched stand in line, too."""
+"""Accounts of which TikTok takes nothing until a person acts; an account's line has a version."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,17 +9,9 @@ down_revision = "publisher_0007"
 branch_labels = None
 depends_on = None
 
-BEGINS = "state IN ('queued', 'running') AND step IN ('queued', 'token', 'fetched', 'creator_info')"
-
 
 def upgrade() -> None:
-    op.drop_index("ix_publish_jobs_beginning", table_name="publish_jobs")
-    op.create_index(
-        "ix_publish_jobs_beginning",
-        "publish_jobs",
-        ["account_id", "due_at", "post_id"],
-        postgresql_where=sa.text(BEGINS),
-    )
+    op.add_column("tiktok_quotas", sa.Column("moves", sa.BigInteger, nullable=False, server_default="0"))
     op.create_table(
         "account_holds",
         sa.Column("account_id", sa.Uuid, nullable=False),

@@ -1,16 +1,18 @@
 """TikTok's limits as a job meets them: one is taken before each call, and a job that finds none waits for its turn."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from publisher.domain.outcomes import Defer
 from publisher.domain.pacing import Limit, Standing, only_awaits_turn, seconds_to_wait
 from publisher.domain.tiktok_limits import INIT, TURN, wait_reason
 from publisher.runner.run import JobRun
 from publisher.storage import quota_line, quotas
+from publisher.storage.quota_sql import Line
 from publisher.storage.quotas import Ask
 
-TURN_PATIENCE_SECONDS = 3.0
-"""How long a job waits for one that was due before it and does not begin; normally that one calls it."""
+TURN_PATIENCE_SECONDS = 10.0
+"""How long a job waits for one that was due before it and does not begin (its replica hangs); normally that one calls it."""
 
 
 async def await_turn(run: JobRun) -> Defer | None:
@@ -40,11 +42,12 @@ def _of_beginning(run: JobRun) -> Sequence[Ask]:
 
 async def _asked(run: JobRun, asks: Sequence[Ask], *, peek: bool = False) -> Defer | None:
     async with run.tools.database.transaction() as tx:
+        version = await quota_line.version(tx.connection, run.job.account_id)
         for ask in asks:
             waited = run.job.awaits_quota == (TURN if ask.limit is INIT else ask.limit.name)
             standing = await quotas.take(tx.connection, ask, run.job, peek=peek, waited=waited)
             if not standing.granted:
-                return _wait(ask.limit, standing)
+                return replace(_wait(ask.limit, standing), line_version=version if ask.line is Line.POSTS else None)
             if ask.limit is INIT and not peek and not standing.is_full(INIT):
                 await quota_line.call_next(tx.connection, run.job.account_id, after=INIT.gap)
     return None
