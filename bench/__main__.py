@@ -5,7 +5,7 @@ import asyncio
 import os
 import platform
 
-from bench import accounts_lists, due_posts, event_intake, gateway, uploads
+from bench import accounts_lists, due_posts, event_intake, gateway, live_stream, uploads
 from common.testing.servers import TestServers
 
 BENCHMARKS = {
@@ -13,6 +13,7 @@ BENCHMARKS = {
     "due_posts": due_posts.run,
     "event_intake": event_intake.run,
     "gateway": gateway.run,
+    "live_stream": live_stream.run,
     "uploads": uploads.run,
 }
 

@@ -1,6 +1,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import socket
 import sys
@@ -12,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from common.http.server import COLLECT_EVERY
+from common.http.server import COLLECT_EVERY, OPEN_FILES
 from common.testing.eventually import eventually
 from common.testing.http_server import free_port
 from common.testing.keys import ServiceKeys
@@ -21,6 +22,7 @@ SERVICE = """
 import asyncio
 import gc
 import os
+import resource
 from typing import ClassVar
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
@@ -74,6 +76,10 @@ async def endless():
             yield b"x"
             await asyncio.sleep(0.05)
     return StreamingResponse(parts())
+
+@router.get("/files")
+async def files():
+    return {"limits": resource.getrlimit(resource.RLIMIT_NOFILE)}
 
 @router.get("/collector")
 async def collector():
@@ -314,3 +320,15 @@ async def test_a_port_that_others_hold_is_told(tmp_path: Path, service_keys: Ser
             assert await running.ended() == 3
         told = [entry for entry in running.entries() if entry["event"] == "address_not_available"]
         assert [entry["port"] for entry in told] == [int(port)]
+
+
+async def test_as_many_files_as_the_system_allows(tmp_path: Path, service_keys: ServiceKeys) -> None:
+    """The limit that it begins with is far below what one gateway's streams need."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+    try:
+        async with service(tmp_path, service_keys) as running, httpx.AsyncClient() as client:
+            await eventually(lambda: ready(running))
+            assert (await client.get(running.url + "/files")).json()["limits"] == [min(OPEN_FILES, hard), hard]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

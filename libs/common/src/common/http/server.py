@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import os
+import resource
 import signal
 import socket
 import threading
@@ -20,6 +21,7 @@ from common.telemetry.logs import configure_logging
 from common.telemetry.metrics import MetricsServer
 
 EXIT_NOT_STARTED = 3
+OPEN_FILES = 65_536
 LAST_SECONDS = 3.0
 """What tasks that are left over have to end in."""
 KEEP_ALIVE_SECONDS = 75
@@ -136,6 +138,7 @@ def run(build: Callable[[], tuple[FastAPI, ServiceSettings]]) -> None:
 
     async def main() -> None:
         app, settings = build()
+        _allow_many_connections()
         configure_logging(settings.service, settings.log_level, settings.log_format, instance=settings.instance)
         status: int | str | None = 1
         try:
@@ -148,6 +151,14 @@ def run(build: Callable[[], tuple[FastAPI, ServiceSettings]]) -> None:
             _end_soon(status if isinstance(status, int) else 1)
 
     uvloop.run(main())
+
+
+def _allow_many_connections() -> None:
+    """Raise the limit of open files as far as the system lets us: each connection is one, and 1,024 is a common beginning."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _end_soon(status: int) -> None:
