@@ -1,5 +1,6 @@
 """Months exist in time, old ones go as a whole and leave a signed checkpoint, and no record is lost on the way."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -125,6 +126,25 @@ async def test_the_chain_goes_on_from_the_checkpoint_when_every_record_was_dropp
     async with database.read() as connection:
         proof = await verify_audit(connection, trusted={audit_key.public_key().public_bytes_raw()})
     assert (proof.records, proof.head.seq) == (1, 4)
+
+
+async def test_who_drops_a_month_waits_for_readers_and_stops_none(database: Database, audit_key: Ed25519PrivateKey) -> None:
+    """A reader locks the whole table, then its parts: whoever did it the other way round would meet it in a deadlock."""
+    await write(database, OLDEST.start - timedelta(days=1), 3)
+    async with database.transaction() as tx:
+        await tx.connection.execute(text("LOCK TABLE ONLY audit.records IN ACCESS SHARE MODE"))
+        dropping = asyncio.create_task(keep(database, audit_key))
+
+        async def waiting() -> bool:
+            async with database.read() as connection:
+                mine = "database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+                query = f"SELECT count(*) > 0 FROM pg_locks WHERE NOT granted AND locktype = 'relation' AND {mine}"
+                return bool(await connection.scalar(text(query)))
+
+        await eventually(waiting)
+        assert await tx.connection.scalar(text("SELECT count(*) FROM audit.records")) == 3
+        assert not dropping.done()
+    assert await dropping == ((), (OLDEST.plus(-1),))
 
 
 async def test_two_replicas_take_turns(database: Database, audit_key: Ed25519PrivateKey) -> None:
