@@ -11,6 +11,7 @@ import pytest_asyncio
 from common.ids import uuid7
 from publisher.app import wire
 from publisher.clients.accounts import AccountsClient
+from publisher.clients.breakers import Breakers
 from publisher.clients.tiktok import TikTok
 from publisher.domain.job import State
 
@@ -66,7 +67,7 @@ async def test_tokens_for_what_was_sent_are_asked_for_as_such(world: Any) -> Non
     asked, account_id = Asked(), uuid7()
     accounts = AccountsClient(asked)  # type: ignore[arg-type]
     async with httpx.AsyncClient() as client:
-        tiktok = TikTok(client, world.simulator.base_url, accounts)
+        tiktok = TikTok(client, world.simulator.base_url, accounts, Breakers(failures=9, open_seconds=1))
         with pytest.raises(Exception, match="access_token_invalid"):
             await tiktok.status(account_id, "v_pub_file~1", lambda: None)
         access = await accounts.access(account_id)

@@ -22,6 +22,7 @@ from common.settings import ServiceSettings, load
 from publisher.api.accounts import accounts_router
 from publisher.api.posts import posts_router
 from publisher.clients.accounts import AccountsClient
+from publisher.clients.breakers import Breakers
 from publisher.clients.fetched_files import FetchedFiles
 from publisher.clients.http import HttpClients, tiktok_http_client
 from publisher.clients.media_store import MediaStore
@@ -41,6 +42,7 @@ from publisher.loops.retention import Retention
 from publisher.runner.crash_points import CrashPoints
 from publisher.runner.limits import Limits
 from publisher.runner.tools import Tools
+from publisher.runner.upload_bandwidth import UploadBandwidth
 from publisher.runner.upload_places import UploadPlaces
 from publisher.settings import Settings
 from publisher.storage.tables import inbox as inbox_rows
@@ -120,15 +122,21 @@ def tools_of(settings: Settings, database: Database, outbox: Outbox, clients: Ht
         outbox=outbox,
         accounts=accounts,
         scheduler=scheduler,
-        tiktok=TikTok(clients.tiktok, settings.tiktok_api_url, accounts),
+        tiktok=TikTok(clients.tiktok, settings.tiktok_api_url, accounts, breakers_of(settings)),
         media=MediaStore(settings.storage_url),
         sources=source_fetcher(settings),
         limits=Limits.of(settings),
         places=UploadPlaces(settings.upload_concurrency),
+        bandwidth=UploadBandwidth(settings.upload_bytes_per_second),
         addresses=UploadAddresses(settings.service_private_key),
         crash=CrashPoints(settings.crash_point if settings.crash_points_enabled else ""),
         replica=settings.instance,
     )
+
+
+def breakers_of(settings: Settings) -> Breakers:
+    """Return the circuit breakers of this replica."""
+    return Breakers(failures=settings.breaker_failures, open_seconds=settings.breaker_open_seconds)
 
 
 def source_fetcher(settings: Settings) -> SourceFetcher:

@@ -2,9 +2,12 @@
 
 from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 
 from common.settings import BaseUrl, DatabaseSettings, ServiceSettings
+
+SLOWEST_UPLOAD = 100_000
+"""Bytes a second: less, and a chunk of 64 MB would not be through before its time is over."""
 
 
 class Settings(ServiceSettings, DatabaseSettings):
@@ -19,10 +22,16 @@ class Settings(ServiceSettings, DatabaseSettings):
 
     max_jobs_in_flight: int = Field(default=500, ge=1, le=10_000)
     upload_concurrency: int = Field(default=16, ge=1, le=500)
+    upload_bytes_per_second: int = Field(default=0, ge=0)
+    """What all uploads of the replica send together; 0: no limit."""
     daily_posts_per_creator: int = Field(default=15, ge=0, le=100_000)
     daily_drafts_per_creator: int = Field(default=5, ge=0, le=100_000)
     daily_creators: int = Field(default=0, ge=0, le=100_000)
     """TikTok's caps within 24 hours; 0: not counted, only TikTok's own refusals are waited out."""
+
+    breaker_failures: int = Field(default=10, ge=1, le=10_000)
+    breaker_open_seconds: float = Field(default=30.0, ge=0.1, le=3600)
+    """A TikTok endpoint that failed so often in a row is left alone for so long, then tried by one call."""
 
     lease_seconds: float = Field(default=15.0, ge=0.5, le=300)
     drain_seconds: float = Field(default=6.0, ge=0, le=600)
@@ -51,3 +60,11 @@ class Settings(ServiceSettings, DatabaseSettings):
     crash_points_enabled: bool = False
     crash_point: str = ""
     """Tests only, with CRASH_POINTS_ENABLED: the process kills itself when it reaches the named point."""
+
+    @field_validator("upload_bytes_per_second")
+    @classmethod
+    def _is_enough_for_all(cls, rate: int, info: ValidationInfo) -> int:
+        least = SLOWEST_UPLOAD * int(info.data.get("upload_concurrency", 1))
+        if 0 < rate < least:
+            raise ValueError(f"must be 0 or at least {least}: {SLOWEST_UPLOAD} for each of UPLOAD_CONCURRENCY")
+        return rate

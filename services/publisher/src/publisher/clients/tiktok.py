@@ -8,7 +8,8 @@ import httpx
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from publisher.clients.accounts import Access, AccountsClient
-from publisher.clients.tiktok_troubles import trouble_of
+from publisher.clients.breakers import BreakerOpen, Breakers, Endpoint
+from publisher.clients.tiktok_troubles import not_sent_to, trouble_of
 from publisher.errors import CallFailed
 from tiktok.errors import TikTokError, TikTokUnavailable, TokenInvalid
 from tiktok.models import CreatorInfo, FileSource, PostInfo, PublishStatus, PullSource, VideoInit
@@ -33,11 +34,13 @@ class TikTok:
     """Posting calls with the account's token.
 
     Each raises `CallFailed`. A refused token is refreshed and the call repeated once: a refusal had no effect. Reads are
-    repeated up to 3 times; an init only when nothing of it left this machine.
+    repeated up to 3 times; an init only when nothing of it left this machine. While an endpoint's breaker is open, nothing is sent
+    there, and the failure says when it may be again.
     """
 
-    def __init__(self, http: httpx.AsyncClient, api_url: str, accounts: AccountsClient) -> None:
+    def __init__(self, http: httpx.AsyncClient, api_url: str, accounts: AccountsClient, breakers: Breakers) -> None:
         self.http = http
+        self.breakers = breakers
         self._posting = PostingClient(http, api_url)
         self._videos = VideoClient(http, api_url)
         self._accounts = accounts
@@ -45,7 +48,12 @@ class TikTok:
     async def creator_info(self, account_id: UUID, access: Access, before_send: BeforeSend) -> CreatorInfo:
         """Return what the creator may post now."""
         return await self._call(
-            account_id, access, lambda token: self._posting.creator_info(token.access_token), before_send, _is_unavailable
+            Endpoint.CREATOR_INFO,
+            account_id,
+            access,
+            lambda token: self._posting.creator_info(token.access_token),
+            before_send,
+            _is_unavailable,
         )
 
     async def init_video(
@@ -53,6 +61,7 @@ class TikTok:
     ) -> VideoInit:
         """Start a direct post by upload; publishes nothing before the last byte is there."""
         return await self._call(
+            Endpoint.INIT,
             account_id,
             access,
             lambda token: self._posting.init_video(token.access_token, post, source),
@@ -63,6 +72,7 @@ class TikTok:
     async def init_inbox(self, account_id: UUID, access: Access, source: FileSource, before_send: BeforeSend) -> VideoInit:
         """Start a draft by upload; delivers nothing before the last byte is there."""
         return await self._call(
+            Endpoint.INIT,
             account_id,
             access,
             lambda token: self._posting.init_inbox(token.access_token, source),
@@ -75,6 +85,7 @@ class TikTok:
     ) -> str:
         """Let TikTok fetch and post a video, and return its publish_id. It is published by this call alone."""
         return await self._call(
+            Endpoint.INIT,
             account_id,
             access,
             lambda token: self._posting.init_video_pull(token.access_token, post, source),
@@ -85,6 +96,7 @@ class TikTok:
     async def pull_inbox(self, account_id: UUID, access: Access, source: PullSource, before_send: BeforeSend) -> str:
         """Let TikTok fetch a video for a draft, and return its publish_id. It is delivered by this call alone."""
         return await self._call(
+            Endpoint.INIT,
             account_id,
             access,
             lambda token: self._posting.init_inbox_pull(token.access_token, source),
@@ -95,13 +107,19 @@ class TikTok:
     async def init_photo(self, account_id: UUID, access: Access, post: PhotoPost, before_send: BeforeSend) -> str:
         """Let TikTok fetch photos, and return their publish_id. They are published, or delivered as a draft, by this call alone."""
         return await self._call(
-            account_id, access, lambda token: self._posting.init_photo(token.access_token, post), before_send, _not_sent
+            Endpoint.INIT,
+            account_id,
+            access,
+            lambda token: self._posting.init_photo(token.access_token, post),
+            before_send,
+            _not_sent,
         )
 
     async def cancel(self, account_id: UUID, publish_id: str, before_send: BeforeSend) -> None:
         """Ask TikTok to give up a fetch; it may be asked again without harm."""
         access = await self._accounts.access(account_id, cached=True, under_way=True)
         await self._call(
+            Endpoint.CANCEL,
             account_id,
             access,
             lambda token: self._posting.cancel(token.access_token, publish_id),
@@ -114,6 +132,7 @@ class TikTok:
         """Return what TikTok says of a publication."""
         access = await self._accounts.access(account_id, cached=True, under_way=True)
         return await self._call(
+            Endpoint.STATUS,
             account_id,
             access,
             lambda token: self._posting.status(token.access_token, publish_id),
@@ -128,6 +147,7 @@ class TikTok:
         if VIDEO_LIST not in access.scopes:
             return None
         return await self._call(
+            Endpoint.VIDEOS,
             account_id,
             access,
             lambda token: self._videos.list_videos(token.access_token, cursor=cursor, fields=MATCHED_FIELDS),
@@ -142,6 +162,7 @@ class TikTok:
         if VIDEO_LIST not in access.scopes:
             return ()
         return await self._call(
+            Endpoint.VIDEOS,
             account_id,
             access,
             lambda token: self._videos.query_videos(token.access_token, video_ids, fields=MATCHED_FIELDS),
@@ -152,6 +173,7 @@ class TikTok:
 
     async def _call(
         self,
+        endpoint: Endpoint,
         account_id: UUID,
         access: Access,
         send: Callable[[Access], Awaitable[T]],
@@ -162,32 +184,38 @@ class TikTok:
     ) -> T:
         try:
             try:
-                return await _repeating(lambda: send(access), before_send, may_repeat)
+                return await self._repeating(endpoint, lambda: send(access), before_send, may_repeat)
             except TokenInvalid:
                 renewed = await self._accounts.access(account_id, refused=access.access_token, under_way=under_way)
-                return await _repeating(lambda: send(renewed), before_send, may_repeat)
+                return await self._repeating(endpoint, lambda: send(renewed), before_send, may_repeat)
+        except BreakerOpen as breaker:
+            raise CallFailed(not_sent_to(breaker)) from None
         except TikTokError as error:
             raise CallFailed(trouble_of(error)) from error
 
+    async def _repeating(
+        self,
+        endpoint: Endpoint,
+        send: Callable[[], Awaitable[T]],
+        before_send: BeforeSend,
+        may_repeat: Callable[[BaseException], bool],
+    ) -> T:
+        async def once() -> T:
+            before_send()
+            return await self.breakers.call(endpoint, send)
 
-async def _repeating(
-    send: Callable[[], Awaitable[T]], before_send: BeforeSend, may_repeat: Callable[[BaseException], bool]
-) -> T:
-    async def once() -> T:
-        before_send()
-        return await send()
-
-    repeating = AsyncRetrying(
-        retry=retry_if_exception(may_repeat),
-        stop=stop_after_attempt(TRIES),
-        wait=wait_exponential_jitter(multiplier=FIRST_WAIT_SECONDS, max=MAX_WAIT_SECONDS, jitter=FIRST_WAIT_SECONDS),
-        reraise=True,
-    )
-    return await repeating(once)
+        repeating = AsyncRetrying(
+            retry=retry_if_exception(may_repeat),
+            stop=stop_after_attempt(TRIES),
+            wait=wait_exponential_jitter(multiplier=FIRST_WAIT_SECONDS, max=MAX_WAIT_SECONDS, jitter=FIRST_WAIT_SECONDS),
+            reraise=True,
+        )
+        return await repeating(once)
 
 
 def _is_unavailable(error: BaseException) -> bool:
-    return isinstance(error, TikTokUnavailable)
+    """Whether it may pass within moments: not when TikTok named a wait."""
+    return isinstance(error, TikTokUnavailable) and not error.retry_after
 
 
 def _not_sent(error: BaseException) -> bool:

@@ -1,11 +1,17 @@
 """What an error of the TikTok client means for a job."""
 
+from publisher.clients.breakers import BreakerOpen
 from publisher.domain.outcomes import Fail, Reason
 from publisher.domain.troubles import Trouble, TroubleKind
 from tiktok.errors import GrantInvalid, TikTokError, TikTokRateLimited, TikTokUnavailable
 from tiktok.failures import Failure, FailureKind, failure_of
 
 CODE_PREFIX = "tiktok_"
+AWAY = Reason(
+    "tiktok_away",
+    "TikTok has failed several times in a row, so nothing is sent to it for a while.",
+    "Nothing to do; one call tries whether it is back, then all go on.",
+)
 
 
 def trouble_of(error: TikTokError) -> Trouble:
@@ -24,6 +30,11 @@ def trouble_of(error: TikTokError) -> Trouble:
             return Trouble(TroubleKind.RETRYABLE, reason)
         case _:
             return Trouble(TroubleKind.FINAL, reason)
+
+
+def not_sent_to(breaker: BreakerOpen) -> Trouble:
+    """Return what it means that nothing was sent, because TikTok's endpoint has failed again and again."""
+    return Trouble(TroubleKind.NOT_SENT, AWAY, breaker.wait)
 
 
 def failure_from(fail_reason: str | None, log_id: str | None = None) -> Fail:

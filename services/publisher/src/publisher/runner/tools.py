@@ -11,6 +11,7 @@ from publisher.clients.source_fetch.fetcher import SourceFetcher
 from publisher.clients.tiktok import TikTok
 from publisher.runner.crash_points import CrashPoints
 from publisher.runner.limits import Limits
+from publisher.runner.upload_bandwidth import UploadBandwidth
 from publisher.runner.upload_places import UploadPlaces
 from publisher.upload_addresses import UploadAddresses
 
@@ -28,6 +29,7 @@ class Tools:
     sources: SourceFetcher
     limits: Limits
     places: UploadPlaces
+    bandwidth: UploadBandwidth
     addresses: UploadAddresses
     crash: CrashPoints
     replica: str

@@ -1,6 +1,7 @@
 """One chunk: streamed from storage to TikTok, the lease checked between reads."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import cast
 
 from tenacity import (
@@ -13,6 +14,7 @@ from tenacity import (
     wait_exponential_jitter,
 )
 
+from publisher.clients.breakers import Endpoint
 from publisher.clients.media_store import MediaMissing, MediaUnavailable
 from publisher.errors import LeaseLost
 from publisher.runner.run import JobRun
@@ -36,10 +38,11 @@ async def send_chunk(run: JobRun, chunk: ChunkRange) -> ChunkResult:
     """Send one chunk and return TikTok's answer.
 
     A 5xx or a connection that never came about repeats the same chunk, 3 tries in all, which is harmless. Raises
-    TikTokUnavailable when the answer is lost (it may be stored), ChunkUnreadable when storage failed, LeaseLost.
+    TikTokUnavailable when the answer is lost (it may be stored), BreakerOpen before anything is sent, ChunkUnreadable when storage
+    failed, LeaseLost.
     """
     repeating = AsyncRetrying(
-        retry=retry_if_result(_is_unavailable) | retry_if_exception(_not_sent),
+        retry=retry_if_result(_may_pass_soon) | retry_if_exception(_not_sent),
         stop=stop_after_attempt(TRIES),
         wait=wait_exponential_jitter(multiplier=0.2, max=2.0, jitter=0.2),
         retry_error_callback=_last_answer,
@@ -50,6 +53,11 @@ async def send_chunk(run: JobRun, chunk: ChunkRange) -> ChunkResult:
 
 def _is_unavailable(result: ChunkResult) -> bool:
     return result.outcome is ChunkOutcome.UNAVAILABLE
+
+
+def _may_pass_soon(result: ChunkResult) -> bool:
+    """Whether it may pass within moments: not when TikTok named a wait."""
+    return _is_unavailable(result) and not result.retry_after
 
 
 def _last_answer(state: RetryCallState) -> ChunkResult:
@@ -71,18 +79,15 @@ async def _put(run: JobRun, chunk: ChunkRange) -> ChunkResult:
         # Sealed by a service key that is no longer in use: nobody can send to it any more.
         return ChunkResult(ChunkOutcome.EXPIRED, 403)
     run.lease.check()
-    body = _Body(run, media.storage_key, chunk)
     content_type = media.content_type if media.content_type in CONTENT_TYPES else FALLBACK_TYPE
+    send = partial(_stream, run, address, _Body(run, media.storage_key, chunk), chunk, content_type)
+    return await run.tools.tiktok.breakers.call(Endpoint.UPLOAD, send, is_failure=_is_unavailable)
+
+
+async def _stream(run: JobRun, address: str, body: "_Body", chunk: ChunkRange, content_type: str) -> ChunkResult:
+    total = run.job.checkpoint.total_bytes
     try:
-        return await put_chunk(
-            run.tools.tiktok.http,
-            address,
-            chunk.first,
-            chunk.last,
-            run.job.checkpoint.total_bytes,
-            body,
-            content_type,
-        )
+        return await put_chunk(run.tools.tiktok.http, address, chunk.first, chunk.last, total, body, content_type)
     except BodyLengthMismatch:
         raise ChunkUnreadable(gone=True) from None
     except (TikTokUnavailable, MediaMissing, MediaUnavailable):
@@ -105,6 +110,7 @@ class _Body:
         sent = 0
         try:
             async for piece in self._run.tools.media.read(self._key, self._chunk.first, self._chunk.last):
+                await self._run.tools.bandwidth.take(len(piece))
                 self._run.lease.check()
                 self._run.touched = True
                 yield piece

@@ -2,6 +2,7 @@
 
 from publisher.domain.outcomes import Defer
 from publisher.domain.troubles import Trouble
+from publisher.metrics import ACCOUNTS_HELD
 from publisher.runner.run import JobRun
 from publisher.storage import account_holds
 
@@ -31,6 +32,7 @@ async def look_again(run: JobRun) -> Defer | None:
 
 async def hold_back(run: JobRun, trouble: Trouble) -> Defer:
     """Hold the account after a refusal that is not about this post; returns the wait of this one."""
+    ACCOUNTS_HELD.labels(trouble.reason.code).inc()
     async with run.tools.database.transaction() as tx:
         mode, looked = run.job.post.mode, run.looks_for_held
         seconds = await account_holds.put(tx.connection, run.job.account_id, mode, trouble.reason, looked=looked)

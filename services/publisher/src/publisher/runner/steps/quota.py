@@ -6,6 +6,7 @@ from dataclasses import replace
 from publisher.domain.outcomes import Defer
 from publisher.domain.pacing import Limit, Standing, only_awaits_turn, seconds_to_wait
 from publisher.domain.tiktok_limits import INIT, TURN, wait_reason
+from publisher.metrics import QUOTA_WAITS
 from publisher.runner.run import JobRun
 from publisher.storage import quota_line, quotas
 from publisher.storage.quota_sql import Line
@@ -47,7 +48,9 @@ async def _asked(run: JobRun, asks: Sequence[Ask], *, peek: bool = False) -> Def
             waited = run.job.awaits_quota == (TURN if ask.limit is INIT else ask.limit.name)
             standing = await quotas.take(tx.connection, ask, run.job, peek=peek, waited=waited)
             if not standing.granted:
-                return replace(_wait(ask.limit, standing), line_version=version if ask.line is Line.POSTS else None)
+                wait = _wait(ask.limit, standing)
+                QUOTA_WAITS.labels(wait.awaits).inc()
+                return replace(wait, line_version=version if ask.line is Line.POSTS else None)
             if ask.limit is INIT and not peek and not standing.is_full(INIT):
                 await quota_line.call_next(tx.connection, run.job.account_id, after=INIT.gap)
     return None

@@ -4,6 +4,7 @@ from publisher.clients.tiktok_troubles import CODE_PREFIX
 from publisher.domain.job import Step
 from publisher.domain.outcomes import Cancel, Defer, Fail
 from publisher.domain.troubles import Trouble, TroubleKind, after_init_trouble, before_anything_sent
+from publisher.metrics import REFUSED_LIMITS
 from publisher.runner.conclude import Outcome
 from publisher.runner.run import JobRun
 from publisher.runner.steps.hold import hold_back
@@ -41,6 +42,7 @@ async def after_init(run: JobRun, trouble: Trouble) -> Outcome:
 async def learn(run: JobRun, trouble: Trouble, ask: Ask) -> Defer:
     """Let a limit rest that is used up although it was not counted so; returns the wait, in which the job keeps its place."""
     seconds = trouble.wait or LEARNED_SECONDS
+    REFUSED_LIMITS.labels(ask.limit.name).inc()
     async with run.tools.database.transaction() as tx:
         await quotas.learn(tx.connection, ask, seconds)
     return Defer(seconds, trouble.reason, awaits=ask.limit.name)

@@ -8,6 +8,8 @@ import asyncio
 from enum import StrEnum
 from typing import Any
 
+from publisher.clients.breakers import BreakerOpen
+from publisher.clients.tiktok_troubles import AWAY
 from publisher.domain.backoff import defer_wait
 from publisher.domain.following import UPLOAD_UNAVAILABLE, after_resync
 from publisher.domain.job import Step
@@ -91,36 +93,38 @@ async def _send_from(run: JobRun, plan: ChunkPlan, offset: int) -> Outcome | _Tu
             await _take_back_intent(run)
         if isinstance(answer, TikTokUnavailable):
             run.lease.check()
-            return _Turn.LOST if answer.sent else _unavailable(run)
+            return _Turn.LOST if answer.sent else _unavailable(run, answer.retry_after)
+        if isinstance(answer, BreakerOpen):
+            return Defer(answer.wait, AWAY)
         if isinstance(answer, ChunkUnreadable) and not answer.gone:
             return storage_away(run)
-        outcome = _outcome_of(answer)
-        if outcome is not ChunkOutcome.STORED:
-            return await _after_last_answer(run, outcome)
+        result = _result_of(answer)
+        if result.outcome is not ChunkOutcome.STORED:
+            return await _after_last_answer(run, result)
     # All chunks stored, yet none of them completed the file: TikTok's status tells.
     return _Turn.LOST
 
 
-def _outcome_of(answer: ChunkResult | BaseException) -> ChunkOutcome:
+def _result_of(answer: ChunkResult | BaseException) -> ChunkResult:
     """Return what became of a chunk; bytes that are gone for good count as refused. Raises what is not about the chunk."""
     if isinstance(answer, ChunkUnreadable):
-        return ChunkOutcome.REJECTED
+        return ChunkResult(ChunkOutcome.REJECTED, 0)
     if isinstance(answer, BaseException):
         raise answer
-    return answer.outcome
+    return answer
 
 
-async def _after_last_answer(run: JobRun, outcome: ChunkOutcome) -> Outcome | _Turn:
-    match outcome:
+async def _after_last_answer(run: JobRun, result: ChunkResult) -> Outcome | _Turn:
+    match result.outcome:
         case ChunkOutcome.COMPLETE:
             run.tools.crash.reach("after_last_chunk")
             return Submitted()
         case ChunkOutcome.UNAVAILABLE:
-            return _unavailable(run)
+            return _unavailable(run, result.retry_after)
         case ChunkOutcome.OUT_OF_STEP:
             return _Turn.OUT_OF_STEP
         case _:
-            await _end_upload(run, outcome)
+            await _end_upload(run, result.outcome)
             return _Turn.ENDED
 
 
@@ -155,5 +159,5 @@ async def _take_back_intent(run: JobRun) -> None:
     await run.store({"step": Step.INIT_DONE.value, "irrevocable_since": None, "last_chunk_intended": False})
 
 
-def _unavailable(run: JobRun) -> Defer:
-    return Defer(defer_wait(run.job.checkpoint.deferrals), UPLOAD_UNAVAILABLE)
+def _unavailable(run: JobRun, retry_after: float | None = None) -> Defer:
+    return Defer(retry_after or defer_wait(run.job.checkpoint.deferrals), UPLOAD_UNAVAILABLE)

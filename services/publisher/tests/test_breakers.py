@@ -1,0 +1,219 @@
+"""Circuit breakers: after failures in a row nothing is sent, one call tries, and waiting costs no attempt."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import purgatory.domain.model
+import pytest
+
+from common.testing.eventually import eventually
+from publisher.clients import breakers as module
+from publisher.clients.breakers import PROBE_WAIT_SECONDS, BreakerOpen, Breakers, Endpoint
+from publisher.domain.job import State, Step
+from publisher.metrics import BREAKER_OPEN
+from tiktok.errors import TikTokRefused, TikTokUnavailable
+from tiktok.upload import ChunkOutcome, ChunkResult
+
+INIT = "/v2/post/publish/video/init/"
+
+
+class Clock:
+    """A clock that is put forward by hand."""
+
+    def __init__(self) -> None:
+        self.ahead = 0.0
+        self._time = purgatory.domain.model.time.time
+
+    def time(self) -> float:
+        return self._time() + self.ahead
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(purgatory.domain.model, "time", clock)
+    monkeypatch.setattr(module, "time", clock)
+    return clock
+
+
+async def down() -> Any:
+    raise TikTokUnavailable("internal_error", sent=True)
+
+
+async def refuse() -> Any:
+    raise TikTokRefused("spam_risk", http_status=403)
+
+
+async def up() -> str:
+    return "up"
+
+
+async def fail(breakers: Breakers, times: int) -> None:
+    for _ in range(times):
+        with pytest.raises(TikTokUnavailable):
+            await breakers.call(Endpoint.INIT, down)
+
+
+def state(endpoint: Endpoint = Endpoint.INIT) -> float:
+    return float(BREAKER_OPEN.labels(endpoint.value)._value.get())
+
+
+async def test_failures_in_a_row_open_it_for_that_endpoint_alone(clock: Clock) -> None:
+    breakers = Breakers(failures=3, open_seconds=30)
+    await fail(breakers, 2)
+    assert await breakers.call(Endpoint.INIT, up) == "up"
+    await fail(breakers, 3)
+    with pytest.raises(BreakerOpen) as caught:
+        await breakers.call(Endpoint.INIT, up)
+    assert caught.value.wait == pytest.approx(30, abs=2)
+    assert state() == 1
+    assert await breakers.call(Endpoint.STATUS, up) == "up"
+
+
+async def test_a_refusal_is_an_answer(clock: Clock) -> None:
+    breakers = Breakers(failures=2, open_seconds=30)
+    await fail(breakers, 1)
+    for _ in range(5):
+        with pytest.raises(TikTokRefused):
+            await breakers.call(Endpoint.INIT, refuse)
+    await fail(breakers, 1)
+    assert await breakers.call(Endpoint.INIT, up) == "up"
+
+
+async def test_results_can_be_failures_and_are_returned_all_the_same(clock: Clock) -> None:
+    breakers = Breakers(failures=2, open_seconds=30)
+    away = ChunkResult(ChunkOutcome.UNAVAILABLE, 503)
+
+    async def send() -> ChunkResult:
+        return away
+
+    for _ in range(2):
+        assert await breakers.call(Endpoint.UPLOAD, send, is_failure=lambda result: result.http_status == 503) is away
+    with pytest.raises(BreakerOpen):
+        await breakers.call(Endpoint.UPLOAD, send)
+
+
+async def test_one_call_tries_and_the_others_wait_for_it(clock: Clock) -> None:
+    breakers = Breakers(failures=1, open_seconds=30)
+    await fail(breakers, 1)
+    clock.ahead += 31
+    answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def slow() -> str:
+        return await answer
+
+    trying = asyncio.create_task(breakers.call(Endpoint.INIT, slow))
+    await eventually(lambda: Endpoint.INIT in breakers._trying, 5)
+    with pytest.raises(BreakerOpen) as caught:
+        await breakers.call(Endpoint.INIT, up)
+    assert caught.value.wait == PROBE_WAIT_SECONDS
+    answer.set_result("back")
+    assert await trying == "back"
+    assert state() == 0
+    assert await breakers.call(Endpoint.INIT, up) == "up"
+
+
+async def test_a_try_that_fails_or_ends_without_an_answer_opens_it_again(clock: Clock) -> None:
+    breakers = Breakers(failures=3, open_seconds=30)
+    await fail(breakers, 3)
+    clock.ahead += 31
+    await fail(breakers, 1)
+    with pytest.raises(BreakerOpen):
+        await breakers.call(Endpoint.INIT, up)
+    clock.ahead += 31
+    with pytest.raises(RuntimeError):
+        await breakers.call(Endpoint.INIT, _broken)
+    with pytest.raises(BreakerOpen):
+        await breakers.call(Endpoint.INIT, up)
+    clock.ahead += 31
+    with pytest.raises(TikTokRefused):
+        await breakers.call(Endpoint.INIT, refuse)
+    assert state() == 0
+
+
+async def test_our_own_faults_do_not_open_it(clock: Clock) -> None:
+    breakers = Breakers(failures=1, open_seconds=30)
+    for _ in range(3):
+        with pytest.raises(RuntimeError):
+            await breakers.call(Endpoint.INIT, _broken)
+    assert await breakers.call(Endpoint.INIT, up) == "up"
+
+
+async def _broken() -> Any:
+    raise RuntimeError("not TikTok's")
+
+
+async def test_while_it_is_open_posts_wait_with_a_forecast_and_no_attempt_is_spent(world: Any, clock: Clock) -> None:
+    first = world.post(await world.account("demo_public"), world.media())
+    second = world.post(await world.account("demo_private"), world.media(), content={"privacy_level": "SELF_ONLY"})
+    await world.driver.fault(INIT, status=503, times=1_000)
+    async with world.replica(breaker_failures=1):
+        await world.accept(first)
+        await eventually(lambda: world.waits(first, "tiktok_internal_error"), 10)
+        await world.accept(second)
+        deferred = await world.told_of(second, "deferred")
+        assert deferred["code"] == "tiktok_away"
+        job = await world.job(second)
+        assert timedelta(seconds=5) < job.run_at - await world.database_now() < timedelta(seconds=40)
+        assert (job.checkpoint.step, job.checkpoint.irrevocable_since) == (Step.CREATOR_INFO, None)
+        assert (await world.driver.stats())["requests"][INIT] == {"503": 1}
+        await world.driver.admin("DELETE", "faults")
+        clock.ahead += 40
+        await world.due_now(second)
+        await world.state(second, State.SUCCEEDED)
+        await world.due_now(first)
+        await world.state(first, State.SUCCEEDED)
+    assert {event.data["attempt"] for post in (first, second) for event in await world.events(post)} == {1}
+
+
+@pytest.mark.parametrize("simulator_changes", [{"pull_loopback": True}])
+async def test_a_pull_that_meets_an_open_breaker_was_not_sent_and_is_not_unknown(world: Any, clock: Clock) -> None:
+    account = await world.account()
+    pull = world.post(account, None, transfer="pull", source_url="http://127.0.0.1:9/a.mp4")
+    async with world.replica(breaker_failures=1) as replica:
+        with pytest.raises(TikTokUnavailable):
+            await replica.tools.tiktok.breakers.call(Endpoint.INIT, down)
+        await world.accept(pull)
+        assert (await world.told_of(pull, "deferred"))["code"] == "tiktok_away"
+        job = await world.job(pull)
+        assert (job.checkpoint.step, job.checkpoint.irrevocable_since) == (Step.CREATOR_INFO, None)
+    assert not await world.driver.ledger()
+    assert await world.told(pull) == ["started", "deferred"]
+
+
+async def test_uploads_that_meet_an_open_breaker_have_sent_nothing(world: Any, clock: Clock) -> None:
+    post = world.post(await world.account(), world.media())
+    async with world.replica(breaker_failures=1) as replica:
+        with pytest.raises(TikTokUnavailable):
+            await replica.tools.tiktok.breakers.call(Endpoint.UPLOAD, down)
+        await world.accept(post)
+        assert (await world.told_of(post, "deferred"))["code"] == "tiktok_away"
+        assert (await world.job(post)).checkpoint.irrevocable_since is None
+        clock.ahead += 40
+        await world.due_now(post)
+        await world.state(post, State.SUCCEEDED)
+    assert len(await world.publications(post)) == 1
+
+
+async def test_a_wait_that_tiktok_names_is_kept(world: Any) -> None:
+    """`Retry-After` of a 503: not repeated at once, and not earlier."""
+    post = world.post(await world.account(), world.media())
+    async with world.replica() as replica:
+        posting = replica.tools.tiktok._posting
+        creator_info, asked = posting.creator_info, []
+
+        async def busy(*arguments: Any) -> Any:
+            asked.append(1)
+            if len(asked) == 1:
+                raise TikTokUnavailable("internal_error", sent=True, retry_after=120, http_status=503)
+            return await creator_info(*arguments)
+
+        posting.creator_info = busy
+        await world.accept(post)
+        await world.told_of(post, "deferred")
+        job = await world.job(post)
+        assert job.run_at - await world.database_now() > timedelta(seconds=100)
+        assert len(asked) == 1
+        await world.due_now(post)
+        await world.state(post, State.SUCCEEDED)
