@@ -101,6 +101,7 @@ def test_of_an_address_the_password_counts(scan: SecretScan) -> None:
     SecretStr(f"amqp://gateway:{CANARY}@127.0.0.1:5672/")
     SecretStr("memory://")
     SecretStr("amqp://[")
+    SecretStr("v" * 43)
     assert known(scan.ledger, CANARY)
     assert len(scan.ledger) == 1
 

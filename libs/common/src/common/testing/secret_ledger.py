@@ -12,8 +12,8 @@ from pydantic import SecretStr
 
 from common.testing.canaries import Canaries
 
-LEAST_CHARS = 16
-"""Real tokens, keys and codes are longer; anything shorter is a test's own word and may stand anywhere."""
+LEAST_CHARS, LEAST_VARIETY = 16, 8
+"""Real tokens, keys and codes are longer and have more different characters; others are a test's own and may stand anywhere."""
 API_KEY_MARK, API_KEY_SHOWN = "cpk_", 12
 FIELDS = frozenset(
     {"access_token", "refresh_token", "password", "key", "client_secret", "code_verifier", "token", "upload_token", "state"}
@@ -43,7 +43,7 @@ class SecretLedger:
     def add(self, name: str, secret: str | bytes) -> None:
         """Know a secret: of an address its password, of a JWT its signature, of an API key what comes after the shown beginning."""
         secret = _core(secret) if isinstance(secret, str) else secret
-        if self.listening and len(secret) >= LEAST_CHARS:
+        if self.listening and len(secret) >= LEAST_CHARS and len(set(secret)) >= LEAST_VARIETY:
             self._secrets.setdefault(secret, name)
 
     def install(self, monkeypatch: pytest.MonkeyPatch) -> None:
