@@ -10,7 +10,7 @@ SERVICES := gateway accounts scheduler publisher analytics
 # `make scale publisher=3`: only what is given on the command line counts.
 REPLICAS = $(foreach service,$(SERVICES),$(if $(filter command,$(origin $(service))),$(service)=$($(service))))
 
-.PHONY: help bootstrap up down ps logs scale reset demo migrate dead-letters audit-tail audit-verify audit-export rotate-keys rotate-encryption-key schemas test bench lock
+.PHONY: help bootstrap up down ps logs scale reset demo migrate dead-letters audit-tail audit-verify audit-export rotate-keys rotate-encryption-key schemas test bench chaos lock
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 30
@@ -68,6 +68,9 @@ test: bootstrap ## lint, types, boundaries, all tests, coverage
 
 bench: bootstrap ## measure, and print tables; one benchmark: make bench name=accounts_lists
 	@$(PYTHON) -m bench $(name)
+
+chaos: bootstrap ## break a stack of its own at every point, and at random: make chaos [part=storm] [seed=7] [posts=200] [accounts=20] [replicas=3] [kills=30] [seconds=900]
+	@$(PYTHON) -m chaos $(part) $(foreach option,seed posts accounts replicas kills seconds only,$(if $($(option)),--$(option)=$($(option))))
 
 lock: bootstrap ## resolve the dependencies anew and export requirements/*.txt
 	@UV=$(CURDIR)/.local/tools/bin/uv deploy/lock.sh $(if $(upgrade),--upgrade)

@@ -32,7 +32,13 @@ def passed_secrets() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def stack(request: pytest.FixtureRequest, secret_scan: SecretScan) -> Iterator[Stack]:
+def crash_points() -> Path:
+    """Return where the publishers look for points at which one of them shall die, see `CRASH_POINTS_FOLDER`."""
+    return ROOT / ".local" / "tests" / "crash_points"
+
+
+@pytest.fixture(scope="session")
+def stack(request: pytest.FixtureRequest, secret_scan: SecretScan, crash_points: Path) -> Iterator[Stack]:
     """Run a stack of its own ports and data folder, away from the one that `make up` runs; its logs stay after a failure."""
     folder = ROOT / ".local" / "tests" / "system"
     folder.mkdir(parents=True, exist_ok=True)
@@ -45,6 +51,9 @@ def stack(request: pytest.FixtureRequest, secret_scan: SecretScan) -> Iterator[S
             "RATE_LIMIT_PER_ADDRESS": "100000/minute",
             "LEASE_SECONDS": "3",
             "DISCONNECT_CHECK_SECONDS": "1",
+            "RETRY_DELAYS_SECONDS": "[2, 4, 8, 16]",
+            "CRASH_POINTS_ENABLED": "true",
+            "CRASH_POINTS_FOLDER": str(crash_points),
             # Media are fetched from servers of the tests' own on this machine.
             "SOURCE_URL_ALLOWED_HOSTS": '["127.0.0.1"]',
             "SIMULATOR_PULL_LOOPBACK": "true",

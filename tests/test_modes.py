@@ -1,10 +1,7 @@
 """The ways of publishing besides a file posted directly, through the whole system."""
 
 import hashlib
-import threading
 from collections.abc import Iterator
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +9,7 @@ import pytest
 
 from demo.api import Creator
 from demo.video import Video
+from system.folder_host import folder_host
 from system.operator import Operator
 from system.small_video import make_small_video
 from system.waiting import wait_for
@@ -21,13 +19,6 @@ pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
 
 INIT = "/v2/post/publish/video/init/"
 PHOTOS = [make_photo("jpeg", seed=1), make_photo("webp", seed=2)]
-
-
-class QuietFiles(SimpleHTTPRequestHandler):
-    """Serves a folder and keeps no log."""
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the name of the base class
-        """Say nothing."""
 
 
 @pytest.fixture(scope="module")
@@ -43,13 +34,8 @@ def video(folder: Path) -> Video:
 @pytest.fixture(scope="module")
 def address(folder: Path) -> Iterator[str]:
     """Return where the folder is served."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietFiles, directory=str(folder)))
-    serving = threading.Thread(target=server.serve_forever, daemon=True)
-    serving.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    serving.join()
+    with folder_host(folder) as address:
+        yield address
 
 
 def test_a_draft_reaches_the_inbox_and_is_published_when_its_creator_posts_it(operator: Operator, video: Video) -> None:

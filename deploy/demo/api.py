@@ -71,9 +71,9 @@ class Cuepost:
         """Create a post."""
         return self._call("POST", "/api/v1/posts", json=post)
 
-    def request(self, method: str, path: str) -> httpx.Response:
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Return the gateway's answer, whatever its status."""
-        return self._gateway.request(method, path)
+        return self._gateway.request(method, path, **options)
 
     def get(self, path: str) -> httpx.Response:
         """Return the gateway's answer to a GET, whatever its status."""

@@ -42,6 +42,14 @@ class EventRecorder:
         }
         return list(found.values())
 
+    def about(self, subject: str) -> list[dict[str, Any]]:
+        """Return the recorded events of an aggregate, each id once, as they came."""
+        return list({event["id"]: event for event in list(self._events) if event["subject"] == subject}.values())
+
+    def since(self, number: int) -> list[dict[str, Any]]:
+        """Return what was recorded after the first `number` events."""
+        return self._events[number:]
+
     def recorded(self) -> bytes:
         """Return every recorded event as JSON, one per line."""
         return b"\n".join(orjson.dumps(event) for event in list(self._events))

@@ -47,7 +47,7 @@ class Operator:
     def restore(self) -> None:
         """Make everything run and healthy again, without faults."""
         self.stack.up()
-        self._simulator.delete("/_simulator/faults").raise_for_status()
+        self.clear_faults()
 
     def account(self) -> tuple[str, Creator]:
         """Connect a fresh creator and return (account id, creator)."""
@@ -75,6 +75,10 @@ class Operator:
         """Set a fault at the simulator."""
         self._simulator.post("/_simulator/faults", json={"endpoint": endpoint, **fault}).raise_for_status()
 
+    def clear_faults(self) -> None:
+        """Drop the simulator's faults that are left, and end its delays."""
+        self._simulator.delete("/_simulator/faults").raise_for_status()
+
     def withdraw(self, creator: Creator, *, reason: int = 1) -> None:
         """Take the product's access away, as the creator does in TikTok's settings."""
         path = f"/_simulator/creators/{creator.username}/withdraw"
@@ -92,8 +96,12 @@ class Operator:
 
     def ledger(self, creator: Creator) -> list[dict[str, Any]]:
         """Return every init of a creator."""
-        items = self._simulator.get("/_simulator/ledger").json()["items"]
-        return [item for item in items if item["open_id"] == creator.open_id]
+        return [item for item in self.whole_ledger() if item["open_id"] == creator.open_id]
+
+    def whole_ledger(self) -> list[dict[str, Any]]:
+        """Return every init of everybody."""
+        items: list[dict[str, Any]] = self._simulator.get("/_simulator/ledger").json()["items"]
+        return items
 
     def publications(self, creator: Creator) -> list[dict[str, Any]]:
         """Return a creator's publications."""

@@ -69,6 +69,16 @@ def test_a_crash_point_kills_only_when_it_is_the_chosen_one() -> None:
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -signal.SIGKILL
 
 
+def test_a_crash_point_in_the_folder_kills_one_process_once(tmp_path: Path) -> None:
+    CrashPoints(folder=tmp_path).reach("x")
+    (tmp_path / "x").touch()
+    program = (
+        "import pathlib; from publisher.runner.crash_points import CrashPoints; CrashPoints(folder=pathlib.Path()).reach('x')"
+    )
+    codes = [subprocess.run([sys.executable, "-c", program], check=False, cwd=tmp_path).returncode for _ in range(2)]
+    assert codes == [-signal.SIGKILL, 0]
+
+
 class Answers:
     def __init__(self) -> None:
         self.asked = 0

@@ -39,7 +39,6 @@ from publisher.loops.fetched_files import FetchedFilesCleanup
 from publisher.loops.heartbeat import Heartbeat
 from publisher.loops.lane_runner import LaneOptions, LaneRunner
 from publisher.loops.retention import Retention
-from publisher.runner.crash_points import CrashPoints
 from publisher.runner.limits import Limits
 from publisher.runner.tools import Tools
 from publisher.runner.upload_bandwidth import UploadBandwidth
@@ -129,7 +128,7 @@ def tools_of(settings: Settings, database: Database, outbox: Outbox, clients: Ht
         places=UploadPlaces(settings.upload_concurrency),
         bandwidth=UploadBandwidth(settings.upload_bytes_per_second),
         addresses=UploadAddresses(settings.service_private_key),
-        crash=CrashPoints(settings.crash_point if settings.crash_points_enabled else ""),
+        crash=settings.crash_points,
         replica=settings.instance,
     )
 

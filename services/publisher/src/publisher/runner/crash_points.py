@@ -14,19 +14,33 @@ while_polling        a status call is about to be made
 
 import os
 import signal
+from pathlib import Path
 from typing import NoReturn
 
 
 class CrashPoints:
-    """Kills the process at the chosen point; without one it does nothing."""
+    """Kills the process at the chosen point, or at one that a file in `folder` is named after; without them it does nothing.
 
-    def __init__(self, chosen: str = "") -> None:
+    The file goes first: of all processes that share the folder, one dies, once.
+    """
+
+    def __init__(self, chosen: str = "", folder: Path | None = None) -> None:
         self._chosen = chosen
+        self._folder = folder
 
     def reach(self, point: str) -> None:
         """Tell that the point is reached."""
-        if self._chosen and point == self._chosen:
+        if (self._chosen and point == self._chosen) or self._was_armed(point):
             _die()
+
+    def _was_armed(self, point: str) -> bool:
+        if self._folder is None:
+            return False
+        try:
+            (self._folder / point).unlink()
+        except FileNotFoundError:
+            return False
+        return True
 
 
 def _die() -> NoReturn:

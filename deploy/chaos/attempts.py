@@ -1,0 +1,129 @@
+"""The same for attempts: orders that come late, twice or against each other; each post is published once all the same."""
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
+
+import httpx
+
+from chaos.site import Finding, Mode, Order, Site
+from system.waiting import wait_for
+
+DUE = "scheduler.post.due"
+QUEUE = "publisher.post_due"
+STATUS = "/v2/post/publish/status/fetch/"
+VOUCHED = {"confirm_not_published": True}
+
+
+def late_order(site: Site) -> Finding:
+    """Deliver `PostDue` of a failed first attempt again, as fresh messages, while the second one sends and after its end."""
+    order = _order(site, {"endpoint": "processing", "fail_reason": "frame_rate_check_failed"})
+    first = site.operator.wait_event(order.post_id, DUE, timeout=site.patience)
+    site.ended(order)
+    site.operator.fault("upload", delay=4, open_id=order.creator.open_id)
+    answer = site.until_answered(f"/api/v1/posts/{order.post_id}/retry", {})
+    site.operator.wait_event(order.post_id, DUE, count=2, timeout=site.patience)
+    site.operator.deliver_again(QUEUE, first, times=3, new_id=True)
+    site.operator.wait_status(order.post_id, "published", timeout=site.patience)
+    site.operator.deliver_again(QUEUE, first, times=3, new_id=True)
+    site.operator.wait_queue_empty(QUEUE)
+    return _judged(site, "PostDue of attempt 1 after attempt 2", order, answer)
+
+
+def swept(site: Site) -> Finding:
+    """Let the sweep emit `PostDue` of an attempt again and again while it is under way; needs short sweeps."""
+    order = _order(site, {"endpoint": "upload", "delay": 20})
+    again = wait_for("two sweeps", lambda: _again(site, order), timeout=site.patience)
+    attempts = {event["data"]["attempt"] for event in again}
+    site.ended(order)
+    site.settled(order)
+    also = [] if attempts == {1} else [f"swept as other attempts: {attempts}"]
+    return site.finding("the sweep re-emits PostDue", order, also=also)
+
+
+def delivered_again(site: Site) -> Finding:
+    """Put what the sweep would emit into the queue, while the attempt is under way and after its end, many times."""
+    order = _order(site, {"endpoint": "upload", "delay": 4})
+    due = site.operator.wait_event(order.post_id, DUE, timeout=site.patience)
+    site.operator.wait_event(order.post_id, "publisher.publish.started", timeout=site.patience)
+    site.operator.deliver_again(QUEUE, due, times=5, new_id=True)
+    site.ended(order)
+    site.operator.deliver_again(QUEUE, due, times=5, new_id=True)
+    site.operator.wait_queue_empty(QUEUE)
+    site.settled(order)
+    return site.finding("PostDue again and again", order)
+
+
+def live_after_all(site: Site) -> Finding:
+    """Retry a post that TikTok has published and refused to tell of, so that it is unconfirmed."""
+    order = _unconfirmed(site)
+    site.operator.clear_faults()
+    answer = site.until_answered(f"/api/v1/posts/{order.post_id}/retry", VOUCHED)
+    return _judged(site, "/retry of an unconfirmed post that is live", order, answer)
+
+
+def pulled_after_all(site: Site) -> Finding:
+    """Retry a pull that is live although its init was never answered, at the word of an owner who has not seen it."""
+    site.crash.arm("after_init_answer")
+    order = _order(site, {"endpoint": "webhook", "drop": True, "times": 20}, mode=Mode.PULL)
+    site.ended(order)
+    site.settled(order)
+    answer = site.until_answered(f"/api/v1/posts/{order.post_id}/retry", VOUCHED)
+    return _judged(site, "/retry of a pull without answer that is live", order, answer)
+
+
+def raced(site: Site) -> Finding:
+    """Let the webhook that tells the truth come in the very moment in which the owner wants another attempt."""
+    order = _unconfirmed(site)
+    (item,) = site.operator.ledger(order.creator)
+    site.operator.clear_faults()
+    content = {"publish_id": item["publish_id"], "publish_type": "DIRECT_PUBLISH"}
+    retry = partial(site.until_answered, f"/api/v1/posts/{order.post_id}/retry", VOUCHED)
+    with ThreadPoolExecutor(4) as pool:
+        tells = [pool.submit(site.operator.tell, order.creator, "post.publish.complete", content) for _ in range(2)]
+        retries = [pool.submit(retry) for _ in range(2)]
+        answers = [future.result() for future in retries]
+        for future in tells:
+            future.result()
+    return _judged(site, "/retry racing a late webhook", order, *answers)
+
+
+TRIALS: Mapping[str, Callable[[Site], Finding]] = {
+    "late_order": late_order,
+    "delivered_again": delivered_again,
+    "swept": swept,
+    "live_after_all": live_after_all,
+    "pulled_after_all": pulled_after_all,
+    "raced": raced,
+}
+
+
+def _order(site: Site, fault: dict[str, object], mode: Mode = Mode.FILE) -> Order:
+    account, creator = site.operator.account()
+    prepared = site.prepare(mode)
+    site.operator.fault(str(fault["endpoint"]), **{k: v for k, v in fault.items() if k != "endpoint"}, open_id=creator.open_id)
+    return site.order(account, creator, mode, prepared)
+
+
+def _unconfirmed(site: Site) -> Order:
+    """Return a post that is live while TikTok refuses to tell and sends no webhook; needs no patience with refusals."""
+    order = _order(site, {"endpoint": "webhook", "drop": True, "times": 20})
+    refusal = {"code": "invalid_publish_id", "status": 400, "times": 1000}
+    site.operator.fault(STATUS, **refusal, open_id=order.creator.open_id)
+    site.operator.wait_status(order.post_id, "unconfirmed", timeout=site.patience)
+    site.settled(order)
+    return order
+
+
+def _judged(site: Site, name: str, order: Order, *answers: httpx.Response) -> Finding:
+    """Judge the post once nothing moves any more; what was answered stands in the table."""
+    site.ended(order)
+    site.settled(order)
+    told = ", ".join(str(answer.status_code) for answer in answers)
+    return site.finding(f"{name} ({told})", order)
+
+
+def _again(site: Site, order: Order) -> list[dict[str, Any]] | None:
+    events = site.operator.events.of(order.post_id, DUE)
+    return events if len(events) >= 3 else None

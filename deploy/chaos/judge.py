@@ -1,0 +1,99 @@
+"""The judge: what the product says of its posts, held against what TikTok's stand-in has in its ledger. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+DONE = frozenset({"published", "sent_to_inbox"})
+OPEN = "unconfirmed"
+FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Posted:
+    """A post as it was ordered, and how it ended: `state` is empty when the product does not know it any more.
+
+    `sha256` is what TikTok must have got; it differs from post to post. `reasons` are the codes it may rightly fail with, besides
+    those that the ledger itself shows.
+    """
+
+    post_id: str
+    open_id: str
+    title: str
+    sha256: str
+    state: str
+    error_code: str | None = None
+    publish_id: str | None = None
+    reasons: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A promise that was not kept; `post_id` is empty for a publication that belongs to no post."""
+
+    post_id: str
+    promise: str
+
+
+def publications(ledger: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Return the items whose bytes are all in and that TikTok did not refuse."""
+    return [item for item in ledger if item["sha256"] is not None and item["status"] != "FAILED"]
+
+
+def judge(posts: Sequence[Posted], ledger: Sequence[Mapping[str, Any]]) -> list[Broken]:
+    """Return every promise that was broken: a loss, a double, wrong bytes, an end that is not true, no end at all."""
+    live = publications(ledger)
+    broken = [Broken(post.post_id, text) for post in posts for text in _of_post(post, _of(post, live), ledger)]
+    wanted = {(post.open_id, post.sha256) for post in posts}
+    by_title = {(post.open_id, post.title): post.post_id for post in posts}
+    for item in live:
+        if (item["open_id"], item["sha256"]) not in wanted:
+            owner = by_title.get((item["open_id"], item["title"]), "")
+            broken.append(Broken(owner, f"publication {item['publish_id']} has bytes that nobody ordered: {item['sha256']}"))
+    return broken
+
+
+def count(post: Posted, ledger: Iterable[Mapping[str, Any]]) -> int:
+    """Return how many publications of a post there are."""
+    return len(_of(post, publications(ledger)))
+
+
+def _of(post: Posted, live: Iterable[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    return [item for item in live if item["open_id"] == post.open_id and item["sha256"] == post.sha256]
+
+
+def _of_post(post: Posted, mine: Sequence[Mapping[str, Any]], ledger: Iterable[Mapping[str, Any]]) -> Iterable[str]:
+    if len(mine) > 1:
+        yield f"published {len(mine)} times"
+    match post.state:
+        case state if state in DONE:
+            yield from _of_done(post, mine)
+        case "unconfirmed":
+            return
+        case "failed":
+            yield from _of_failed(post, mine, ledger)
+        case "":
+            yield "lost: the product does not know it any more"
+        case state:
+            yield f"did not end: {state}"
+
+
+def _of_done(post: Posted, mine: Sequence[Mapping[str, Any]]) -> Iterable[str]:
+    if not mine:
+        yield f"{post.state}, but the ledger has no publication of these bytes"
+    elif post.publish_id is not None and post.publish_id not in {item["publish_id"] for item in mine}:
+        yield f"tells another publication than the ledger: {post.publish_id}"
+
+
+def _of_failed(post: Posted, mine: Sequence[Mapping[str, Any]], ledger: Iterable[Mapping[str, Any]]) -> Iterable[str]:
+    if mine:
+        yield "failed, but it is live"
+    refused = {
+        f"tiktok_{item['fail_reason']}"
+        for item in ledger
+        if item["open_id"] == post.open_id
+        and item["status"] == "FAILED"
+        and (item["publish_id"] == post.publish_id or (post.title and item["title"] == post.title))
+    }
+    if post.error_code not in refused | post.reasons:
+        yield f"failed with a reason that is not true: {post.error_code}"

@@ -1,0 +1,114 @@
+"""The crash matrix: the publisher dies, hangs or loses an answer at each point of each way of publishing; the others finish."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from chaos.judge import DONE, OPEN
+from chaos.site import Finding, Mode, Order, Site
+from system.waiting import wait_for
+
+INIT = "/v2/post/publish/video/init/"
+CONTENT_INIT = "/v2/post/publish/content/init/"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A point, the way of publishing, and the states that are true there; what breaks is a crash point, faults, or a `break_`."""
+
+    mode: Mode
+    point: str
+    states: frozenset[str] = DONE
+    crash: bool = True
+    faults: tuple[dict[str, Any], ...] = ()
+    breaks: Callable[[Site, Order], None] | None = field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        """What the table calls it."""
+        return f"{self.mode}: {self.point}"
+
+
+def hang(site: Site, order: Order) -> None:
+    """Stop the replica in the middle of a chunk (SIGSTOP) until others have finished, then let it go on."""
+    replica = _sending(site, order)
+    with site.operator.frozen(replica):
+        site.ended(order)
+    wait_for("the replica to go on", lambda: site.operator.stack.healthy(replica), timeout=site.patience)
+
+
+def hang_shortly(site: Site, order: Order) -> None:
+    """Stop the replica for most of its lease, then let it go on."""
+    with site.operator.frozen(_sending(site, order)):
+        time.sleep(site.lease * 0.8)
+
+
+def _sending(site: Site, order: Order) -> str:
+    started = site.operator.wait_event(order.post_id, "publisher.publish.started", timeout=site.patience)
+
+    def is_receiving() -> bool:
+        return any(item["receiving"] or item["bytes"] for item in site.operator.ledger(order.creator))
+
+    wait_for("bytes on their way", is_receiving, timeout=site.patience, interval=0.02)
+    return str(started["data"]["replica"])
+
+
+UNKNOWN = DONE | {OPEN}
+SHORT_DELAY = {"endpoint": "upload", "delay": 6}
+
+ROWS = (
+    *(
+        Row(Mode.FILE, point)
+        for point in (
+            "after_init_intent",
+            "after_init_answer",
+            "before_chunk:0",
+            "mid_chunk:0",
+            "after_last_chunk",
+            "while_polling",
+        )
+    ),
+    *(Row(Mode.LARGE, point) for point in ("before_chunk:3", "mid_chunk:3", "mid_chunk:5")),
+    *(Row(Mode.INBOX, point) for point in ("after_init_answer", "after_last_chunk")),
+    *(Row(Mode.SOURCE, point) for point in ("mid_fetch", "after_fetch", "after_fetch_stored", "after_init_answer")),
+    *(Row(Mode.PULL, point, UNKNOWN) for point in ("after_init_intent", "after_init_answer", "while_polling")),
+    *(Row(Mode.PHOTO, point, UNKNOWN) for point in ("after_init_intent", "after_init_answer", "while_polling")),
+    Row(Mode.FILE, "answer of the init lost", crash=False, faults=({"endpoint": INIT, "lost_answer": True},)),
+    Row(Mode.FILE, "init answered 500", crash=False, faults=({"endpoint": INIT, "status": 500},)),
+    Row(Mode.FILE, "answer of the last chunk lost", crash=False, faults=({"endpoint": "upload", "lost_answer": True},)),
+    Row(
+        Mode.FILE,
+        "connection lost in a chunk",
+        crash=False,
+        faults=({"endpoint": "upload", "drop": True, "delay_at": "body"},),
+    ),
+    Row(Mode.PULL, "answer of the init lost", UNKNOWN, crash=False, faults=({"endpoint": INIT, "lost_answer": True},)),
+    Row(Mode.PULL, "init answered 500", UNKNOWN, crash=False, faults=({"endpoint": INIT, "status": 500},)),
+    Row(
+        Mode.PHOTO, "answer of the init lost", UNKNOWN, crash=False, faults=({"endpoint": CONTENT_INIT, "lost_answer": True},)
+    ),
+    Row(Mode.FILE, "hangs beyond its lease", crash=False, faults=(SHORT_DELAY,), breaks=hang),
+    Row(Mode.FILE, "hangs within its lease", crash=False, faults=(SHORT_DELAY,), breaks=hang_shortly),
+)
+
+
+def run_row(site: Site, row: Row) -> Finding:
+    """Break one post at the row's point and judge it."""
+    account, creator = site.operator.account()
+    prepared = site.prepare(row.mode)
+    for fault in row.faults:
+        site.operator.fault(**fault, open_id=creator.open_id)
+    if row.crash:
+        site.crash.arm(row.point)
+    order = site.order(account, creator, row.mode, prepared)
+    if row.breaks is not None:
+        row.breaks(site, order)
+    site.ended(order)
+    site.settled(order)
+    also = [f"nobody came to {point}" for point in site.crash.armed()]
+    site.crash.disarm()
+    finding = site.finding(row.name, order, also=also)
+    if finding.state not in row.states:
+        return site.finding(row.name, order, also=[*also, f"{finding.state} is not among {', '.join(sorted(row.states))}"])
+    return finding

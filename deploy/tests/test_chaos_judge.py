@@ -1,0 +1,108 @@
+"""The judge of `make chaos` notices each kind of broken promise, and the storm's plan is the seed's alone."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chaos.content import ContentMaker
+from chaos.crash_folder import CrashFolder
+from chaos.judge import Posted, count, judge
+from chaos.plan import plan
+
+POST = Posted("post-1", "ann", "a title", "aa", "published", publish_id="p1")
+
+
+def item(**changes: Any) -> dict[str, Any]:
+    fields = {"publish_id": "p1", "open_id": "ann", "title": "a title", "sha256": "aa", "status": "PUBLISH_COMPLETE"}
+    return {**fields, "fail_reason": None, **changes}
+
+
+def promises(post: Posted, *items: dict[str, Any]) -> list[str]:
+    return [broken.promise for broken in judge([post], items)]
+
+
+def test_one_publication_of_the_right_bytes_is_what_was_promised() -> None:
+    assert promises(POST, item()) == []
+    assert promises(replace(POST, state="sent_to_inbox", title=""), item(status="SEND_TO_USER_INBOX", title="")) == []
+
+
+def test_inits_without_bytes_and_refused_ones_are_no_publications() -> None:
+    assert promises(POST, item(), item(publish_id="p0", sha256=None), item(publish_id="p2", status="FAILED")) == []
+
+
+def test_a_publication_twice() -> None:
+    twice = (item(), item(publish_id="p2"))
+    assert promises(POST, *twice) == ["published 2 times"]
+    assert promises(replace(POST, state="unconfirmed"), *twice) == ["published 2 times"]
+    assert count(POST, twice) == 2
+
+
+def test_wrong_bytes() -> None:
+    broken = judge([POST], [item(sha256="bb")])
+    assert [(one.post_id, one.promise.split(":")[0]) for one in broken] == [
+        ("post-1", "published, but the ledger has no publication of these bytes"),
+        ("post-1", "publication p1 has bytes that nobody ordered"),
+    ]
+    assert judge([], [item()])[0].post_id == ""
+
+
+def test_the_bytes_at_another_creator_are_wrong_too() -> None:
+    assert len(promises(POST, item(open_id="bob"))) == 2
+
+
+def test_a_lost_post_and_one_without_an_end() -> None:
+    assert promises(replace(POST, state=""), item()) == ["lost: the product does not know it any more"]
+    assert promises(replace(POST, state="publishing")) == ["did not end: publishing"]
+
+
+def test_published_without_a_publication_or_by_another_name() -> None:
+    assert promises(POST) == ["published, but the ledger has no publication of these bytes"]
+    assert promises(replace(POST, publish_id="p9"), item()) == ["tells another publication than the ledger: p9"]
+    assert promises(replace(POST, publish_id=None), item()) == []
+
+
+@pytest.mark.parametrize("items", [[], [item()]])
+def test_unconfirmed_may_be_live_or_not(items: list[dict[str, Any]]) -> None:
+    assert promises(replace(POST, state="unconfirmed"), *items) == []
+
+
+def test_a_failure_is_judged_by_its_reason() -> None:
+    failed = replace(POST, state="failed", error_code="tiktok_spam")
+    untrue = ["failed with a reason that is not true: tiktok_spam"]
+    assert promises(failed) == untrue
+    assert promises(replace(failed, reasons=frozenset({"tiktok_spam"}))) == []
+    assert promises(failed, item(status="FAILED", fail_reason="spam")) == []
+    assert promises(failed, item(status="FAILED", fail_reason="other")) == untrue
+    assert promises(failed, item(status="FAILED", fail_reason="spam", title="b", publish_id="p2")) == untrue
+    assert promises(replace(failed, reasons=frozenset({"tiktok_spam"})), item()) == ["failed, but it is live"]
+
+
+def test_a_plan_is_its_seeds_alone() -> None:
+    sizes = {"posts": 200, "accounts": 20, "kills": 30, "spread": 30.0}
+    assert plan(7, **sizes) == plan(7, **sizes)
+    assert plan(7, **sizes) != plan(8, **sizes)
+    made = plan(7, **sizes)
+    assert [len(made.posts), len(made.deaths)] == [200, 30]
+    assert {account for account, _, _ in made.posts} == set(range(20))
+    assert {fault["endpoint"] for _, fault in made.faults} >= {"upload", "processing", "webhook", "download"}
+
+
+def test_contents_are_all_different_and_again_the_same_by_seed(tmp_path: Path) -> None:
+    hashes = []
+    for number in (1, 2):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        maker = ContentMaker(folder, seed=3)
+        hashes.append([content.sha256 for content in (maker.video(), maker.video(), maker.photo(), maker.photo())])
+    assert hashes[0][:2] == hashes[1][:2]
+    assert len(set(hashes[0])) == 4
+
+
+def test_crash_points_are_armed_and_disarmed(tmp_path: Path) -> None:
+    folder = CrashFolder(tmp_path / "points")
+    folder.arm("mid_chunk:0")
+    assert folder.armed() == ["mid_chunk:0"]
+    folder.disarm()
+    assert folder.armed() == []
