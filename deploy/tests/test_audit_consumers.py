@@ -8,6 +8,7 @@ import signal
 import sqlite3
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,13 @@ Attempt = Callable[[AbstractChannel], Awaitable[Any]]
 @pytest.fixture
 def servers(own_servers: Servers) -> Servers:
     return own_servers
+
+
+@pytest.fixture
+async def ended() -> AsyncIterator[AsyncExitStack]:
+    """Give a stack of what is to end with the test, also with one that fails."""
+    async with AsyncExitStack() as stack:
+        yield stack
 
 
 def url(servers: Servers, user: str) -> str:
@@ -210,9 +218,9 @@ class Example:
         assert await asyncio.wait_for(self._process.stdout.readline(), 30) == b"listening\n"
 
     async def kill(self) -> None:
-        assert self._process is not None
-        self._process.kill()
-        await self._process.wait()
+        if self._process is not None and self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
 
     def kept(self) -> list[dict[str, Any]]:
         if not self._path.exists():
@@ -230,13 +238,14 @@ async def kept_at_least(example: Example, number: int) -> None:
 
 @pytest.mark.timeout(180)
 async def test_the_example_loses_and_doubles_nothing_over_kills_and_a_restart_of_the_broker(
-    servers: Servers, tmp_path: Path
+    servers: Servers, tmp_path: Path, ended: AsyncExitStack
 ) -> None:
     example, publisher, told = (
         Example(servers, tmp_path / "events.sqlite"),
         Publisher(servers),
         [event(n) for n in range(TOTAL)],
     )
+    ended.push_async_callback(example.kill)
     await example.start()
     # Some are told twice, as a relay does that died after the broker had them.
     half = TOTAL // 2
@@ -296,9 +305,17 @@ class Tail:
         self._process.send_signal(signal.SIGINT)
         return await asyncio.wait_for(self._process.wait(), 15)
 
+    async def kill(self) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
+            await self._process.wait()
 
-async def test_the_tail_prints_events_as_they_come_also_after_the_broker_was_away(servers: Servers) -> None:
+
+async def test_the_tail_prints_events_as_they_come_also_after_the_broker_was_away(
+    servers: Servers, ended: AsyncExitStack
+) -> None:
     tail = await Tail.start(servers, "scheduler.post.#")
+    ended.push_async_callback(tail.kill)
     assert await tail.said() == "watching scheduler.post.#"
     odd = event(1) | {"data": {"attempt": 2, "reason": "a\x1b[31mred", "post_id": "p", "content": {}}, "actor": "user:7"}
     await Publisher(servers).publish([odd])
@@ -311,8 +328,9 @@ async def test_the_tail_prints_events_as_they_come_also_after_the_broker_was_awa
     assert await tail.stop() == 0
 
 
-async def test_the_tail_prints_whole_events_for_programs(servers: Servers) -> None:
+async def test_the_tail_prints_whole_events_for_programs(servers: Servers, ended: AsyncExitStack) -> None:
     tail = await Tail.start(servers, "--json")
+    ended.push_async_callback(tail.kill)
     assert await tail.said() == "watching #"
     told = event(3)
     await Publisher(servers).publish([told])
