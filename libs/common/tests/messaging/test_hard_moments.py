@@ -84,6 +84,27 @@ async def _reaches(parts: Any, queue: str) -> bool:
     return True
 
 
+async def test_a_single_message_that_its_queue_refuses_is_told_as_such(parts: Any, rabbitmq_url: str) -> None:
+    async with broker_channel(rabbitmq_url) as channel:
+        full = {"x-max-length": 0, "x-overflow": "reject-publish"}
+        queue = await channel.declare_queue(f"{parts.queue}.full", exclusive=True, arguments=full)
+        with pytest.raises(DeliveryError):
+            await parts.publisher.publish(Outgoing(body=b"x", routing_key=queue.name))
+
+
+async def test_a_single_message_keeps_its_properties(parts: Any, rabbitmq_url: str) -> None:
+    outgoing = Outgoing(
+        body=b"x", routing_key=f"{parts.queue}.x", correlation_id="c", reply_to="r", persistent=False, headers={"h": 1}
+    )
+    async with broker_channel(rabbitmq_url) as channel:
+        await channel.declare_queue(outgoing.routing_key, exclusive=True)
+        await parts.publisher.publish(outgoing)
+        message = await next_message(channel, outgoing.routing_key)
+    assert (message.body, message.correlation_id, message.reply_to) == (b"x", "c", "r")
+    assert (message.delivery_mode, message.headers) == (1, {"h": 1})
+    assert message.message_id
+
+
 async def test_a_message_without_a_queue_is_told_as_such(parts: Any) -> None:
     with pytest.raises(DeliveryError):
         await parts.publisher.publish(Outgoing(body=b"x", routing_key=f"nobody.{uuid4().hex}", mandatory=True))

@@ -8,8 +8,10 @@ from uuid import uuid4
 
 import structlog
 from aio_pika import DeliveryMode, Message
+from aio_pika.exceptions import DeliveryError
 from aiormq.abc import AbstractChannel
 from faststream.rabbit import RabbitExchange
+from pamqp.commands import Basic
 from pydantic import SecretStr
 
 from common.cancellation import is_own_cancellation
@@ -23,7 +25,8 @@ from common.messaging.wire.tap import Tap
 
 CONFIRM_TIMEOUT_S = 5.0
 
-_DECLARED = frozenset({EVENTS.name, COMMANDS.name})
+DEFAULT_EXCHANGE = ""
+_DECLARED = frozenset({EVENTS.name, COMMANDS.name, DEFAULT_EXCHANGE})
 _log = structlog.get_logger(__name__)
 
 
@@ -114,11 +117,20 @@ class MessagePublisher:
         return outcomes
 
     async def _send(self, message: Outgoing) -> None:
-        assert self._single is not None  # noqa: S101 - it is opened before the connection is handed out
+        exchange = message.exchange.name if message.exchange is not None else DEFAULT_EXCHANGE
         ready = message.to_message()
+        if not message.mandatory and exchange in _DECLARED:
+            outcomes = Outcomes(1)
+            publication = Publication(exchange, message.routing_key, ready.body, properties=ready.properties.marshal())
+            await self._send_all(await self._link.connected(), [publication], outcomes)
+            if outcomes.refused:
+                raise DeliveryError(None, Basic.Nack())
+            return
+        # What may come back, and what may close the channel, goes the library's way.
+        assert self._single is not None  # noqa: S101 - it is opened before the connection is handed out
         await self._single.basic_publish(
             ready.body,
-            exchange=message.exchange.name if message.exchange is not None else "",
+            exchange=exchange,
             routing_key=message.routing_key,
             properties=ready.properties,
             mandatory=message.mandatory,

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ARRAY, Uuid, any_, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -12,6 +12,11 @@ from scheduler.domain.account_copy import AccountCopy
 from scheduler.storage.tables import accounts
 
 _COPY = tuple(column for column in accounts.c if column.name != "behind_since")
+
+# Asked for every post, so made once.
+_OF_USER = select(*_COPY).where(accounts.c.id == bindparam("account_id"), accounts.c.user_id == bindparam("owner_id"))
+_FOUND = select(*_COPY).where(accounts.c.id == any_(bindparam("ids", type_=ARRAY(Uuid)))).order_by(accounts.c.id)
+_FOUND_AND_LOCKED = _FOUND.with_for_update(read=True)
 
 
 async def save_account(connection: AsyncConnection, copy: AccountCopy) -> bool:
@@ -58,8 +63,7 @@ async def take_behind(connection: AsyncConnection) -> AccountCopy | None:
 
 async def get_account(connection: AsyncConnection, account_id: UUID, user_id: UUID) -> AccountCopy | None:
     """Return the copy of a user's account, also of a disconnected one; None when it is unknown."""
-    statement = select(*_COPY).where(accounts.c.id == account_id, accounts.c.user_id == user_id)
-    row: Any = (await connection.execute(statement)).one_or_none()
+    row: Any = (await connection.execute(_OF_USER, {"account_id": account_id, "owner_id": user_id})).one_or_none()
     return None if row is None else AccountCopy(*row)
 
 
@@ -74,6 +78,5 @@ async def find_accounts(connection: AsyncConnection, account_ids: Collection[UUI
     """Return copies by id; with `lock` kept from changing until the transaction ends, taken in the order of their ids."""
     if not account_ids:
         return {}
-    statement = select(*_COPY).where(accounts.c.id.in_(account_ids)).order_by(accounts.c.id)
-    rows: Any = await connection.execute(statement.with_for_update(read=True) if lock else statement)
+    rows: Any = await connection.execute(_FOUND_AND_LOCKED if lock else _FOUND, {"ids": list(account_ids)})
     return {row[0]: AccountCopy(*row) for row in rows}

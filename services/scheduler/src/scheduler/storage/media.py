@@ -5,12 +5,24 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ARRAY, Uuid, any_, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scheduler.domain.media import Media
 from scheduler.storage.tables import media
+
+# Asked for every post, so made once.
+_FOUND = (
+    select(media)
+    .where(
+        media.c.id == any_(bindparam("ids", type_=ARRAY(Uuid))),
+        media.c.user_id == bindparam("owner_id"),
+        media.c.deleted_at.is_(None),
+    )
+    .order_by(media.c.id)
+)
+_FOUND_AND_LOCKED = _FOUND.with_for_update(read=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +97,7 @@ async def find_media(
     """Return a user's files by id; with `lock` kept from being deleted until the transaction ends, in the order of their ids."""
     if not media_ids:
         return {}
-    statement = select(media).where(media.c.id.in_(media_ids), media.c.user_id == user_id, media.c.deleted_at.is_(None))
-    statement = statement.order_by(media.c.id)
-    rows = await connection.execute(statement.with_for_update(read=True) if lock else statement)
+    rows = await connection.execute(_FOUND_AND_LOCKED if lock else _FOUND, {"ids": list(media_ids), "owner_id": user_id})
     return {row.id: to_media(row) for row in rows}
 
 

@@ -13,6 +13,10 @@ from scheduler.storage.tables import posts
 
 DUPLICATE_WINDOW = timedelta(hours=24)
 
+_SERIALISE = text(
+    "SELECT pg_advisory_xact_lock(key) FROM"
+    " (SELECT DISTINCT hashtextextended(pair, 0) AS key FROM unnest(CAST(:keys AS text[])) AS pair ORDER BY key) AS sorted"
+)
 # Made once: it is asked most often, and has many columns.
 _SHOWN = select(posts).where(
     posts.c.id == bindparam("post_id"), posts.c.user_id == bindparam("owner_id"), posts.c.deleted_at.is_(None)
@@ -83,11 +87,7 @@ async def serialise_duplicates(connection: AsyncConnection, pairs: Collection[tu
     All locks are taken in one order, so that two batches with the same videos do not deadlock.
     """
     keys = [f"{account_id}:{sha256}" for account_id, sha256 in pairs]
-    statement = text(
-        "SELECT pg_advisory_xact_lock(key) FROM"
-        " (SELECT DISTINCT hashtextextended(pair, 0) AS key FROM unnest(CAST(:keys AS text[])) AS pair ORDER BY key) AS sorted"
-    )
-    await connection.execute(statement, {"keys": keys})
+    await connection.execute(_SERIALISE, {"keys": keys})
 
 
 async def find_duplicates(

@@ -23,7 +23,7 @@ HEAD_SIZE = 7
 
 _HEAD = Struct(">BHI")
 _METHOD = Struct(">HH")
-_CONTENT = Struct(">HHQH")
+_CONTENT = Struct(">HHQ")
 _TAG_AND_BITS = Struct(">QB")
 _TAG = Struct(">Q")
 _BASIC, _PUBLISH, _DELIVER, _ACK, _NACK = 60, 40, 60, 80, 120
@@ -33,18 +33,22 @@ _KINDS = frozenset({METHOD, HEADER, BODY, HEARTBEAT})
 _HAS_HEADERS = 0x2000
 _PERSISTENT = b"\x02"
 # content-type, delivery-mode, correlation-id, message-id, timestamp, type: in this order on the wire.
-_FLAGS = 0x8000 | 0x1000 | 0x0400 | 0x0080 | 0x0040 | 0x0020
+_FLAGS = (0x8000 | 0x1000 | 0x0400 | 0x0080 | 0x0040 | 0x0020).to_bytes(2)
 _RANDOM_OCTETS = 16
 
 
 class Publication(NamedTuple):
-    """A persistent message to publish; `moment` is in seconds since 1970."""
+    """A message to publish; `moment` is in seconds since 1970.
+
+    It is persistent and has the usual properties, unless it brings its own (as they stand in a content header, flags first).
+    """
 
     exchange: str
     routing_key: str
     body: bytes
-    message_type: str
-    moment: int
+    message_type: str = ""
+    moment: int = 0
+    properties: bytes | None = None
 
 
 class Confirm(NamedTuple):
@@ -84,12 +88,15 @@ class Delivery:
 def publish_frames(channel: int, publication: Publication, body_limit: int) -> bytes:
     """Return all frames of one publish; the body is cut at `body_limit` octets.
 
-    Message and correlation id are fresh random values. Raises ValueError for names that AMQP cannot carry (over 255 octets).
+    Message and correlation id are fresh random values where the usual properties are taken. Raises ValueError for names that AMQP
+    cannot carry (over 255 octets).
     """
-    exchange, routing_key, body, message_type, moment = publication
-    random = _short(secrets.token_hex(_RANDOM_OCTETS))
-    before, after = _properties(message_type)
-    header = _CONTENT.pack(_BASIC, 0, len(body), _FLAGS) + before + random + random + _TAG.pack(moment) + after
+    exchange, routing_key, body, message_type, moment, properties = publication
+    if properties is None:
+        random = _short(secrets.token_hex(_RANDOM_OCTETS))
+        before, after = _properties(message_type)
+        properties = before + random + random + _TAG.pack(moment) + after
+    header = _CONTENT.pack(_BASIC, 0, len(body)) + properties
     parts = [_publish_method(channel, exchange, routing_key), _HEAD.pack(HEADER, channel, len(header)), header, _END]
     for start in range(0, len(body), body_limit):
         piece = body[start : start + body_limit]
@@ -112,7 +119,7 @@ def _publish_method(channel: int, exchange: str, routing_key: str) -> bytes:
 @lru_cache(maxsize=256)
 def _properties(message_type: str) -> tuple[bytes, bytes]:
     """Return what precedes the random ids and what follows the time."""
-    return _short(CONTENT_TYPE) + _PERSISTENT, _short(message_type)
+    return _FLAGS + _short(CONTENT_TYPE) + _PERSISTENT, _short(message_type)
 
 
 def _short(text: str) -> bytes:
