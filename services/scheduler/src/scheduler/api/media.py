@@ -39,7 +39,7 @@ def media_router(database: Database) -> APIRouter:
         async with database.read() as connection:
             rows, total = await list_media(connection, user.user_id, chosen, before=before, limit=limit + 1)
         page = page_of(rows, limit=limit, total=total, item=media_json, key=lambda file: [file.id], scope=scope)
-        return json_response(page.model_dump())
+        return json_response(dict(page))
 
     @router.get("/{media_id}")
     async def get_one(media_id: UUID, user: Reader) -> Response:

@@ -83,7 +83,7 @@ def _add_list(router: APIRouter, database: Database) -> None:
         async with database.read() as connection:
             rows, total = await list_posts(connection, user.user_id, chosen, before=before, limit=limit + 1)
         page = page_of(rows, limit=limit, total=total, item=post_json, key=lambda post: [post.id], scope=scope)
-        return json_response(page.model_dump())
+        return json_response(dict(page))
 
 
 def _scope(user: UserClaims, chosen: PostFilter) -> str:

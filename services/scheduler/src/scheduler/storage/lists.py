@@ -71,11 +71,12 @@ async def _page(
     connection: AsyncConnection, table: Table, conditions: Sequence[ColumnElement[bool]], *, before: UUID | None, limit: int
 ) -> tuple[Sequence[Any], int]:
     capped = select(table.c.id).where(*conditions).limit(COUNT_CAP).subquery()
-    page = select(table).where(*conditions).order_by(table.c.id.desc()).limit(limit)
+    count = select(func.count()).select_from(capped)
+    # The count comes with the page: a second question would cost as much again as the page does.
+    page = select(table, count.scalar_subquery()).where(*conditions).order_by(table.c.id.desc()).limit(limit)
     if before is not None:
         page = page.where(table.c.id < before)
     rows = (await connection.execute(page)).all()
-    if before is None and len(rows) < limit:
-        return rows, len(rows)
-    total = await connection.scalar(select(func.count()).select_from(capped))
-    return rows, int(total or 0)
+    if rows:
+        return [row[:-1] for row in rows], rows[0][-1]
+    return [], 0 if before is None else int(await connection.scalar(count) or 0)
