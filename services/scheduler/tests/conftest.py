@@ -21,7 +21,7 @@ from scheduler.domain.account_copy import AccountCopy
 from scheduler.domain.post import Post
 from scheduler.storage.accounts import save_account
 from scheduler.storage.claim import ClaimLimits
-from scheduler.storage.posts import insert_post, lock_post
+from scheduler.storage.posts import insert_post, lock_post, to_post
 from scheduler.storage.tables import media, posts
 from scheduler.storage.tables import outbox as outbox_rows
 from scheduler.usecases.apply_account_event import apply_account_event
@@ -92,6 +92,11 @@ class World:
             found = await lock_post(tx.connection, post.id)
         assert found is not None
         return found
+
+    async def all_posts(self) -> list[Post]:
+        """Return every post as it is now."""
+        async with self.database.read() as connection:
+            return [to_post(row) for row in await connection.execute(select(posts))]
 
     async def told(self) -> list[Envelope]:
         """Return the outbox's envelopes in the order they were written."""

@@ -1,0 +1,367 @@
+"""A post's whole life under chance: the real use cases on real PostgreSQL, with duplicates, reorderings and late truth.
+
+Whatever its owner sends, the publisher tells and accounts reports goes into a bag, and may come out of it at any time, in any
+order, any number of times, through the doors that the messages of RabbitMQ take.
+"""
+
+from datetime import timedelta
+from random import Random
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from common.clock import utc_now
+from common.contracts.envelope import Envelope
+from common.contracts.message import Command
+from common.contracts.registry import COMMANDS
+from common.contracts.scheduler import (
+    CancelPost,
+    ConfirmPost,
+    CreatePost,
+    GivenFields,
+    PublishPostNow,
+    RetryPost,
+    UpdatePost,
+)
+from common.ids import uuid7
+from common.messaging.reply import Reply
+from scheduler.domain.post import Post
+from scheduler.domain.post_states import FINISHED, MOVING, WAITING, PostState
+from scheduler.storage.sweep import SweepLimits
+from scheduler.usecases.sweep_posts import expire_posts, sweep_posts
+
+pytestmark = pytest.mark.integration
+
+LIVE = {"published", "sent_to_inbox"}
+PROVEN = {"failed", "cancelled"}
+STATES_TOLD_BY_THE_PUBLISHER = {PostState.PUBLISHING, PostState.DEFERRED, PostState.PROCESSING}
+ENDED = {PostState.PUBLISHED, PostState.SENT_TO_INBOX, PostState.CANCELLED}
+AFTERLIFE_STEPS = 8
+"""So long what comes late has no effect on an ended post; then the next one begins."""
+ACTORS = [*["publisher", "bag"] * 4, *["time", "owner", "all"] * 2, "account"]
+"""Who acts next; one rule draws it, since rules of their own would be switched off together in many a life."""
+NEXT = {
+    PostState.DRAFT: ("owner", "complete"),
+    PostState.SCHEDULED: ("time", "edit"),
+    PostState.RETRY_SCHEDULED: ("time", "publish_now"),
+    PostState.FAILED: ("owner", "retry"),
+    PostState.UNCONFIRMED: ("owner", "retry"),
+}
+"""By whom a post gets on, and its owner's most likely wish."""
+WISHES = ["complete", "edit", "edit", "publish_now", "retry", "confirm", "confirm", "cancel"]
+STEPS = [*["started", "deferred", "submitted"] * 3, *["failed"] * 5, *["lost"] * 3, "published", "sent_to_inbox", "final"]
+AFTER_A_LOSS = ["final", "final", "published", "sent_to_inbox", *[None] * 8]
+SEEDS = st.integers(0, 2**32 - 1)
+
+
+class LifeOfAPost(RuleBasedStateMachine):
+    """One post, its owner, its account, the clock, the due loop and the publisher."""
+
+    stage: Any
+
+    @initialize(seed=SEEDS)
+    def start(self, seed: int) -> None:
+        self.seed, self.steps = seed, 0
+        self._begin(Random(seed))
+
+    def _begin(self, chance: Random) -> None:
+        self.run = self.stage.loop.run
+        self.world = self.stage.world
+        self.run(self.world.execute("TRUNCATE posts, outbox_messages, inbox_messages"))
+        self.account = self.run(self.world.account())
+        self.account_version, self.account_status = 1, "active"
+        self.news: list[Envelope] = []
+        self.sent: list[Envelope] = []
+        self.answers: dict[Any, Reply] = {}
+        self.seen_live = self.is_hidden = False
+        self.told_due = self.afterlife = self.checked_version = 0
+        self._create(is_draft=chance.random() < 0.1)
+
+    @rule(seed=SEEDS)
+    def something_happens(self, seed: int) -> None:
+        self.steps += 1
+        # Hypothesis loves some numbers; the same choice again and again makes a dull life.
+        chance = Random(f"{self.seed} {self.steps} {seed}")
+        self.afterlife = self.afterlife + 1 if self.is_hidden or self.post.state in ENDED else 0
+        if self.afterlife > AFTERLIFE_STEPS:
+            self._begin(chance)
+        actor, _ = NEXT.get(self.post.state, ("publisher", None))
+        match chance.choice([*ACTORS, *[actor] * 8]):
+            case "owner":
+                self._its_owner_sends(chance)
+            case "account":
+                self._its_account_changes(chance)
+            case "time" if self.post.state in WAITING | MOVING:
+                self._time_passes(chance)
+            case "publisher" if (attempt := self.publisher.working(self.post.dismissed_attempts)) is not None:
+                self._its_publisher_works(chance, attempt)
+            case "all" if self.publisher.told:
+                self._all_told_arrives(chance)
+            case _:
+                self._something_arrives(chance)
+
+    def _create(self, *, is_draft: bool) -> None:
+        media_id = self.run(self.world.media(self.account.user_id))
+        time = None if is_draft else utc_now() + timedelta(hours=1)
+        create = CreatePost(
+            tiktok_account_id=self.account.id, media_id=media_id, privacy_level="PUBLIC_TO_EVERYONE", draft=is_draft,
+            scheduled_time=time,
+        )  # fmt: skip
+        envelope = self.stage.command(self.account, create)
+        self.sent.append(envelope)
+        reply = self.run(self.stage.doors.command(envelope))
+        assert reply.status == 201, reply.body
+        self.answers[envelope.id] = reply
+        self.post: Post = self._one_post()
+        self.before = self.post
+        self.publisher = self.stage.doors.publisher = self.stage.publisher(self.post.id, self.account)
+
+    # What its owner sends; it may arrive at once or later, once or often, and may be refused, which changes nothing.
+
+    def _its_owner_sends(self, chance: Random) -> None:
+        envelope = self.stage.command(self.account, self._wish(chance))
+        self.sent.append(envelope)
+        if _often(chance):
+            self._arrive(envelope, is_away=not _often(chance))
+
+    def _wish(self, chance: Random) -> Command:
+        post_id, flag = self.post.id, _often(chance)
+        _, wish = NEXT.get(self.post.state, (None, "cancel"))
+        match chance.choice([*WISHES, *[wish] * 4]):
+            case "complete" | "edit" as what:
+                given: dict[str, Any] = {"caption": "a" if flag else "b"}
+                if what == "complete":
+                    given |= {"draft": False, "scheduled_time": utc_now() + timedelta(hours=1)}
+                if_match = [str(self.post.version)] if flag else None
+                return UpdatePost(post_id=post_id, changes=GivenFields.model_validate(given), if_match=if_match)
+            case "publish_now":
+                return PublishPostNow(post_id=post_id)
+            case "retry":
+                return RetryPost(post_id=post_id, confirm_not_published=flag)
+            case "confirm" if self.post.state is PostState.UNCONFIRMED or flag:
+                return ConfirmPost(post_id=post_id, tiktok_video_id="73")
+            case "cancel":
+                return CancelPost(post_id=post_id)
+            case _:
+                return PublishPostNow(post_id=post_id)
+
+    def _arrive(self, envelope: Envelope, *, is_away: bool) -> None:
+        self.publisher.is_away = is_away
+        command = COMMANDS[envelope.key].model_validate(envelope.data)
+        may = self._may(command)
+        reply = self.run(self.stage.doors.command(envelope))
+        self._reload()
+        if envelope.id in self.answers:
+            assert reply == self.answers[envelope.id], "a repeat is answered alike"
+            assert self.post == self.before, "and has no second effect"
+            return
+        assert (reply.status < 400) is may, (command, self.before.state, reply)
+        if not may:
+            assert self.post == self.before
+            return
+        self.answers[envelope.id] = reply
+        if isinstance(command, CancelPost):
+            self.is_hidden = self.post.deleted_at is not None
+            assert self.is_hidden is (self.before.state in FINISHED | {PostState.DRAFT})
+
+    def _may(self, command: Command) -> bool:
+        """Say whether a command that has not run yet is to be carried out."""
+        state = self.post.state
+        if self.is_hidden:
+            return False
+        match command:
+            case UpdatePost():
+                is_current = command.if_match is None or str(self.post.version) in command.if_match
+                return state in {PostState.DRAFT, PostState.SCHEDULED} and is_current
+            case PublishPostNow():
+                return state in WAITING and not self.post.held
+            case RetryPost():
+                is_failed = state is PostState.FAILED or (state is PostState.UNCONFIRMED and command.confirm_not_published)
+                return is_failed and self.account_status == "active"
+            case ConfirmPost():
+                return state is PostState.UNCONFIRMED
+            case CancelPost() if state in MOVING:
+                is_decided = state is not PostState.PROCESSING and not self.publisher.is_away
+                return is_decided and self.publisher.would_cancel(self.post.attempt)
+            case _:
+                return True
+
+    # What its account does.
+
+    def _its_account_changes(self, chance: Random) -> None:
+        envelope = self.stage.news(self.account, 2 + len(self.news), chance.choice(["active", "active", "inactive"]))
+        self.news.append(envelope)
+        if _often(chance):
+            self._hear_of_account(envelope)
+
+    def _hear_of_account(self, envelope: Envelope) -> None:
+        self.run(self.stage.doors.event(envelope))
+        if envelope.sequence_number > self.account_version:
+            self.account_version, self.account_status = envelope.sequence_number, envelope.data["status"]
+        self._reload()
+
+    # What time, the due loop and the sweep do.
+
+    def _time_passes(self, chance: Random) -> None:
+        too_late = chance.random() < 0.1
+        if self.post.state in MOVING:
+            self._is_silent_for_too_long()
+        elif not self.post.held:
+            self._is_due(too_late=too_late)
+        elif too_late:
+            self._stays_held_until_its_deadline()
+
+    def _is_due(self, *, too_late: bool) -> None:
+        also = ", publish_before = now() - interval '1 s'" if too_late else ""
+        self.run(self.world.execute(f"UPDATE posts SET next_attempt_at = now() - interval '1 s'{also}"))
+        self.run(self.world.claim())
+        self._reload()
+        self._hear()
+        assert self.post.state is (PostState.FAILED if too_late else PostState.DUE)
+
+    def _stays_held_until_its_deadline(self) -> None:
+        self.run(self.world.execute("UPDATE posts SET publish_before = now() - interval '1 s'"))
+        self.run(self._in_transaction(lambda tx: expire_posts(tx, self.world.outbox, limit=5)))
+        self._reload()
+        assert (self.post.state, self.post.error_code) == (PostState.FAILED, "deadline_passed")
+
+    def _is_silent_for_too_long(self) -> None:
+        self.run(self.world.execute("UPDATE posts SET sweep_at = now() - interval '1 s'"))
+        self.run(self._in_transaction(lambda tx: sweep_posts(tx, self.world.outbox, SweepLimits())))
+        self._reload()
+        assert (self.post.state, self.post.version) == (self.before.state, self.before.version)
+        self._hear()
+
+    async def _in_transaction(self, work: Any) -> None:
+        async with self.world.database.transaction() as tx:
+            await work(tx)
+
+    # What the publisher does.
+
+    def _its_publisher_works(self, chance: Random, attempt: Any) -> None:
+        what = chance.choice(AFTER_A_LOSS if attempt.truth == "unconfirmed" else STEPS)
+        if what is None:
+            return
+        envelope = self.publisher.tell(attempt, what)
+        if _often(chance):
+            self._deliver(envelope)
+
+    def _deliver(self, envelope: Envelope) -> None:
+        self.run(self.stage.doors.event(envelope))
+        self.seen_live |= envelope.key == "publisher.publish.succeeded.v1"
+        self._reload()
+        if self.before.state is PostState.UNCONFIRMED:
+            assert self.post.state is not PostState.RETRY_SCHEDULED, "the machine never tries a lost one again"
+
+    # What comes out of the bag: again, late, or in another order; of an event also a telling of its own.
+
+    def _something_arrives(self, chance: Random) -> None:
+        bags = {"sent": self.sent, "told": self.publisher.told, "news": self.news}
+        name = chance.choice([name for name in ("told", "told", "sent", "news") if bags[name]])
+        envelope = chance.choice(bags[name])
+        if name == "sent":
+            self._arrive(envelope, is_away=False)
+            return
+        taken = self._deliver if name == "told" else self._hear_of_account
+        taken(envelope.model_copy(update={"id": uuid7()}) if _often(chance) else envelope)
+
+    def _all_told_arrives(self, chance: Random) -> None:
+        """In whatever order the rest comes, in the end the post is where its publisher is."""
+        for envelope in chance.sample(self.publisher.told, len(self.publisher.told)):
+            self._deliver(envelope.model_copy(update={"id": uuid7()}))
+        truths = {attempt.truth for attempt in self.publisher.attempts.values()}
+        if truths & LIVE:
+            by_owner = any(one.key == ConfirmPost.KEY and one.id in self.answers for one in self.sent)
+            assert self.post.status == ("published" if "published" in truths or by_owner else "sent_to_inbox")
+        elif self.post.state in MOVING | {PostState.UNCONFIRMED}:
+            assert self.post.status == self.publisher.attempts[self.post.attempt].status
+
+    # What always holds.
+
+    @invariant()
+    def the_machine_never_tries_again_unproven(self) -> None:
+        attempts = self.publisher.attempts.values()
+        for attempt in attempts:
+            for earlier in attempts:
+                if earlier.number < attempt.number:
+                    assert earlier.truth in PROVEN or earlier.number <= self.post.dismissed_attempts
+        undismissed = [one for one in attempts if one.number > self.post.dismissed_attempts]
+        assert sum(one.truth in LIVE for one in undismissed) <= 1
+
+    @invariant()
+    def evidence_is_never_lost(self) -> None:
+        if self.seen_live:
+            assert self.post.state in {PostState.PUBLISHED, PostState.SENT_TO_INBOX}
+
+    @invariant()
+    def it_is_held_while_its_account_is_paused_and_never_else(self) -> None:
+        assert self.post.held is (self.post.state in WAITING and self.account_status != "active")
+
+    @invariant()
+    def what_waits_has_a_time(self) -> None:
+        assert (self.post.next_attempt_at is not None) is (self.post.state in WAITING)
+
+    @invariant()
+    def every_change_of_state_is_an_event_and_a_version(self) -> None:
+        if self.post.version == self.checked_version:
+            return
+        self.checked_version = self.post.version
+        states = self.run(self._states_told())
+        if self.post.state in STATES_TOLD_BY_THE_PUBLISHER:
+            assert self.post.version > max(states)
+        else:
+            newest = max(states)
+            assert (newest, states[newest]) == (self.post.version, self.post.status)
+
+    # Helpers
+
+    async def _states_told(self) -> dict[int, str]:
+        told = [envelope for envelope in await self.world.told() if not envelope.data.get("again")]
+        return {envelope.sequence_number: envelope.data["status"] for envelope in told}
+
+    def _one_post(self) -> Post:
+        (post,) = self.run(self.world.all_posts())
+        return post
+
+    def _reload(self) -> None:
+        self.before, self.post = self.post, self._one_post()
+        assert self.post.version >= self.before.version
+        if self.before.state is PostState.PUBLISHED:
+            assert self.post.state is PostState.PUBLISHED
+        if self.post.state is not self.before.state:
+            assert self.post.version > self.before.version
+        assert self.post.attempt >= self.before.attempt
+
+    def _hear(self) -> None:
+        due = [envelope for envelope in self.run(self.world.told()) if envelope.key == "scheduler.post.due.v1"]
+        for envelope in due[self.told_due :]:
+            assert envelope.data["dismissed_attempts"] == self.post.dismissed_attempts
+            assert envelope.data["attempt"] == self.post.attempt
+            self.publisher.hear(self.post.attempt, self.post.dismissed_attempts, again=envelope.data["again"])
+        self.told_due = len(due)
+
+
+def _often(chance: Random) -> bool:
+    return chance.random() < 0.7
+
+
+@pytest.mark.timeout(300)
+def test_the_life_of_a_post(stage: Any) -> None:
+    """1,000 steps of some 70 lives."""
+
+    class Life(LifeOfAPost):
+        pass
+
+    Life.stage = stage
+    chosen = settings(
+        max_examples=18,
+        stateful_step_count=60,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(Life, settings=chosen)
