@@ -1,5 +1,6 @@
 """A service that takes every command and counts its effects, and a second gateway in front of it."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from typing import Any
@@ -7,6 +8,7 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+import pytest_asyncio
 from fastapi import Request, Response
 from pydantic import SecretStr
 from sqlalchemy import Column, Integer, Table, Text, func, insert, select
@@ -36,10 +38,16 @@ class CountingService:
         self.database = database
         self.inbox = inbox
         self.effects = effects
+        self.may_go_on = asyncio.Event()
+        self.may_go_on.set()
+        self.failure: Exception | None = None
 
     async def run(self, tx: Transaction, command: Any, envelope: Envelope) -> Reply:
         statement = insert(self.effects).values(name=envelope.key).returning(self.effects.c.id)
         number = await tx.connection.scalar(statement)
+        await self.may_go_on.wait()
+        if self.failure is not None:
+            raise self.failure
         return Reply(status=200, body={"effect": number}, headers={"ETag": f'"{number}"'})
 
     async def count(self) -> int:
@@ -90,7 +98,15 @@ async def service(empty_database: Any, rabbitmq_url: str) -> AsyncIterator[Count
             await channel.queue_delete(leftover)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def first_gateway(run_gateway: Any) -> AsyncIterator[httpx.AsyncClient]:
+    """Give a gateway that waits for its answers however busy the machine is."""
+    async with run_gateway(command_timeout_seconds=15) as client:
+        yield client
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def second_gateway(run_gateway: Any) -> AsyncIterator[httpx.AsyncClient]:
-    async with run_gateway() as client:
+    """Give another one."""
+    async with run_gateway(command_timeout_seconds=15) as client:
         yield client

@@ -53,7 +53,7 @@ async def test_every_route_that_changes_something_takes_a_key(gateway: Any) -> N
 
 @pytest.mark.parametrize("route", ROUTES, ids=" ".join)
 async def test_concurrent_duplicates_over_two_gateways(
-    gateway: Any, second_gateway: Any, service: Any, auth: Any, route: tuple[str, str]
+    first_gateway: Any, second_gateway: Any, service: Any, auth: Any, route: tuple[str, str]
 ) -> None:
     """Sixteen at once and one later: one effect, the same answer for all; another body under the key is refused."""
     method, path = route
@@ -65,26 +65,26 @@ async def test_concurrent_duplicates_over_two_gateways(
         return await client.request(method, url, headers=headers, **(content if body is not None else {}))
 
     body, other = ROUTES[route]
-    answers = await asyncio.gather(*(send(client, body) for client in [gateway, second_gateway] * 8))
+    answers = await asyncio.gather(*(send(client, body) for client in [first_gateway, second_gateway] * 8))
     answers.append(await send(second_gateway, body))
     told = {(answer.status_code, answer.text, answer.headers["etag"]) for answer in answers}
     assert told == {(200, answers[0].text, answers[0].headers["etag"])}
     assert await service.count() == 1
     if other is not None:
-        refused = await send(gateway, other)
+        refused = await send(first_gateway, other)
         assert (refused.status_code, refused.json()["code"]) == (422, "idempotency_key_reused")
-    query = await gateway.request(method, f"{url}?x=1", headers=headers, json=body) if isinstance(body, dict) else None
+    query = await first_gateway.request(method, f"{url}?x=1", headers=headers, json=body) if isinstance(body, dict) else None
     if query is not None:
         assert query.status_code == 422
     assert await service.count() == 1
 
 
 async def test_different_bodies_under_one_key_at_the_same_moment_have_one_effect(
-    gateway: Any, second_gateway: Any, service: Any, auth: Any
+    first_gateway: Any, second_gateway: Any, service: Any, auth: Any
 ) -> None:
     url, headers = f"{POSTS}/{uuid4()}", {**auth, "Idempotency-Key": "two"}
     bodies = [{"caption": "a"}, {"caption": "b"}] * 6
-    clients = [gateway, second_gateway, second_gateway, gateway] * 3
+    clients = [first_gateway, second_gateway, second_gateway, first_gateway] * 3
     sent = (client.patch(url, json=body, headers=headers) for client, body in zip(clients, bodies, strict=True))
     answers = await asyncio.gather(*sent)
     assert sorted(answer.status_code for answer in answers) == [200] * 6 + [422] * 6
@@ -95,16 +95,16 @@ async def test_different_bodies_under_one_key_at_the_same_moment_have_one_effect
 
 
 async def test_one_key_on_two_posts_and_of_two_users_is_another_key_each(
-    gateway: Any, second_gateway: Any, service: Any, auth: Any, user_keys: Any
+    first_gateway: Any, second_gateway: Any, service: Any, auth: Any, user_keys: Any
 ) -> None:
     one, two = uuid4(), uuid4()
     stranger = user_keys.authorization(uuid4(), session_id=str(uuid4()))
     requests = [
-        (gateway, "PATCH", f"/{one}", auth),
+        (first_gateway, "PATCH", f"/{one}", auth),
         (second_gateway, "PATCH", f"/{two}", auth),
-        (gateway, "PUT", f"/{one}", auth),
+        (first_gateway, "PUT", f"/{one}", auth),
         (second_gateway, "PATCH", f"/{one}", stranger),
-        (gateway, "POST", f"/{one}/retry", auth),
+        (first_gateway, "POST", f"/{one}/retry", auth),
         (second_gateway, "POST", f"/{two}/retry", auth),
     ]
     sent = (

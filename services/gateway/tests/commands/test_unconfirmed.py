@@ -41,6 +41,7 @@ async def answered(client: Any, location: str, auth: Any) -> Any:
 @pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k"}])
 async def test_a_connection_cut_between_publish_and_confirm(
     run_gateway: Any,
+    first_gateway: Any,
     gate: tuple[TcpGate, str],
     service: Any,
     services: Any,
@@ -69,8 +70,8 @@ async def test_a_connection_cut_between_publish_and_confirm(
         await eventually(lambda: client.app.state.edge.commands._client._unconfirmed == {}, timeout=15)
         await client.app.state.edge.commands._kept.send()
         assert kept_in(storage_folder) == []
-        later = await client.post(POSTS, json={"caption": "later"}, headers=auth)
-        assert later.json() == {"effect": 2}
+    later = await first_gateway.post(POSTS, json={"caption": "later"}, headers=auth)
+    assert later.json() == {"effect": 2}
 
 
 async def test_a_command_outlives_the_gateway_that_took_it(
@@ -122,7 +123,7 @@ def command(**fields: Any) -> Envelope:
 
 @pytest.fixture
 async def client(rabbitmq_url: str) -> Any:
-    client = CommandClient(SecretStr(rabbitmq_url), prefix="gateway.replies", instance=uuid4().hex[:6])
+    client = CommandClient(SecretStr(rabbitmq_url), prefix="gateway.replies", instance=uuid4().hex[:6], timeout=15)
     await client.start()
     yield client
     await client.stop()
@@ -141,6 +142,55 @@ async def test_what_is_kept_twice_has_one_effect(tmp_path: Path, client: Command
     assert kept_in(tmp_path) == []
     # Behind it in the same queue.
     assert (await client.call(command())).body == {"effect": 2}
+
+
+class Shelf:
+    """A storage in memory that loses what another gateway takes away meanwhile."""
+
+    def __init__(self, objects: dict[str, bytes | None]) -> None:
+        self.objects = objects
+
+    async def keys(self, prefix: str, *, limit: int) -> list[str]:
+        return sorted(key for key in self.objects if key.startswith(prefix))[:limit]
+
+    async def get(self, key: str) -> bytes | None:
+        return self.objects[key]
+
+    async def put(self, key: str, content: bytes) -> None:
+        if len(self.objects) > 5:
+            await asyncio.Event().wait()
+        self.objects[key] = content
+
+    async def delete(self, key: str) -> None:
+        del self.objects[key]
+
+
+class Sent:
+    """Takes commands, except those of one kind."""
+
+    def __init__(self) -> None:
+        self.commands: list[Envelope] = []
+
+    async def send_again(self, envelope: Envelope) -> None:
+        if envelope.key.startswith("nobody"):
+            raise CommandUnavailable("nobody takes it")
+        self.commands.append(envelope)
+
+
+async def test_what_becomes_of_each_kept_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.usecases.keep_commands.KEEP_TIMEOUT_S", 0.1)
+    young, old = command(), command(time=utc_now() - timedelta(days=9))
+    unwanted = command().model_copy(update={"type": "cuepost.nobody.does_this.v1"})
+    contents = {"gone": None, "forged": b"x", "nonsense": seal(b"{}", KEY)}
+    shelf, sent = Shelf({f"commands/{name}": content for name, content in contents.items()}), Sent()
+    kept = KeptCommands(shelf, sent, key=KEY, max_age=timedelta(days=3))  # type: ignore[arg-type]
+    for envelope in (young, old, unwanted, command()):
+        # The last one finds a storage that hangs: it is given up.
+        await kept.keep(envelope)
+    step = await kept.send()
+    assert (step.done, step.next_in) == (5, 2.0)
+    assert sent.commands == [young]
+    assert [key.split("/")[1][:36] for key in shelf.objects if "gone" not in key] == [str(unwanted.id)]
 
 
 async def test_one_key_with_two_bodies_is_kept_as_two(tmp_path: Path, client: CommandClient, service: Any) -> None:
