@@ -77,6 +77,29 @@ async def test_pages_while_others_write_at_the_same_time(world: Any, scheduler: 
         await asyncio.gather(*writing)
 
 
+@pytest.mark.parametrize("seed", [1, 2])
+async def test_pages_of_files_are_complete_and_free_of_doubles_too(world: Any, scheduler: Any, seed: int) -> None:
+    chance = random.Random(seed)
+    user_id = uuid7()
+    made = [str(await world.media(user_id, status=chance.choice(["ready", "rejected"]))) for _ in range(20)]
+    stays, seen = set(made), list[str]()
+    params: dict[str, Any] = {"limit": chance.randint(1, 5)}
+    while True:
+        page = (await scheduler.get("/internal/media", user_id, params=params)).json()
+        seen += [item["id"] for item in page["items"]]
+        if not page["has_more"]:
+            break
+        params["cursor"] = page["cursor"]
+        await world.media(user_id)
+        gone = chance.choice(sorted(stays))
+        await world.execute("UPDATE media SET deleted_at = now() WHERE id = :id", id=gone)
+        await world.execute("UPDATE media SET status = 'ready', version = version + 1")
+        stays.remove(gone)
+    assert len(seen) == len(set(seen))
+    assert stays <= set(seen) <= set(made)
+    assert seen == sorted(seen, reverse=True)
+
+
 async def test_a_cursor_that_was_tampered_with_is_refused(world: Any, scheduler: Any) -> None:
     user_id = uuid7()
     for _ in range(3):

@@ -86,7 +86,12 @@ def _text(post: PostInput) -> list[Finding]:
     for field, values in texts:
         if any(_FORBIDDEN.search(value) for value in values):
             findings.append(
-                Finding(field, "invalid_characters", "The text holds a character that cannot be stored (NUL, lone surrogate).")
+                Finding(
+                    field,
+                    "invalid_characters",
+                    "The text holds a character that cannot be stored (NUL, lone surrogate).",
+                    "Leave that character out.",
+                )
             )
     for field, mark, words in (("hashtags", "#", post.hashtags), ("mentions", "@", post.mentions)):
         findings += [

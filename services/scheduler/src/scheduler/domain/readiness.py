@@ -45,7 +45,8 @@ def problems_before_due(readiness: Readiness) -> list[Finding]:
     """Return what would stop a post that is due now."""
     findings: list[Finding] = []
     if readiness.account_gone:
-        findings.append(Finding(ACCOUNT_FIELD, "account_not_found", "The TikTok account is not connected any more."))
+        message, hint = "The TikTok account is not connected any more.", "Connect it again before that."
+        findings.append(Finding(ACCOUNT_FIELD, "account_not_found", message, hint))
     if readiness.object_there is False:
         findings.append(
             Finding(

@@ -22,7 +22,8 @@ from scheduler.usecases.wanted_post import WantedPost
 PRIVACY_UNCHECKED = Finding(
     "privacy_level",
     "privacy_unchecked",
-    "TikTok could not be asked which privacy levels this creator may choose; it is checked again before publishing.",
+    "TikTok could not be asked which privacy levels this creator may choose.",
+    "Nothing to do: it is asked again before the post is published.",
 )
 
 
@@ -144,7 +145,9 @@ def _wants_options(item: Candidate) -> bool:
 
 def _media(item: Candidate, media: Media | None) -> Collection[Finding]:
     if media is None:
-        return (Finding("media_id", "media_not_found", "There is no such media file.", status=404),)
+        return (
+            Finding("media_id", "media_not_found", "There is no such media file.", "GET /media lists your files.", status=404),
+        )
     if media.status == MediaStatus.PROCESSING:
         message, hint = "The file is still being checked.", "Try again in a second."
         return (Finding("media_id", "media_not_ready", message, hint, status=409, retry_after=1),)

@@ -34,7 +34,7 @@ def finding_of(problem: Problem, field: str) -> Finding:
 
 def post_not_found() -> Problem:
     """Return the 404 of a post that does not exist or is another user's."""
-    return Problem(404, "post_not_found", "There is no such post.")
+    return Problem(404, "post_not_found", "There is no such post.", hint="GET /posts lists your posts.")
 
 
 def post_changed() -> Problem:
@@ -46,7 +46,7 @@ def post_changed() -> Problem:
 
 def media_not_found() -> Problem:
     """Return the 404 of a file that does not exist or is another user's."""
-    return Problem(404, "media_not_found", "There is no such media file.")
+    return Problem(404, "media_not_found", "There is no such media file.", hint="GET /media lists your files.")
 
 
 def account_not_found() -> Problem:
