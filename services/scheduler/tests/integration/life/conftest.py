@@ -6,7 +6,7 @@ from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4, uuid5
 
 import httpx
 import pytest
@@ -25,11 +25,12 @@ from common.messaging.inbox import Inbox
 from common.messaging.incoming import Incoming
 from common.messaging.publisher import Outgoing
 from common.messaging.reply import Reply
+from common.messaging.reply_rows import stored_reply
 from common.testing.keys import ServiceKeys
 from scheduler.clients.account_grants import AccountGrants
 from scheduler.clients.accounts import AccountsClient
 from scheduler.clients.creator_options import CreatorOptions
-from scheduler.clients.publisher import PublisherAway
+from scheduler.clients.publisher import Look, PublisherAway, ToldEvent
 from scheduler.domain.account_copy import AccountCopy
 from scheduler.domain.outcome import Patience
 from scheduler.domain.retry import RetryPolicy
@@ -116,6 +117,21 @@ class PublisherModel:
             raise PublisherAway("away")
         return self.decide(self.attempts[attempt])
 
+    async def look(self, post_id: UUID, attempt: int) -> Look:
+        """Look at TikTok once more, as the publisher's route does."""
+        assert post_id == self._post_id
+        if self.is_away:
+            raise PublisherAway("away")
+        live = self.live(attempt)
+        if live is None:
+            return Look(outcome="not_published")
+        return Look(outcome="live", event=ToldEvent(key=live.key, data=live.data, sequence=live.sequence_number))
+
+    def live(self, until: int) -> Envelope | None:
+        """Return what tells that one of the attempts is live, None when none is."""
+        succeeded = [envelope for envelope in self.told if envelope.key == contract.PublishSucceeded.KEY]
+        return next((envelope for envelope in succeeded if envelope.data["attempt"] <= until), None)
+
     def would_cancel(self, number: int) -> bool:
         """Tell what `cancel` would answer, without deciding."""
         attempt = self.attempts[number]
@@ -180,16 +196,23 @@ class Doors:
         client = ServiceClient(http, "http://accounts", audience="accounts", signer=self.keys.signer("scheduler"))
         accounts = AccountsClient(client)
         surveyor = Surveyor(self.world.database, accounts, CreatorOptions(client), AccountGrants(accounts))
-        posts = PostCommands(self.world.database, self.world.outbox, self.world.waker, surveyor, self, frozenset())  # type: ignore[arg-type]
+        posts = PostCommands(self.world.database, self.world.outbox, self.world.waker, surveyor, self, frozenset(), RULES)  # type: ignore[arg-type]
         self._commands = CommandHandling(self.world.database, inbox, self, posts.routes())  # type: ignore[arg-type]
         events = EventHandlers(self.world.outbox, self.world.waker, RULES)
         routes = [*events.publish_routes(), *events.account_routes()]
         self._handle_event = handle_events(self.world.database, Inbox(inbox), routes)
 
     async def command(self, envelope: Envelope) -> Reply:
-        """Deliver a command and return its reply."""
-        await self._commands.handle(_delivery(envelope))
+        """Deliver a command of somebody who waits, and return the reply."""
+        await self._commands.handle(_delivery(envelope, reply_to="asker"))
         return self.replies.pop()
+
+    async def command_again(self, envelope: Envelope) -> Reply | None:
+        """Deliver a command that was sent again because its confirm was lost: nobody waits; return what its operation tells."""
+        await self._commands.handle(_delivery(envelope))
+        assert envelope.userid is not None
+        async with self.world.database.read() as connection:
+            return await stored_reply(connection, inbox, envelope.id, envelope.userid)
 
     async def event(self, envelope: Envelope) -> None:
         """Deliver an event."""
@@ -204,6 +227,11 @@ class Doors:
         assert self.publisher is not None
         return await self.publisher.cancel(post_id, attempt)
 
+    async def look(self, post_id: UUID, attempt: int) -> Look:
+        """Ask the publisher that is there now."""
+        assert self.publisher is not None
+        return await self.publisher.look(post_id, attempt)
+
 
 def _answer(request: httpx.Request) -> httpx.Response:
     if request.url.path.endswith("/creator-info"):
@@ -213,17 +241,18 @@ def _answer(request: httpx.Request) -> httpx.Response:
     return httpx.Response(200, json={"id": account_id, "status": "active", "grant_expires_at": grant})
 
 
-def _delivery(envelope: Envelope) -> Incoming:
+def _delivery(envelope: Envelope, *, reply_to: str | None = None) -> Incoming:
     async def acknowledge() -> None:
         return None
 
-    return Incoming("life", envelope.to_bytes(), acknowledge, reply_to="asker")
+    return Incoming("life", envelope.to_bytes(), acknowledge, reply_to=reply_to)
 
 
-def command_of(account: AccountCopy, message: Command) -> Envelope:
-    """Return a command as the gateway sends it."""
+def command_of(account: AccountCopy, message: Command, *, is_keyed: bool) -> Envelope:
+    """Return a command as the gateway sends it, with a client's key or with an id of its own."""
     context = Context(user_id=account.user_id, actor=f"user:{account.user_id}")
-    return wrap(message, service="gateway", subject="x", context=context, request_hash="h")
+    command_id = uuid5(account.id, str(uuid4())) if is_keyed else uuid7()
+    return wrap(message, service="gateway", subject="x", context=context, envelope_id=command_id, request_hash="h")
 
 
 def news_of(account: AccountCopy, version: int, status: str) -> Envelope:
@@ -244,7 +273,7 @@ class Stage:
     loop: Loop
     doors: Doors
     publisher: Callable[[UUID, AccountCopy], PublisherModel] = PublisherModel
-    command: Callable[[AccountCopy, Command], Envelope] = command_of
+    command: Callable[..., Envelope] = command_of
     news: Callable[[AccountCopy, int, str], Envelope] = news_of
 
 

@@ -54,6 +54,7 @@ NEXT = {
 WISHES = ["complete", "edit", "edit", "publish_now", "retry", "confirm", "confirm", "cancel"]
 STEPS = [*["started", "deferred"] * 5, *["failed"] * 4, *["submitted", "lost"] * 2, "published", "sent_to_inbox", "final"]
 AFTER_A_LOSS = [*["final"] * 3, "published", "sent_to_inbox", *[None] * 4]
+KEYED_VERSION = 5
 SEEDS = st.integers(0, 2**32 - 1)
 
 
@@ -110,7 +111,7 @@ class LifeOfAPost(RuleBasedStateMachine):
             tiktok_account_id=self.account.id, media_id=media_id, privacy_level="PUBLIC_TO_EVERYONE", draft=is_draft,
             scheduled_time=time,
         )  # fmt: skip
-        envelope = self.stage.command(self.account, create)
+        envelope = self.stage.command(self.account, create, is_keyed=True)
         self.sent.append(envelope)
         reply = self.run(self.stage.doors.command(envelope))
         assert reply.status == 201, reply.body
@@ -122,7 +123,7 @@ class LifeOfAPost(RuleBasedStateMachine):
     # What its owner sends; it may arrive at once or later, once or often, and may be refused, which changes nothing.
 
     def _its_owner_sends(self, chance: Random) -> None:
-        envelope = self.stage.command(self.account, self._wish(chance))
+        envelope = self.stage.command(self.account, self._wish(chance), is_keyed=_often(chance))
         self.sent.append(envelope)
         if _often(chance):
             self._arrive(envelope, is_away=not _often(chance))
@@ -151,21 +152,32 @@ class LifeOfAPost(RuleBasedStateMachine):
     def _arrive(self, envelope: Envelope, *, is_away: bool) -> None:
         self.publisher.is_away = is_away
         command = COMMANDS[envelope.key].model_validate(envelope.data)
+        if envelope.id in self.answers:
+            self._arrive_again(envelope)
+            return
         may = self._may(command)
         reply = self.run(self.stage.doors.command(envelope))
         self._reload()
-        if envelope.id in self.answers:
-            assert reply == self.answers[envelope.id], "a repeat is answered alike"
-            assert self.post == self.before, "and has no second effect"
-            return
         assert (reply.status < 400) is may, (command, self.before.state, reply)
         if not may:
             assert self.post == self.before
             return
         self.answers[envelope.id] = reply
+        if isinstance(command, RetryPost) and self.before.state is PostState.UNCONFIRMED and self._is_live():
+            assert self.post.state in {PostState.PUBLISHED, PostState.SENT_TO_INBOX}
+            self.seen_live = True
         if isinstance(command, CancelPost):
             self.is_hidden = self.post.deleted_at is not None
             assert self.is_hidden is (self.before.state in FINISHED | {PostState.DRAFT})
+
+    def _arrive_again(self, envelope: Envelope) -> None:
+        """Repeat what its client gave a key; anything else that comes twice was sent again by the gateway: nobody waits for it."""
+        doors = self.stage.doors
+        is_keyed = envelope.id.version == KEYED_VERSION
+        reply = self.run(doors.command(envelope) if is_keyed else doors.command_again(envelope))
+        self._reload()
+        assert reply == self.answers[envelope.id], "a repeat is answered alike"
+        assert self.post == self.before, "and has no second effect"
 
     def _may(self, command: Command) -> bool:
         """Say whether a command that has not run yet is to be carried out."""
@@ -178,9 +190,11 @@ class LifeOfAPost(RuleBasedStateMachine):
                 return state in {PostState.DRAFT, PostState.SCHEDULED} and is_current
             case PublishPostNow():
                 return state in WAITING and not self.post.held
+            case RetryPost() if state is PostState.UNCONFIRMED:
+                is_answered = command.confirm_not_published and not self.publisher.is_away
+                return is_answered and (self._is_live() or self.account_status == "active")
             case RetryPost():
-                is_failed = state is PostState.FAILED or (state is PostState.UNCONFIRMED and command.confirm_not_published)
-                return is_failed and self.account_status == "active"
+                return state is PostState.FAILED and self.account_status == "active"
             case ConfirmPost():
                 return state is PostState.UNCONFIRMED
             case CancelPost() if state in MOVING:
@@ -188,6 +202,9 @@ class LifeOfAPost(RuleBasedStateMachine):
                 return is_decided and self.publisher.would_cancel(self.post.attempt)
             case _:
                 return True
+
+    def _is_live(self) -> bool:
+        return self.publisher.live(self.post.attempt) is not None
 
     # What its account does.
 
