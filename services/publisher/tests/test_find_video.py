@@ -202,6 +202,23 @@ async def test_a_list_that_is_too_long_is_certain_of_nothing(world: Any, monkeyp
     assert (await look(world, posts[0])).checkpoint.state is State.SUCCEEDED
 
 
+async def test_attempts_that_are_too_many_or_cannot_be_read_leave_nothing_certain(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from publisher.storage import rivals
+
+    account = await world.account()
+    post, other = post_of(world, account), post_of(world, account, title="Something else")
+    await unconfirmed(world, post, other)
+    monkeypatch.setattr(rivals, "MANY", 0)
+    assert (await look(world, post)).checkpoint.state is State.UNCONFIRMED
+    monkeypatch.setattr(rivals, "MANY", 200)
+    await change(world, other, "post = jsonb_set(post, '{mode}', '\"unheard\"')")
+    assert (await look(world, post)).checkpoint.state is State.UNCONFIRMED
+    await change(world, other, "post = jsonb_set(post, '{mode}', '\"direct\"')")
+    assert (await look(world, post)).checkpoint.state is State.SUCCEEDED
+
+
 async def test_a_list_is_read_back_to_the_time_of_the_post(world: Any) -> None:
     """Many newer videos: the second page has it."""
     account = await world.account()

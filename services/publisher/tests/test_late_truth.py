@@ -117,6 +117,21 @@ async def test_an_unknown_outcome_is_looked_at_again_and_in_the_end_not_any_more
     assert (await world.told(post)).count("unconfirmed") == 1
 
 
+async def test_one_of_which_nothing_is_open_is_looked_at_no_more(world: Any) -> None:
+    async with world.replica() as replica:
+        post = world.post(await world.account(), world.media())
+        await world.accept(post)
+        await world.state(post, State.SUCCEEDED)
+        await eventually(lambda: _rests(world, post, 1))
+        before = await world.job(post)
+        assert before.tiktok_video_id is not None
+        await world.due_now(post)
+        replica.lanes[1].wake()
+        await eventually(lambda: _is_done_with(world, post))
+        after = await world.job(post)
+    assert (after.checkpoint, after.tiktok_video_id) == (before.checkpoint, before.tiktok_video_id)
+
+
 async def test_late_truth_by_a_look_alone(world: Any) -> None:
     async with world.replica() as replica:
         post = await live_but_unconfirmed(world, replica)
@@ -221,6 +236,11 @@ async def test_a_used_up_quota_puts_a_look_off(world: Any) -> None:
         await world.pass_time(61)
         replica.lanes[1].wake()
         await world.state(post, State.SUCCEEDED)
+
+
+async def _is_done_with(world: Any, post: Any) -> bool:
+    job = await world.job(post)
+    return bool(job.run_at is None and job.lease_owner is None)
 
 
 async def _looked(world: Any, post: Any, looks: int) -> bool:

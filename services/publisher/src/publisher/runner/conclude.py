@@ -22,6 +22,8 @@ from publisher.storage.job import StoredEvent
 Outcome = Look | Defer | Fail | Unconfirm | Succeed | Submitted | Cancel
 
 JITTER = 0.1
+LATE_SECONDS = 10.0
+"""So long after a deadline that could not be told yet it is tried again every second; then as for any other wait."""
 SAME_FORECAST = timedelta(seconds=2)
 PUBLIC = "PUBLIC_TO_EVERYONE"
 """TikTok gives ids of public videos alone."""
@@ -57,9 +59,10 @@ async def _defer(run: JobRun, defer: Defer, changes: dict[str, Any]) -> None:
     seconds = defer.seconds * spread
     now = run.clock.now()
     checkpoint = run.job.checkpoint
-    if checkpoint.deadline_holds and now <= checkpoint.publish_before:
-        # Due again right after the deadline at the latest, so that its end is told in time.
-        seconds = min(seconds, (checkpoint.publish_before - now).total_seconds() + 0.01)
+    left = (checkpoint.publish_before - now).total_seconds()
+    if checkpoint.deadline_holds and left > -LATE_SECONDS:
+        # Due again right after the deadline at the latest, so that its end is told in time; soon, when it passed during this run.
+        seconds = min(seconds, left + 0.01 if left > 0 else 1.0)
     deferrals = checkpoint.deferrals + (defer.awaits is None)
     stored = {"deferrals": deferrals, "reason": asdict(defer.reason), "awaits_quota": defer.awaits, **changes}
     event = _deferred(run, defer, seconds, now)

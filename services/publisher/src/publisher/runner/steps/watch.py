@@ -47,11 +47,7 @@ async def watch(run: JobRun) -> None:
 
 async def put_off(run: JobRun) -> None:
     """Make a look that an error of our own broke off again soon, and after some of them leave it to the plan."""
-    question = _open_question(run)
-    if question is None:
-        await run.store({}, ended=True)
-    else:
-        await _look_again(run, question, unanswered(run), None, {})
+    await _look_again(run, _open_question(run) or Question.CONTRADICTION, unanswered(run), None, {})
 
 
 def _open_question(run: JobRun) -> Question | None:
