@@ -94,12 +94,12 @@ async def test_a_failed_status_is_proof_and_says_why(world: Any) -> None:
 async def test_a_refused_init_names_the_code(world: Any) -> None:
     account = await world.account()
     post = world.post(account, world.media())
-    await world.driver.fault(INIT, status=403, code="spam_risk_user_banned_from_posting")
+    await world.driver.fault(INIT, status=403, code="privacy_level_option_mismatch")
     async with world.replica():
         await world.accept(post)
         await world.state(post, State.FAILED)
     failed = await world.event(post, "failed")
-    assert failed["code"] == "tiktok_spam_risk_user_banned_from_posting"
+    assert failed["code"] == "tiktok_privacy_level_option_mismatch"
     assert not await world.publications(post)
 
 
@@ -127,7 +127,7 @@ async def test_privacy_that_is_not_offered_fails_before_init(world: Any) -> None
     assert not await world.inits(post)
 
 
-async def test_sandbox_mode_posts_privately(world: Any) -> None:
+async def test_sandbox_mode_posts_privately_and_says_so(world: Any) -> None:
     account = await world.account()
     post = world.post(account, world.media())
     async with world.replica(tiktok_sandbox_mode=True):
@@ -135,6 +135,30 @@ async def test_sandbox_mode_posts_privately(world: Any) -> None:
         await world.state(post, State.SUCCEEDED)
     (item,) = await world.publications(post)
     assert item["privacy_level"] == "SELF_ONLY"
+    told = [(await world.event(post, name))["privacy_level"] for name in ("submitted", "succeeded")]
+    assert told == ["SELF_ONLY", "SELF_ONLY"]
+
+
+@pytest.mark.parametrize("simulator_changes", [{"processing_seconds": 600}])
+async def test_what_was_sent_is_told_by_whoever_follows_it(world: Any) -> None:
+    """One replica sends in sandbox mode; another, which is not in it, finds out how it ended."""
+    post = world.post(await world.account(), world.media())
+    async with world.replica(tiktok_sandbox_mode=True):
+        await world.accept(post)
+        await world.told_of(post, "submitted")
+    await world.driver.advance(600)
+    async with world.replica():
+        await world.due_now(post)
+        await world.state(post, State.SUCCEEDED)
+    assert (await world.event(post, "succeeded"))["privacy_level"] == "SELF_ONLY"
+
+
+async def test_a_post_tells_the_level_it_went_out_with(world: Any) -> None:
+    post = world.post(await world.account(), world.media())
+    async with world.replica():
+        await world.accept(post)
+        await world.state(post, State.SUCCEEDED)
+    assert (await world.event(post, "succeeded"))["privacy_level"] == "PUBLIC_TO_EVERYONE"
 
 
 async def test_past_its_deadline_nothing_starts(world: Any) -> None:

@@ -91,6 +91,8 @@ class Parts:
     storage: ObjectStorage
     media_cleanup: MediaCleanup
     preflight: Preflight
+    surveyor: Surveyor
+    """Asks what the checks of posts need to know from other services."""
 
     def components(self) -> Sequence[Component]:
         """Return what starts and stops with the service, in the order of starting."""
@@ -110,11 +112,6 @@ class Parts:
     def waker(self) -> Waker:
         """Wakes the due loop."""
         return Waker(self.due.loop.wake)
-
-    @property
-    def surveyor(self) -> Surveyor:
-        """Asks what the checks of posts need to know from other services."""
-        return _surveyor(self.database, self.clients)
 
 
 def build() -> tuple[FastAPI, ServiceSettings]:
@@ -181,17 +178,18 @@ def _parts(settings: Settings, clients: Clients) -> Parts:
         storage,
         MediaCleanup(database, outbox, storage, settings.cleanup, registrations.none),
         _preflight(settings, database, outbox, clients, storage),
+        _surveyor(settings, database, clients),
     )
 
 
-def _surveyor(database: Database, clients: Clients) -> Surveyor:
-    return Surveyor(database, clients.accounts, clients.creators, clients.grants)
+def _surveyor(settings: Settings, database: Database, clients: Clients) -> Surveyor:
+    return Surveyor(database, clients.accounts, clients.creators, clients.grants, settings.tiktok_sandbox_mode)
 
 
 def _preflight(settings: Settings, database: Database, outbox: Outbox, clients: Clients, storage: ObjectStorage) -> Preflight:
     hosts = frozenset(settings.source_url_allowed_hosts)
     checks = ChecksBeforeDue(
-        database, outbox, _surveyor(database, clients), clients.accounts, storage, hosts, settings.preflight_limits
+        database, outbox, _surveyor(settings, database, clients), clients.accounts, storage, hosts, settings.preflight_limits
     )
     return Preflight(checks)
 

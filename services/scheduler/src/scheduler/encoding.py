@@ -84,8 +84,7 @@ def etag(post: Post) -> str:
 
 def warning_json(finding: Finding) -> dict[str, Any]:
     """Return a warning as it is shown on a post."""
-    shown = {"field": finding.field, "code": finding.code, "message": finding.message, "hint": finding.hint}
-    return {name: value for name, value in shown.items() if value is not None}
+    return finding.as_warning()
 
 
 def finding_json(finding: Finding) -> dict[str, Any]:

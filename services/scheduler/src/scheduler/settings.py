@@ -21,6 +21,8 @@ class Settings(DatabaseSettings, ServiceSettings):
     SERVICE: ClassVar[str] = "scheduler"
 
     http_port: int = Field(default=8402, ge=0, le=65535)
+    tiktok_sandbox_mode: bool = False
+    """The publisher's setting; here it only tells posts beforehand. What really was sent, the publisher tells."""
     storage_url: str = Field(pattern=r"^(file:///|s3://).+", description="file:///abs/path or s3://bucket/prefix")
 
     retry_delays_seconds: list[float] = Field(default=[60.0, 300.0, 900.0, 3600.0], min_length=1, max_length=20)

@@ -48,17 +48,22 @@ class PublishDeferred(PublishEvent):
 
 
 class PublishSubmitted(PublishEvent):
-    """All bytes (or the pull order) are with TikTok, which now processes them."""
+    """All bytes (or the pull order) are with TikTok, which now processes them.
+
+    `privacy_level` is the one it was sent with, whatever was asked (sandbox mode); null for a draft.
+    """
 
     KEY: ClassVar[str] = "publisher.publish.submitted.v1"
     publish_id: str
     total_bytes: int | None = None
+    privacy_level: str | None = None
 
 
 class PublishSucceeded(PublishEvent):
     """TikTok said so. `outcome` tells a live post from a draft delivered to the creator's inbox.
 
-    `publish_id` is null for a post whose init was never answered and that was found at TikTok all the same.
+    `publish_id` is null for a post whose init was never answered and that was found at TikTok all the same. `privacy_level` is the
+    one it was sent with, null for a draft and where it is not known.
     """
 
     KEY: ClassVar[str] = "publisher.publish.succeeded.v1"
@@ -69,6 +74,7 @@ class PublishSucceeded(PublishEvent):
     video_url: str | None = None
     evidence: Evidence = "status"
     log_id: str | None = None
+    privacy_level: str | None = None
 
 
 class PublishFailed(PublishEvent):

@@ -48,7 +48,12 @@ def deferred(job: Job | JobRef, replica: str, defer: Defer, until: datetime | No
 
 def submitted(job: Job, replica: str, publish_id: str) -> PublishSubmitted:
     """Tell that TikTok has every byte, or the order to fetch them."""
-    return PublishSubmitted(**_common(job, replica), publish_id=publish_id, total_bytes=job.checkpoint.total_bytes or None)
+    return PublishSubmitted(
+        **_common(job, replica),
+        publish_id=publish_id,
+        total_bytes=job.checkpoint.total_bytes or None,
+        privacy_level=job.sent_privacy_level,
+    )
 
 
 def succeeded(job: Job, replica: str, end: Succeed, at: datetime) -> PublishSucceeded:
@@ -63,6 +68,7 @@ def succeeded(job: Job, replica: str, end: Succeed, at: datetime) -> PublishSucc
         video_url=video_url(job, video_id),
         evidence=end.evidence,
         log_id=end.log_id,
+        privacy_level=job.sent_privacy_level,
     )
 
 

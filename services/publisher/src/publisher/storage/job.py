@@ -90,6 +90,7 @@ class Job:
     updated_at: datetime
     awaits_account: bool
     awaits_quota: str | None
+    sent_privacy_level: str | None
     fetched: MediaFile | None = None
     account_version: int = 0
 
@@ -169,6 +170,7 @@ def _job_from(row: "Row[Any]", account_version: int) -> Job:
         updated_at=row.updated_at,
         awaits_account=row.awaits_account,
         awaits_quota=row.awaits_quota,
+        sent_privacy_level=row.sent_privacy_level,
         fetched=None if row.fetched is None else MediaFile.model_validate(row.fetched),
         account_version=account_version,
     )

@@ -21,3 +21,8 @@ class Finding:
     status: int = 422
     retry_after: int | None = None
     extra: dict[str, Any] = dataclasses.field(default_factory=dict, compare=False)
+
+    def as_warning(self) -> dict[str, Any]:
+        """Return it as a post shows and stores it among its warnings."""
+        shown = {"field": self.field, "code": self.code, "message": self.message, "hint": self.hint}
+        return {name: value for name, value in shown.items() if value is not None}

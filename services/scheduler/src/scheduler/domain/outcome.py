@@ -7,6 +7,7 @@ from typing import Any
 from scheduler.domain.post import Post
 from scheduler.domain.post_states import MOVING, Happening, Kind, PostState, transition
 from scheduler.domain.retry import Failure, GiveUp, RetryAt, RetryPolicy, decide_retry
+from scheduler.domain.sandbox import sent_warning, with_truth
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,8 @@ class Report:
     publish_id: str | None = None
     tiktok_video_id: str | None = None
     video_url: str | None = None
+    sent_privacy_level: str | None = None
+    """The level it was sent with; None: not told."""
     success_follows: bool = False
     """It tells the id of a success whose own report, with the time of publication, is on its way."""
 
@@ -113,15 +116,25 @@ def _details(post: Post, state: PostState, report: Report, patience: Patience, n
             # What TikTok fetches by itself may still be stopped.
             cancel_at = post.cancel_at if post.is_fetched_by_tiktok else None
             submitted = {"submitted_at": report.at, "forecast_at": None, "cancel_at": cancel_at}
-            return {**_NO_ERROR, **_ids(report), **submitted, "sweep_at": now + patience.processing}
+            sent = _sent(post, report)
+            return {**_NO_ERROR, **_ids(report), **submitted, **sent, "sweep_at": now + patience.processing}
         case PostState.PUBLISHED | PostState.SENT_TO_INBOX:
             # A draft is not published before its creator posts it.
             published_at = report.at if state is PostState.PUBLISHED else None
             released = {"held": False, "held_reason": None}
-            return {**_NO_ERROR, **_ENDED, **_ids(report), **released, "published_at": published_at, "ended_at": report.at}
+            ended = {**_NO_ERROR, **_ENDED, **_ids(report), **released, **_sent(post, report)}
+            return {**ended, "published_at": published_at, "ended_at": report.at}
         case _:
             ended_at = post.ended_at if state is post.state else report.at
             return {**_reason(report), **_ENDED, **_ids(report), "ended_at": ended_at}
+
+
+def _sent(post: Post, report: Report) -> dict[str, Any]:
+    """Return the warnings that tell with which privacy level it really went out, where that is told."""
+    if report.sent_privacy_level is None:
+        return {}
+    finding = sent_warning(post.privacy_level, report.sent_privacy_level)
+    return {"warnings": with_truth(post.warnings, None if finding is None else finding.as_warning())}
 
 
 def _failed(post: Post, report: Report, failure: Failure, *, policy: RetryPolicy, now: datetime, jitter: float) -> Change:

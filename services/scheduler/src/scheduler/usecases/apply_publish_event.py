@@ -118,10 +118,11 @@ def report_of(event: contract.PublishEvent, envelope: Envelope) -> Report:
         case contract.PublishDeferred():
             return replace(base, kind=Kind.WAIT, reason=_reason(event), until=event.until)
         case contract.PublishSubmitted():
-            return replace(base, kind=Kind.SUBMITTED, publish_id=event.publish_id)
+            sent = event.privacy_level
+            return replace(base, kind=Kind.SUBMITTED, publish_id=event.publish_id, sent_privacy_level=sent)
         case contract.PublishSucceeded():
             kind = Kind.PUBLISHED if event.outcome == "published" else Kind.DELIVERED
-            return replace(base, kind=kind, at=event.published_at, **_ids(event))
+            return replace(base, kind=kind, at=event.published_at, sent_privacy_level=event.privacy_level, **_ids(event))
         case contract.PublishIdentified():
             # Told again in answer to the sweep it is all there is to come.
             return replace(base, kind=Kind.PUBLISHED, success_follows=not event.again, **_ids(event))

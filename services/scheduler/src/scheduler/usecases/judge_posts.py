@@ -12,6 +12,7 @@ from scheduler.domain.holds import hold_of
 from scheduler.domain.media import Media, MediaStatus
 from scheduler.domain.post_rules import check_media_options, check_privacy_options
 from scheduler.domain.readiness import ACCOUNT_FIELD, check_grant
+from scheduler.domain.sandbox import sandbox_warning
 from scheduler.storage.accounts import find_accounts
 from scheduler.storage.media import find_media
 from scheduler.storage.posts import find_duplicates, serialise_duplicates
@@ -114,7 +115,9 @@ def _doubts(item: Candidate) -> Collection[Finding]:
         standing: Finding | None = creator.refusal
     else:
         standing = PRIVACY_UNCHECKED if _wants_options(item) and _levels(item) is None else None
-    return [doubt for doubt in (grant, standing) if doubt is not None]
+    fields = item.wanted.fields
+    sandbox = sandbox_warning(fields.privacy_level, fields.mode) if item.around.sandbox else None
+    return [doubt for doubt in (grant, standing, sandbox) if doubt is not None]
 
 
 def _account(item: Candidate, accounts: Mapping[UUID, AccountCopy], user_id: UUID) -> tuple[AccountCopy | None, list[Finding]]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -26,7 +26,8 @@ PARALLEL_QUESTIONS = 20
 class Surroundings:
     """A post's account, or `findings` why there is none, and what is known of it.
 
-    `creator` is what its creator may post, None when that is not known; `grant_expires_at` when its grant ends, if that is soon.
+    `creator` is what its creator may post, None when that is not known; `grant_expires_at` when its grant ends, if that is soon. In
+    `sandbox` mode posts go out as SELF_ONLY.
     """
 
     account_id: UUID | None = None
@@ -34,6 +35,7 @@ class Surroundings:
     creator: Creator | None = None
     asked_creator: bool = False
     grant_expires_at: datetime | None = None
+    sandbox: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,7 @@ class Surveyor:
     accounts: AccountsClient
     creators: CreatorOptions
     grants: AccountGrants
+    sandbox: bool = False
 
     async def look_around(self, wanted: Sequence[WantedPost], user_id: UUID) -> list[Surroundings]:
         """Return the surroundings of each post, asking once for each account.
@@ -66,7 +69,8 @@ class Surveyor:
             if broken:
                 raise problem_of(broken) from None
             raise
-        return [found[post.fields.tiktok_account_id] if _needs_account(post) else Surroundings() for post in wanted]
+        around = [found[post.fields.tiktok_account_id] if _needs_account(post) else Surroundings() for post in wanted]
+        return [replace(one, sandbox=self.sandbox) for one in around]
 
     async def _ask(self, account_id: UUID | None, user_id: UUID, *, ask_creator: bool) -> Surroundings:
         try:

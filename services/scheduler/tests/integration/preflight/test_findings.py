@@ -184,3 +184,13 @@ async def test_an_account_nobody_knows_while_accounts_is_away_is_asked_about_lat
     desk.account_answer = (503, {**PROBLEM, "status": 503, "code": "unavailable"})
     assert (await desk.check(), await desk.check()) == (1, 1)
     assert await desk.codes(post) == []
+
+
+async def test_in_sandbox_mode_a_public_post_says_that_its_creator_alone_will_see_it(desk: Any) -> None:
+    post = await desk.post(privacy_level="PUBLIC_TO_EVERYONE")
+    await desk.check()
+    assert "sandbox_mode" not in await desk.codes(post)
+    desk.checks = replace(desk.checks, surveyor=replace(desk.checks.surveyor, sandbox=True))
+    post = await desk.post(privacy_level="PUBLIC_TO_EVERYONE")
+    await desk.check()
+    assert "sandbox_mode" in await desk.codes(post)

@@ -34,5 +34,7 @@ async def check_creator(run: JobRun, access: Access) -> Outcome | None:
 
 
 def privacy_level(run: JobRun) -> str | None:
-    """Return the privacy level the post goes out with: the one asked for, in sandbox mode always SELF_ONLY."""
+    """Return the privacy level the post goes out with: the one asked for, in sandbox mode always SELF_ONLY; a draft has none."""
+    if run.job.post.mode == "inbox":
+        return None
     return PRIVATE if run.tools.limits.sandbox else run.job.post.content.privacy_level

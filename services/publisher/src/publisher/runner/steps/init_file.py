@@ -10,6 +10,7 @@ from publisher.domain.job import Step
 from publisher.errors import CallFailed
 from publisher.runner.conclude import Outcome
 from publisher.runner.run import JobRun
+from publisher.runner.steps.creator import privacy_level
 from publisher.runner.steps.init_gate import enter_init
 from publisher.runner.steps.post_info import post_info
 from publisher.runner.steps.refusal import after_init
@@ -22,7 +23,13 @@ async def init_file(run: JobRun, access: Access) -> Outcome | None:
     refusal = await enter_init(run)
     if refusal is not None:
         return refusal
-    intent = {"step": Step.INIT_INTENDED.value, "publish_id": None, "upload_url": None, "upload_expires_at": None}
+    intent = {
+        "step": Step.INIT_INTENDED.value,
+        "publish_id": None,
+        "upload_url": None,
+        "upload_expires_at": None,
+        "sent_privacy_level": privacy_level(run),
+    }
     await run.store(intent, event=run.resumed())
     run.tools.crash.reach("after_init_intent")
     intended_at = run.clock.now()

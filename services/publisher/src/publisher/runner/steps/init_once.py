@@ -11,6 +11,7 @@ from publisher.domain.outcomes import Look, Submitted
 from publisher.errors import CallFailed
 from publisher.runner.conclude import Outcome
 from publisher.runner.run import JobRun
+from publisher.runner.steps.creator import privacy_level
 from publisher.runner.steps.init_gate import enter_init
 from publisher.runner.steps.refusal import after_init
 
@@ -27,7 +28,12 @@ async def init_once(run: JobRun, call: Callable[[], Awaitable[str]]) -> Outcome:
     refusal = await enter_init(run)
     if refusal is not None:
         return refusal
-    intent = {"step": Step.INIT_INTENDED.value, "publish_id": None, "irrevocable_since": run.clock.now()}
+    intent = {
+        "step": Step.INIT_INTENDED.value,
+        "publish_id": None,
+        "irrevocable_since": run.clock.now(),
+        "sent_privacy_level": privacy_level(run),
+    }
     await run.store(intent, event=run.resumed())
     run.tools.crash.reach("after_init_intent")
     try:
