@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import aio_pika
 import asyncpg
@@ -186,6 +187,10 @@ class Operator:
         """Put an event into a queue again, as it was or as a fresh message of the same content."""
         asyncio.run(self._deliver(queue, event, times, new_id))
 
+    def change_jobs(self, post_id: str, values: str) -> None:
+        """Write into the publisher's rows of a post's attempts that nobody has in hand, as a day that passes would."""
+        asyncio.run(self._change_jobs(post_id, values))
+
     def wait_queue_empty(self, queue: str) -> None:
         """Wait until nothing is left to deliver in a queue."""
         wait_for(f"{queue} to be empty", lambda: asyncio.run(self._depth(queue)) == 0)
@@ -194,6 +199,16 @@ class Operator:
         connection = await asyncpg.connect(self.stack.env("scheduler")["DATABASE_URL"], timeout=5)
         try:
             return int(await connection.fetchval(query))
+        finally:
+            await connection.close()
+
+    async def _change_jobs(self, post_id: str, values: str) -> None:
+        connection = await asyncpg.connect(self.stack.env("publisher-1")["DATABASE_URL"], timeout=5)
+        try:
+            await connection.execute(
+                f"UPDATE publish_jobs SET {values} WHERE post_id = $1 AND lease_owner IS NULL",  # noqa: S608 - a test's own words
+                UUID(post_id),
+            )
         finally:
             await connection.close()
 
