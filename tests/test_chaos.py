@@ -43,7 +43,7 @@ def test_orders_of_attempts_that_come_late_and_again(site: Site) -> None:
 
 
 def test_a_small_storm(site: Site) -> None:
-    planned = plan(SEED, posts=20, accounts=4, kills=1, spread=5.0, endless=False)
+    planned = plan(SEED, posts=20, accounts=4, kills=1, spread=5.0, brief=True)
     report = Storm(site, planned, SEED, seconds=240, say=lambda _: None).run()
     assert report.broken == []
     assert len(report.deaths) == 1

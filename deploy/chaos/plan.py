@@ -62,7 +62,7 @@ _OTHERS = {"scheduler": 4, "accounts": 2, "gateway": 2, "analytics": 1, "rabbitm
 
 @dataclass(frozen=True)
 class Death:
-    """After so many events of publishers: SIGKILL of `program` (empty: of the last one's replica), or a crash point armed."""
+    """`events` of publishers after the death before it: SIGKILL of `program` (empty: of who told last), or a crash point armed."""
 
     events: int
     program: str = ""
@@ -83,10 +83,10 @@ class Plan:
     deaths: tuple[Death, ...]
 
 
-def plan(seed: int, *, posts: int, accounts: int, kills: int, spread: float, endless: bool = True) -> Plan:
+def plan(seed: int, *, posts: int, accounts: int, kills: int, spread: float, brief: bool = False) -> Plan:
     """Return what the storm of this seed does; `spread` are the seconds over which posts come due.
 
-    With `endless`, TikTok never comes to an end with some: for a stack whose patience with that is short.
+    `brief` leaves out what is waited for: a minute after a rate limit, and posts with which TikTok never comes to an end.
     """
     dice = random.Random(seed)  # noqa: S311 - not for secrets
     modes = dice.choices(list(_MODES), weights=list(_MODES.values()), k=posts)
@@ -96,11 +96,15 @@ def plan(seed: int, *, posts: int, accounts: int, kills: int, spread: float, end
     ]
     faults += [(None, {"endpoint": TOKEN, "times": 2, **fault}) for fault in ({"status": 500}, {"drop": True})]
     faults += [(account, dict(_REFUSAL)) for account in dice.sample(range(accounts), k=max(1, accounts // 10))]
-    faults = [(account, fault) for account, fault in faults if endless or "stuck" not in fault]
+    faults = [(account, fault) for account, fault in faults if not brief or not _is_long(fault)]
     dice.shuffle(faults)
-    # A post tells of itself three times or more: deaths within the first three quarters of that meet work under way.
-    moments = sorted(dice.sample(range(1, max(kills + 2, posts * 9 // 4)), k=kills))
-    return Plan(ordered, tuple(faults), tuple(_death(dice, moment) for moment in moments))
+    # A post tells of itself three times or more: deaths within the first two of them meet work under way.
+    pause = max(1, 2 * posts // max(1, kills))
+    return Plan(ordered, tuple(faults), tuple(_death(dice, dice.randint(1, pause)) for _ in range(kills)))
+
+
+def _is_long(fault: dict[str, Any]) -> bool:
+    return "stuck" in fault or fault.get("status") == 429
 
 
 def _of_account(dice: random.Random) -> list[dict[str, Any]]:
@@ -113,10 +117,10 @@ def _of_account(dice: random.Random) -> list[dict[str, Any]]:
     return [{**fault, "skip": dice.randrange(4), "times": dice.choice((1, 1, 2))} for fault in chosen]
 
 
-def _death(dice: random.Random, moment: int) -> Death:
+def _death(dice: random.Random, events: int) -> Death:
     kind = dice.random()
     if kind < 0.45:
-        return Death(moment)
+        return Death(events)
     if kind < 0.75:
-        return Death(moment, point=dice.choice(POINTS))
-    return Death(moment, program=dice.choices(list(_OTHERS), weights=list(_OTHERS.values()))[0])
+        return Death(events, point=dice.choice(POINTS))
+    return Death(events, program=dice.choices(list(_OTHERS), weights=list(_OTHERS.values()))[0])

@@ -118,9 +118,14 @@ class Site:
         """Wait until TikTok has made up its mind about everything of the creator that has bytes."""
         self.settled_of(order.creator)
 
-    def settled_of(self, creator: Creator, *, timeout: float = 30.0) -> None:
-        """Wait, at most so many seconds, until TikTok has made up its mind about a creator's posts."""
-        self._wait(lambda: all(_is_settled(item) for item in self.operator.ledger(creator)), timeout)
+    def settled_of(self, *creators: Creator, timeout: float = 30.0) -> None:
+        """Wait, at most so many seconds, until TikTok has made up its mind about these creators' posts."""
+        whose = {creator.open_id for creator in creators}
+
+        def is_settled() -> bool:
+            return all(_is_settled(item) for item in self.operator.whole_ledger() if item["open_id"] in whose)
+
+        self._wait(is_settled, timeout)
 
     def finding(self, name: str, order: Order, *, also: Iterable[str] = ()) -> Finding:
         """Judge a post that should have ended; `also` are broken promises that the trial itself saw."""

@@ -64,8 +64,7 @@ class Storm:
         self._say(f"all are ordered after {time.monotonic() - began:.0f} s")
         told = self._until_ended(orders, before)
         self._operator.restore()
-        for _, creator in accounts:
-            self._site.settled_of(creator)
+        self._site.settled_of(*(creator for _, creator in accounts))
         told |= self._told()
         ledger = self._operator.whole_ledger()
         posts = [self._posted(order, told.get(order.post_id), accounts) for order in orders]
@@ -79,11 +78,13 @@ class Storm:
         deadline = time.monotonic() + self._seconds
         waiting = list(self._plan.deaths)
         told: dict[str, dict[str, Any]] = {}
-        said = time.monotonic()
+        said, last = time.monotonic(), 0
         while time.monotonic() < deadline:
             events = [event for event in self._operator.events.since(before) if ".publisher.publish." in event["type"]]
-            if waiting and len(events) >= waiting[0].events:
+            if waiting and len(events) >= last + waiting[0].events:
+                # What was told since the last death comes from whoever lives: nobody is killed again while it starts.
                 self._die(waiting.pop(0), events)
+                last = len(events)
             told |= self._told()
             open_ = [order.post_id for order in orders if told.get(order.post_id, {}).get("status") not in ENDS]
             if not open_ and not waiting:
