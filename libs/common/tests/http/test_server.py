@@ -109,7 +109,7 @@ class Process:
             self.output += chunk
 
     async def ended(self) -> int:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             await self._reading
             return await self.process.wait()
 
