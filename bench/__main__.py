@@ -5,7 +5,7 @@ import asyncio
 import os
 import platform
 
-from bench import accounts_lists, due_posts, event_intake, gateway, live_stream, uploads
+from bench import accounts_lists, due_posts, event_intake, gateway, live_stream, processing, uploads
 from common.testing.servers import TestServers
 
 BENCHMARKS = {
@@ -14,6 +14,7 @@ BENCHMARKS = {
     "event_intake": event_intake.run,
     "gateway": gateway.run,
     "live_stream": live_stream.run,
+    "processing": processing.run,
     "uploads": uploads.run,
 }
 
