@@ -19,6 +19,7 @@ from common.messaging.dead_letter_box import dead_letter_box
 from common.messaging.topology import dead_letter_name
 from common.testing.canaries import Canaries
 from demo.api import Creator
+from localstack.postgres import owner_url
 from localstack.rabbitmq import broker_url
 from localstack.stack import Stack
 from localstack.vault import DATABASE_SERVICES
@@ -161,9 +162,9 @@ async def drop_dead(stack: Stack, queue: str, body: bytes) -> None:
 
 
 async def in_every_database(stack: Stack, statement: str) -> None:
-    """Run a statement in each database as its own service."""
+    """Run a statement in each database as its owner."""
     for service in DATABASE_SERVICES:
-        connection = await asyncpg.connect(stack.env(service)["DATABASE_URL"], timeout=10)
+        connection = await asyncpg.connect(owner_url(stack.secrets, stack.ports, service), timeout=10)
         try:
             await connection.execute(statement)
         finally:

@@ -108,8 +108,9 @@ def _owner(name: str, password: str) -> list[str]:
     """Return the SQL that makes a database's owner and gives it that database; the service's own role may only connect."""
     owner = DATABASE_OWNERS[name]
     made = f"CREATE ROLE {owner} LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE"
+    # Asked first: run without a server, PostgreSQL ends at any error, also at one that is caught.
     return [
-        f"DO $$ BEGIN {made}; EXCEPTION WHEN duplicate_object THEN NULL; END $$",
+        f"DO $$ BEGIN IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{owner}') THEN {made}; END IF; END $$",
         f"ALTER ROLE {owner} PASSWORD '{password}'",
         f"ALTER DATABASE {name} OWNER TO {owner}",
         f"GRANT CONNECT ON DATABASE {name} TO {name}",

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 
 from common.contracts.queues import WORK_QUEUES
 from common.messaging.dead_letter_box import dead_letter_box
+from localstack.postgres import owner_url
 from localstack.rabbitmq import broker_url
 from localstack.stack import Stack
 from localstack.vault import DATABASE_SERVICES
@@ -39,7 +40,9 @@ class Written:
         return asyncio.run(self._dead_letters())
 
     async def _rows(self, service: str) -> bytes:
-        connection = await asyncpg.connect(self._stack.env(service)["DATABASE_URL"], timeout=10, command_timeout=60)
+        # Its owner sees tables that the service itself may not.
+        url = owner_url(self._stack.secrets, self._stack.ports, service)
+        connection = await asyncpg.connect(url, timeout=10, command_timeout=60)
         written: list[bytes] = []
         try:
             async with connection.transaction(isolation="repeatable_read", readonly=True):

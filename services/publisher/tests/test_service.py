@@ -109,7 +109,7 @@ async def test_progress_and_cancel(service: Service) -> None:
     await service.tell(service.due(post))
     await eventually(lambda: _told(world, post, "deferred"), 20)
     shown = (await service.progress(post)).json()
-    assert (shown["attempt"], shown["state"], shown["step"]) == (1, "running", "init_intended")
+    assert (shown["attempt"], shown["state"], shown["step"]) == (1, "running", "creator_info")
     assert (shown["next_step"], shown["reason"]["code"]) == ("init", "tiktok_rate_limit_exceeded")
     assert shown["next_step_at"]
     assert shown["upload"] is None
