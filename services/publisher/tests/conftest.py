@@ -262,7 +262,7 @@ class World:
         assert job is not None
         return job
 
-    async def state(self, post: PostDue, *wanted: State, timeout: float = 20.0) -> Job:
+    async def state(self, post: PostDue, *wanted: State, timeout: float = 60.0) -> Job:
         async def reached() -> Job | None:
             job = await self.job(post)
             return job if job.checkpoint.state in wanted else None
@@ -281,7 +281,7 @@ class World:
     async def told(self, post: PostDue) -> list[str]:
         return [envelope.key.removeprefix("publisher.publish.").removesuffix(".v1") for envelope in await self.events(post)]
 
-    async def told_of(self, post: PostDue, name: str, timeout: float = 20.0) -> dict[str, Any]:
+    async def told_of(self, post: PostDue, name: str, timeout: float = 60.0) -> dict[str, Any]:
         async def heard() -> bool:
             return name in await self.told(post)
 

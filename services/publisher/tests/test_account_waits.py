@@ -95,8 +95,8 @@ async def test_looking_by_itself_it_tells_nothing_twice(world: Any) -> None:
         await world.told_of(post, "deferred")
         asked = world.accounts.asked
         await world.due_now(post)
-        await eventually(lambda: world.accounts.asked > asked, 10)
-        await eventually(lambda: is_waiting(world, post), 10)
+        await eventually(lambda: world.accounts.asked > asked, 60)
+        await eventually(lambda: is_waiting(world, post), 60)
         assert await world.told(post) == ["started", "deferred"]
         world.accounts.problem = Problem(409, "account_expired", "Expired.")
         await world.due_now(post)
@@ -104,7 +104,7 @@ async def test_looking_by_itself_it_tells_nothing_twice(world: Any) -> None:
         async def told_anew() -> bool:
             return await world.told(post) == ["started", "deferred", "deferred"]
 
-        await eventually(told_anew, 10)
+        await eventually(told_anew, 60)
     assert (await world.events(post))[-1].data["code"] == "account_expired"
 
 
@@ -232,7 +232,7 @@ async def test_bytes_under_way_of_a_disconnected_account_end_properly(world: Any
         (item,) = await world.inits(post)
         asked = world.accounts.asked
         await world.due_now(post)
-        await eventually(lambda: world.accounts.asked > asked, 10)
+        await eventually(lambda: world.accounts.asked > asked, 60)
         assert (await world.job(post)).checkpoint.state is State.RUNNING
         assert item["status"] != "FAILED"
         assert "deferred" not in await world.told(post)

@@ -16,7 +16,7 @@ async def told(world: Any, post: Any, name: str) -> Any:
     async def heard() -> bool:
         return name in await world.told(post)
 
-    await eventually(heard, 20)
+    await eventually(heard, 60)
     return await world.event(post, name)
 
 
@@ -61,7 +61,7 @@ async def test_accounts_away_is_waited_for(world: Any, status: int) -> None:
     world.accounts.problem = Problem(status, "tiktok_unavailable", "Away.")
     async with world.replica():
         await world.accept(post)
-        await eventually(lambda: world.accounts.asked >= 1, 10)
+        await eventually(lambda: world.accounts.asked >= 1, 60)
         world.accounts.problem = None
         await world.state(post, State.SUCCEEDED)
 

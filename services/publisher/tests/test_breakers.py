@@ -150,7 +150,7 @@ async def test_while_it_is_open_posts_wait_with_a_forecast_and_no_attempt_is_spe
     await world.driver.fault(INIT, status=503, times=1_000)
     async with world.replica(breaker_failures=1):
         await world.accept(first)
-        await eventually(lambda: world.waits(first, "tiktok_internal_error"), 10)
+        await eventually(lambda: world.waits(first, "tiktok_internal_error"), 60)
         await world.accept(second)
         deferred = await world.told_of(second, "deferred")
         assert deferred["code"] == "tiktok_away"

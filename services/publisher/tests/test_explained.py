@@ -84,7 +84,7 @@ async def test_one_that_tiktok_processes_and_then_does_not_answer_about(world: A
         await world.driver.fault(STATUS, status=500, times=100)
         await world.due_now(post)
         replica.lanes[1].wake()
-        await eventually(lambda: says(world, post, "tiktok_internal_error"), 20)
+        await eventually(lambda: says(world, post, "tiktok_internal_error"), 60)
 
 
 async def test_an_outcome_that_is_not_known(world: Any) -> None:

@@ -75,14 +75,14 @@ async def test_more_posts_than_a_day_holds_wait_for_the_next(world: Any) -> None
         deferred = await world.told_of(posts[4], "deferred")
         await world.told_of(posts[3], "deferred")
         assert deferred["code"] == "tiktok_daily_posts"
-        await eventually(lambda: _are(world, posts[:3], State.SUCCEEDED), 20)
-        await eventually(lambda: _sleep_for_hours(world, posts[3:]), 20)
+        await eventually(lambda: _are(world, posts[:3], State.SUCCEEDED), 60)
+        await eventually(lambda: _sleep_for_hours(world, posts[3:]), 60)
         # Nobody wakes anybody for nothing.
         before = [(await world.job(post)).updated_at for post in posts[3:]]
         await world.state(await _another(world), State.SUCCEEDED)
         assert [(await world.job(post)).updated_at for post in posts[3:]] == before
         await world.pass_time(86_461)
-        await eventually(lambda: _are(world, posts, State.SUCCEEDED), 20)
+        await eventually(lambda: _are(world, posts, State.SUCCEEDED), 60)
     assert await order_of_inits(world, posts) == [post.content.title for post in posts]
     assert (await world.driver.stats())["refused"] == {}
 

@@ -58,18 +58,18 @@ async def test_posts_of_a_banned_account_wait_together_and_go_on_in_order(world:
     await world.driver.admin("POST", "creators", {"username": "demo_public", "banned": True})
     async with world.replica():
         await world.accept(*posts)
-        await eventually(lambda: all_wait(world, posts, f"tiktok_{BANNED}"), 20)
+        await eventually(lambda: all_wait(world, posts, f"tiktok_{BANNED}"), 60)
         assert await refused(world) == {BANNED: 1}
         for post in posts:
             deferred = await world.event(post, "deferred")
             assert (deferred["until"], deferred["attempt"]) == (None, 1)
             assert "appeal" in deferred["hint"]
         await look_now(world, posts)
-        await eventually(lambda: _was_refused(world, BANNED, 2), 10)
-        await eventually(lambda: all_wait(world, posts, f"tiktok_{BANNED}"), 10)
+        await eventually(lambda: _was_refused(world, BANNED, 2), 60)
+        await eventually(lambda: all_wait(world, posts, f"tiktok_{BANNED}"), 60)
         await world.driver.admin("POST", "creators", {"username": "demo_public", "banned": False})
         await look_now(world, posts)
-        await eventually(lambda: all_are(world, posts, State.SUCCEEDED), 20)
+        await eventually(lambda: all_are(world, posts, State.SUCCEEDED), 60)
     assert [item["title"] for item in await world.driver.ledger()] == [post.content.title for post in posts]
     assert {event.data["attempt"] for post in posts for event in await world.events(post)} == {1}
     assert await refused(world) == {BANNED: 2}
@@ -80,12 +80,12 @@ async def test_an_app_that_is_not_audited_waits_until_the_account_is_private(wor
     posts = await line_of(world, 2, content={"privacy_level": "SELF_ONLY"})
     async with world.replica():
         await world.accept(*posts)
-        await eventually(lambda: all_wait(world, posts, f"tiktok_{UNAUDITED}"), 20)
+        await eventually(lambda: all_wait(world, posts, f"tiktok_{UNAUDITED}"), 60)
         assert await refused(world) == {UNAUDITED: 1}
         assert (await world.job(posts[0])).checkpoint.step is Step.CREATOR_INFO
         await world.driver.admin("POST", "creators", {"username": "demo_public", "persona": "private"})
         await look_now(world, posts)
-        await eventually(lambda: all_are(world, posts, State.SUCCEEDED), 20)
+        await eventually(lambda: all_are(world, posts, State.SUCCEEDED), 60)
 
 
 async def test_a_lost_permission_is_back_when_the_account_is_connected_again(world: Any) -> None:
@@ -96,13 +96,13 @@ async def test_a_lost_permission_is_back_when_the_account_is_connected_again(wor
     world.accounts.tokens[account] = {**good, "access_token": lesser["access_token"]}
     async with world.replica():
         await world.accept(*posts)
-        await eventually(lambda: all_wait(world, posts, "tiktok_scope_not_authorized"), 20)
+        await eventually(lambda: all_wait(world, posts, "tiktok_scope_not_authorized"), 60)
         assert await refused(world) == {"scope_not_authorized": 1}
         renewed = await world.driver.connect("demo_public")
         world.accounts.tokens[account] = {**good, "access_token": renewed["access_token"]}
         async with world.database.transaction() as tx:
             await follow_account(tx, _connected(account), 3, wakes=[])
-        await eventually(lambda: all_are(world, posts, State.SUCCEEDED), 20)
+        await eventually(lambda: all_are(world, posts, State.SUCCEEDED), 60)
 
 
 async def test_drafts_and_posts_are_held_apart(world: Any) -> None:
@@ -112,7 +112,7 @@ async def test_drafts_and_posts_are_held_apart(world: Any) -> None:
     await world.driver.fault(INIT, code=UNAUDITED, status=403)
     async with world.replica():
         await world.accept(post)
-        await eventually(lambda: all_wait(world, [post], f"tiktok_{UNAUDITED}"), 20)
+        await eventually(lambda: all_wait(world, [post], f"tiktok_{UNAUDITED}"), 60)
         await world.accept(draft)
         await world.state(draft, State.SUCCEEDED)
         assert await all_wait(world, [post], f"tiktok_{UNAUDITED}")
@@ -138,9 +138,9 @@ async def test_a_cap_that_others_have_used_up_is_learned_for_all_posts_of_the_ac
             deferred = await world.told_of(post, "deferred")
             assert deferred["until"] is not None
         assert await refused(world) == {code: 1}
-        await eventually(lambda: all_sleep(world, posts, timedelta(minutes=59), timedelta(minutes=61)), 20)
+        await eventually(lambda: all_sleep(world, posts, timedelta(minutes=59), timedelta(minutes=61)), 60)
         await world.pass_time(3_601)
-        await eventually(lambda: all_are(world, posts, State.SUCCEEDED), 20)
+        await eventually(lambda: all_are(world, posts, State.SUCCEEDED), 60)
     assert [item["title"] for item in await world.driver.ledger()] == [post.content.title for post in posts]
 
 
@@ -154,9 +154,9 @@ async def test_a_429_moves_the_window_forward_for_all_posts_of_the_account(world
         await world.told_of(posts[1], "deferred")
         assert first["code"] == "tiktok_rate_limit_exceeded"
         assert await refused(world) == {"rate_limit_exceeded": 1}
-        await eventually(lambda: all_sleep(world, posts, timedelta(seconds=30), timedelta(seconds=62)), 20)
+        await eventually(lambda: all_sleep(world, posts, timedelta(seconds=30), timedelta(seconds=62)), 60)
         await world.pass_time(61)
-        await eventually(lambda: all_are(world, posts, State.SUCCEEDED), 20)
+        await eventually(lambda: all_are(world, posts, State.SUCCEEDED), 60)
     assert [item["title"] for item in await world.driver.ledger()] == [post.content.title for post in posts]
 
 
@@ -183,7 +183,7 @@ async def test_unknown_codes_are_final_only_when_tiktok_says_so_and_can_be_looke
     async with world.replica():
         await world.accept(post)
         if told == "deferred":
-            await eventually(lambda: world.waits(post, "tiktok_brand_new_code"), 10)
+            await eventually(lambda: world.waits(post, "tiktok_brand_new_code"), 60)
             await world.due_now(post)
             await world.state(post, State.SUCCEEDED)
             return
@@ -241,10 +241,10 @@ async def test_one_job_looks_for_all(world: Any) -> None:
         await tx.connection.execute(update(holds).values(look_at=func.clock_timestamp()))
     await world.driver.fault(CREATOR_INFO, delay=30)
     async with world.replica():
-        await eventually(lambda: _asked_creator_info(world), 10)
-        await eventually(lambda: all_wait(world, posts[1:], "tiktok_x"), 10)
+        await eventually(lambda: _asked_creator_info(world), 60)
+        await eventually(lambda: all_wait(world, posts[1:], "tiktok_x"), 60)
         await world.driver.admin("DELETE", "faults")
-        await eventually(lambda: all_are(world, posts, State.SUCCEEDED), 20)
+        await eventually(lambda: all_are(world, posts, State.SUCCEEDED), 60)
 
 
 async def _asked_creator_info(world: Any) -> bool:

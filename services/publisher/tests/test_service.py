@@ -107,7 +107,7 @@ async def test_progress_and_cancel(service: Service) -> None:
     assert (await service.cancel(post, attempt=0)).status_code == 422
     await world.driver.fault(INIT, status=429, times=5)
     await service.tell(service.due(post))
-    await eventually(lambda: _told(world, post, "deferred"), 20)
+    await eventually(lambda: _told(world, post, "deferred"), 60)
     shown = (await service.progress(post)).json()
     assert (shown["attempt"], shown["state"], shown["step"]) == (1, "running", "creator_info")
     assert (shown["next_step"], shown["reason"]["code"]) == ("init", "tiktok_rate_limit_exceeded")
@@ -131,7 +131,7 @@ async def test_progress_of_an_upload_and_too_late_to_cancel(service: Service) ->
         upload = answer.json().get("upload") if answer.status_code == 200 else None
         return bool(upload and upload["sent_bytes"] >= 30_000_000)
 
-    await eventually(halfway, 20)
+    await eventually(halfway, 60)
     shown = (await service.progress(post)).json()
     assert shown["upload"]["total_bytes"] == 71_000_000
     assert (shown["step"], shown["next_step"], shown["next_step_at"]) == ("uploading", "upload", None)
@@ -148,7 +148,7 @@ async def test_a_fetch_of_tiktoks_is_given_up_on_request(service: Service, host:
     posts = [world.post(await world.account(), None, transfer="pull", source_url=url) for _ in range(2)]
     await service.tell(*(service.due(post) for post in posts))
     for post in posts:
-        await eventually(lambda post=post: _fetching(service, post), 20)
+        await eventually(lambda post=post: _fetching(service, post), 60)
     assert (await service.cancel(posts[0])).json() == {"outcome": "cancelled"}
     assert (await service.cancel(posts[0])).json() == {"outcome": "cancelled"}
     await eventually(lambda: _told(world, posts[0], "cancelled"))
@@ -168,7 +168,7 @@ async def test_an_account_that_is_back_wakes_its_jobs(service: Service) -> None:
     post = world.post(account, world.media())
     world.accounts.status = "inactive"
     await service.tell(service.due(post))
-    await eventually(lambda: _told(world, post, "deferred"), 20)
+    await eventually(lambda: _told(world, post, "deferred"), 60)
     shown = (await service.progress(post)).json()
     assert (shown["next_step"], shown["next_step_at"]) == ("wait_for_account", None)
     assert (shown["reason"]["code"], shown["reason"]["hint"] is None) == ("account_paused", False)
@@ -196,12 +196,12 @@ async def test_a_row_that_cannot_be_read_can_be_looked_at_and_cancelled(service:
     world.accounts.status = "inactive"
     await world.accept(post)
     await world.due_now(post, post={"mode": "carousel"})
-    await eventually(lambda: _told(world, post, "deferred"), 10)
+    await eventually(lambda: _told(world, post, "deferred"), 60)
     shown = await service.progress(post)
     assert (shown.status_code, shown.json()["reason"]["code"]) == (200, "internal_error")
     for _ in range(2):
         assert (await service.cancel(post)).json() == {"outcome": "cancelled"}
-    await eventually(lambda: _told(world, post, "cancelled"), 10)
+    await eventually(lambda: _told(world, post, "cancelled"), 60)
     assert (await service.progress(post)).json()["state"] == "cancelled"
 
 

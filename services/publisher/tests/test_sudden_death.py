@@ -55,7 +55,7 @@ async def test_paused_beyond_its_lease_it_sends_nothing_more(processes: Any) -> 
     await world.driver.fault("upload", skip=2, delay=3)
     await world.accept(post)
     async with world.process(service_instance="paused") as paused:
-        await eventually(lambda: _uploading(world, post), 20)
+        await eventually(lambda: _uploading(world, post), 60)
         os.kill(paused.pid, signal.SIGSTOP)
         stopped_at = (await world.job(post)).checkpoint.sent_bytes
         async with world.process(service_instance="other"):
@@ -80,7 +80,7 @@ async def test_asked_to_end_it_hands_back_at_once(processes: Any) -> None:
     await world.driver.fault("upload", skip=2, delay=3)
     await world.accept(post)
     async with world.process(service_instance="ending", lease_seconds=60.0) as ending:
-        await eventually(lambda: _uploading(world, post), 20)
+        await eventually(lambda: _uploading(world, post), 60)
         ending.send_signal(signal.SIGTERM)
         async with asyncio.timeout(15):
             assert await ending.wait() == 0

@@ -96,7 +96,7 @@ async def test_slow_uploads_of_one_account_hold_up_no_other(world: Any) -> None:
     post = world.post(quick, media, content={"privacy_level": "SELF_ONLY"})
     async with world.replica(upload_concurrency=2) as replica:
         await world.accept(*blocked)
-        await eventually(lambda: replica.tools.places.taken_by(slow) == 1, 10)
+        await eventually(lambda: replica.tools.places.taken_by(slow) == 1, 60)
         for other in blocked:
             await world.told_of(other, "started")
         await world.accept(post)
@@ -111,7 +111,7 @@ async def test_a_deadline_that_passes_while_it_waits_for_a_place_ends_it(world: 
     async with world.replica(upload_concurrency=1) as replica:
         async with replica.tools.places.place(account):
             await world.accept(post)
-            await eventually(lambda: _prepared(world, post), 10)
+            await eventually(lambda: _prepared(world, post), 60)
             await asyncio.sleep(max(0.0, (post.publish_before - await world.database_now()).total_seconds()))
         await world.state(post, State.FAILED)
     assert (await world.event(post, "failed"))["code"] == "deadline_passed"
@@ -130,7 +130,7 @@ async def test_without_a_place_it_is_handed_back(world: Any) -> None:
                 job = await world.job(post)
                 return job.checkpoint.step is Step.INIT_DONE and job.lease_owner is None
 
-            await eventually(is_handed_back, 10)
+            await eventually(is_handed_back, 60)
         await world.due_now(post)
         await world.state(post, State.SUCCEEDED)
     assert await world.told(post) == ["started", "submitted", "succeeded"]
@@ -143,7 +143,7 @@ async def test_a_first_chunk_that_never_left_may_still_be_cancelled(world: Any) 
     async with world.replica() as replica:
         _refuse_connections(replica)
         await world.accept(post)
-        await eventually(lambda: world.waits(post, "tiktok_upload_unavailable"), 20)
+        await eventually(lambda: world.waits(post, "tiktok_upload_unavailable"), 60)
         checkpoint = (await world.job(post)).checkpoint
         assert (checkpoint.step, checkpoint.irrevocable_since, checkpoint.last_chunk_intended) == (Step.INIT_DONE, None, False)
         async with world.database.transaction() as tx:
@@ -155,7 +155,7 @@ async def test_a_first_chunk_of_which_bytes_may_have_left_may_not(world: Any) ->
     await world.driver.fault("upload", status=503, times=20)
     async with world.replica():
         await world.accept(post)
-        await eventually(lambda: world.waits(post, "tiktok_upload_unavailable"), 20)
+        await eventually(lambda: world.waits(post, "tiktok_upload_unavailable"), 60)
         assert (await world.job(post)).checkpoint.irrevocable_since is not None
         async with world.database.transaction() as tx:
             assert await cancel_job(tx, post.post_id, 1, outbox=world.outbox, replica="test") is CancelOutcome.TOO_LATE

@@ -225,4 +225,4 @@ async def _told(world: Any, post: Any, name: str) -> None:
     async def told() -> bool:
         return name in await world.told(post)
 
-    await eventually(told, 20)
+    await eventually(told, 60)

@@ -131,7 +131,7 @@ async def test_the_file_of_an_ended_job_is_removed(world: Any) -> None:
         await world.state(ended, State.SUCCEEDED)
         world.accounts.status = "inactive"
         await world.accept(waiting)
-        await eventually(lambda: world.waits(waiting, "account_paused"), 20)
+        await eventually(lambda: world.waits(waiting, "account_paused"), 60)
     keys = [(await world.job(post)).fetched.storage_key for post in (ended, waiting)]
     assert {path.name for path in (world.folder / "fetched").iterdir()} == {Path(key).name for key in keys}
     (world.folder / "fetched").rename(world.folder / "away")
@@ -151,7 +151,7 @@ async def test_what_dead_replicas_left_is_removed_after_an_hour(world: Any) -> N
         waiting = world.post_from(await world.account(), host.put("/v", Act(video_bytes(200_000))))
         world.accounts.status = "inactive"
         await world.accept(waiting)
-        await eventually(lambda: world.waits(waiting, "account_paused"), 20)
+        await eventually(lambda: world.waits(waiting, "account_paused"), 60)
     job = await world.job(waiting)
     kept = Path(job.fetched.storage_key).name
     folder = world.folder / "fetched"

@@ -53,7 +53,7 @@ async def deferred(world: Any, url: str, code: str, **changes: Any) -> Any:
     post = world.post_from(await world.account(), url)
     async with world.replica(**changes):
         await world.accept(post)
-        await eventually(lambda: world.waits(post, code), 20)
+        await eventually(lambda: world.waits(post, code), 60)
         job = await world.job(post)
     assert (job.checkpoint.state, job.lease_owner) == (State.RUNNING, None)
     assert not await world.inits(post)
@@ -114,7 +114,7 @@ async def test_what_cannot_be_resumed_is_begun_anew(world: Any, host: FileHost) 
     async with world.replica():
         await world.accept(*posts)
         for post in posts:
-            await eventually(partial(_has_fetched, world, post), 20)
+            await eventually(partial(_has_fetched, world, post), 60)
             assert (await world.job(post)).fetched.sha256 == sha256(DATA)
 
 
@@ -184,7 +184,7 @@ async def test_a_server_that_is_back_costs_no_attempt(world: Any, host: FileHost
     post = world.post_from(await world.account(), host.put("/v.mp4", Act(status=503), Act(DATA)))
     async with world.replica():
         await world.accept(post)
-        await eventually(lambda: world.waits(post, "source_unavailable"), 20)
+        await eventually(lambda: world.waits(post, "source_unavailable"), 60)
         await world.due_now(post)
         await world.state(post, State.SUCCEEDED)
     (item,) = await world.publications(post)

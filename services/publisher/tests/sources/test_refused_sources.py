@@ -103,7 +103,7 @@ async def test_a_trickle_is_not_waited_for(world: Any, part: str, monkeypatch: p
         post = world.post_from(await world.account(), host.put("/v.mp4", Act(DATA, drip=0.01)))
         async with world.replica():
             await world.accept(post)
-            await eventually(lambda: world.waits(post, wanted), 20)
+            await eventually(lambda: world.waits(post, wanted), 60)
 
 
 async def test_an_address_that_nobody_knows_any_more(world: Any) -> None:
@@ -120,7 +120,7 @@ async def test_a_scheduler_that_is_away_is_waited_for(world: Any, host: FileHost
     world.scheduler.away = True
     async with world.replica():
         await world.accept(post)
-        await eventually(lambda: world.waits(post, "scheduler_unavailable"), 20)
+        await eventually(lambda: world.waits(post, "scheduler_unavailable"), 60)
         assert not host.asked
         world.scheduler.away = False
         await world.due_now(post)
@@ -134,5 +134,5 @@ async def test_what_tiktok_is_to_fetch_waits_for_its_addresses_too(world: Any) -
     async with world.replica():
         await world.accept(*posts)
         for post in posts:
-            await eventually(partial(world.waits, post, "scheduler_unavailable"), 20)
+            await eventually(partial(world.waits, post, "scheduler_unavailable"), 60)
     assert not await world.driver.ledger()

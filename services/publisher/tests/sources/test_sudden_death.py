@@ -59,7 +59,7 @@ async def test_paused_beyond_its_lease_it_changes_nothing(processes: Any, host: 
     await world.accept(post)
     async with world.process(service_instance="paused", lease_seconds=4.0) as paused:
         await asyncio.wait_for(host.reached.wait(), 30)
-        await eventually(lambda: _is_fetching(world, post), 20)
+        await eventually(lambda: _is_fetching(world, post), 60)
         os.kill(paused.pid, signal.SIGSTOP)
         async with world.process(service_instance="other"):
             job = await world.state(post, State.SUCCEEDED, timeout=60)

@@ -45,7 +45,7 @@ async def is_fetching(world: Any, post: Any) -> bool:
 async def test_it_shows_how_many_bytes_have_come(world: Any, host: FileHost) -> None:
     post, act = await stopped(world, host)
     async with world.replica(lease_seconds=0.6):
-        await eventually(lambda: is_fetching(world, post), 20)
+        await eventually(lambda: is_fetching(world, post), 60)
         shown = progress(await world.job(post))
         assert (shown.step, shown.next_step, shown.upload) == ("fetching", "fetch", None)
         assert shown.fetch is not None
@@ -53,7 +53,7 @@ async def test_it_shows_how_many_bytes_have_come(world: Any, host: FileHost) -> 
         assert shown.fetch.total_bytes == SIZE
         # However long it takes, the lease is renewed and nobody else takes the job.
         begun = await world.job(post)
-        await eventually(lambda: _is_renewed_beyond(world, post, begun.run_at + timedelta(seconds=0.6)), 20)
+        await eventually(lambda: _is_renewed_beyond(world, post, begun.run_at + timedelta(seconds=0.6)), 60)
         assert (await world.job(post)).lease_token == begun.lease_token
         assert len(host.asked) == 1
         act.go_on.set()
@@ -69,11 +69,11 @@ async def _is_renewed_beyond(world: Any, post: Any, moment: datetime) -> bool:
 async def test_it_can_be_cancelled_and_leaves_nothing(world: Any, host: FileHost) -> None:
     post, act = await stopped(world, host)
     async with world.replica(lease_seconds=0.6) as replica:
-        await eventually(lambda: is_fetching(world, post), 20)
+        await eventually(lambda: is_fetching(world, post), 60)
         async with world.database.transaction() as tx:
             assert await cancel_job(tx, post.post_id, 1, outbox=world.outbox, replica="test") is CancelOutcome.CANCELLED
         # The next renewal of its lease tells the replica, which breaks off; the server never says another word.
-        await eventually(lambda: replica.lanes[0].running == 0, 20)
+        await eventually(lambda: replica.lanes[0].running == 0, 60)
         assert not list((world.folder / "fetched").glob("*"))
     assert not act.go_on.is_set()
     assert await world.told(post) == ["started", "cancelled"]
@@ -104,7 +104,7 @@ async def test_the_deadline_ends_the_wait_for_an_address(world: Any, host: FileH
 async def test_it_is_left_for_later_when_it_takes_too_long(world: Any, host: FileHost) -> None:
     post, _ = await stopped(world, host)
     async with world.replica(source_seconds=0.5):
-        await eventually(lambda: world.waits(post, "source_too_slow"), 20)
+        await eventually(lambda: world.waits(post, "source_too_slow"), 60)
         assert progress(await world.job(post)).fetch.fetched_bytes == 0
         assert not list((world.folder / "fetched").glob("*"))
 
@@ -143,7 +143,7 @@ async def test_a_storage_that_fails_is_waited_for(world: Any, host: FileHost) ->
     (world.folder / "fetched").write_bytes(b"in the way")
     async with world.replica():
         await world.accept(post)
-        await eventually(lambda: world.waits(post, "storage_unavailable"), 20)
+        await eventually(lambda: world.waits(post, "storage_unavailable"), 60)
         (world.folder / "fetched").unlink()
         await world.due_now(post)
         await world.state(post, State.SUCCEEDED)
@@ -155,7 +155,7 @@ async def test_a_fetched_file_that_is_gone_is_an_honest_failure(world: Any, host
     async with world.replica():
         world.accounts.status = "inactive"
         await world.accept(post)
-        await eventually(lambda: world.waits(post, "account_paused"), 20)
+        await eventually(lambda: world.waits(post, "account_paused"), 60)
         job = await world.job(post)
         assert job.checkpoint.step is Step.TOKEN
         (world.folder / job.fetched.storage_key).unlink()
@@ -166,7 +166,7 @@ async def test_a_fetched_file_that_is_gone_is_an_honest_failure(world: Any, host
         assert (failed["code"], failed["retryable"]) == ("fetched_file_missing", True)
         again = post.model_copy(update={"attempt": 2})
         await world.accept(again)
-        await eventually(lambda: _succeeded(world, again, 2), 20)
+        await eventually(lambda: _succeeded(world, again, 2), 60)
     assert len(host.asked) == 2
     assert len(await world.publications(post)) == 1
 
