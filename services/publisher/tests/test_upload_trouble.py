@@ -111,7 +111,8 @@ async def test_an_address_that_ends_after_all_bytes_is_a_success(world: Any) -> 
     async with world.replica():
         await world.accept(post)
         await world.state(post, State.SUCCEEDED)
-    assert await world.told(post) == ["started", "submitted", "succeeded"]
+    # Asked late, TikTok may be done already: then there is nothing between.
+    assert [name for name in await world.told(post) if name != "submitted"] == ["started", "succeeded"]
 
 
 async def test_chunks_refused_for_long_defer_and_go_on(world: Any) -> None:
