@@ -56,3 +56,15 @@ async def test_a_hung_broker_does_not_answer_and_does_not_keep_the_stop(
             assert await publisher.check() == "broker does not answer: TimeoutError"
             stopping = asyncio.create_task(publisher.stop())
             await asyncio.wait_for(stopping, 10)
+
+
+async def test_whoever_does_not_get_a_turn_in_time_has_sent_nothing_and_costs_no_connection(rabbitmq_url: str) -> None:
+    publisher: Any = MessagePublisher(SecretStr(rabbitmq_url), service="test")
+    async with running(publisher):
+        session = await publisher._link.connected()
+        async with publisher._in_turn:
+            outcomes = await publisher.publish_all([Publication("cuepost.events", "a.b", b"", "t", 0)], timeout=0.05)
+        assert isinstance(outcomes.failure, TimeoutError)
+        assert outcomes.unknown == [0]
+        await publisher.publish(Outgoing(body=b"x", routing_key="nobody"))
+        assert await publisher._link.connected() is session

@@ -147,6 +147,7 @@ class MessagePublisher:
                 outcomes.note(place, is_taken=False)
             else:
                 places.append(place)
+        all_heard = None
         try:
             async with self._in_turn:
                 # The broker counts what it gets: nothing may come between counting and queueing.
@@ -154,8 +155,9 @@ class MessagePublisher:
                 await session.write(b"".join(frames))
             await all_heard
         except BaseException:
-            all_heard.cancel()
-            self._link.drop(session)
+            if all_heard is not None:
+                all_heard.cancel()
+                self._link.drop(session)
             raise
 
     async def _prepare(self, session: Session) -> None:
