@@ -12,6 +12,7 @@ from sqlalchemy import (
     Table,
     Text,
     Uuid,
+    func,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
@@ -59,9 +60,12 @@ stats_posts = Table(
     Column("state", Text, nullable=False),
     Column("state_sequence", BigInteger, nullable=False, server_default="0"),
     Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("outcome_sequence", BigInteger, nullable=False, server_default="0"),
     Column("progress", Text),
     Column("progress_attempt", Integer, nullable=False, server_default="0"),
     Column("progress_sequence", BigInteger, nullable=False, server_default="0"),
+    Column("heard_at", _moment, nullable=False, server_default=func.now()),
+    Column("scheduled_at", _moment),
     Column("placed_at", _moment, nullable=False),
     Column("published_at", _moment),
     Column("tiktok_video_id", Text),
@@ -90,13 +94,17 @@ stats_posts = Table(
         "published_at",
         postgresql_where=text("published_at IS NOT NULL"),
     ),
+    Index(None, "heard_at", postgresql_using="brin"),
+    postgresql_with={"fillfactor": 80},
 )
 """A post as its newest events told: `state` and `state_sequence` are the scheduler's word, `progress` (publishing, deferred or
 processing) the publisher's about its newest attempt, which counts while the scheduler says `due` of the same attempt.
 
-`placed_at` is the time a period is asked by: when it is scheduled, else when it was first heard of. `lateness_ms` is the greatest
-of all its attempts. The counters are the latest that were measured, `day_views` the views at the first measure a day or more after
-it was published; `metrics_due_at` is null when no more is to be measured."""
+`placed_at` is the time a period is asked by: when it is scheduled (`scheduled_at`), else when it was first heard of (`heard_at`,
+the least time of its events). What became of it is the scheduler's word, too: `outcome_sequence` belongs to `published_at` and
+`error_code`, because a change of a post that has ended tells its state and not these. `lateness_ms` is the greatest of all its
+attempts. The counters are the latest that were measured, `day_views` the views at the first measure a day or more after it was
+published; `metrics_due_at` is null when no more is to be measured."""
 
 account_snapshots = Table(
     "account_snapshots",

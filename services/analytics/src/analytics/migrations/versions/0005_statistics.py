@@ -98,9 +98,12 @@ def _copies() -> None:
         sa.Column("state", sa.Text, nullable=False),
         sa.Column("state_sequence", sa.BigInteger, nullable=False, server_default="0"),
         sa.Column("attempt", sa.Integer, nullable=False, server_default="0"),
+        sa.Column("outcome_sequence", sa.BigInteger, nullable=False, server_default="0"),
         sa.Column("progress", sa.Text),
         sa.Column("progress_attempt", sa.Integer, nullable=False, server_default="0"),
         sa.Column("progress_sequence", sa.BigInteger, nullable=False, server_default="0"),
+        sa.Column("heard_at", MOMENT, nullable=False, server_default=sa.func.now()),
+        sa.Column("scheduled_at", MOMENT),
         sa.Column("placed_at", MOMENT, nullable=False),
         sa.Column("published_at", MOMENT),
         sa.Column("tiktok_video_id", sa.Text),
@@ -113,7 +116,10 @@ def _copies() -> None:
         sa.Column("metrics_failures", sa.Integer, nullable=False, server_default="0"),
         sa.Column("leased_until", MOMENT),
         sa.PrimaryKeyConstraint("post_id", name="pk_stats_posts"),
+        # A post is changed several times soon after it was written: room for that on its page.
+        postgresql_with={"fillfactor": 80},
     )
+    op.create_index("ix_stats_posts_heard_at", "stats_posts", ["heard_at"], postgresql_using="brin")
     op.create_index("ix_stats_posts_user_id_placed_at", "stats_posts", ["user_id", "placed_at"])
     _index_where_known("stats_posts", ["account_id", "metrics_due_at"], known="metrics_due_at")
     _index_where_known("stats_posts", ["metrics_due_at"], known="metrics_due_at")
