@@ -42,7 +42,7 @@ else
   set -m
   for part in "${!parts[@]}"; do
     # shellcheck disable=SC2086 # a part is several folders
-    coverage run -m pytest -p no:cacheprovider ${parts[part]} >"$logs/$part.log" 2>&1 &
+    coverage run -m pytest -p no:cacheprovider --durations=20 ${parts[part]} >"$logs/$part.log" 2>&1 &
     running+=($!)
   done
   set +m

@@ -13,7 +13,6 @@ until the broker notices.
 """
 
 import asyncio
-import random
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -32,12 +31,11 @@ from common.contracts.envelope import Envelope
 from common.messaging.connection import CONNECT_TIMEOUT_S, HEARTBEAT_S, probe
 from common.messaging.publisher import CONFIRM_TIMEOUT_S, Outgoing
 from common.messaging.reply import Reply
+from common.messaging.staying_connected import stay_connected
 from common.messaging.topology import COMMANDS
 
 MAX_UNCONFIRMED = 5_000
 CLOSE_TIMEOUT_S = 2.0
-RECONNECT_FIRST_S = 0.1
-RECONNECT_MAX_S = 2.0
 
 _log = structlog.get_logger(__name__)
 
@@ -82,7 +80,7 @@ class CommandClient:
 
     async def start(self) -> None:
         """Connect in the background and stay connected; readiness tells when it is not."""
-        self._task = asyncio.create_task(self._stay_connected(), name="command-client")
+        self._task = asyncio.create_task(stay_connected(self._name, self._connected_once), name="command-client")
         with suppress(TimeoutError):
             await asyncio.wait_for(self._connected.wait(), CONNECT_TIMEOUT_S)
 
@@ -180,20 +178,6 @@ class CommandClient:
         else:
             self._unconfirmed.pop(correlation_id, None)
 
-    async def _stay_connected(self) -> None:
-        failures = 0
-        while True:
-            try:
-                await self._connected_once()
-                failures = 0
-            except (Exception, asyncio.CancelledError) as error:
-                # A stuck connection cancels what waits on it; only a cancellation of this very task is a stop.
-                if isinstance(error, asyncio.CancelledError) and is_own_cancellation():
-                    raise
-                failures += 1
-                _log.warning("command_client_disconnected", reason=type(error).__name__, failures=failures)
-            await asyncio.sleep(_backoff(failures))
-
     async def _connected_once(self) -> None:
         """Connect, resend what was never confirmed, and return when the connection is lost."""
         connection = await aio_pika.connect(
@@ -265,12 +249,6 @@ def _setter(event: asyncio.Event) -> Callable[..., None]:
         event.set()
 
     return set_event
-
-
-def _backoff(failures: int) -> float:
-    """Return the pause before connection attempt `failures` + 1: doubling from 0.1 s to 2 s, with jitter."""
-    ceiling: float = min(RECONNECT_FIRST_S * 2 ** min(failures, 10), RECONNECT_MAX_S)
-    return ceiling * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
 
 
 def _consume_outcome(task: "asyncio.Task[None]") -> None:

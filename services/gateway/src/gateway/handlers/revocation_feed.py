@@ -5,7 +5,6 @@ notices. Events that came while there was no queue are covered by the read that 
 """
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import datetime
@@ -24,6 +23,7 @@ from common.contracts.envelope import Envelope
 from common.contracts.registry import parse
 from common.errors import Permanent
 from common.messaging.connection import CONNECT_TIMEOUT_S, HEARTBEAT_S, probe
+from common.messaging.staying_connected import stay_connected
 from common.messaging.topology import EVENTS
 from gateway.metrics import REVOCATION_DELAY, REVOCATIONS_AGE, REVOCATIONS_FRESH
 from gateway.security.revocations import API_KEY_MEMORY, Revocation, RevokedSet
@@ -31,7 +31,6 @@ from gateway.security.revocations import API_KEY_MEMORY, Revocation, RevokedSet
 READ_EVERY_S = 0.5
 """Always: a broker that hangs, or a relay that cannot send, looks like one with nothing to tell. Reading takes time as well, and
 what was revoked has to count within a second."""
-RECONNECT_FIRST_S = 0.1
 RECONNECT_MAX_S = 1.0
 START_PATIENCE_S = 2.0
 _CLOSE_TIMEOUT_S = 2.0
@@ -79,7 +78,9 @@ class RevocationFeed:
         REVOCATIONS_AGE.set_function(lambda: self._revoked.read_ago)
         REVOCATIONS_FRESH.set_function(lambda: float(self._revoked.fresh))
         self._tasks = [
-            asyncio.create_task(self._stay_connected(), name="revocations-listen"),
+            asyncio.create_task(
+                stay_connected(self._name, self._listen_once, at_most=RECONNECT_MAX_S), name="revocations-listen"
+            ),
             asyncio.create_task(self._keep_reading(), name="revocations-read"),
         ]
         with suppress(TimeoutError):
@@ -95,20 +96,6 @@ class RevocationFeed:
     def healthy(self) -> str | None:
         """Return None, or why revocations are not known."""
         return None if self._revoked.fresh else "revocations unknown: neither broker nor accounts answers"
-
-    async def _stay_connected(self) -> None:
-        failures = 0
-        while True:
-            try:
-                await self._listen_once()
-                failures = 0
-            except (Exception, asyncio.CancelledError) as error:
-                # A stuck connection cancels what waits on it; only a cancellation of this very task is a stop.
-                if isinstance(error, asyncio.CancelledError) and is_own_cancellation():
-                    raise
-                failures += 1
-                _log.warning("revocations_disconnected", reason=type(error).__name__, failures=failures)
-            await asyncio.sleep(_backoff(failures))
 
     async def _listen_once(self) -> None:
         """Connect, bind a queue, ask for a read, and return when the connection is lost."""
@@ -192,9 +179,3 @@ class RevocationFeed:
     def _set_live(self, live: bool) -> None:
         self._live = live
         self._revoked.mark_live(live)
-
-
-def _backoff(failures: int) -> float:
-    """Return the pause before the next connection attempt: doubling from 0.1 s to 1 s, with jitter."""
-    ceiling: float = min(RECONNECT_FIRST_S * 2 ** min(failures, 10), RECONNECT_MAX_S)
-    return ceiling * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret

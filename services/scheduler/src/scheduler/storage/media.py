@@ -85,12 +85,6 @@ async def lock_media(connection: AsyncConnection, media_id: UUID, user_id: UUID)
     return None if row is None else to_media(row)
 
 
-async def share_media(connection: AsyncConnection, media_id: UUID, user_id: UUID) -> Media | None:
-    """Return a user's file, kept from being deleted until the transaction ends."""
-    row = (await connection.execute(_of_user(media_id, user_id).with_for_update(read=True))).one_or_none()
-    return None if row is None else to_media(row)
-
-
 async def find_media(
     connection: AsyncConnection, media_ids: Collection[UUID], user_id: UUID, *, lock: bool
 ) -> dict[UUID, Media]:

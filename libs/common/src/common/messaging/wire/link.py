@@ -1,7 +1,6 @@
 """A connection to RabbitMQ that is made again whenever it is lost, with one channel of which we read the frames ourselves."""
 
 import asyncio
-import random
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
@@ -13,13 +12,12 @@ from yarl import URL
 
 from common.cancellation import is_own_cancellation
 from common.messaging.connection import CONNECT_TIMEOUT_S, HEARTBEAT_S, START_PATIENCE_S, answers
+from common.messaging.staying_connected import stay_connected
 from common.messaging.wire.tap import Tap, TappedTransport
 
 PREPARE_TIMEOUT_S = 30.0
 """For declaring everything: a busy broker takes its time to make quorum queues."""
 CLOSE_TIMEOUT_S = 2.0
-RECONNECT_FIRST_S = 0.1
-RECONNECT_MAX_S = 2.0
 FRAME_OVERHEAD = 8
 
 _log = structlog.get_logger(__name__)
@@ -78,7 +76,7 @@ class Link:
 
     async def start(self) -> None:
         """Connect, trying for a minute while RabbitMQ is not there yet; raises TimeoutError after that."""
-        self._task = asyncio.create_task(self._stay_connected(), name=f"link:{self._name}")
+        self._task = asyncio.create_task(stay_connected(self._name, self._connected_once), name=f"link:{self._name}")
         try:
             async with asyncio.timeout(START_PATIENCE_S):
                 await self._connected.wait()
@@ -114,20 +112,6 @@ class Link:
             if is_own_cancellation():
                 raise
             return "connection lost"
-
-    async def _stay_connected(self) -> None:
-        failures = 0
-        while True:
-            try:
-                await self._connected_once()
-                failures = 0
-            except (Exception, asyncio.CancelledError) as error:
-                # A stuck connection cancels what waits on it; only a cancellation of this very task is a stop.
-                if isinstance(error, asyncio.CancelledError) and is_own_cancellation():
-                    raise
-                failures += 1
-                _log.warning("broker_away", connection=self._name, reason=type(error).__name__, failures=failures)
-            await asyncio.sleep(_pause(failures))
 
     async def _connected_once(self) -> None:
         """Connect, prepare, hand out, and return when the connection is lost."""
@@ -177,9 +161,3 @@ async def _close(connection: Connection) -> None:
     with suppress(Exception):
         async with asyncio.timeout(CLOSE_TIMEOUT_S):
             await connection.close()
-
-
-def _pause(failures: int) -> float:
-    """Return the pause before connection attempt `failures` + 1: doubling from 0.1 s to 2 s, with jitter."""
-    ceiling: float = min(RECONNECT_FIRST_S * 2 ** min(failures, 10), RECONNECT_MAX_S)
-    return ceiling * random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
