@@ -1,5 +1,6 @@
 """Pytest plugin with the fixtures that need servers, and the scan for secrets that ends every run; see the root `conftest.py`."""
 
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from pathlib import Path
 
@@ -19,7 +20,12 @@ LISTENING = pytest.StashKey[pytest.MonkeyPatch]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Begin to note secrets, and what is written."""
+    """Begin to note secrets, and what is written; let interrupts end what tests start.
+
+    A run that was started in the background ignores interrupts, and so would every process that it starts.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     config.stash[SCAN], config.stash[LISTENING] = SecretScan(), pytest.MonkeyPatch()
     config.stash[SCAN].install(config.stash[LISTENING])
 
