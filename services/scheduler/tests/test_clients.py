@@ -104,13 +104,23 @@ async def test_creator_options_remember_a_bounded_number(
 
 async def test_the_life_of_a_grant_is_asked_once_a_minute(client: Client, asked: list[httpx.Request]) -> None:
     account_id, user_id = uuid7(), uuid7()
-    body = {"id": str(account_id), "username": "ann", "status": "active", "grant_expires_at": "2030-01-01T00:00:00Z"}
+    body = {"id": str(account_id), "status": "active", "grant_expires_at": "2030-01-01T00:00:00Z", "scopes": ["a", "b"]}
     grants = AccountGrants(AccountsClient(client(200, body)))
     for _ in range(3):
         found = await grants.look(account_id, user_id)
         assert found is not None
         assert found.grant_expires_at == datetime(2030, 1, 1, tzinfo=UTC)
+        assert found.scopes == {"a", "b"}
     assert len(asked) == 1
+
+
+async def test_scopes_that_were_not_told_are_not_known(client: Client) -> None:
+    account_id = uuid7()
+    found = await AccountGrants(AccountsClient(client(200, {"id": str(account_id), "status": "active"}))).look(
+        account_id, uuid7()
+    )
+    assert found is not None
+    assert found.scopes is None
 
 
 async def test_an_unknown_grant_does_not_hold_up_the_next_post(client: Client, asked: list[httpx.Request]) -> None:

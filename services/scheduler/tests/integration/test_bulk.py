@@ -226,6 +226,39 @@ async def test_the_warnings_of_a_post_show_before_it_is_made(author: Any, world:
     assert tried["warnings"] == made["warnings"] == made["post"]["warnings"] == found["warnings"]
 
 
+SCOPES = {"direct": "video.publish", "inbox": "video.upload"}
+
+
+@pytest.mark.parametrize(("mode", "level"), [("direct", "SELF_ONLY"), ("inbox", None)])
+async def test_what_the_creator_has_not_granted_shows_before_it_is_made(author: Any, mode: str, level: str | None) -> None:
+    """Where it is needed: direct posts need another right than drafts for the inbox."""
+    answers = author.scheduler.neighbours.answers
+    account = {"id": str(author.account_id), "status": "active", "version": 1}
+    path = f"GET accounts /internal/users/{author.user_id}/accounts/{author.account_id}"
+    other = next(scope for name, scope in SCOPES.items() if name != mode)
+    answers[path] = (200, account | {"scopes": ["user.info.basic", other]})
+    # What accounts answers then: no privacy levels, and that is no doubt of its own.
+    missing = {"code": "missing_scope", "detail": "The TikTok account does not grant a right that this needs."}
+    answers[f"GET accounts /internal/accounts/{author.account_id}/creator-info"] = (409, missing)
+    fields = {"mode": mode, "privacy_level": level, "caption": ""}
+    found = await validate(author, **fields)
+    (warning,) = found["warnings"]
+    assert (found["valid"], warning["field"], warning["code"]) == (True, "tiktok_account_id", "missing_scope")
+    assert SCOPES[mode] in warning["message"]
+    assert "Connect the account again" in warning["hint"]
+    (tried,) = (await send(author, [row(author, 1, **fields)], dry_run=True))["items"]
+    made = await author.post(**fields)
+    assert tried["warnings"] == made["warnings"] == found["warnings"]
+
+
+@pytest.mark.parametrize(("mode", "level"), [("direct", "SELF_ONLY"), ("inbox", None)])
+async def test_what_this_mode_does_not_need_is_no_warning(author: Any, mode: str, level: str | None) -> None:
+    account = {"id": str(author.account_id), "status": "active", "version": 1, "scopes": [SCOPES[mode]]}
+    path = f"GET accounts /internal/users/{author.user_id}/accounts/{author.account_id}"
+    author.scheduler.neighbours.answers[path] = (200, account)
+    assert (await validate(author, mode=mode, privacy_level=level, caption=""))["warnings"] == []
+
+
 async def test_validation_needs_the_right_to_write(author: Any) -> None:
     async with httpx.AsyncClient(base_url=author.scheduler.url, trust_env=False) as http:
         headers = author.scheduler.user_keys.authorization(author.user_id, api_key_id="k", scopes=["posts:read"])

@@ -1,4 +1,4 @@
-"""How long TikTok's permission for an account lasts, as far as that is known within a second."""
+"""How long TikTok's permission for an account lasts and what it is for, as far as that is known within a second."""
 
 from uuid import UUID
 
@@ -18,7 +18,7 @@ class AccountGrants:
         self.remembered = Remembered(self._ask)
 
     async def look(self, account_id: UUID, user_id: UUID) -> FoundAccount | None:
-        """Return the account with the life of its grant, None when that cannot be found out within a second."""
+        """Return the account with its grant, None when that cannot be found out within a second."""
         return await self.remembered.look(account_id, user_id)
 
     async def _ask(self, account_id: UUID, user_id: UUID, patience: float) -> FoundAccount | None:

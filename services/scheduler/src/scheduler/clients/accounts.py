@@ -21,10 +21,14 @@ class AccountsAway(Exception):
 
 @dataclass(frozen=True, slots=True)
 class FoundAccount:
-    """An account as it is now; after `grant_expires_at` there are no tokens any more unless it is renewed before."""
+    """An account as it is now; after `grant_expires_at` there are no tokens any more unless it is renewed before.
+
+    `scopes` are what its creator granted, None when that was not told.
+    """
 
     copy: AccountCopy
     grant_expires_at: datetime | None
+    scopes: frozenset[str] | None = None
 
 
 class _Account(BaseModel):
@@ -34,6 +38,7 @@ class _Account(BaseModel):
     status: Literal["active", "inactive", "expired"]
     version: int = 0
     grant_expires_at: AwareDatetime | None = None
+    scopes: frozenset[str] = frozenset()
 
 
 class _Accounts(BaseModel):
@@ -62,7 +67,7 @@ class AccountsClient:
         return None if found is None else found.copy
 
     async def look_up(self, user_id: UUID, account_id: UUID, *, patience: float = PATIENCE_S) -> FoundAccount | None:
-        """Return one account of a user with the life of its grant, None when that user has none such; raises AccountsAway."""
+        """Return one account of a user with its grant, None when that user has none such; raises AccountsAway."""
         body = await self._get(f"/internal/users/{user_id}/accounts/{account_id}", patience=patience)
         if body is None:
             return None
@@ -70,7 +75,7 @@ class AccountsClient:
             found = _Account.model_validate(body)
         except ValidationError as error:
             raise AccountsAway("the account cannot be understood") from error
-        return FoundAccount(_copy(found, user_id), found.grant_expires_at)
+        return FoundAccount(_copy(found, user_id), found.grant_expires_at, found.scopes or None)
 
     async def _get(self, path: str, params: dict[str, str] | None = None, *, patience: float = PATIENCE_S) -> object:
         try:

@@ -1,5 +1,6 @@
 """What may stop a post at its time although it breaks no rule: the grant, the creator's standing, the bytes."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -8,6 +9,8 @@ from scheduler.domain.finding import Finding
 ACCOUNT_FIELD = "tiktok_account_id"
 GRANT_NOTICE = timedelta(days=30)
 """A grant that lives longer is renewed by using the account before it ends, so it says nothing about a post years ahead."""
+SCOPES = {"direct": "video.publish", "inbox": "video.upload"}
+"""What a creator has to have granted, by the mode of a post."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,20 @@ def check_grant(grant_expires_at: datetime | None, *, due_at: datetime | None) -
         "grant_ends_before_due",
         "TikTok's permission for this account ends before the post is due.",
         "Connect the account again before that.",
+    )
+
+
+def check_scope(granted: Collection[str] | None, mode: str) -> Finding | None:
+    """Return what is wrong when the creator has not granted what posts of this mode need; None of the scopes: not known."""
+    needed = SCOPES[mode]
+    if granted is None or needed in granted:
+        return None
+    what = "posts" if mode == "direct" else "drafts in the creator's inbox"
+    return Finding(
+        ACCOUNT_FIELD,
+        "missing_scope",
+        f"The TikTok account does not grant {needed}, which {what} need.",
+        "Connect the account again and leave every right ticked on TikTok's page.",
     )
 
 

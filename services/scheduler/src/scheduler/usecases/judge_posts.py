@@ -11,7 +11,7 @@ from scheduler.domain.finding import Finding
 from scheduler.domain.holds import hold_of
 from scheduler.domain.media import Media, MediaStatus
 from scheduler.domain.post_rules import check_media_options, check_privacy_options
-from scheduler.domain.readiness import ACCOUNT_FIELD, check_grant
+from scheduler.domain.readiness import ACCOUNT_FIELD, check_grant, check_scope
 from scheduler.domain.sandbox import sandbox_warning
 from scheduler.storage.accounts import find_accounts
 from scheduler.storage.media import find_media
@@ -110,14 +110,18 @@ def _doubts(item: Candidate) -> Collection[Finding]:
     """Return what may stop the post at its time as things stand now; they are looked at again shortly before it."""
     due_at = item.due_at or item.wanted.scheduled_time
     grant = check_grant(item.around.grant_expires_at, due_at=due_at)
+    scope = check_scope(item.around.scopes, item.wanted.fields.mode)
     creator = item.around.creator
     if creator is not None and creator.refusal is not None:
         standing: Finding | None = creator.refusal
+    elif scope is not None:
+        # Without it TikTok tells nothing of the creator, so nothing was left unasked.
+        standing = None
     else:
         standing = PRIVACY_UNCHECKED if _wants_options(item) and _levels(item) is None else None
     fields = item.wanted.fields
     sandbox = sandbox_warning(fields.privacy_level, fields.mode) if item.around.sandbox else None
-    return [doubt for doubt in (grant, standing, sandbox) if doubt is not None]
+    return [doubt for doubt in (grant, scope, standing, sandbox) if doubt is not None]
 
 
 def _account(item: Candidate, accounts: Mapping[UUID, AccountCopy], user_id: UUID) -> tuple[AccountCopy | None, list[Finding]]:

@@ -26,8 +26,8 @@ PARALLEL_QUESTIONS = 20
 class Surroundings:
     """A post's account, or `findings` why there is none, and what is known of it.
 
-    `creator` is what its creator may post, None when that is not known; `grant_expires_at` when its grant ends, if that is soon. In
-    `sandbox` mode posts go out as SELF_ONLY.
+    `creator` is what its creator may post, None when that is not known; `grant_expires_at` when its grant ends, if that is soon;
+    `scopes` what its creator granted, None when that is not known. In `sandbox` mode posts go out as SELF_ONLY.
     """
 
     account_id: UUID | None = None
@@ -35,6 +35,7 @@ class Surroundings:
     creator: Creator | None = None
     asked_creator: bool = False
     grant_expires_at: datetime | None = None
+    scopes: frozenset[str] | None = None
     sandbox: bool = False
 
 
@@ -79,13 +80,19 @@ class Surveyor:
             if problem.status >= 500:
                 raise
             return Surroundings(findings=(finding_of(problem, ACCOUNT_FIELD),))
-        if not ask_creator or account.status != "active":
+        if account.status != "active":
             return Surroundings(account.id)
-        creator, found = await asyncio.gather(
-            self.creators.look(account.id, account.user_id), self.grants.look(account.id, account.user_id)
-        )
-        ends_at = None if found is None else soon(found.grant_expires_at, now=utc_now())
-        return Surroundings(account.id, creator=creator, asked_creator=True, grant_expires_at=ends_at)
+        creator: Creator | None = None
+        if ask_creator:
+            creator, found = await asyncio.gather(
+                self.creators.look(account.id, account.user_id), self.grants.look(account.id, account.user_id)
+            )
+        else:
+            found = await self.grants.look(account.id, account.user_id)
+        around = Surroundings(account.id, creator=creator, asked_creator=ask_creator)
+        if found is None:
+            return around
+        return replace(around, grant_expires_at=soon(found.grant_expires_at, now=utc_now()), scopes=found.scopes)
 
 
 def _needs_account(post: WantedPost) -> bool:

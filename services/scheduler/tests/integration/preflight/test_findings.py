@@ -59,6 +59,10 @@ def break_grant(desk: Any) -> None:
     desk.account_answer = desk.account(grant_expires_at=rfc3339(utc_now() + timedelta(minutes=4)))
 
 
+def withdraw_scope(desk: Any) -> None:
+    desk.account_answer = desk.account(scopes=["user.info.basic", "video.upload"])
+
+
 def lose_account(desk: Any) -> None:
     desk.account_answer = (404, {**PROBLEM, "status": 404, "code": "account_not_found"})
 
@@ -83,6 +87,7 @@ def lose_object(desk: Any) -> None:
     ("spoil", "field", "code"),
     [
         (break_grant, "tiktok_account_id", "grant_ends_before_due"),
+        (withdraw_scope, "tiktok_account_id", "missing_scope"),
         (lose_account, "tiktok_account_id", "account_not_found"),
         (reach_cap, "tiktok_account_id", "tiktok_spam_risk_too_many_posts"),
         (take_privacy, "privacy_level", "privacy_not_available"),
@@ -108,6 +113,17 @@ async def test_a_problem_shows_once_and_goes_when_it_is_gone(
     assert (await desk.check(), await desk.check()) == (1, 0)
     assert await desk.codes(post) == []
     assert [parse(told, PostUpdated).changes["warnings"][1] for told in await desk.world.told()] == [[warning], []]
+
+
+async def test_a_draft_for_the_inbox_needs_another_right(desk: Any) -> None:
+    withdraw_scope(desk)
+    post = await desk.post(mode="inbox", privacy_level=None, caption="")
+    await desk.check()
+    assert await desk.codes(post) == []
+    desk.account_answer = desk.account(scopes=["user.info.basic", "video.publish"])
+    other = await desk.post(mode="inbox", privacy_level=None, caption="")
+    await desk.check()
+    assert await desk.codes(other) == ["missing_scope"]
 
 
 async def test_a_file_that_was_deleted_is_told(desk: Any) -> None:
