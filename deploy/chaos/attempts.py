@@ -12,6 +12,7 @@ from system.waiting import wait_for
 
 DUE = "scheduler.post.due"
 QUEUE = "publisher.post_due"
+STARTED = "publisher.publish.started"
 STATUS = "/v2/post/publish/status/fetch/"
 VOUCHED = {"confirm_not_published": True}
 
@@ -31,6 +32,33 @@ def late_order(site: Site) -> Finding:
     return _judged(site, "PostDue of attempt 1 after attempt 2", order, answer)
 
 
+def withheld_order(site: Site) -> Finding:
+    """Withhold the very message that orders attempt 1 until attempt 2 sends, and give it again after the end; needs short sweeps.
+
+    Attempt 1 itself runs by what the sweep asks when nobody answers, and fails; its owner wants another.
+    """
+    with site.operator.withheld(QUEUE, f"{DUE}.v1") as held:
+        order = _order(site, {"endpoint": "processing", "fail_reason": "frame_rate_check_failed"})
+        (first,) = held(1)
+    started = site.operator.wait_event(order.post_id, STARTED, timeout=site.patience)
+    site.ended(order)
+    site.operator.fault("upload", delay=4, open_id=order.creator.open_id)
+    answer = site.until_answered(f"/api/v1/posts/{order.post_id}/retry", {})
+    second = site.operator.wait_event(order.post_id, STARTED, count=2, timeout=site.patience)
+    site.operator.deliver_again(QUEUE, first, times=1)
+    site.operator.wait_queue_empty(QUEUE)
+    site.operator.wait_status(order.post_id, "published", timeout=site.patience)
+    site.operator.deliver_again(QUEUE, first, times=1, new_id=True)
+    site.operator.wait_queue_empty(QUEUE)
+    site.ended(order)
+    site.settled(order)
+    runs = [event["data"]["attempt"] for event in site.operator.events.of(order.post_id, STARTED)]
+    also = [] if runs == [1, 2] else [f"began as attempts {runs}"]
+    if first["id"] in {started["causationid"], second["causationid"]}:
+        also.append("attempt 1 ran by the message that was withheld")
+    return site.finding(f"own PostDue of attempt 1 withheld until attempt 2 sends ({answer.status_code})", order, also=also)
+
+
 def swept(site: Site) -> Finding:
     """Let the sweep emit `PostDue` of an attempt again and again while it is under way; needs short sweeps."""
     order = _order(site, {"endpoint": "upload", "delay": 20})
@@ -46,7 +74,7 @@ def delivered_again(site: Site) -> Finding:
     """Put what the sweep would emit into the queue, while the attempt is under way and after its end, many times."""
     order = _order(site, {"endpoint": "upload", "delay": 4})
     due = site.operator.wait_event(order.post_id, DUE, timeout=site.patience)
-    site.operator.wait_event(order.post_id, "publisher.publish.started", timeout=site.patience)
+    site.operator.wait_event(order.post_id, STARTED, timeout=site.patience)
     site.operator.deliver_again(QUEUE, due, times=5, new_id=True)
     site.ended(order)
     site.operator.deliver_again(QUEUE, due, times=5, new_id=True)
@@ -91,6 +119,7 @@ def raced(site: Site) -> Finding:
 
 TRIALS: Mapping[str, Callable[[Site], Finding]] = {
     "late_order": late_order,
+    "withheld_order": withheld_order,
     "delivered_again": delivered_again,
     "swept": swept,
     "live_after_all": live_after_all,

@@ -29,6 +29,8 @@ def environment(crash_points: Path) -> dict[str, str]:
         "SIMULATOR_PULL_LOOPBACK": "true",
         "SIMULATOR_KEEP_NEWEST_BYTES": "1000000",
         "SIMULATOR_DAILY_POSTS": "0",
+        # So short that every account's token is refreshed while it posts.
+        "SIMULATOR_ACCESS_TOKEN_SECONDS": "90",
         "DAILY_POSTS_PER_CREATOR": "0",
         "CRASH_POINTS_ENABLED": "true",
         "CRASH_POINTS_FOLDER": str(crash_points),

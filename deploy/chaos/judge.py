@@ -14,7 +14,7 @@ class Posted:
     """A post as it was ordered, and how it ended: `state` is empty when the product does not know it any more.
 
     `sha256` is what TikTok must have got; it differs from post to post. `reasons` are the codes it may rightly fail with, besides
-    those that the ledger itself shows.
+    those that the ledger itself shows; `may_be_cancelled`: its owner wanted it stopped.
     """
 
     post_id: str
@@ -25,6 +25,7 @@ class Posted:
     error_code: str | None = None
     publish_id: str | None = None
     reasons: frozenset[str] = frozenset()
+    may_be_cancelled: bool = False
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,9 @@ def _of_post(post: Posted, mine: Sequence[Mapping[str, Any]], ledger: Iterable[M
             return
         case "failed":
             yield from _of_failed(post, mine, ledger)
+        case "cancelled" if post.may_be_cancelled:
+            if mine:
+                yield "cancelled, but it is live"
         case "":
             yield "lost: the product does not know it any more"
         case state:

@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import httpx
@@ -14,7 +14,9 @@ import httpx
 from chaos.judge import Broken, Posted, judge
 from chaos.plan import Death, Plan
 from chaos.site import ENDS, Mode, Order, Site
+from chaos.visitors import Visitors
 from demo.api import Creator
+from demo.errors import DemoError
 from localstack.errors import StackError
 
 LIST_LIMIT = 100
@@ -30,6 +32,9 @@ class Report:
     broken: list[Broken]
     deaths: list[str]
     not_armed: list[str]
+    faults: dict[str, tuple[int, int]]
+    """By endpoint: how many calls were to go wrong, and how many did."""
+    connected_again: int
     seconds: float
     ledger: list[dict[str, Any]] = field(repr=False, default_factory=list)
 
@@ -46,35 +51,48 @@ class Storm:
         self._seconds, self._say = seconds, say
         self._dice = random.Random(seed)  # noqa: S311 - not for secrets
         self._deaths: list[str] = []
+        self._connected_again = 0
 
     def run(self) -> Report:
         """Order everything, break what the plan says, wait for the ends, judge."""
         began = time.monotonic()
-        count = 1 + max(account for account, _, _ in self._plan.posts)
-        accounts = [self._operator.account() for _ in range(count)]
+        accounts = [self._operator.account() for _ in range(self._plan.accounts)]
+        visitors = [self._operator.user.make_creator() for _ in range(self._plan.visitors)]
+        creators = [*(creator for _, creator in accounts), *visitors]
         prepared = [self._site.prepare(mode) for _, mode, _ in self._plan.posts]
-        self._say(f"{count} accounts and {len(prepared)} contents are there after {time.monotonic() - began:.0f} s")
-        for account, fault in self._plan.faults:
-            whose = {} if account is None else {"open_id": accounts[account][1].open_id}
-            self._operator.fault(**fault, **whose)
+        self._say(f"{len(accounts)} accounts and {len(prepared)} contents are there after {time.monotonic() - began:.0f} s")
+        for number, fault in self._plan.faults:
+            self._operator.fault(**fault, open_id=creators[number].open_id)
         before = len(self._operator.events.since(0))
         orders = []
         for (account, mode, due), content in zip(self._plan.posts, prepared, strict=True):
             orders.append(self._site.order(*accounts[account], mode, content, in_seconds=5.0 + due))
         self._say(f"all are ordered after {time.monotonic() - began:.0f} s")
-        told = self._until_ended(orders, before)
+        visits = Visitors(self._site, visitors)
+        told = self._until_ended(orders, before, dict(accounts), visits)
+        faults = self._happened()
+        visited = visits.wait()
         self._operator.restore()
-        self._site.settled_of(*(creator for _, creator in accounts))
+        self._site.settled_of(*creators)
         told |= self._told()
         ledger = self._operator.whole_ledger()
-        posts = [self._posted(order, told.get(order.post_id), accounts) for order in orders]
-        mine = {creator.open_id for _, creator in accounts}
+        posts = [self._posted(order, told.get(order.post_id), self._reasons(order, creators)) for order in orders]
+        posts += [
+            replace(one.posted, reasons=self._reasons(one.order, creators)) for one in visited if one.order and one.posted
+        ]
+        mine = {creator.open_id for creator in creators}
         broken = judge(posts, [item for item in ledger if item["open_id"] in mine])
+        broken += [item for one in visited for item in one.broken]
+        orders += [one.order for one in visited if one.order]
         not_armed = self._site.crash.armed()
         self._site.crash.disarm()
-        return Report(posts, orders, broken, self._deaths, not_armed, time.monotonic() - began, ledger)
+        return Report(
+            posts, orders, broken, self._deaths, not_armed, faults, self._connected_again, time.monotonic() - began, ledger
+        )
 
-    def _until_ended(self, orders: list[Order], before: int) -> dict[str, dict[str, Any]]:
+    def _until_ended(
+        self, orders: list[Order], before: int, accounts: dict[str, Creator], visits: Visitors
+    ) -> dict[str, dict[str, Any]]:
         deadline = time.monotonic() + self._seconds
         waiting = list(self._plan.deaths)
         told: dict[str, dict[str, Any]] = {}
@@ -86,17 +104,33 @@ class Storm:
                 self._die(waiting.pop(0), events)
                 last = len(events)
             told |= self._told()
+            self._connect_again(accounts)
             open_ = [order.post_id for order in orders if told.get(order.post_id, {}).get("status") not in ENDS]
-            if not open_ and not waiting:
-                return told
-            if not open_:
+            if not open_ and visits.over:
                 # Nothing moves any more, so the rest of the deaths would never come.
-                waiting.clear()
+                return told
             if time.monotonic() - said > 20:
                 said = time.monotonic()
                 self._say(f"{len(open_)} of {len(orders)} are under way, {len(self._deaths)} deaths so far")
             time.sleep(_PAUSE_SECONDS)
         return told
+
+    def _happened(self) -> dict[str, tuple[int, int]]:
+        """Return by endpoint how many calls were to go wrong, and how many did."""
+        ordered, left = Counter[str](), Counter[str]()
+        for _, fault in self._plan.faults:
+            ordered[fault["endpoint"]] += fault.get("times", 1)
+        for item in self._operator.faults_left():
+            left[item["endpoint"]] += item["times"]
+        return {endpoint: (number, number - left[endpoint]) for endpoint, number in sorted(ordered.items())}
+
+    def _connect_again(self, accounts: dict[str, Creator]) -> None:
+        """Do what an owner does whose account has expired, for instance because TikTok's answer to a refresh was lost."""
+        for account_id in self._operator.expired_accounts():
+            if account_id in accounts:
+                with suppress(DemoError, httpx.TransportError, ValueError):
+                    self._operator.user.connect(accounts[account_id])
+                    self._connected_again += 1
 
     def _die(self, death: Death, events: list[dict[str, Any]]) -> None:
         if death.point:
@@ -131,21 +165,18 @@ class Storm:
                     break
         return told
 
-    def _posted(self, order: Order, post: dict[str, Any] | None, accounts: list[tuple[str, Creator]]) -> Posted:
+    def _posted(self, order: Order, post: dict[str, Any] | None, reasons: frozenset[str]) -> Posted:
         fields = post or {"status": "", "error_code": None, "publish_id": None}
-        ordered = {
-            f"tiktok_{fault['code']}"
-            for account, fault in self._plan.faults
-            if "code" in fault and account is not None and accounts[account][1] == order.creator
-        }
-        if order.mode is Mode.INBOX:
-            # A draft has no title by which the ledger could show why it failed.
-            ordered |= {
-                f"tiktok_{fault['fail_reason']}"
-                for account, fault in self._plan.faults
-                if "fail_reason" in fault and account is not None and accounts[account][1] == order.creator
-            }
         return Posted(
             order.post_id, order.creator.open_id, order.title, order.content.sha256, str(fields["status"]),
-            fields["error_code"], fields["publish_id"], frozenset(ordered),
+            fields["error_code"], fields["publish_id"], reasons,
         )  # fmt: skip
+
+    def _reasons(self, order: Order, creators: list[Creator]) -> frozenset[str]:
+        """Return the codes of the refusals that were ordered for this post's creator."""
+        mine = [fault for number, fault in self._plan.faults if creators[number] == order.creator]
+        codes = {fault["code"] for fault in mine if "code" in fault}
+        if order.mode is Mode.INBOX:
+            # A draft has no title by which the ledger could show why it failed.
+            codes |= {fault["fail_reason"] for fault in mine if "fail_reason" in fault}
+        return frozenset(f"tiktok_{code}" for code in codes)

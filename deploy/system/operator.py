@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -84,6 +84,24 @@ class Operator:
         """Take the product's access away, as the creator does in TikTok's settings."""
         path = f"/_simulator/creators/{creator.username}/withdraw"
         self._simulator.post(path, json={"reason": reason}).raise_for_status()
+
+    def is_connected(self, creator: Creator) -> bool:
+        """Return whether the creator grants the product access now, as the simulator knows it."""
+        items = self._simulator.get("/_simulator/creators").raise_for_status().json()["items"]
+        return any(item["open_id"] == creator.open_id and item["connected"] for item in items)
+
+    def faults_left(self) -> list[dict[str, Any]]:
+        """Return the faults that were ordered and did not happen yet; `times` is how often."""
+        items: list[dict[str, Any]] = self._simulator.get("/_simulator/faults").raise_for_status().json()["items"]
+        return items
+
+    def expired_accounts(self) -> list[str]:
+        """Return the ids of the user's accounts that have to be connected again, 50 at most; none while nobody answers."""
+        try:
+            answer = self.user.get("/api/v1/accounts?limit=50&status=expired")
+            return [str(item["id"]) for item in answer.json()["items"]] if answer.is_success else []
+        except httpx.TransportError:
+            return []
 
     def tell(self, creator: Creator, event: str, content: dict[str, Any]) -> None:
         """Let the simulator send a webhook about a creator."""
@@ -187,6 +205,19 @@ class Operator:
         """Put an event into a queue again, as it was or as a fresh message of the same content."""
         asyncio.run(self._deliver(queue, event, times, new_id))
 
+    @contextmanager
+    def withheld(self, queue: str, key: str) -> Iterator[Callable[[int], list[dict[str, Any]]]]:
+        """Keep events of this key from a queue: the broker gives them to another one instead, as long as the block lasts.
+
+        Yields how to take them: a call waits for so many messages and returns them, in the order in which they came.
+        """
+        held = f"held.{secrets.token_hex(4)}"
+        asyncio.run(self._redirect(key, away_from=queue, to=held))
+        try:
+            yield lambda count: wait_for("messages to be held", lambda: asyncio.run(self._taken(held, count)))
+        finally:
+            asyncio.run(self._redirect(key, away_from=held, to=queue))
+
     def change_jobs(self, post_id: str, values: str) -> None:
         """Write into the publisher's rows of a post's attempts that nobody has in hand, as a day that passes would."""
         asyncio.run(self._change_jobs(post_id, values))
@@ -219,6 +250,26 @@ class Operator:
                 body = {**event, "id": str(uuid7())} if new_id else event
                 message = aio_pika.Message(orjson.dumps(body), delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
                 await channel.default_exchange.publish(message, routing_key=queue, mandatory=True)
+
+    async def _redirect(self, key: str, *, away_from: str, to: str) -> None:
+        async with await aio_pika.connect(self._admin_url, timeout=5) as connection:
+            channel = await connection.channel()
+            is_held = to.startswith("held.")
+            into = await channel.declare_queue(to, passive=not is_held, durable=True)
+            out_of = await channel.declare_queue(away_from, passive=True)
+            # Bound before unbound: what comes in between comes twice, which is harmless; never nowhere.
+            await into.bind("cuepost.events", key)
+            await out_of.unbind("cuepost.events", key)
+            if not is_held:
+                await out_of.delete(if_unused=False, if_empty=False)
+
+    async def _taken(self, queue: str, count: int) -> list[dict[str, Any]] | None:
+        """Return the messages of a queue once there are so many; they stay in it."""
+        async with await aio_pika.connect(self._admin_url, timeout=5) as connection:
+            channel = await connection.channel()
+            got = await channel.declare_queue(queue, passive=True)
+            messages = [await got.get(fail=False) for _ in range(count)]
+            return [orjson.loads(message.body) for message in messages if message] if all(messages) else None
 
     async def _depth(self, queue: str) -> int:
         async with await aio_pika.connect(self._admin_url, timeout=5) as connection:

@@ -9,7 +9,10 @@ import pytest
 from chaos.content import ContentMaker
 from chaos.crash_folder import CrashFolder
 from chaos.judge import Posted, count, judge
-from chaos.plan import plan
+from chaos.plan import SERVERS, plan
+from chaos.site import Mode
+from tiktok_simulator.faults import DOWNLOAD, PROCESSING, UPLOAD_FAULT, WEBHOOK, Fault
+from tiktok_simulator.paths import API_PATHS, CONTENT_INIT, INBOX_INIT, VIDEO_INIT
 
 POST = Posted("post-1", "ann", "a title", "aa", "published", publish_id="p1")
 
@@ -68,6 +71,14 @@ def test_unconfirmed_may_be_live_or_not(items: list[dict[str, Any]]) -> None:
     assert promises(replace(POST, state="unconfirmed"), *items) == []
 
 
+def test_cancelled_is_an_end_only_for_who_wanted_it_and_only_without_a_publication() -> None:
+    cancelled = replace(POST, state="cancelled")
+    assert promises(cancelled) == ["did not end: cancelled"]
+    wanted = replace(cancelled, may_be_cancelled=True)
+    assert promises(wanted, item(status="FAILED", fail_reason="publish_cancelled")) == []
+    assert promises(wanted, item()) == ["cancelled, but it is live"]
+
+
 def test_a_failure_is_judged_by_its_reason() -> None:
     failed = replace(POST, state="failed", error_code="tiktok_spam")
     untrue = ["failed with a reason that is not true: tiktok_spam"]
@@ -86,7 +97,40 @@ def test_a_plan_is_its_seeds_alone() -> None:
     made = plan(7, **sizes)
     assert [len(made.posts), len(made.deaths)] == [200, 30]
     assert {account for account, _, _ in made.posts} == set(range(20))
-    assert {fault["endpoint"] for _, fault in made.faults} >= {"upload", "processing", "webhook", "download"}
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize(("posts", "accounts"), [(1, 1), (30, 5), (200, 20)])
+@pytest.mark.parametrize("brief", [False, True])
+def test_every_endpoint_of_tiktok_gets_faults(seed: int, posts: int, accounts: int, brief: bool) -> None:
+    made = plan(seed, posts=posts, accounts=accounts, kills=0, spread=1.0, brief=brief)
+    wanted = {*API_PATHS, UPLOAD_FAULT, DOWNLOAD, PROCESSING, WEBHOOK}
+    assert {fault["endpoint"] for _, fault in made.faults} == wanted
+    assert {number for number, _ in made.faults} == set(range(made.accounts + made.visitors))
+    for _, fault in made.faults:
+        Fault.model_validate(fault)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_all_ways_of_publishing_are_there_and_their_inits_go_wrong(seed: int) -> None:
+    made = plan(seed, posts=20, accounts=4, kills=0, spread=5.0, brief=True)
+    for mode, call in {Mode.INBOX: INBOX_INIT, Mode.PHOTO: CONTENT_INIT, Mode.FILE: VIDEO_INIT}.items():
+        users = {account for account, used, _ in made.posts if used is mode}
+        assert users & {account for account, fault in made.faults if fault["endpoint"] == call}
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_both_servers_die_in_the_first_half_of_a_storm(seed: int) -> None:
+    for kills in (4, 6, 30):
+        made = plan(seed, posts=200, accounts=20, kills=kills, spread=30.0)
+        assert len(made.deaths) == kills
+        assert {death.program for death in made.deaths[: kills // 2]} >= set(SERVERS)
+
+
+def test_a_brief_storm_waits_for_nothing_that_takes_a_minute() -> None:
+    for seed in range(20):
+        made = plan(seed, posts=20, accounts=4, kills=1, spread=5.0, brief=True)
+        assert [fault for _, fault in made.faults if "stuck" in fault or fault.get("status") in {403, 429}] == []
 
 
 def test_contents_are_all_different_and_again_the_same_by_seed(tmp_path: Path) -> None:
