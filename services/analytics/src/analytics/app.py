@@ -4,6 +4,7 @@ from functools import partial
 
 from fastapi import FastAPI
 
+from analytics.api.account_statistics import account_statistics_router
 from analytics.api.audit import audit_router
 from analytics.api.audit_export import audit_export_router
 from analytics.api.timeline import timeline_router
@@ -74,6 +75,7 @@ def wire(settings: Settings) -> FastAPI:
             audit_export_router(database),
             timeline_router(database),
             user_events_router(database),
+            account_statistics_router(database),
         ],
         user_tokens=UserTokenVerifier.for_accounts(
             settings.accounts_url, client, issuer=settings.jwt_issuer, audience=settings.jwt_audience
