@@ -7,6 +7,9 @@ from fastapi import FastAPI
 from analytics.api.account_statistics import account_statistics_router
 from analytics.api.audit import audit_router
 from analytics.api.audit_export import audit_export_router
+from analytics.api.overview import overview_router
+from analytics.api.post_statistics import post_statistics_router
+from analytics.api.posts_export import posts_export_router
 from analytics.api.timeline import timeline_router
 from analytics.api.user_events import user_events_router
 from analytics.handlers.all_events import ALL_EVENTS, decode, handle_all_events
@@ -76,6 +79,9 @@ def wire(settings: Settings) -> FastAPI:
             timeline_router(database),
             user_events_router(database),
             account_statistics_router(database),
+            post_statistics_router(database),
+            overview_router(database),
+            posts_export_router(database),
         ],
         user_tokens=UserTokenVerifier.for_accounts(
             settings.accounts_url, client, issuer=settings.jwt_issuer, audience=settings.jwt_audience
