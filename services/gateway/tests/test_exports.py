@@ -74,6 +74,18 @@ async def test_each_piece_arrives_when_it_is_made(gateway: Any, services: Any, a
     assert call["headers"]["x-forwarded-client-ip"] == "127.0.0.1"
 
 
+async def test_the_file_of_posts_comes_the_same_way(gateway: Any, services: Any, auth: Any) -> None:
+    async def respond(_: Request) -> Response:
+        return Response(b"id\r\n", headers={**HEADERS, "content-type": "text/csv"})
+
+    services.answers["GET", "/internal/analytics/export"] = respond
+    answer = await gateway.get("/api/v1/analytics/export?format=csv&from=2026-11-21T07:00:00Z", headers=auth)
+    assert (answer.status_code, answer.content, answer.headers["content-type"]) == (200, b"id\r\n", "text/csv")
+    assert answer.headers["content-disposition"] == HEADERS["content-disposition"]
+    (call,) = services.calls_of("/internal/analytics/export")
+    assert call["query"] == "format=csv&from=2026-11-21T07:00:00Z"
+
+
 async def test_one_that_breaks_on_the_way_is_not_taken_for_whole(gateway: Any, auth: Any, export: Export) -> None:
     export.pieces.put_nowait(b"one\n")
     export.pieces.put_nowait(ConnectionResetError("analytics died"))

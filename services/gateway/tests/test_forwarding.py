@@ -25,6 +25,10 @@ ROUTES = {
     f"/api/v1/posts/{POST_ID}/status": f"/internal/posts/{POST_ID}/status",
     f"/api/v1/posts/{POST_ID}/detail": f"/internal/posts/{POST_ID}/detail",
     "/api/v1/audit": "/internal/audit",
+    f"/api/v1/analytics/accounts/{POST_ID}/stats": f"/internal/analytics/accounts/{POST_ID}/stats",
+    f"/api/v1/analytics/accounts/{POST_ID}/history": f"/internal/analytics/accounts/{POST_ID}/history",
+    f"/api/v1/analytics/posts/{POST_ID}": f"/internal/analytics/posts/{POST_ID}",
+    "/api/v1/analytics/overview": "/internal/analytics/overview",
 }
 
 
@@ -38,12 +42,13 @@ def answer_bytes(services: Any, method: str, path: str, body: bytes, status: int
 @pytest.mark.parametrize("path", ROUTES)
 async def test_reads_pass_through(gateway: Any, services: Any, auth: Any, path: str) -> None:
     body = b'{ "odd":   [1.0,"\xc3\xa4"] }'
-    answer_bytes(services, "GET", ROUTES[path], body, content_type="application/json", etag='"7"', x_secret="no")
+    kept = {"content_type": "application/json", "etag": '"7"', "content_disposition": 'attachment; filename="a.csv"'}
+    answer_bytes(services, "GET", ROUTES[path], body, x_secret="no", **kept)
     query = "limit=2&status=a%20b&status=c&cursor=%C3%A4%2B"
     sent = {**auth, "X-Request-ID": "abc", "User-Agent": "probe \xe4", "If-None-Match": '"6"', "X-Other": "no"}
     answer = await gateway.get(f"{path}?{query}", headers={name: value.encode("latin-1") for name, value in sent.items()})
     assert (answer.status_code, answer.content) == (200, body)
-    assert (answer.headers["content-type"], answer.headers["etag"]) == ("application/json", '"7"')
+    assert {name: answer.headers[name.replace("_", "-")] for name in kept} == kept
     assert "x-secret" not in answer.headers
     (call,) = services.calls_of(ROUTES[path])
     assert call["query"] == query

@@ -18,7 +18,7 @@ from gateway.api.allow import install_allow
 from gateway.api.documents import install_openapi
 from gateway.api.drain import DrainRefusedBody
 from gateway.api.head import HeadAsGet
-from gateway.api.routes import accounts, audit, auth, events, jwks, media, operations, posts, tiktok, webhooks
+from gateway.api.routes import accounts, analytics, audit, auth, events, jwks, media, operations, posts, tiktok, webhooks
 from gateway.clients.accounts_client import AccountsClient
 from gateway.clients.event_log import EventLog
 from gateway.clients.event_sender import EventSender
@@ -48,7 +48,7 @@ VERSION = "1.0.0"
 BODY_LIMIT_BYTES = 512 * 1024
 """A command with its envelope must fit into a message of 1 MB."""
 
-ROUTES = (posts, media, accounts, auth, tiktok, webhooks, audit, events, operations, jwks)
+ROUTES = (posts, media, accounts, auth, tiktok, webhooks, analytics, audit, events, operations, jwks)
 
 LIVE_RECHECK_S = 30.0
 """How often an open stream's token is looked at again: it expires; what is revoked ends the stream at once."""

@@ -82,6 +82,11 @@ def paging(default: int, maximum: int) -> tuple[Json, Json]:
     )
 
 
+def texts(description: str, *types: str) -> Responses:
+    """Return the 200 of an answer that is text of these media types; of a route with a model, beside its JSON."""
+    return {200: {"description": description, "content": {kind: {"schema": {"type": "string"}} for kind in types}}}
+
+
 def parameters(*items: Json) -> Json:
     """Return the `openapi_extra` of query parameters and headers."""
     return {"parameters": list(items)}

@@ -14,7 +14,10 @@ from gateway.security.authenticator import Caller
 MAX_QUERY_BYTES = 8192
 _REQUEST_HEADERS = ("content-type", "if-none-match", "accept-language")
 _RESPONSE_HEADERS = frozenset(
-    {b"content-type", b"etag", b"cache-control", b"location", b"retry-after", b"www-authenticate", b"vary", b"set-cookie"}
+    {
+        *(b"content-type", b"content-disposition", b"etag", b"cache-control", b"location", b"retry-after"),
+        *(b"www-authenticate", b"vary", b"set-cookie"),
+    }
 )
 
 

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from common.http.paging import Page
 from gateway.api.callers import allowed
-from gateway.api.documents import Json, Responses, paging, parameters, problems, query
+from gateway.api.documents import paging, parameters, problems, query, texts
 from gateway.api.forwarding import forward
 from gateway.api.models.audit import AuditItem
 from gateway.api.streaming import ForwardedStream
@@ -24,11 +24,6 @@ _FILTERS = (
 )
 
 
-def _file() -> Responses:
-    text: Json = {"schema": {"type": "string"}}
-    return {200: {"description": "The file, as it is made.", "content": {"application/jsonl": text, "text/csv": text}}}
-
-
 @router.get(
     "", response_model=Page[AuditItem], responses=problems(401, 403), openapi_extra=parameters(*paging(50, 100), *_FILTERS)
 )
@@ -40,7 +35,7 @@ async def list_audit(request: Request, caller: Reader) -> Response:
 @router.get(
     "/export",
     response_class=Response,
-    responses=problems(401, 403) | _file(),
+    responses=problems(401, 403) | texts("The file, as it is made.", "application/jsonl", "text/csv"),
     openapi_extra=parameters(
         query("format", "JSON Lines or CSV.", type="string", enum=["jsonl", "csv"], default="jsonl"), *_FILTERS
     ),
