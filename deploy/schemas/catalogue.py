@@ -26,6 +26,7 @@ _SUBJECTS = {
     "session": "session_id",
     "api_key": "api_key_id",
     "account": "account_id",
+    "account_stats": "account_id",
     "post": "post_id",
     "publish": "post_id",
     "media": "media_id",
@@ -38,7 +39,7 @@ _SEQUENCES = {
     "media": "the file's version",
     "publish": "the job's step counter",
 }
-_BY_THE_MACHINE = ("publish", "webhook")
+_BY_THE_MACHINE = ("account_stats", "publish", "webhook")
 
 
 @dataclass(frozen=True)

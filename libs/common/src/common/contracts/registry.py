@@ -4,7 +4,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
-from common.contracts import accounts, gateway, operations, publisher, scheduler
+from common.contracts import accounts, analytics, gateway, operations, publisher, scheduler
 from common.contracts.envelope import Envelope
 from common.contracts.message import Command, Event, Message
 from common.errors import Permanent
@@ -14,7 +14,7 @@ M = TypeVar("M", bound=Message)
 
 def _by_key(base: type[M]) -> dict[str, type[M]]:
     found: dict[str, type[M]] = {}
-    for module in (accounts, gateway, operations, publisher, scheduler):
+    for module in (accounts, analytics, gateway, operations, publisher, scheduler):
         for value in vars(module).values():
             if isinstance(value, type) and issubclass(value, base) and value.KEY:
                 found[value.KEY] = value
