@@ -1,0 +1,31 @@
+"""Fields of events of unknown shape, each read as what it should be, or None."""
+
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+MAX_COUNT = 2**63 - 1
+MAX_ATTEMPT = 2**31 - 1
+_YEARS = range(1970, 3000)
+
+
+def uuid_of(value: Any) -> UUID | None:
+    """Return an id that is written as text."""
+    try:
+        return UUID(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+
+
+def moment_of(value: Any) -> datetime | None:
+    """Return a time from 1970 to 2999 that is written as text with an offset, in UTC."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return moment.astimezone(UTC) if moment is not None and moment.tzinfo is not None and moment.year in _YEARS else None
+
+
+def count_of(value: Any, *, at_most: int = MAX_COUNT) -> int | None:
+    """Return a whole number from 0."""
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= at_most else None
