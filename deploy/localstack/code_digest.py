@@ -8,7 +8,7 @@ from pathlib import Path
 from localstack.paths import CHECKOUT
 from localstack.ports import SERVICES
 
-TIKTOK_SERVICES = ("gateway", "accounts", "publisher")
+TIKTOK_SERVICES = ("gateway", "accounts", "publisher", "analytics")
 DIGITS = 12
 
 

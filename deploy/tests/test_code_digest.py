@@ -36,7 +36,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     [
         ("services/publisher/src/publisher/app.py", {"publisher"}),
         ("libs/common/src/common/app.py", set(SERVICES)),
-        ("libs/tiktok/src/tiktok/app.py", {"gateway", "accounts", "publisher"}),
+        ("libs/tiktok/src/tiktok/app.py", {"gateway", "accounts", "publisher", "analytics"}),
         ("libs/tiktok_simulator/src/tiktok_simulator/app.py", {"simulator"}),
         ("services/publisher/README.py", set()),
     ],

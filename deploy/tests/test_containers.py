@@ -199,7 +199,7 @@ def test_what_is_mounted_from_the_checkout_exists_and_goes_nowhere_else() -> Non
         ("gateway", ["libs/common", "libs/tiktok", "services/gateway"]),
         ("accounts", ["libs/common", "libs/tiktok", "services/accounts"]),
         ("publisher", ["libs/common", "libs/tiktok", "services/publisher"]),
-        ("analytics", ["libs/common", "services/analytics"]),
+        ("analytics", ["libs/common", "libs/tiktok", "services/analytics"]),
         ("simulator", ["libs/tiktok_simulator"]),
     ],
 )

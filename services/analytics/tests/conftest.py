@@ -113,7 +113,7 @@ def settings_for(
             service_private_key=service_keys.private_text("analytics"),
             service_public_keys=service_keys.public_texts(),
             audit_signing_key=private_key_text(audit_key),
-            **overrides,
+            **({"tiktok_api_url": "http://127.0.0.1:1"} | overrides),
         )
 
     return make

@@ -15,6 +15,7 @@ from analytics.api.user_events import user_events_router
 from analytics.handlers.all_events import ALL_EVENTS, decode, handle_all_events
 from analytics.loops.retention import Retention
 from analytics.settings import Settings
+from analytics.statistics_side import statistics_side
 from analytics.usecases.check_rights import check_rights
 from common.auth.service_tokens import ServiceTokenVerifier
 from common.auth.user_tokens import UserTokenVerifier
@@ -46,10 +47,11 @@ def wire(settings: Settings) -> FastAPI:
     """
     database = Database(settings.database_url, application_name=settings.instance, pool_size=settings.database_pool_size)
     publisher = MessagePublisher(settings.amqp_url, service=settings.service)
+    statistics = statistics_side(settings, publisher)
     consumer = BatchConsumer(
         settings.amqp_url,
         Redelivery(publisher, service=settings.service),
-        BatchHandler(ALL_EVENTS.name, database, None, decode=decode, handle=handle_all_events),
+        BatchHandler(ALL_EVENTS.name, database, None, decode=decode, handle=handle_all_events(statistics.events_stored)),
         ALL_EVENTS,
         service=settings.service,
         max_batch=settings.event_batch_size,
@@ -65,6 +67,7 @@ def wire(settings: Settings) -> FastAPI:
             database,
             Retention(database, settings.audit_key, retention=settings.retention),
             publisher,
+            *statistics.components,
             consumer,
         ],
         checks=[

@@ -1,6 +1,6 @@
 """Takes every event of the product off `analytics.all_events`."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from uuid import UUID
 
@@ -9,6 +9,7 @@ from analytics.usecases.record_events import record_events
 from common.contracts.envelope import Envelope
 from common.database import Transaction
 from common.errors import Permanent
+from common.messaging.batches import HandleBatch
 from common.messaging.topology import events_queue
 
 ALL_EVENTS = events_queue("analytics.all_events", "#", prefetch=500)
@@ -33,9 +34,14 @@ def decode(envelope: Envelope) -> Event:
     )
 
 
-async def handle_all_events(tx: Transaction, batch: Sequence[tuple[Event, Envelope]]) -> None:
-    """Store a batch of deliveries; the edge commits, and acknowledges after that."""
-    await record_events(tx, [event for event, _ in batch])
+def handle_all_events(stored: Callable[[], None]) -> HandleBatch[Event]:
+    """Return what stores a batch of deliveries; the edge commits, and acknowledges after that. `stored` is called at commits."""
+
+    async def handle(tx: Transaction, batch: Sequence[tuple[Event, Envelope]]) -> None:
+        if await record_events(tx, [event for event, _ in batch]):
+            tx.after_commit(stored)
+
+    return handle
 
 
 def _instant(time: datetime) -> datetime:
