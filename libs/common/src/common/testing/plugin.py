@@ -39,8 +39,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     return report
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Fail the run when a secret was written anywhere."""
+@pytest.hookimpl(wrapper=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]:
+    """Fail the run when a secret was written anywhere; after the fixtures' end, which a run that is cut short has only here."""
+    yield
     scan = session.config.stash[SCAN]
     session.config.stash[LISTENING].undo()
     session.config.stash[VERDICT] = verdict = scan.verdict()
