@@ -1,11 +1,14 @@
 """What this machine's bare parts can do, against what they did where the goals were set: figures of other benchmarks depend on it.
 
 Nothing of Cuepost runs here: one HTTP hop over httpx with the aiohttp transport, single-row commits, confirmed publishes,
-deliveries with acknowledgement. One process drives each, as one service would.
+deliveries with acknowledgement, each driven by one process, as one service would. And how long the disk takes to make a page
+durable: a due post waits for that three times, in the scheduler's commit, in RabbitMQ and in the publisher's commit.
 """
 
 import asyncio
+import os
 import sys
+import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -23,6 +26,7 @@ from common.testing.servers import TestServers
 SECONDS = 4.0
 AT_ONCE = 8
 MESSAGES, IN_FLIGHT, PREFETCH = 30_000, 500, 500
+PAGE, PAGES, DISK_SECONDS = b"x" * 8_192, 2_000, 15.0
 BODY = b"x" * 1_300
 """As long as most events are."""
 SERVER = """
@@ -60,6 +64,28 @@ async def run(servers: TestServers) -> None:
     print("\n| bare part | per second | where the goals were set | |\n|---|---|---|---|")
     for name, rate in rates.items():
         print(f"| {name} | {rate:,.0f} | {WHERE_SET[name]:,} | {rate / WHERE_SET[name]:.2f}x |")
+    times = sorted(await asyncio.to_thread(_page_writes))
+    p50, p99 = times[len(times) // 2], times[int(len(times) * 0.99)]
+    print(
+        f"\nA page made durable (8 KiB, fdatasync), {len(times):,} times: p50 {p50:.1f}, p99 {p99:.1f}, slowest {times[-1]:.1f} ms"
+    )
+
+
+def _page_writes() -> list[float]:
+    """Return how many milliseconds each took, with pauses between them, in the folder in which servers of a run keep their data."""
+    times: list[float] = []
+    with tempfile.TemporaryFile() as file:
+        file.write(PAGE * PAGES)
+        file.flush()
+        os.fsync(file.fileno())
+        end = time.perf_counter() + DISK_SECONDS
+        while time.perf_counter() < end:
+            begin = time.perf_counter()
+            os.pwrite(file.fileno(), PAGE, len(times) % PAGES * len(PAGE))
+            os.fdatasync(file.fileno())
+            times.append((time.perf_counter() - begin) * 1000)
+            time.sleep(0.005)
+    return times
 
 
 async def _hops() -> float:
