@@ -93,6 +93,12 @@ class World:
         finally:
             await connection.close()
 
+    def store(self, folder: Path) -> None:
+        """Put the files into the storage; nobody reads them."""
+        (folder / "media").mkdir()
+        for media_id in self.media:
+            (folder / "media" / str(media_id)).touch()
+
     def read_one(self) -> Request:
         """Return what makes GET `/posts/{id}`, of one post after the other."""
         paths = itertools.cycle(f"/api/v1/posts/{post}" for post in self.posts)
@@ -138,6 +144,7 @@ async def run(servers: TestServers) -> None:
         await world.fill(urls["scheduler"])
         clock = await ProcessorClock.of_servers(servers.postgres_url, servers.rabbitmq_url)
         with tempfile.TemporaryDirectory(prefix="cuepost-bench-") as folder:
+            world.store(Path(folder))
             async with serving(_accounts(keys)) as accounts_url, AsyncExitStack() as stack:
                 pipeline = Pipeline(urls, servers.rabbitmq_url, accounts_url, Path(folder))
                 await forget_queues(pipeline.amqp_url)

@@ -54,6 +54,7 @@ from scheduler.settings import Settings
 from scheduler.storage import tables
 from scheduler.usecases.apply_publish_event import PublishRules
 from scheduler.usecases.check_before_due import ChecksBeforeDue
+from scheduler.usecases.stored_files import StoredFiles
 from scheduler.usecases.surroundings import Surveyor
 from scheduler.usecases.waker import Waker
 
@@ -178,18 +179,25 @@ def _parts(settings: Settings, clients: Clients) -> Parts:
         storage,
         MediaCleanup(database, outbox, storage, settings.cleanup, registrations.none),
         _preflight(settings, database, outbox, clients, storage),
-        _surveyor(settings, database, clients),
+        _surveyor(settings, database, clients, storage),
     )
 
 
-def _surveyor(settings: Settings, database: Database, clients: Clients) -> Surveyor:
-    return Surveyor(database, clients.accounts, clients.creators, clients.grants, settings.tiktok_sandbox_mode)
+def _surveyor(settings: Settings, database: Database, clients: Clients, storage: ObjectStorage) -> Surveyor:
+    files = StoredFiles(database, storage)
+    return Surveyor(database, clients.accounts, clients.creators, clients.grants, files, settings.tiktok_sandbox_mode)
 
 
 def _preflight(settings: Settings, database: Database, outbox: Outbox, clients: Clients, storage: ObjectStorage) -> Preflight:
     hosts = frozenset(settings.source_url_allowed_hosts)
     checks = ChecksBeforeDue(
-        database, outbox, _surveyor(settings, database, clients), clients.accounts, storage, hosts, settings.preflight_limits
+        database,
+        outbox,
+        _surveyor(settings, database, clients, storage),
+        clients.accounts,
+        storage,
+        hosts,
+        settings.preflight_limits,
     )
     return Preflight(checks)
 

@@ -150,11 +150,14 @@ async def settings(
     service_keys: ServiceKeys,
     database_url: Callable[[str], Awaitable[str]],
 ) -> Settings:
-    """Return the settings of a scheduler under test."""
+    """Return the settings of a scheduler under test; the file of `World.media` is in its storage."""
+    store = tmp_path_factory.mktemp("store")
+    (store / "media").mkdir()
+    (store / "media" / "a.mp4").write_bytes(b"x")
     return Settings(
         database_url=await database_url("scheduler"),
         amqp_url=rabbitmq_url,
-        storage_url=f"file://{tmp_path_factory.mktemp('store')}",
+        storage_url=f"file://{store}",
         accounts_url="http://accounts",
         publisher_url="http://publisher",
         analytics_url="http://analytics",

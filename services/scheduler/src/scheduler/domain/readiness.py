@@ -7,6 +7,12 @@ from datetime import datetime, timedelta
 from scheduler.domain.finding import Finding
 
 ACCOUNT_FIELD = "tiktok_account_id"
+MEDIA_LOST = Finding(
+    "media_id",
+    "media_lost",
+    "The file's bytes are not in the storage any more.",
+    "Upload it again and give the post its new media_id.",
+)
 GRANT_NOTICE = timedelta(days=30)
 """A grant that lives longer is renewed by using the account before it ends, so it says nothing about a post years ahead."""
 SCOPES = {"direct": "video.publish", "inbox": "video.upload"}
@@ -65,12 +71,5 @@ def problems_before_due(readiness: Readiness) -> list[Finding]:
         message, hint = "The TikTok account is not connected any more.", "Connect it again before that."
         findings.append(Finding(ACCOUNT_FIELD, "account_not_found", message, hint))
     if readiness.object_there is False:
-        findings.append(
-            Finding(
-                "media_id",
-                "media_lost",
-                "The file's bytes are not in the storage any more.",
-                "Upload it again and give the post its new media_id.",
-            )
-        )
+        findings.append(MEDIA_LOST)
     return findings

@@ -136,7 +136,7 @@ class ChecksBeforeDue:
         if not wanted:
             return unreadable
         try:
-            around = await self.surveyor.look_around([each for _, each in wanted], posts[0].user_id)
+            around = await self.surveyor.look_around([each for _, each in wanted], posts[0].user_id, at_files=False)
         except Problem:
             return [*unreadable, *(Verdict(post, (), complete=False) for post, _ in wanted)]
         candidates = [

@@ -11,7 +11,7 @@ from scheduler.domain.finding import Finding
 from scheduler.domain.holds import hold_of
 from scheduler.domain.media import Media, MediaStatus
 from scheduler.domain.post_rules import check_media_options, check_privacy_options
-from scheduler.domain.readiness import ACCOUNT_FIELD, check_grant, check_scope
+from scheduler.domain.readiness import ACCOUNT_FIELD, MEDIA_LOST, check_grant, check_scope
 from scheduler.domain.sandbox import sandbox_warning
 from scheduler.storage.accounts import find_accounts
 from scheduler.storage.media import find_media
@@ -121,7 +121,8 @@ def _doubts(item: Candidate) -> Collection[Finding]:
         standing = PRIVACY_UNCHECKED if _wants_options(item) and _levels(item) is None else None
     fields = item.wanted.fields
     sandbox = sandbox_warning(fields.privacy_level, fields.mode) if item.around.sandbox else None
-    return [doubt for doubt in (grant, scope, standing, sandbox) if doubt is not None]
+    lost = MEDIA_LOST if item.around.file_lost else None
+    return [doubt for doubt in (grant, scope, standing, sandbox, lost) if doubt is not None]
 
 
 def _account(item: Candidate, accounts: Mapping[UUID, AccountCopy], user_id: UUID) -> tuple[AccountCopy | None, list[Finding]]:

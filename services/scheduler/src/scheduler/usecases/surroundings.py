@@ -1,7 +1,7 @@
 """What other services know that the checks of a post need: which account it is for, and what its creator may choose."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
@@ -17,6 +17,7 @@ from scheduler.domain.finding import Finding
 from scheduler.domain.readiness import ACCOUNT_FIELD, soon
 from scheduler.usecases.choose_account import choose_account
 from scheduler.usecases.problems import finding_of, problem_of
+from scheduler.usecases.stored_files import StoredFiles
 from scheduler.usecases.wanted_post import WantedPost
 
 PARALLEL_QUESTIONS = 20
@@ -27,7 +28,8 @@ class Surroundings:
     """A post's account, or `findings` why there is none, and what is known of it.
 
     `creator` is what its creator may post, None when that is not known; `grant_expires_at` when its grant ends, if that is soon;
-    `scopes` what its creator granted, None when that is not known. In `sandbox` mode posts go out as SELF_ONLY.
+    `scopes` what its creator granted, None when that is not known; `file_lost` tells that its video is not in the storage any
+    more. In `sandbox` mode posts go out as SELF_ONLY.
     """
 
     account_id: UUID | None = None
@@ -37,20 +39,22 @@ class Surroundings:
     grant_expires_at: datetime | None = None
     scopes: frozenset[str] | None = None
     sandbox: bool = False
+    file_lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Surveyor:
-    """Asks other services what the checks need, outside any transaction."""
+    """Asks other services and the object storage what the checks need, outside any transaction."""
 
     database: Database
     accounts: AccountsClient
     creators: CreatorOptions
     grants: AccountGrants
+    files: StoredFiles
     sandbox: bool = False
 
-    async def look_around(self, wanted: Sequence[WantedPost], user_id: UUID) -> list[Surroundings]:
-        """Return the surroundings of each post, asking once for each account.
+    async def look_around(self, wanted: Sequence[WantedPost], user_id: UUID, *, at_files: bool = True) -> list[Surroundings]:
+        """Return the surroundings of each post, asking once for each account and (`at_files`) for each file.
 
         Raises Problem 503 `accounts_unavailable`, unless posts break rules by themselves: then the refusal of those.
         """
@@ -71,7 +75,22 @@ class Surveyor:
                 raise problem_of(broken) from None
             raise
         around = [found[post.fields.tiktok_account_id] if _needs_account(post) else Surroundings() for post in wanted]
-        return [replace(one, sandbox=self.sandbox) for one in around]
+        files = {post.fields.media_id for post in wanted if at_files and post.fields.media_id is not None}
+        lost = await self._lost(files, user_id)
+        return [
+            replace(one, sandbox=self.sandbox, file_lost=post.fields.media_id in lost)
+            for post, one in zip(wanted, around, strict=True)
+        ]
+
+    async def _lost(self, media_ids: Collection[UUID], user_id: UUID) -> frozenset[UUID]:
+        slots = asyncio.Semaphore(PARALLEL_QUESTIONS)
+
+        async def is_lost(media_id: UUID) -> bool:
+            async with slots:
+                return await self.files.look(media_id, user_id) is False
+
+        found = await asyncio.gather(*map(is_lost, media_ids))
+        return frozenset(media_id for media_id, lost in zip(media_ids, found, strict=True) if lost)
 
     async def _ask(self, account_id: UUID | None, user_id: UUID, *, ask_creator: bool) -> Surroundings:
         try:

@@ -30,6 +30,7 @@ from common.testing.keys import ServiceKeys
 from scheduler.clients.account_grants import AccountGrants
 from scheduler.clients.accounts import AccountsClient
 from scheduler.clients.creator_options import CreatorOptions
+from scheduler.clients.object_storage import ObjectStorage
 from scheduler.clients.publisher import Look, PublisherAway, ToldEvent
 from scheduler.domain.account_copy import AccountCopy
 from scheduler.domain.outcome import Patience
@@ -38,6 +39,7 @@ from scheduler.handlers.events import EventHandlers
 from scheduler.handlers.post_commands import PostCommands
 from scheduler.storage.tables import inbox
 from scheduler.usecases.apply_publish_event import PublishRules
+from scheduler.usecases.stored_files import StoredFiles
 from scheduler.usecases.surroundings import Surveyor
 
 T = TypeVar("T")
@@ -195,7 +197,9 @@ class Doors:
         http = httpx.AsyncClient(transport=httpx.MockTransport(_answer))
         client = ServiceClient(http, "http://accounts", audience="accounts", signer=self.keys.signer("scheduler"))
         accounts = AccountsClient(client)
-        surveyor = Surveyor(self.world.database, accounts, CreatorOptions(client), AccountGrants(accounts))
+        # Nothing of a life's posts depends on the bytes: a storage that is away is no news.
+        files = StoredFiles(self.world.database, ObjectStorage("file:///nowhere"))
+        surveyor = Surveyor(self.world.database, accounts, CreatorOptions(client), AccountGrants(accounts), files)
         posts = PostCommands(self.world.database, self.world.outbox, self.world.waker, surveyor, self, frozenset(), RULES)  # type: ignore[arg-type]
         self._commands = CommandHandling(self.world.database, inbox, self, posts.routes())  # type: ignore[arg-type]
         events = EventHandlers(self.world.outbox, self.world.waker, RULES)

@@ -19,6 +19,7 @@ from scheduler.clients.object_storage import ObjectStorage
 from scheduler.domain.post import Post
 from scheduler.storage.preflight import PreflightLimits
 from scheduler.usecases.check_before_due import ChecksBeforeDue
+from scheduler.usecases.stored_files import StoredFiles
 from scheduler.usecases.surroundings import Surveyor
 
 LIMITS = PreflightLimits(again_after=timedelta(0), lease=timedelta(0))
@@ -99,8 +100,9 @@ async def desk(world: Any, service_keys: ServiceKeys, tmp_path: Path) -> Any:
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
         client = ServiceClient(http, "http://accounts", audience="accounts", signer=service_keys.signer("scheduler"))
         accounts, creators = AccountsClient(client), CreatorOptions(client)
-        surveyor = Surveyor(world.database, accounts, creators, AccountGrants(accounts))
         storage = ObjectStorage(f"file://{tmp_path}")
+        files = StoredFiles(world.database, storage)
+        surveyor = Surveyor(world.database, accounts, creators, AccountGrants(accounts), files)
         checks = ChecksBeforeDue(world.database, world.outbox, surveyor, accounts, storage, frozenset(), LIMITS)
         desk = Desk(world, checks, account.user_id, account.id, media_id, path, None, None, [])
         desk.mend()

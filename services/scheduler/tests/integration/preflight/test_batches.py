@@ -93,11 +93,11 @@ async def test_users_whose_neighbours_hang_do_not_hold_up_the_others(
     desk.object.unlink()
     original, entered = Surveyor.look_around, list[UUID]()
 
-    async def look_around(self: Surveyor, wanted: Any, user_id: UUID) -> Any:
+    async def look_around(self: Surveyor, wanted: Any, user_id: UUID, **more: Any) -> Any:
         if user_id != desk.user_id:
             entered.append(user_id)
             await asyncio.Event().wait()
-        return await original(self, wanted, user_id)
+        return await original(self, wanted, user_id, **more)
 
     if hanging == "creator":
         monkeypatch.setattr(Surveyor, "look_around", look_around)
@@ -127,7 +127,7 @@ async def test_a_batch_that_takes_too_long_is_given_up_where_it_stands(desk: Any
     post = await desk.post()
     hangs = asyncio.Event()
 
-    async def hang(*_: object) -> None:
+    async def hang(*_: object, **__: object) -> None:
         hangs.set()
         await asyncio.Event().wait()
 
