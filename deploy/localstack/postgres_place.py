@@ -60,6 +60,8 @@ def find_place(paths: Paths) -> Place:
         return Place(inside, paths.local / "postgres")
     user = system_user()
     outside = outside_folder(paths.root)
+    if not paths.postgres_record.exists() and not paths.secrets.exists():
+        _set_aside(outside)
     recorded = paths.postgres_record.exists() or (outside / "data").exists()
     if not recorded and can_reach(user, inside / "postgres") and can_reach(user, paths.local):
         data = paths.local / "postgres"
@@ -67,6 +69,31 @@ def find_place(paths: Paths) -> Place:
         _own(data, user)
         return Place(inside, data, user.pw_uid, user.pw_gid)
     return _prepare_outside(paths, outside, user)
+
+
+def _set_aside(outside: Path) -> None:
+    """Make room where a checkout lay at the same path before and was removed without a reset.
+
+    Nothing can be done with its data: the keys went with the checkout. They are kept as `data-before` all the same, those of one
+    checkout at most. Raises StackError while its server still runs.
+    """
+    data, before = outside / "data", outside / "data-before"
+    if not data.exists():
+        return
+    if (pid := _running(data)) is not None:
+        raise StackError(f"PostgreSQL of a removed checkout at this path still runs; stop it:\n  kill {pid}")
+    shutil.rmtree(before, ignore_errors=True)
+    data.rename(before)
+
+
+def _running(data: Path) -> int | None:
+    """Return the pid of the server of these data, None when none runs."""
+    try:
+        pid = int((data / "postmaster.pid").read_text(encoding="utf-8").split("\n", 1)[0])
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (OSError, ValueError):
+        return None
+    return pid if str(data).encode() in command.split(b"\0") else None
 
 
 def _prepare_outside(paths: Paths, outside: Path, user: pwd.struct_passwd) -> Place:

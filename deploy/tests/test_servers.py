@@ -2,6 +2,7 @@
 
 import os
 import pwd
+import shutil
 import signal
 import stat
 import time
@@ -13,10 +14,12 @@ import aiormq
 import asyncpg
 import pytest
 
+from localstack.errors import StackError
 from localstack.identity import read_records
+from localstack.paths import Paths
 from localstack.ports import Ports
 from localstack.postgres import database_url
-from localstack.postgres_place import outside_folder
+from localstack.postgres_place import find_place, outside_folder
 from localstack.process_table import rows, table
 from localstack.rabbitmq import broker_url
 from localstack.servers import Servers, servers_of, start_servers
@@ -226,6 +229,38 @@ async def test_a_checkout_below_a_private_home_stays_private(tmp_path: Path) -> 
         assert {path: stat.S_IMODE(path.stat().st_mode) for path in modes} == modes
     finally:
         private.stop()
+    assert not outside_folder(root).exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root keeps data outside the checkout")
+async def test_a_checkout_that_takes_the_place_of_a_removed_one_starts_anew(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir(mode=0o700)
+    root = home / "checkout"
+    root.mkdir()
+    first = start_servers(root)
+    connection = await asyncpg.connect(url_of(first, "accounts", "accounts"))
+    await connection.execute("CREATE TABLE kept AS SELECT 7 AS value")
+    await connection.close()
+    # A running server is not pulled away from under anyone.
+    moved = home / "moved"
+    root.rename(moved)
+    root.mkdir()
+    with pytest.raises(StackError, match="still runs; stop it"):
+        find_place(Paths(root))
+    shutil.rmtree(root)
+    moved.rename(root)
+    first.stack.down()
+    shutil.rmtree(root)
+    root.mkdir()
+    second = start_servers(root)
+    try:
+        connection = await asyncpg.connect(url_of(second, "accounts", "accounts"))
+        assert await connection.fetchval("SELECT to_regclass('kept')") is None
+        await connection.close()
+        assert (outside_folder(root) / "data-before" / "PG_VERSION").exists()
+    finally:
+        second.stop()
     assert not outside_folder(root).exists()
 
 
