@@ -24,9 +24,7 @@ MODULES = {"simulator": "tiktok_simulator"}
 
 def platform_environment() -> dict[str, str]:
     """Return what any Python process here needs: the same from whichever shell, lest a command restart programs."""
-    coverage = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
     return {
-        **coverage,
         "PATH": f"{Path(sys.executable).parent}:{SEARCH_PATH}",
         "HOME": pwd.getpwuid(os.getuid()).pw_dir,
         "LANG": "C.UTF-8",

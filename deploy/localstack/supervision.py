@@ -106,7 +106,6 @@ class Supervisor:
         done = subprocess.run(
             [sys.executable, "-m", "supervisor.supervisord", "-c", str(configuration)],
             cwd=self._paths.run,
-            env={key: value for key, value in os.environ.items() if not key.startswith(("COVERAGE_", "COV_"))},
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,

@@ -5,8 +5,8 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[2]
 PARTS = r"""
-source <(sed -n '/^measured=/,/^unmeasured=/p' deploy/test.sh)
-for part in "${measured[@]}" "${unmeasured[@]}"; do find $part -name 'test_*.py'; done
+source <(sed -n '/^parts=/,/^)/p' deploy/test.sh)
+for part in "${parts[@]}"; do find $part -name 'test_*.py'; done
 """
 
 

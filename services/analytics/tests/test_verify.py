@@ -244,7 +244,6 @@ async def test_the_command_ends_with_its_verdict(trail: Trail) -> None:
         }
         environment = {name.upper(): value for name, value in (secrets | keys).items()}
         environment |= {"SERVICE_PUBLIC_KEYS": "{}", "PATH": os.environ["PATH"], **changes}
-        environment |= {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             *("-P", "-m", "analytics.verify_audit", *arguments),
