@@ -14,7 +14,7 @@ SAMPLE = 20_000
 
 
 async def read_overview(connection: Connection, user_id: UUID, *, asked: Period, zone: ZoneInfo) -> Overview:
-    """Return how the posts placed in the period went, and the best hours of the newest 20,000 published in the 180 days to its end."""
+    """Return how the posts of the period went, and the best hours of the newest 20,000 of the 180 days up to its end."""
     counted = await storage.counted(connection, user_id, asked)
     posts = posts_by_state(counted.states)
     published = Period(asked.until - BEST_HOURS_OF, asked.until)
