@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from analytics.domain.event import Event
 from analytics.storage.audit import AuditQuery
-from analytics.storage.statistics_tables import metadata
+from analytics.storage.post_day_tables import stats_post_days
 from analytics.usecases.list_audit import list_audit
 from analytics.usecases.read_timeline import read_timeline
 from analytics.usecases.record_events import record_events
@@ -108,7 +108,7 @@ def differences(connection: Connection) -> list[object]:
         return name != "public" if kind == "schema" else re.search(r"_\d{4}_\d\d$", str(name)) is None
 
     options = {"include_schemas": True, "include_name": wanted}
-    return list(compare_metadata(MigrationContext.configure(connection, opts=options), metadata))
+    return list(compare_metadata(MigrationContext.configure(connection, opts=options), stats_post_days.metadata))
 
 
 @pytest.mark.parametrize(("role", "said"), [("nobody_of_this_name", "there is no role"), ("", "must not own its own tables")])

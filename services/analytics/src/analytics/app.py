@@ -14,6 +14,7 @@ from analytics.api.timeline import timeline_router
 from analytics.api.user_events import user_events_router
 from analytics.handlers.all_events import ALL_EVENTS, decode, handle_all_events
 from analytics.loops.retention import Retention
+from analytics.loops.roll_up import RollUp
 from analytics.settings import Settings
 from analytics.statistics_side import statistics_side
 from analytics.usecases.check_rights import check_rights
@@ -66,6 +67,7 @@ def wire(settings: Settings) -> FastAPI:
         components=[
             database,
             Retention(database, settings.audit_key, retention=settings.retention),
+            RollUp(database),
             publisher,
             *statistics.components,
             consumer,
