@@ -5,7 +5,7 @@ import asyncio
 import os
 import platform
 
-from bench import accounts_lists, bare_parts, due_posts, event_intake, gateway, live_stream, processing, uploads
+from bench import accounts_lists, due_posts, event_intake, gateway, live_stream, processing, statistics, uploads
 from common.testing.servers import TestServers
 
 BENCHMARKS = {
@@ -16,6 +16,7 @@ BENCHMARKS = {
     "gateway": gateway.run,
     "live_stream": live_stream.run,
     "processing": processing.run,
+    "statistics": statistics.run,
     "uploads": uploads.run,
 }
 

@@ -21,8 +21,13 @@ STOP_SECONDS = 30.0
 
 
 @asynccontextmanager
-async def accounts_and_gateway(database_url: str, amqp_url: str, folder: Path) -> AsyncIterator[tuple[str, str, ServiceKeys]]:
-    """Run accounts and a gateway before it; gives the addresses of both, and the services' keys."""
+async def accounts_and_gateway(
+    database_url: str, amqp_url: str, folder: Path, *, analytics_port: int = 0
+) -> AsyncIterator[tuple[str, str, ServiceKeys]]:
+    """Run accounts and a gateway before it; gives the addresses of both, and the services' keys.
+
+    The gateway looks for analytics at a port, if one is given.
+    """
     keys, port, edge_port = ServiceKeys(), free_port(), free_port()
     address, edge = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{edge_port}"
     shared = {
@@ -48,11 +53,33 @@ async def accounts_and_gateway(database_url: str, amqp_url: str, folder: Path) -
         "OPERATION_KEY": b64url_encode(os.urandom(32)),
         "STORAGE_URL": f"file://{folder}",
         "RATE_LIMIT_PER_USER": "1000000/minute",
+        **({"ANALYTICS_URL": f"http://127.0.0.1:{analytics_port}"} if analytics_port else {}),
     }
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(_program("accounts", accounts, address))
         await stack.enter_async_context(_program("gateway", gateway, edge))
         yield address, edge, keys
+
+
+@asynccontextmanager
+async def analytics_of(
+    database_url: str, amqp_url: str, accounts_url: str, keys: ServiceKeys, port: int
+) -> AsyncIterator[str]:
+    """Run analytics at a port beside accounts, and give its address."""
+    address = f"http://127.0.0.1:{port}"
+    settings = {
+        "HTTP_PORT": str(port),
+        "DATABASE_URL": database_url,
+        "AMQP_URL": amqp_url,
+        "ACCOUNTS_URL": accounts_url,
+        "SERVICE_PRIVATE_KEY": keys.private_text("analytics"),
+        "SERVICE_PUBLIC_KEYS": json.dumps(keys.public_texts()),
+        "AUDIT_SIGNING_KEY": b64url_encode(os.urandom(32)),
+        "TIKTOK_API_URL": "http://127.0.0.1:1",
+        "LOG_LEVEL": "WARNING",
+    }
+    async with _program("analytics", settings, address):
+        yield address
 
 
 @asynccontextmanager
