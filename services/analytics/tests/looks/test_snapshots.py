@@ -132,13 +132,14 @@ async def test_a_429_holds_the_endpoint_for_everybody(world: Any) -> None:
 
     async def held() -> bool:
         paces = await world.rows("tiktok_call_pace")
-        return bool(paces) and paces[0]["booked_until"] > datetime.now(UTC) + timedelta(seconds=50)
+        return bool(paces) and paces[0]["booked_until"] > datetime.now(UTC) + timedelta(seconds=20)
 
     await world.until(held, loop)
-    assert (await copy(world))["snapshot_due_at"] > datetime.now(UTC) + timedelta(seconds=50)
+    assert (await copy(world))["snapshot_due_at"] > datetime.now(UTC) + timedelta(seconds=20)
     await world.account("demo_private")
     looked = await world.once(other)
-    assert (looked.done, looked.next_in) == (0, 30.0)
+    assert looked.done == 0
+    assert 0 < looked.next_in <= 30
     assert await world.calls(USER_INFO) == {"429": 1}
 
 
