@@ -59,7 +59,7 @@ def fits(printed: Any, wanted: Any) -> bool:
     return type(printed) is type(wanted) and bool(printed == wanted)
 
 
-@pytest.mark.parametrize("guide", ["authentication.md", "posts.md", "audit.md", "live.md"])
+@pytest.mark.parametrize("guide", ["authentication.md", "posts.md", "audit.md", "live.md", "statistics.md"])
 def test_every_command_prints_what_the_guide_prints(operator: Operator, tmp_path: Path, guide: str) -> None:
     found = examples((DOCS / guide).read_text())
     assert len(found) >= 4
