@@ -5,7 +5,7 @@ import asyncio
 import os
 import platform
 
-from bench import accounts_lists, due_posts, event_intake, gateway, live_stream, processing, statistics, uploads
+from bench import accounts_lists, bare_parts, due_posts, event_intake, gateway, live_stream, processing, statistics, uploads
 from common.testing.servers import TestServers
 
 BENCHMARKS = {
