@@ -115,6 +115,7 @@ async def _prove(cuepost: Cuepost, creator: Creator, video: Video, post_id: str,
     report.result("status", post["status"])
     report.result("public URL", post["video_url"] or "(not public yet)")
     report.result("lateness", f"{lateness:.1f} ms (PublishStarted minus due time)")
+    _show_statistics(cuepost, post["tiktok_account_id"])
     report.result(
         "ledger publications", f"{len(publications)} with sha256 {', '.join(str(p['sha256'])[:16] for p in publications)}..."
     )
@@ -124,6 +125,17 @@ async def _prove(cuepost: Cuepost, creator: Creator, video: Video, post_id: str,
         raise DemoError("the ledger must have exactly one publication with the file's sha256")
     if not 0 <= lateness <= MAX_LATENESS_MS:
         raise DemoError(f"lateness {lateness:.1f} ms is not within 0 and {MAX_LATENESS_MS:.0f} ms")
+
+
+def _show_statistics(cuepost: Cuepost, account_id: str) -> None:
+    """Print the account's figures if they are there already; they follow a moment after the account was connected."""
+    try:
+        answer = cuepost.request("GET", f"/api/v1/analytics/accounts/{account_id}/stats", timeout=1)
+        figures = answer.raise_for_status().json()
+    except httpx.HTTPError:
+        return
+    if figures["collected_at"] is not None:
+        report.result("statistics", f"{figures['follower_count']:,} followers at {figures['collected_at'][11:19]} UTC")
 
 
 async def _complete_detail(cuepost: Cuepost, post_id: str) -> dict[str, Any]:
