@@ -185,7 +185,7 @@ async def test_an_account_that_is_back_wakes_its_jobs(service: Service) -> None:
     context = Context(user_id=post.user_id)
     news = wrap(event, service="accounts", subject=str(account), context=context, sequence=3)
     await service.tell(news, news)
-    await eventually(lambda: _going_on(world, post), 2)
+    await eventually(lambda: _going_on(world, post), 20)
     await world.state(post, State.SUCCEEDED)
     assert len(await world.publications(post)) == 1
 

@@ -96,7 +96,7 @@ async def test_an_address_that_ends_at_the_last_chunk_is_looked_at_again(world: 
     """An expired address is proof once TikTok still misses bytes; an unknown one is none, since a completed upload may be gone."""
     post = world.post(await world.account(), world.media(BIG))
     await world.driver.fault("upload", status=status, skip=6)
-    async with world.replica(upload_settle_seconds=1.5, unconfirmed_after_seconds=3.0):
+    async with world.replica(upload_settle_seconds=1.5, unconfirmed_after_seconds=8.0):
         await world.accept(post)
         await world.state(post, settled)
     job = await world.job(post)

@@ -92,7 +92,7 @@ async def test_the_deadline_ends_it(world: Any, host: FileHost) -> None:
 
 
 async def test_the_deadline_ends_the_wait_for_an_address(world: Any, host: FileHost) -> None:
-    deadline = await world.database_now() + timedelta(seconds=1.5)
+    deadline = await world.database_now() + timedelta(seconds=6)
     post = world.post_from(await world.account(), host.put("/v.mp4", Act(status=503)), publish_before=deadline)
     async with world.replica():
         await world.accept(post)
