@@ -11,7 +11,8 @@ parts=(
   "services/publisher/tests/domain services/publisher/tests/sources services/publisher/tests/test_[a-r]*.py"
   "services/publisher/tests/test_[s-z]*.py services/analytics"
   "libs services/accounts services/gateway"
-  "services/scheduler tests deploy"
+  "services/scheduler deploy"
+  "tests"
 )
 
 step() {

@@ -1,6 +1,7 @@
 """Knows every secret that takes part in a test run: what is wrapped as one, and what goes over HTTP under a secret's name."""
 
 import json
+import re
 from collections.abc import Iterator
 from functools import wraps
 from typing import Any
@@ -20,6 +21,8 @@ FIELDS = frozenset(
 )
 IN_ADDRESSES = frozenset({"code", "state", "upload_token", "token"})
 _READ_AT_MOST = 256 * 1024
+_MAY_HOLD_A_SECRET = re.compile(rb'(?:"(?:%s)|url)"\s*:' % b"|".join(name.encode() for name in sorted(FIELDS)))
+"""Of JSON, whether it is worth reading."""
 
 
 class SecretLedger:
@@ -116,7 +119,7 @@ def _fields_of(headers: httpx.Headers, body: bytes) -> Iterator[tuple[str, str]]
         for name, value in parse_qsl(body.decode("utf-8", "replace")):
             if name in FIELDS | IN_ADDRESSES:
                 yield name, value
-    elif kind.endswith("json"):
+    elif kind.endswith("json") and _MAY_HOLD_A_SECRET.search(body):
         try:
             yield from _in_json(json.loads(body))
         except (ValueError, RecursionError):
