@@ -10,7 +10,7 @@ SERVICES := gateway accounts scheduler publisher analytics
 # `make scale publisher=3`: only what is given on the command line counts.
 REPLICAS = $(foreach service,$(SERVICES),$(if $(filter command,$(origin $(service))),$(service)=$($(service))))
 
-.PHONY: help bootstrap up down ps logs scale reset demo migrate dead-letters audit-tail audit-verify audit-export rotate-keys rotate-encryption-key schemas test bench chaos lock
+.PHONY: help bootstrap up down ps logs scale reset demo simulator migrate dead-letters audit-tail audit-verify audit-export rotate-keys rotate-encryption-key schemas test bench chaos lock
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 30
@@ -23,6 +23,9 @@ up: bootstrap ## start the whole system on this machine
 
 demo: up ## publish a real video through the whole system
 	@$(PYTHON) -m demo
+
+simulator: bootstrap ## TikTok alone on this machine, for clients of your own: SIMULATOR_PORT=8490 make simulator
+	@.venv/bin/python -m tiktok_simulator
 
 down: bootstrap ## stop it; data stays
 	@$(STACK) down
