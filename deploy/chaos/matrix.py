@@ -44,6 +44,16 @@ def hang_shortly(site: Site, order: Order) -> None:
         time.sleep(site.lease * 0.8)
 
 
+def stray(site: Site, order: Order) -> None:
+    """Let others finish what a replica has in hand that stopped between the check of its lease and the call, then let it go on."""
+    replica = wait_for("a replica to stop", lambda: site.operator.stopped("publisher"), timeout=site.patience)
+    try:
+        site.ended(order)
+    finally:
+        site.operator.resume(replica)
+    wait_for("the replica to go on", lambda: site.operator.stack.healthy(replica), timeout=site.patience)
+
+
 def _sending(site: Site, order: Order) -> str:
     started = site.operator.wait_event(order.post_id, "publisher.publish.started", timeout=site.patience)
 
@@ -87,6 +97,16 @@ ROWS = (
     Row(Mode.PULL, "init answered 500", UNKNOWN, crash=False, faults=({"endpoint": INIT, "status": 500},)),
     Row(
         Mode.PHOTO, "answer of the init lost", UNKNOWN, crash=False, faults=({"endpoint": CONTENT_INIT, "lost_answer": True},)
+    ),
+    *(
+        Row(mode, f"stop:{point}", states, breaks=stray)
+        for mode, point, states in (
+            (Mode.FILE, "init_checked", DONE),
+            (Mode.FILE, "piece_checked:0", DONE),
+            (Mode.LARGE, "piece_checked:3", DONE),
+            (Mode.PULL, "init_checked", UNKNOWN),
+            (Mode.PHOTO, "init_checked", UNKNOWN),
+        )
     ),
     Row(Mode.FILE, "hangs beyond its lease", crash=False, faults=(SHORT_DELAY,), breaks=hang),
     Row(Mode.FILE, "hangs within its lease", crash=False, faults=(SHORT_DELAY,), breaks=hang_shortly),

@@ -18,6 +18,7 @@ import psutil
 
 from common.ids import uuid7
 from demo.api import Creator, Cuepost
+from localstack.errors import StackError
 from localstack.rabbitmq import broker_url
 from localstack.service_environment import public_url
 from localstack.stack import Stack
@@ -191,6 +192,18 @@ class Operator:
             for process in reversed(family):
                 with suppress(psutil.NoSuchProcess):
                     process.resume()
+
+    def stopped(self, service: str) -> str | None:
+        """Return a replica that is stopped in its tracks, None while there is none."""
+        for program in self.stack.blueprint.processes(service):
+            with suppress(psutil.Error, StackError):
+                if psutil.Process(self.stack.pid(program)).status() == psutil.STATUS_STOPPED:
+                    return program
+        return None
+
+    def resume(self, program: str) -> None:
+        """Let a stopped program go on."""
+        psutil.Process(self.stack.pid(program)).resume()
 
     def wait_until_claimed(self, count: int) -> None:
         """Wait until the scheduler's database holds `count` PostDue that the relay could not publish."""

@@ -1,6 +1,7 @@
 """Parts on their own: storage of files, crash points, accounts' cache, failure mapping, retention, the heartbeat's health."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -77,6 +78,15 @@ def test_a_crash_point_in_the_folder_kills_one_process_once(tmp_path: Path) -> N
     )
     codes = [subprocess.run([sys.executable, "-c", program], check=False, cwd=tmp_path).returncode for _ in range(2)]
     assert codes == [-signal.SIGKILL, 0]
+
+
+def test_a_point_to_stop_at_stops_the_process(tmp_path: Path) -> None:
+    program = "from publisher.runner.crash_points import CrashPoints; CrashPoints('stop:x').reach('x')"
+    with subprocess.Popen([sys.executable, "-c", program]) as process:
+        _, status = os.waitpid(process.pid, os.WUNTRACED)
+        assert os.WIFSTOPPED(status)
+        process.send_signal(signal.SIGCONT)
+        assert process.wait(20) == 0
 
 
 class Answers:

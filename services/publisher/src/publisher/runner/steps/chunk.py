@@ -112,6 +112,7 @@ class _Body:
             async for piece in self._run.tools.media.read(self._key, self._chunk.first, self._chunk.last):
                 await self._run.tools.bandwidth.take(len(piece))
                 self._run.lease.check()
+                self._run.tools.crash.reach(f"piece_checked:{self._chunk.index}")
                 self._run.touched = True
                 yield piece
                 sent += len(piece)

@@ -54,5 +54,5 @@ async def init_file(run: JobRun, access: Access) -> Outcome | None:
 async def _call(run: JobRun, access: Access) -> VideoInit:
     source = FileSource(plan_chunks(run.job.checkpoint.total_bytes))
     if run.job.post.mode == "inbox":
-        return await run.tools.tiktok.init_inbox(run.job.account_id, access, source, run.lease.check)
-    return await run.tools.tiktok.init_video(run.job.account_id, access, post_info(run), source, run.lease.check)
+        return await run.tools.tiktok.init_inbox(run.job.account_id, access, source, run.check_init)
+    return await run.tools.tiktok.init_video(run.job.account_id, access, post_info(run), source, run.check_init)

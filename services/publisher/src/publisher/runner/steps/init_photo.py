@@ -17,7 +17,7 @@ async def init_photo(run: JobRun, access: Access) -> Outcome:
         return addresses
     post = photo_post(run, addresses)
     tiktok, account_id = run.tools.tiktok, run.job.account_id
-    return await init_once(run, lambda: tiktok.init_photo(account_id, access, post, run.lease.check))
+    return await init_once(run, lambda: tiktok.init_photo(account_id, access, post, run.check_init))
 
 
 def photo_post(run: JobRun, addresses: Addresses) -> PhotoPost:

@@ -16,7 +16,7 @@ async def init_pull(run: JobRun, access: Access) -> Outcome:
     if not isinstance(addresses, Addresses):
         return addresses
     source = PullSource(addresses.source_url or "")
-    tiktok, account_id, check = run.tools.tiktok, run.job.account_id, run.lease.check
+    tiktok, account_id, check = run.tools.tiktok, run.job.account_id, run.check_init
     if run.job.post.mode == "inbox":
         return await init_once(run, lambda: tiktok.pull_inbox(account_id, access, source, check))
     info = post_info(run)
