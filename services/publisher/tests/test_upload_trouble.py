@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from common.testing.eventually import eventually
 from publisher.clients.media_store import MediaMissing, MediaUnavailable
@@ -200,6 +201,25 @@ async def test_an_error_of_our_own_defers_and_is_told(world: Any) -> None:
         await eventually(lambda: world.waits(post, "internal_error"))
         replica.tools.media.size = size
         await world.state(post, State.SUCCEEDED)
+
+
+async def test_who_gets_no_connection_in_time_goes_on_without_a_word(world: Any) -> None:
+    post = world.post(await world.account(), world.media())
+    async with world.replica() as replica:
+        size, asked = replica.tools.media.size, asyncio.Event()
+
+        async def exhausted(key: str) -> int:
+            asked.set()
+            raise PoolTimeoutError("QueuePool limit of size 10 overflow 0 reached")
+
+        replica.tools.media.size = exhausted
+        await world.accept(post)
+        async with asyncio.timeout(60):
+            await asked.wait()
+        replica.tools.media.size = size
+        job = await world.state(post, State.SUCCEEDED)
+    assert job.checkpoint.deferrals == 0
+    assert await world.told(post) == ["started", "submitted", "succeeded"]
 
 
 async def test_storage_away_before_init_is_waited_for(world: Any) -> None:

@@ -47,6 +47,11 @@ def is_database_away(error: BaseException) -> bool:
     return isinstance(_cause(error), _AWAY)
 
 
+def is_pool_exhausted(error: BaseException) -> bool:
+    """Tell whether all connections of the pool were in use for too long: there is more to do at once than it has connections."""
+    return isinstance(error, PoolTimeoutError)
+
+
 def is_database_busy(error: BaseException) -> bool:
     """Tell whether the database refused because of what others do at this moment (locks, deadlock, statement timeout).
 

@@ -5,6 +5,7 @@ from typing import Any
 
 import structlog
 
+from common.database.failures import is_pool_exhausted
 from publisher.domain.backoff import defer_wait
 from publisher.domain.outcomes import Defer, Look
 from publisher.domain.progress import WAITS_FOR_PLACE
@@ -24,6 +25,9 @@ from publisher.runner.upload_places import NoPlace
 PLACE_AGAIN_SECONDS = 5.0
 """When a job that found no place for its bytes looks again, on whichever replica."""
 
+CONNECTION_AGAIN_SECONDS = 2.0
+"""When a job that got no connection to the database in time goes on; others have its place meanwhile."""
+
 _MOVES = {Action.FETCH: fetch, Action.SEND: send, Action.RESYNC: resync}
 
 _log = structlog.get_logger(__name__)
@@ -40,7 +44,12 @@ async def perform(run: JobRun) -> None:
             await _perform(run)
         except LeaseLost:
             raise
-        except Exception:  # noqa: BLE001 - logged, told as a deferral, tried again
+        except Exception as error:  # noqa: BLE001 - logged, told as a deferral, tried again
+            if is_pool_exhausted(error) and not run.job.checkpoint.state.is_end:
+                # Hundreds of jobs share few connections: on a busy machine this is no fault, and nothing to tell.
+                _log.warning("no_connection_in_time", step=run.job.checkpoint.step)
+                await conclude(run, Look(CONNECTION_AGAIN_SECONDS), {})
+                return
             _log.exception("job_run_failed", step=run.job.checkpoint.step)
             if run.job.checkpoint.state.is_end:
                 await put_off(run)
