@@ -11,6 +11,7 @@ from common.clock import boot_seconds
 from common.due_loop import DueLoop, StepResult
 from publisher.domain.job import Lane
 from publisher.loops.heartbeat import Heartbeat
+from publisher.loops.spare_memory import give_back
 from publisher.runner.job_clock import JobClock
 from publisher.runner.lease import Lease
 from publisher.runner.perform import perform
@@ -21,6 +22,8 @@ from publisher.storage.job import Job
 from publisher.usecases.claim_jobs import claim_jobs
 
 CLAIM_BATCH = 100
+BURST = 50
+"""So many jobs at once leave enough memory behind to be given back when all have ended."""
 
 _log = structlog.get_logger(__name__)
 
@@ -45,6 +48,7 @@ class LaneRunner:
         self._options = options
         self._stopping = asyncio.Event()
         self._tasks: dict[asyncio.Task[None], Lease] = {}
+        self._most_at_once = 0
         self._loop = DueLoop(self.name, self._step)
         self.wake = self._loop.wake
         self.healthy = self._loop.healthy
@@ -102,6 +106,7 @@ class LaneRunner:
         run = JobRun(self._tools, job, lease, JobClock(claimed_at, at=before), self._stopping)
         task = asyncio.create_task(_perform(run), name=f"job:{job.post_id}#{job.attempt}")
         self._tasks[task] = lease
+        self._most_at_once = max(self._most_at_once, len(self._tasks))
         self._heartbeat.hold(lease, lambda: _cancel(task))
         task.add_done_callback(self._finished)
 
@@ -111,6 +116,10 @@ class LaneRunner:
         if not task.cancelled() and task.exception() is not None:
             # Nothing could be stored: the lease ends by itself and the job is due again.
             _log.error("job_task_failed", job_id=str(lease.job_id), exc_info=task.exception())
+        if not self._tasks:
+            if self._most_at_once >= BURST:
+                give_back()
+            self._most_at_once = 0
         self._loop.wake()
 
 
