@@ -92,6 +92,27 @@ async def test_asked_to_end_it_hands_back_at_once(processes: Any) -> None:
     assert len(await world.inits(post)) == 1
 
 
+async def test_asked_to_end_it_does_not_wait_for_a_tiktok_that_hangs(processes: Any) -> None:
+    """After `DRAIN_SECONDS` the chunk is broken off and its lease handed back; TikTok would answer in ten minutes."""
+    world = processes
+    post = world.post(await world.account(), world.media(BIG))
+    await world.driver.fault("upload", skip=2, delay=600)
+    await world.accept(post)
+    async with world.process(service_instance="ending", lease_seconds=300.0, drain_seconds=1.0) as ending:
+        await eventually(lambda: _uploading(world, post), 60)
+        ending.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(60):
+            assert await ending.wait() == 0
+        assert (await world.job(post)).lease_owner is None
+        await world.driver.admin("DELETE", "faults")
+        async with world.process(service_instance="next"):
+            job = await world.state(post, State.SUCCEEDED, timeout=60)
+    assert job.last_owner == "next"
+    (publication,) = await world.publications(post)
+    assert publication["sha256"] == post.media.sha256
+    assert len(await world.inits(post)) == 1
+
+
 async def _uploading(world: Any, post: Any) -> bool:
     checkpoint = (await world.job(post)).checkpoint
     return checkpoint.step is Step.UPLOADING and checkpoint.sent_bytes >= 20_000_000
