@@ -1,4 +1,4 @@
-"""`make chaos` in small, on the stack of all system tests: some rows of its tables, and a storm of 20 posts with a death."""
+"""`make chaos` in small, on the stack of all system tests: some rows of its tables, and a storm of a dozen posts with a death."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -43,8 +43,10 @@ def test_orders_of_attempts_that_come_late_and_again(site: Site) -> None:
 
 
 def test_a_small_storm(site: Site) -> None:
-    planned = plan(SEED, posts=20, accounts=4, kills=1, spread=5.0, brief=True)
+    """Three posts of an account: even with the repeats of what goes wrong nobody waits a minute for TikTok's limit of inits."""
+    planned = plan(SEED, posts=12, accounts=4, kills=1, spread=3.0, brief=True)
     report = Storm(site, planned, SEED, seconds=240, say=lambda _: None).run()
     assert report.broken == []
     assert len(report.deaths) == 1
-    assert report.states()["published"] >= 10
+    assert len(report.posts) == 12 + planned.visitors
+    assert report.states()["published"] >= 6

@@ -75,7 +75,7 @@ _OF_SIGN_INS: tuple[dict[str, Any], ...] = (
     {"delay": 2, "delay_at": "request"},
     {"delay": 2, "delay_at": "answer"},
 )
-_SLOW_FETCH = {"endpoint": DOWNLOAD, "delay": 15}
+_SLOW_FETCH = {"endpoint": DOWNLOAD, "delay": 10}
 """Long enough for somebody to want the post stopped meanwhile."""
 _REFUSAL = {"endpoint": VIDEO_INIT, "status": 403, "code": "spam_risk_user_banned_from_posting"}
 _MODES = {Mode.FILE: 60, Mode.SOURCE: 14, Mode.PULL: 11, Mode.PHOTO: 10, Mode.INBOX: 5}
