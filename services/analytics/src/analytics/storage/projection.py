@@ -7,6 +7,7 @@ from typing import NamedTuple
 import orjson
 
 from analytics.domain.event import Event
+from analytics.domain.event_fields import copied_fields
 from common.database.database import Driver
 
 NAME = "statistics"
@@ -61,7 +62,10 @@ FROM (
 
 
 async def read_behind(driver: Driver, place: Place, *, keys: Sequence[str], limit: int) -> Read:
-    """Return up to `limit` records behind a place, in the chain's order; of those only the ones with these keys, told once."""
+    """Return up to `limit` records behind a place, in the chain's order; of those only the ones with these keys, told once.
+
+    Their data are what copies are made of.
+    """
     rows = await driver.fetch(_BEHIND, place.recorded_at, place.seq, list(keys), limit)
     wanted = [
         (
@@ -74,7 +78,7 @@ async def read_behind(driver: Driver, place: Place, *, keys: Sequence[str], limi
                 time=row["time"],
                 user_id=row["user_id"],
                 sequence=row["sequence"],
-                data=orjson.loads(row["data"]),
+                data=copied_fields(orjson.loads(row["data"])),
             ),
         )
         for row in rows

@@ -17,7 +17,7 @@ from analytics.storage.projection import move_to, read_behind, take_place
 from common.database import Transaction
 from common.database.database import Driver
 
-LIMIT = 1_000
+LIMIT = 500
 MAY_BE_MEASURED_ALREADY = timedelta(minutes=5)
 """A publication that is heard of later than this may be one of before the copies were made anew."""
 
