@@ -11,12 +11,14 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from sqlalchemy import text
 
 from analytics.domain.event import Event
 from analytics.domain.export import COLUMNS, beginning, written
 from analytics.usecases import export_audit as pages
 from analytics.usecases.record_events import record_events
 from common.ids import uuid7
+from common.testing.eventually import eventually
 from common.testing.keys import UserKeys
 
 T0 = datetime(2026, 11, 21, 7, tzinfo=UTC)
@@ -146,9 +148,17 @@ async def test_memory_stays_the_same_however_long_the_trail(analytics: Any, monk
         tracemalloc.stop()
         return size, most
 
+    await eventually(lambda: _is_read_for_statistics(analytics), timeout=60)
     size, most = await peak("/internal/audit/export")
     assert size > 14_000_000
     assert most < size * 0.8, "a few pages, the sockets' buffers and this client's; never the whole"
+
+
+async def _is_read_for_statistics(analytics: Any) -> bool:
+    """Tell whether the statistics, which read the trail too, are through with it."""
+    query = "SELECT (SELECT max(seq) FROM projection) = (SELECT max(seq) FROM audit.records)"
+    async with analytics.database.read() as connection:
+        return bool(await connection.scalar(text(query)))
 
 
 @pytest.mark.integration

@@ -119,7 +119,8 @@ async def test_what_is_kept_no_longer_goes_in_batches(database: Database) -> Non
 
 
 async def test_what_is_late_is_measured(database: Database) -> None:
-    late, soon = NOW - timedelta(minutes=11), NOW
+    soon = datetime.now(UTC)
+    late = soon - timedelta(minutes=11)
     post = (
         "INSERT INTO stats_posts (post_id, user_id, state, placed_at, metrics_due_at) VALUES (:id, :id, 'published', :at, :at)"
     )

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, Field
 
 
-class AccountChange(BaseModel):
+class FiguresChange(BaseModel):
     """By how much an account's figures changed since the measure of `since`."""
 
     since: datetime
@@ -17,12 +17,12 @@ class AccountChange(BaseModel):
     video_count: int
 
 
-class AccountChanges(BaseModel):
+class FiguresChanges(BaseModel):
     """The changes over 1, 7 and 30 days; null where nothing was measured then."""
 
-    one_day: AccountChange | None = Field(alias="1d")
-    seven_days: AccountChange | None = Field(alias="7d")
-    thirty_days: AccountChange | None = Field(alias="30d")
+    one_day: FiguresChange | None = Field(alias="1d")
+    seven_days: FiguresChange | None = Field(alias="7d")
+    thirty_days: FiguresChange | None = Field(alias="30d")
 
 
 class AccountStats(BaseModel):
@@ -34,7 +34,7 @@ class AccountStats(BaseModel):
     following_count: int | None
     likes_count: int | None
     video_count: int | None
-    change: AccountChanges
+    change: FiguresChanges
 
 
 class AccountPoint(BaseModel):
