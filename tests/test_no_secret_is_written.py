@@ -173,7 +173,7 @@ async def in_every_database(stack: Stack, statement: str) -> None:
 
 def found(written: Written, canaries: Canaries, events: bytes) -> dict[str, set[str]]:
     """Return which secrets stand where."""
-    places = {path.name: canaries.in_file(path) for path in written.logs()}
+    places = {path.name: names for path, names in canaries.in_files(written.logs()).items()}
     places |= {f"database {name}": canaries.in_bytes(rows) for name, rows in written.databases().items()}
     places["dead letters"] = canaries.in_bytes(written.dead_letters())
     places["events"] = canaries.in_bytes(events)

@@ -59,9 +59,9 @@ def test_nothing_is_found_where_nothing_is(canaries: Canaries, tmp_path: Path) -
     assert canaries.in_bytes(PASSWORD[:-1].encode() + b"\n" + TOKEN[1:].encode()) == set()
     file = tmp_path / "some.log"
     file.write_text("password=[redacted]\n" * 1000)
-    assert canaries.in_file(file) == set()
+    assert canaries.in_files([file]) == {}
     with pytest.raises(RuntimeError, match="grep"):
-        canaries.in_file(tmp_path / "missing.log")
+        canaries.in_files([tmp_path / "missing.log"])
 
 
 def test_secrets_too_short_to_look_for_are_refused(canaries: Canaries) -> None:

@@ -68,7 +68,7 @@ def test_a_clean_run_has_nothing_to_tell(scan: SecretScan) -> None:
 def test_a_scan_that_finds_nothing_anywhere_says_so(scan: SecretScan, monkeypatch: pytest.MonkeyPatch) -> None:
     scan.log("something")
     scan.message(b"something")
-    monkeypatch.setattr("common.testing.canaries.Canaries.in_file", lambda *_: set())
+    monkeypatch.setattr("common.testing.canaries.Canaries.in_files", lambda *_: {})
     assert [line.rpartition("the ")[2] for line in scan.verdict()] == ["logs", "messages"]
 
 

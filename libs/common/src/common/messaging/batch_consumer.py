@@ -96,13 +96,12 @@ class BatchConsumer(Generic[T]):
         with bound_contextvars(queue=self._queue):
             while True:
                 self._wake.clear()
+                if self._linger and 0 < len(self._arrived) < self._max_batch and not self._stopping:
+                    await asyncio.sleep(self._linger)
+                # What waits is forgotten with its connection, so all of it is of one, and after a pause none may be left.
                 if self._arrived:
-                    if self._linger and len(self._arrived) < self._max_batch and not self._stopping:
-                        await asyncio.sleep(self._linger)
-                    # What waits is forgotten with its connection, so all of it is of one, and none may be left.
                     batch = [self._arrived.popleft() for _ in range(min(self._max_batch, len(self._arrived)))]
-                    if batch:
-                        await self._work(batch[0][0], [delivery for _, delivery in batch])
+                    await self._work(batch[0][0], [delivery for _, delivery in batch])
                 elif self._stopping:
                     return
                 else:

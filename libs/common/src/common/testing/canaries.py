@@ -4,13 +4,14 @@ import base64
 import json
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 LEAST_CHARS = 8
 """Anything shorter turns up by chance."""
 _SCAN_SECONDS = 120
+_GREP = ("grep", "--text", "--only-matching", "--fixed-strings", "--with-filename", "--null")
 
 
 class Canaries:
@@ -32,14 +33,17 @@ class Canaries:
             if len(written) >= LEAST_CHARS and b"\n" not in written:
                 self._names.setdefault(written, f"{name} ({form})")
 
-    def in_file(self, path: Path) -> set[str]:
-        """Return the names of the secrets that stand in a file, each with the form it has there."""
+    def in_files(self, paths: Iterable[Path]) -> dict[Path, set[str]]:
+        """Return, for each file that holds some, the names of the secrets that stand there, each with the form it has."""
+        files = [str(path) for path in paths]
+        if not files:
+            return {}
         with tempfile.NamedTemporaryFile(suffix=".canaries") as patterns:
             patterns.write(b"\n".join(self._names))
             patterns.flush()
             # Fixed strings, all at once: thousands of patterns over many megabytes in a second or two.
             found = subprocess.run(  # noqa: S603 - a fixed command
-                ["grep", "--text", "--only-matching", "--fixed-strings", f"--file={patterns.name}", str(path)],  # noqa: S607 - found on the PATH below
+                [*_GREP, f"--file={patterns.name}", "--", *files],
                 capture_output=True,
                 timeout=_SCAN_SECONDS,
                 env={"LC_ALL": "C", "PATH": "/usr/bin:/bin:/usr/local/bin"},
@@ -47,14 +51,18 @@ class Canaries:
             )
         if found.returncode > 1:
             raise RuntimeError(f"grep failed: {found.stderr.decode(errors='replace')}")
-        return {self._names[line] for line in set(found.stdout.split(b"\n")) if line}
+        stands: dict[Path, set[str]] = {}
+        for line in filter(None, set(found.stdout.split(b"\n"))):
+            path, _, written = line.partition(b"\0")
+            stands.setdefault(Path(path.decode()), set()).add(self._names[written])
+        return stands
 
     def in_bytes(self, content: bytes) -> set[str]:
         """Return the names of the secrets that stand in `content`, each with the form it has there."""
         with tempfile.NamedTemporaryFile(suffix=".scanned") as file:
             file.write(content)
             file.flush()
-            return self.in_file(Path(file.name))
+            return self.in_files([Path(file.name)]).get(Path(file.name), set())
 
 
 def forms(raw: bytes) -> Iterator[tuple[str, bytes]]:

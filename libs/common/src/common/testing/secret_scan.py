@@ -78,14 +78,11 @@ class SecretScan:
 
     def findings(self) -> list[str]:
         """Return, one line each, which secrets stand where; empty when none does."""
-        canaries, found = self.ledger.canaries(), []
-        for path in sorted(Path(self._folder.name).iterdir()):
-            found += [f"{name} stands in the {path.name}" for name in sorted(canaries.in_file(path))]
-        return found
+        found = self.ledger.canaries().in_files(sorted(Path(self._folder.name).iterdir()))
+        return [f"{name} stands in the {path.name}" for path in sorted(found) for name in sorted(found[path])]
 
     def verdict(self) -> list[str]:
         """Return why the run fails: secrets that were found, or a place in which this scan would find none."""
-        found = self.findings()
         planted = secrets.token_urlsafe(24)
         self.ledger.add("planted", planted)
         blind = set(self._seen)
@@ -95,9 +92,12 @@ class SecretScan:
             self.rows([json.dumps({"sealed": "\\x" + planted.encode().hex()})])
         if MESSAGES in blind:
             self.message(b"{}", {"x-error": f"refused {planted}"})
+        found = []
         for line in self.findings():
             if line.startswith("planted"):
                 blind -= {place for place in blind if line.endswith(f"the {place}")}
+            else:
+                found.append(line)
         return found + [f"the scan is blind: it does not find a planted secret in the {place}" for place in sorted(blind)]
 
     def close(self) -> None:
