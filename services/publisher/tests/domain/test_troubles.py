@@ -47,7 +47,8 @@ def test_an_init_that_may_have_published_is_unconfirmed_and_nothing_else(kind: T
     trouble = Trouble(kind, REASON)
     assert after_init_trouble(Transfer.FILE, trouble, 0) == before_anything_sent(trouble, 0)
     for transfer in (Transfer.PULL, Transfer.PHOTO):
-        expected = INIT_UNKNOWN if kind is TroubleKind.NO_VERDICT else before_anything_sent(trouble, 0)
+        unknown = kind in {TroubleKind.NO_VERDICT, TroubleKind.RETRYABLE}
+        expected = INIT_UNKNOWN if unknown else before_anything_sent(trouble, 0)
         assert after_init_trouble(transfer, trouble, 0) == expected
 
 

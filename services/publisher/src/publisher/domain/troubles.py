@@ -59,9 +59,18 @@ def before_anything_sent(trouble: Trouble, deferrals: int) -> Defer | Fail:
             return Defer(trouble.wait or defer_wait(deferrals), trouble.reason)
 
 
+def may_have_published(transfer: Transfer, trouble: Trouble) -> bool:
+    """Whether an init that went wrong may have had its effect, and its effect is a publication.
+
+    Nothing says whether a fault of TikTok's own, whatever the status it is told with, came before the effect or after it: only what
+    TikTok refuses for a reason is known to have had none.
+    """
+    return transfer is not Transfer.FILE and trouble.kind in {TroubleKind.NO_VERDICT, TroubleKind.RETRYABLE}
+
+
 def after_init_trouble(transfer: Transfer, trouble: Trouble, deferrals: int) -> Defer | Fail | Unconfirm:
-    """Return what follows trouble with an init: a lost answer of one that publishes by itself is never repeated."""
-    if transfer is not Transfer.FILE and trouble.kind is TroubleKind.NO_VERDICT:
+    """Return what follows trouble with an init: one that may have published is never repeated."""
+    if may_have_published(transfer, trouble):
         return INIT_UNKNOWN
     return before_anything_sent(trouble, deferrals)
 

@@ -3,7 +3,7 @@
 from publisher.clients.tiktok_troubles import CODE_PREFIX
 from publisher.domain.job import Step
 from publisher.domain.outcomes import Cancel, Defer, Fail
-from publisher.domain.troubles import Trouble, TroubleKind, after_init_trouble, before_anything_sent
+from publisher.domain.troubles import Trouble, TroubleKind, after_init_trouble, before_anything_sent, may_have_published
 from publisher.metrics import REFUSED_LIMITS
 from publisher.runner.conclude import Outcome
 from publisher.runner.run import JobRun
@@ -31,7 +31,7 @@ async def after_init(run: JobRun, trouble: Trouble) -> Outcome:
     A refusal had no effect, and neither had what never left this machine: then the intent is taken back.
     """
     checkpoint = run.job.checkpoint
-    if trouble.kind is TroubleKind.NO_VERDICT:
+    if trouble.kind is TroubleKind.NO_VERDICT or may_have_published(checkpoint.transfer, trouble):
         return after_init_trouble(checkpoint.transfer, trouble, checkpoint.deferrals)
     await run.store({"step": Step.CREATOR_INFO.value, "irrevocable_since": None})
     if run.job.checkpoint.cancel_wanted:
