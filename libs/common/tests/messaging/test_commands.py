@@ -146,6 +146,22 @@ async def test_a_refusal_has_no_effect_is_shown_and_judged_anew(parts: Any, serv
     assert await parts.effects_seen() == [str(envelope.id)]
 
 
+async def test_an_answer_that_changed_nothing_is_shown_and_judged_anew(parts: Any, service: Service) -> None:
+    client, envelope = client_of(parts), command()
+    async with running(service.consumer(), client):
+        service.answer = Reply(status=200, body={"created": 0}, replayable=False)
+        nothing = await client.call(envelope)
+        kept = await service.stored(envelope)
+        service.answer = Reply(status=200, body={"created": 1})
+        other = envelope.model_copy(update={"requesthash": "h2"})
+        made = await client.call(other)
+        assert await client.call(other) == made
+        reused = await client.call(envelope)
+    assert (nothing.body, made.body) == ({"created": 0}, {"created": 1})
+    assert kept == nothing
+    assert (reused.status, reused.body and reused.body["code"]) == (422, "idempotency_key_reused")
+
+
 async def test_a_key_that_was_refused_lives_as_long_as_others_once_it_succeeds(parts: Any, service: Service) -> None:
     """The refusal made the row; its age must not take the answer away from repeats before its time."""
     client, envelope = client_of(parts), command()

@@ -93,6 +93,20 @@ async def test_one_key_for_the_batch(author: Any, world: Any) -> None:
     assert await world.counts() == {"scheduled": 20}
 
 
+@pytest.mark.parametrize("fields", [{}, {"mode": "valid_rows"}, {"dry_run": True}], ids=["all", "valid", "dry"])
+async def test_a_key_under_which_nothing_was_stored_is_not_used_up(author: Any, world: Any, fields: dict[str, Any]) -> None:
+    envelope = {"command_id": uuid7(), "time": utc_now()}
+    wrong = [row(author, 1, privacy_level=None)]
+    bad = await send(author, wrong, envelope=envelope, **fields)
+    assert (bad["created"], bad["invalid"]) == (0, 1)
+    shown = await author.scheduler.get(f"/internal/operations/{envelope['command_id']}", author.user_id)
+    assert shown.json()["body"] == bad
+    good = await send(author, [row(author, 1)], envelope=envelope | {"body": "corrected"})
+    assert (good["created"], await world.counts()) == (1, {"scheduled": 1})
+    assert await send(author, [row(author, 1)], envelope=envelope | {"body": "corrected"}) == good
+    assert await world.counts() == {"scheduled": 1}
+
+
 async def test_a_video_twice_in_a_batch_is_a_duplicate(author: Any, world: Any) -> None:
     rows = [row(author, number, allow_duplicate=False) for number in (1, 2)] + [row(author, 3)]
     assert verdicts(await send(author, rows, mode="valid_rows")) == [

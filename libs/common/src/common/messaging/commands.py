@@ -4,6 +4,7 @@ answered        effect, inbox row and reply commit together
 repeated        the stored reply again; while the first still runs, the repeat waits for it (unique key)
 other body      422 idempotency_key_reused
 refused         rolled back; the refusal is kept for the operation, and a repeat is judged anew
+nothing done    an answer that is not replayable is kept for the operation, and a repeat is judged anew
 dead letter     a failed reply is stored for the operation
 """
 

@@ -54,7 +54,7 @@ class ReplyRows:
         """  # noqa: S608 - as above
         # The row of a refusal may be days old; the answer that takes its place is kept as long as any.
         self._keep = f"""
-            UPDATE {name} SET reply = $2::jsonb, replayable = true, request_hash = $3, received_at = now()
+            UPDATE {name} SET reply = $2::jsonb, replayable = $4, request_hash = $3, received_at = now()
             WHERE consumer = '{CONSUMER}' AND message_id = $1
         """  # noqa: S608 - as above
         self._keep_refusal = f"""
@@ -79,7 +79,7 @@ class ReplyRows:
 
     async def keep(self, driver: Driver, envelope: Envelope, reply: Reply) -> None:
         """Store the answer of the run that this transaction is."""
-        await driver.execute(self._keep, envelope.id, reply.model_dump_json(), envelope.requesthash)
+        await driver.execute(self._keep, envelope.id, reply.model_dump_json(), envelope.requesthash, reply.replayable)
 
     async def keep_refusal(self, driver: Driver, envelope: Envelope, reply: Reply) -> None:
         """Keep a refusal for the operation, never over the reply of a run that succeeded."""

@@ -79,8 +79,9 @@ class PostCommands:
         )
 
     async def create_bulk(self, tx: Transaction, command: CreatePosts, envelope: Envelope, batch: Batch) -> Reply:
-        """Store the rows that may be stored: 200 with the verdicts."""
-        return Reply(status=200, body=await create_posts(tx, self.outbox, self.waker, command, batch, envelope))
+        """Store the rows that may be stored: 200 with the verdicts; when nothing was stored, its key is not used up."""
+        body = await create_posts(tx, self.outbox, self.waker, command, batch, envelope)
+        return Reply(status=200, body=body, replayable=body["created"] > 0)
 
     async def prepare_update(self, command: UpdatePost, envelope: Envelope) -> EditPlan:
         """Read what the post would become, and ask about its account."""
