@@ -80,12 +80,17 @@ async def test_another_users_post_is_not_found(world: Any, scheduler: Any, kind:
 
 @pytest.mark.parametrize("status", ["scheduled", "retry_scheduled"])
 async def test_cancel_what_waits(world: Any, scheduler: Any, status: str) -> None:
-    post = await later(world, status=status)
+    failure = {"error_code": "tiktok_internal_error", "error_message": "TikTok failed.", "error_hint": "Wait."}
+    post = await later(world, status=status, **(failure if status == "retry_scheduled" else {}))
     reply = await scheduler.command(CancelPost(post_id=post.id), post.user_id)
     assert (reply.status, reply.body) == (204, None)
     now = await world.reload(post)
     assert (now.status, now.next_attempt_at, now.deleted_at) == ("cancelled", None, None)
     assert scheduler.neighbours.asked == []
+    # A failed attempt of before is not why it ended.
+    assert (now.error_code, now.error_message, now.error_hint) == (None, None, None)
+    shown = await scheduler.get(f"/internal/posts/{post.id}/status", post.user_id)
+    assert (shown.json()["status"], shown.json()["reason"]) == ("cancelled", None)
 
 
 async def test_cancel_a_draft_takes_it_off_the_lists(world: Any, scheduler: Any) -> None:

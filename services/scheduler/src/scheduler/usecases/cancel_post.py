@@ -107,6 +107,10 @@ async def _cancel(tx: Transaction, outbox: Outbox, post: Post, columns: dict[str
         "sweep_at": None,
         "cancel_at": None,
         "ended_at": utc_now(),
+        # What an attempt failed with is not why it ends: a person wants it so.
+        "error_code": None,
+        "error_message": None,
+        "error_hint": None,
     }
     changed = await change_post(tx.connection, post, ended | columns)
     await emit_state(tx, outbox, changed, context, reason="cancelled_by_user")
