@@ -150,8 +150,8 @@ class Shelf:
     def __init__(self, objects: dict[str, bytes | None]) -> None:
         self.objects = objects
 
-    async def keys(self, prefix: str, *, limit: int) -> list[str]:
-        return sorted(key for key in self.objects if key.startswith(prefix))[:limit]
+    async def keys(self, prefix: str, *, limit: int, after: str) -> list[str]:
+        return sorted(key for key in self.objects if key.startswith(prefix) and key > after)[:limit]
 
     async def get(self, key: str) -> bytes | None:
         return self.objects[key]
@@ -191,6 +191,25 @@ async def test_what_becomes_of_each_kept_command(monkeypatch: pytest.MonkeyPatch
     assert (step.done, step.next_in) == (5, 2.0)
     assert sent.commands == [young]
     assert [key.split("/")[1][:36] for key in shelf.objects if "gone" not in key] == [str(unwanted.id)]
+
+
+async def test_what_has_to_wait_holds_up_nothing_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One service's queue is missing: its commands wait, those of the others go out, all of them within a few rounds."""
+    monkeypatch.setattr("gateway.usecases.keep_commands.BATCH", 3)
+    waiting = [command().model_copy(update={"type": "cuepost.nobody.does_this.v1"}) for _ in range(7)]
+    shelf, sent = Shelf({f"commands/a{n}": seal(one.to_bytes(), KEY) for n, one in enumerate(waiting)}), Sent()
+    wanted = [command() for _ in range(4)]
+    shelf.objects |= {f"commands/b{n}": seal(one.to_bytes(), KEY) for n, one in enumerate(wanted)}
+    kept = KeptCommands(shelf, sent, key=KEY, max_age=timedelta(days=3))  # type: ignore[arg-type]
+    steps = [await kept.send() for _ in range(5)]
+    assert max(step.done for step in steps) <= 3
+    assert sent.commands == wanted
+    assert sorted(shelf.objects) == [f"commands/a{n}" for n in range(7)]
+    # After the last name it begins with the first again: what waited may go now.
+    shelf.objects["commands/a0"] = seal(command().to_bytes(), KEY)
+    for _ in range(3):
+        await kept.send()
+    assert len(sent.commands) == 5
 
 
 async def test_one_key_with_two_bodies_is_kept_as_two(tmp_path: Path, client: CommandClient, service: Any) -> None:

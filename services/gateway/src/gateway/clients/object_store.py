@@ -116,14 +116,17 @@ class ObjectStore:
         except (BaseError, OSError) as error:
             raise storage_unavailable() from error
 
-    async def keys(self, prefix: str, *, limit: int) -> list[str]:
-        """Return the first keys below `prefix`, in their order and at most `limit`; raises `Problem` 503 when the storage fails."""
+    async def keys(self, prefix: str, *, limit: int, after: str = "") -> list[str]:
+        """Return the first keys below `prefix` that come after a given one, in their order and at most `limit`.
+
+        Raises `Problem` 503 when the storage fails.
+        """
         try:
             async with asyncio.timeout(_CALL_TIMEOUT_S):
                 found = [item["path"] async for page in obstore.list(self._backend, prefix) for item in page]
         except (BaseError, OSError) as error:
             raise storage_unavailable() from error
-        return sorted(found)[:limit]
+        return sorted(key for key in found if key > after)[:limit]
 
     async def read(self, key: str, start: int, stop: int) -> AsyncIterator[bytes]:
         """Yield the bytes from `start` to `stop` (excluded), a few megabytes at a time and only as fast as they are taken."""

@@ -38,6 +38,8 @@ class KeptCommands:
         self._client = client
         self._key = key
         self._max_age = max_age
+        self._after = ""
+        self._waits = False
 
     async def keep(self, envelope: Envelope) -> None:
         """Keep a command; a storage that is away too costs this guarantee, not the answer."""
@@ -50,18 +52,27 @@ class KeptCommands:
             _log.warning("command_kept", command=str(envelope.id), key=envelope.key)
 
     async def send(self) -> StepResult:
-        """Send what is kept, the oldest name first, and forget what RabbitMQ has confirmed."""
-        keys = await self._store.keys(PREFIX, limit=BATCH)
+        """Send the next `BATCH` of what is kept and forget what RabbitMQ has confirmed.
+
+        It goes on behind the name looked at last, and after the last one begins anew: commands that have to wait (the queue of one
+        service is missing) hold up none of the others.
+        """
+        keys = await self._store.keys(PREFIX, limit=BATCH, after=self._after)
         done = 0
         for key in keys:
+            self._after = key
             try:
                 await self._send(key)
             except CommandUnavailable as error:
                 _log.info("kept_command_waits", object=key, reason=str(error))
                 continue
             done += 1
-        left = len(keys) - done
-        return StepResult(done=done, more=done == BATCH, next_in=AGAIN_S if left else None)
+        is_end = len(keys) < BATCH
+        waits = self._waits or done < len(keys)
+        self._waits = waits and not is_end
+        if is_end:
+            self._after = ""
+        return StepResult(done=done, more=done == BATCH, next_in=AGAIN_S if waits else None)
 
     async def _send(self, key: str) -> None:
         """Send one and forget it; raises `CommandUnavailable` while it has to wait."""
