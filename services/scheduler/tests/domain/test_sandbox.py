@@ -11,7 +11,7 @@ from scheduler.domain.outcome import Change, Patience, Report, judge
 from scheduler.domain.post import Post
 from scheduler.domain.post_states import Kind
 from scheduler.domain.retry import RetryPolicy
-from scheduler.domain.sandbox import SANDBOX_MODE, sandbox_warning, sent_warning, with_truth
+from scheduler.domain.sandbox import SANDBOX_MODE, check_sandbox, sandbox_warning, sent_warning, with_truth
 
 NOW = datetime(2026, 5, 1, 12, tzinfo=UTC)
 COLUMNS: dict[str, Any] = dict.fromkeys(Post.__slots__)
@@ -46,6 +46,10 @@ def test_what_would_go_out_otherwise_than_asked_says_so(level: str | None, mode:
     found = sandbox_warning(level, mode)
     assert (found is not None) is warned
     assert found is None or (found.field, found.code) == ("privacy_level", "sandbox_mode")
+    wrong = check_sandbox(level, mode, is_branded=True)
+    assert (wrong is not None) is warned
+    assert wrong is None or (wrong.field, wrong.code) == ("privacy_level", "branded_content_must_be_public")
+    assert check_sandbox(level, mode, is_branded=False) is None
 
 
 @pytest.mark.parametrize("kind", [Kind.SUBMITTED, Kind.PUBLISHED])

@@ -73,6 +73,12 @@ def check_privacy_options(privacy_level: str | None, options: Iterable[str]) -> 
     )
 
 
+def branded_content_must_be_public(hint: str) -> Finding:
+    """Return the finding of branded content that nobody but its creator would see."""
+    message = "Branded content cannot be visible to its creator only."
+    return Finding("privacy_level", "branded_content_must_be_public", message, hint)
+
+
 def _text(post: PostInput) -> list[Finding]:
     findings: list[Finding] = []
     texts: tuple[tuple[str, Iterable[str]], ...] = (
@@ -131,14 +137,7 @@ def _privacy(post: PostInput) -> list[Finding]:
             )
         ]
     if post.brand_content_toggle and post.privacy_level == SELF_ONLY:
-        return [
-            Finding(
-                "privacy_level",
-                "branded_content_must_be_public",
-                "Branded content cannot be visible to its creator only.",
-                "Choose another privacy level, or switch brand_content_toggle off.",
-            )
-        ]
+        return [branded_content_must_be_public("Choose another privacy level, or switch brand_content_toggle off.")]
     return []
 
 

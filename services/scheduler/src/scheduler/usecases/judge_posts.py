@@ -12,7 +12,7 @@ from scheduler.domain.holds import hold_of
 from scheduler.domain.media import Media, MediaStatus
 from scheduler.domain.post_rules import check_media_options, check_privacy_options
 from scheduler.domain.readiness import ACCOUNT_FIELD, MEDIA_LOST, check_grant, check_scope
-from scheduler.domain.sandbox import sandbox_warning
+from scheduler.domain.sandbox import check_sandbox, sandbox_warning
 from scheduler.storage.accounts import find_accounts
 from scheduler.storage.media import find_media
 from scheduler.storage.posts import find_duplicates, serialise_duplicates
@@ -93,7 +93,7 @@ def _judge(
     user_id: UUID,
 ) -> Judged:
     account, missing = _account(item, accounts, user_id)
-    findings = [*item.wanted.findings, *missing, *_privacy(item)]
+    findings = [*item.wanted.findings, *missing, *_privacy(item), *_sandbox(item)]
     media_id = item.wanted.fields.media_id
     media = files.get(media_id) if media_id is not None else None
     if media_id is not None:
@@ -139,6 +139,14 @@ def _privacy(item: Candidate) -> Collection[Finding]:
     if not _wants_options(item) or levels is None:
         return ()
     finding = check_privacy_options(item.wanted.fields.privacy_level, levels)
+    return () if finding is None else (finding,)
+
+
+def _sandbox(item: Candidate) -> Collection[Finding]:
+    fields = item.wanted.fields
+    if not item.around.sandbox:
+        return ()
+    finding = check_sandbox(fields.privacy_level, fields.mode, is_branded=fields.brand_content_toggle)
     return () if finding is None else (finding,)
 
 

@@ -210,3 +210,15 @@ async def test_in_sandbox_mode_a_public_post_says_that_its_creator_alone_will_se
     post = await desk.post(privacy_level="PUBLIC_TO_EVERYONE")
     await desk.check()
     assert "sandbox_mode" in await desk.codes(post)
+
+
+async def test_in_sandbox_mode_branded_content_has_no_privacy_level_left(desk: Any) -> None:
+    """What goes out is visible to its creator alone, and branded content never is."""
+    branded = {"privacy_level": "PUBLIC_TO_EVERYONE", "brand_content_toggle": True}
+    post = await desk.post(**branded)
+    await desk.check()
+    assert await desk.codes(post) == []
+    desk.checks = replace(desk.checks, surveyor=replace(desk.checks.surveyor, sandbox=True))
+    post = await desk.post(**branded)
+    await desk.check()
+    assert await desk.codes(post) == ["branded_content_must_be_public", "sandbox_mode"]
