@@ -215,16 +215,41 @@ async def test_bad_batches_are_told_and_never_sent(gateway: Any, responder: Any,
     assert responder.received == []
 
 
+LONGEST = "\u20ac" * 2200
+
+
+@pytest.mark.parametrize("kind", ["JSON", "JSON with escapes", "CSV"])
+async def test_as_many_posts_as_are_promised_with_the_longest_captions(
+    gateway: Any, responder: Any, auth: Any, kind: str
+) -> None:
+    responder.script = lambda _: Reply(status=200, body={"created": 500})
+    await responder.bind(CreatePosts.KEY)
+    if kind == "CSV":
+        body, content_type = ("caption\n" + f"{LONGEST}\n" * 500).encode(), "text/csv"
+    else:
+        rows = {"posts": [{"caption": LONGEST}] * 500}
+        body, content_type = json.dumps(rows, ensure_ascii=kind != "JSON").encode(), "application/json"
+    answer = await gateway.post(f"{POSTS}/bulk", content=body, headers={**auth, "Content-Type": content_type})
+    assert (answer.status_code, answer.json()) == (200, {"created": 500}), answer.text
+    assert [row["post"] for row in responder.received[0].data["rows"]] == [{"caption": LONGEST}] * 500
+    # Any other route takes what one post needs.
+    single = await gateway.post(POSTS, content=body, headers={**auth, "Content-Type": "application/json"})
+    assert (single.status_code, single.json()["code"]) == (413, "body_too_large")
+
+
 async def test_bounds_of_batches(gateway: Any, responder: Any, auth: Any) -> None:
     responder.script = lambda _: Reply(status=200, body={})
     await responder.bind(CreatePosts.KEY)
     bulk = f"{POSTS}/bulk"
     assert (await gateway.post(bulk, json={"posts": [{}] * 500}, headers=auth)).status_code == 200
     assert len(responder.received[0].data["rows"]) == 500
-    for kind, body in (("text/csv", b"caption\n" + b"x" * 600_000), ("application/json", b'{"posts": ["' + b"x" * 600_000)):
+    for kind, body in (
+        ("text/csv", b"caption\n" + b"x" * 9_000_000),
+        ("application/json", b'{"posts": ["' + b"x" * 9_000_000),
+    ):
         big = await gateway.post(bulk, content=body, headers={**auth, "Content-Type": kind})
         assert (big.status_code, big.json()["code"]) == (413, "body_too_large")
-    swelling = b"caption\n" + b"\n".join([b"\x01" * 10_000] * 50)
+    swelling = b"caption\n" + b"\n".join([b"\x01" * 10_000] * 100)
     swollen = await gateway.post(bulk, content=swelling, headers={**auth, "Content-Type": "text/csv"})
     assert (swollen.status_code, swollen.json()["code"]) == (413, "body_too_large")
     assert len(responder.received) == 1

@@ -107,6 +107,13 @@ async def test_a_key_under_which_nothing_was_stored_is_not_used_up(author: Any, 
     assert await world.counts() == {"scheduled": 1}
 
 
+async def test_as_many_posts_as_are_promised_with_the_longest_captions(author: Any, world: Any) -> None:
+    longest = "\u20ac" * 2200
+    body = await send(author, [row(author, number, caption=longest) for number in range(1, 501)])
+    assert (body["created"], await world.counts()) == (500, {"scheduled": 500})
+    assert {item["post"]["caption"] for item in body["items"]} == {longest}
+
+
 async def test_a_video_twice_in_a_batch_is_a_duplicate(author: Any, world: Any) -> None:
     rows = [row(author, number, allow_duplicate=False) for number in (1, 2)] + [row(author, 3)]
     assert verdicts(await send(author, rows, mode="valid_rows")) == [

@@ -4,7 +4,7 @@ import asyncio
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -102,14 +102,21 @@ SINGLE_HEADERS = frozenset({b"content-type"})
 class BodyGuard:
     """Pure ASGI middleware: reads the body (up to `limit_bytes`, within 30 s), checks it, and hands it on in one piece.
 
-    Paths that begin with one of `unguarded_prefixes` (uploads) are passed on untouched; their routes keep their own limits.
+    `limits` has other limits for single paths. Paths that begin with one of `unguarded_prefixes` (uploads) are passed on untouched;
+    their routes keep their own limits.
     """
 
     def __init__(
-        self, app: ASGIApp, *, limit_bytes: int = DEFAULT_LIMIT_BYTES, unguarded_prefixes: Sequence[str] = ()
+        self,
+        app: ASGIApp,
+        *,
+        limit_bytes: int = DEFAULT_LIMIT_BYTES,
+        limits: Mapping[str, int] | None = None,
+        unguarded_prefixes: Sequence[str] = (),
     ) -> None:
         self._app = app
         self._limit = limit_bytes
+        self._limits = limits or {}
         self._unguarded = tuple(unguarded_prefixes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -133,13 +140,14 @@ class BodyGuard:
     async def _guard(self, scope: Scope, receive: Receive) -> Receive | None:
         """Return a receive that replays the checked body, None when the client went away meanwhile."""
         length, is_json, has_body = _declared(scope)
-        if length is not None and length > self._limit:
-            raise self._too_large()
+        limit = self._limits.get(scope["path"], self._limit)
+        if length is not None and length > limit:
+            raise _too_large(limit)
         if not has_body:
             return receive
         try:
             async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
-                body = await self._read(receive)
+                body = await _read(receive, limit)
         except TimeoutError:
             raise Problem(
                 408,
@@ -154,23 +162,25 @@ class BodyGuard:
             raise problem
         return _replay(body, receive)
 
-    async def _read(self, receive: Receive) -> bytes | None:
-        chunks: list[bytes] = []
-        size = 0
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return None
-            chunk = message.get("body", b"")
-            size += len(chunk)
-            if size > self._limit:
-                raise self._too_large()
-            chunks.append(chunk)
-            if not message.get("more_body", False):
-                return b"".join(chunks)
 
-    def _too_large(self) -> Problem:
-        return Problem(413, "body_too_large", f"The body is larger than {self._limit} bytes.", headers={"Connection": "close"})
+async def _read(receive: Receive, limit: int) -> bytes | None:
+    chunks: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
+        chunk = message.get("body", b"")
+        size += len(chunk)
+        if size > limit:
+            raise _too_large(limit)
+        chunks.append(chunk)
+        if not message.get("more_body", False):
+            return b"".join(chunks)
+
+
+def _too_large(limit: int) -> Problem:
+    return Problem(413, "body_too_large", f"The body is larger than {limit} bytes.", headers={"Connection": "close"})
 
 
 def _declared(scope: Scope) -> tuple[int | None, bool, bool]:

@@ -17,7 +17,8 @@ DELIVERY_COUNT_HEADER = "x-delivery-count"
 HANDLED_DELIVERIES = DELIVERY_LIMIT - 4
 """After so many returns a message is not handled again: RabbitMQ would soon make it a dead letter without telling anyone, and the
 few deliveries that are left are for passing it on."""
-MAX_BODY_BYTES = 1024 * 1024
+MAX_BODY_BYTES = 6 * 1024 * 1024
+"""The largest is a batch of posts: the gateway keeps its rows below 5 MB."""
 
 
 @dataclass(frozen=True, slots=True)

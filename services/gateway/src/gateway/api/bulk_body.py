@@ -16,8 +16,9 @@ from gateway.api.models.posts import BulkOptions, BulkPosts, PostPatch
 from gateway.domain.bulk_csv import MalformedCsv, read_csv
 
 CSV_TYPE = "text/csv"
-MAX_COMMAND_BYTES = 900_000
-"""Of the rows as JSON: the body is capped before, but CSV grows when its line ends, quotes and controls are escaped."""
+MAX_COMMAND_BYTES = 5_000_000
+"""Of the rows as JSON in UTF-8: 500 of the longest captions with all other fields. With its envelope the command must fit into a
+message; the body is capped before, but CSV grows when its line ends, quotes and controls are escaped."""
 MAX_ROW_PROBLEMS = 10
 _FIELDS = frozenset(PostFields.model_fields)
 

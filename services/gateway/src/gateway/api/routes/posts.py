@@ -27,6 +27,7 @@ from gateway.api.models.posts import (
 from gateway.api.models.shared import EmptyBody
 from gateway.security.authenticator import Caller
 
+BULK_PATH = "/api/v1/posts/bulk"
 router = APIRouter(prefix="/api/v1/posts", tags=["posts"])
 Reader = Annotated[Caller, Depends(allowed("posts:read"))]
 Writer = Annotated[Caller, Depends(allowed("posts:write"))]
