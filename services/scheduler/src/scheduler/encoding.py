@@ -73,6 +73,7 @@ def media_json(media: Media) -> dict[str, Any]:
         "height": media.height,
         "fps": media.fps,
         "video_codec": media.video_codec,
+        "problems": media.problems,
         "created_at": moment(media.created_at),
     }
 

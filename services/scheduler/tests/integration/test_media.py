@@ -67,6 +67,7 @@ async def test_a_good_video_is_ready(world: Any, scheduler: Any, make_video: Any
         "height": 640,
         "fps": 30.0,
         "video_codec": "h264",
+        "problems": [],
     }
     shown = await scheduler.get(f"/internal/media/{media_id}", user_id)
     assert shown.json() == {"id": media_id, **reply.body, "created_at": created_at}
@@ -85,6 +86,9 @@ async def test_broken_rules_are_all_named(scheduler: Any, make_video: Any) -> No
     ]
     shown = (await scheduler.get(f"/internal/media/{reply.body['media_id']}", user_id)).json()
     assert (shown["status"], shown["fps"]) == ("rejected", 15.0)
+    assert shown["problems"] == reply.body["errors"]
+    (listed,) = (await scheduler.get("/internal/media?status=rejected", user_id)).json()["items"]
+    assert listed == shown
 
 
 async def test_the_same_upload_twice_is_one_file(world: Any, scheduler: Any, make_video: Any) -> None:
