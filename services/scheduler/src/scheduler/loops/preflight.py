@@ -1,6 +1,7 @@
 """The checks before the due time, a batch at a time."""
 
 from common.due_loop import DueLoop, StepResult
+from scheduler.metrics import UNCHECKED
 from scheduler.usecases.check_before_due import ChecksBeforeDue
 
 EVERY_S = 5.0
@@ -16,6 +17,7 @@ class Preflight:
         self.loop = DueLoop("preflight", self.step, max_sleep=EVERY_S)
 
     async def step(self) -> StepResult:
-        """Check one batch."""
+        """Check one batch, and measure how many posts wait for their first look."""
         taken = await self._checks.check_batch()
+        UNCHECKED.set(await self._checks.count_waiting())
         return StepResult(done=taken, next_in=FULL_PAUSE_S if taken >= self._checks.limits.batch else None)

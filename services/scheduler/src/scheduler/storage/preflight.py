@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import func, or_, select, text, update
+from sqlalchemy import ColumnElement, TextClause, func, or_, select, text, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scheduler.domain.post import Post
@@ -34,23 +34,36 @@ class PreflightLimits:
 async def take_unchecked(connection: AsyncConnection, limits: PreflightLimits) -> Sequence[Post]:
     """Return posts that are due soon and have not been found in order as they are, and keep other replicas from them.
 
+    What nobody has looked at yet comes before what is looked at again: what cannot be checked now starves no other.
     Any change of a post gives it another version, so it is checked anew. No row stays locked: the due loop goes first.
     """
     head = (
         select(posts.c.id)
         .where(
-            text(UNCHECKED_SQL),
-            posts.c.next_attempt_at > _now + limits.margin,
-            posts.c.next_attempt_at <= _now + limits.lead,
+            *_due_soon(limits),
             or_(posts.c.check_after.is_(None), posts.c.check_after <= _now),
         )
-        .order_by(posts.c.next_attempt_at)
+        .order_by(posts.c.check_after.is_not(None), posts.c.next_attempt_at)
         .limit(limits.batch)
         .with_for_update(skip_locked=True)
         .cte("head")
     )
     taking = update(posts).where(posts.c.id == head.c.id).values(check_after=_now + limits.lease)
     return [to_post(row) for row in await connection.execute(taking.returning(*posts.c))]
+
+
+async def count_never_looked_at(connection: AsyncConnection, limits: PreflightLimits) -> int:
+    """Return how many posts that are due soon nobody has looked at as they are."""
+    statement = select(func.count()).select_from(posts).where(*_due_soon(limits), posts.c.check_after.is_(None))
+    return int(await connection.scalar(statement) or 0)
+
+
+def _due_soon(limits: PreflightLimits) -> tuple[ColumnElement[bool] | TextClause, ...]:
+    return (
+        text(UNCHECKED_SQL),
+        posts.c.next_attempt_at > _now + limits.margin,
+        posts.c.next_attempt_at <= _now + limits.lead,
+    )
 
 
 async def note_checked(connection: AsyncConnection, checked: Collection[Post]) -> None:

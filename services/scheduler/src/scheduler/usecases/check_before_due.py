@@ -26,7 +26,7 @@ from scheduler.encoding import warning_json
 from scheduler.storage.accounts import find_accounts, note_behind, save_account
 from scheduler.storage.clock import database_now
 from scheduler.storage.posts import change_post, lock_post
-from scheduler.storage.preflight import PreflightLimits, look_again, note_checked, take_unchecked
+from scheduler.storage.preflight import PreflightLimits, count_never_looked_at, look_again, note_checked, take_unchecked
 from scheduler.usecases.answers import Question, answers_in_time
 from scheduler.usecases.judge_posts import PRIVACY_UNCHECKED, Candidate, Judged, judge_posts
 from scheduler.usecases.post_due_event import broken_fields
@@ -103,6 +103,11 @@ class ChecksBeforeDue:
             _log.warning("checks_before_due_took_too_long", users=len(by_user) - len(ended), posts=len(late))
             await self._note([Verdict(post, (), complete=False) for post in late])
         return len(taken)
+
+    async def count_waiting(self) -> int:
+        """Return how many posts that are due soon wait for their first look."""
+        async with self.database.read() as connection:
+            return await count_never_looked_at(connection, self.limits)
 
     async def _look_up(self, posts: Collection[Post]) -> dict[UUID, FoundAccount | None]:
         """Return the posts' accounts as they are now (None: there is none), and bring the own copies up to date."""

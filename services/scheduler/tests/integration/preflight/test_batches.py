@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from prometheus_client import REGISTRY
 
 from common.clock import utc_now
 from scheduler.clients.accounts import AccountsClient
@@ -163,6 +164,25 @@ async def test_full_batches_are_spread_over_time(desk: Any) -> None:
     first, second = await loop.step(), await loop.step()
     assert (first.done, first.more, first.next_in) == (2, False, FULL_PAUSE_S)
     assert (second.done, second.more, second.next_in) == (1, False, None)
+
+
+async def test_what_was_never_looked_at_comes_first(desk: Any) -> None:
+    """While TikTok is away, what could not be checked is not looked at again and again before all others."""
+    desk.creator_answer = (502, {"type": "about:blank", "status": 502, "code": "tiktok_unavailable", "detail": ""})
+    due = utc_now() + timedelta(minutes=2)
+    posts = [await desk.post(next_attempt_at=due + timedelta(minutes=number)) for number in range(3)]
+    desk.checks = replace(desk.checks, limits=replace(desk.checks.limits, batch=1))
+    loop = Preflight(desk.checks)
+    for number, post in enumerate(posts, start=1):
+        await loop.step()
+        assert await desk.codes(post) == ["privacy_unchecked"]
+        assert unchecked() == 3 - number
+    await loop.step()
+    assert unchecked() == 0
+
+
+def unchecked() -> float | None:
+    return REGISTRY.get_sample_value("cuepost_preflight_unchecked")
 
 
 async def test_a_mistake_of_our_own_is_not_taken_for_an_answer(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
