@@ -20,6 +20,7 @@ from scheduler.probe.photo_header import PhotoHeader, Unreadable, read_header
 from scheduler.probe.prober import Probed, Prober
 
 pytestmark = pytest.mark.integration
+PHOTO_HINT = "Save the picture as JPEG or WebP. A post takes photos from public addresses (photo_urls), not from the library."
 
 
 def picture(codec: str, width: int = 400, height: int = 300, pix_fmt: str = "yuv420p") -> bytes:
@@ -129,7 +130,7 @@ async def test_what_is_no_photo_for_tiktok(tmp_path: Path, content: bytes, code:
     assert isinstance(problem, MediaProblem), problem
     assert (problem.code, problem.found) == (code, found)
     if code == "container_not_allowed":
-        assert (problem.allowed, problem.hint) == ("jpeg, webp", "Save the picture as JPEG or WebP and upload that.")
+        assert (problem.allowed, problem.hint) == ("jpeg, webp", PHOTO_HINT)
 
 
 def test_a_picture_bomb_is_not_decoded(tmp_path: Path) -> None:

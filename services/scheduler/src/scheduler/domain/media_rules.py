@@ -105,7 +105,7 @@ def photo_format_not_allowed(found: str) -> MediaProblem:
         "The picture's format is not allowed.",
         found,
         ", ".join(PHOTO_FORMATS),
-        "Save the picture as JPEG or WebP and upload that.",
+        "Save the picture as JPEG or WebP. A post takes photos from public addresses (photo_urls), not from the library.",
     )
 
 
