@@ -47,6 +47,7 @@ def require_server(say: Callable[[str], None], *, lock: Path = LOCK) -> Path:
     start script is on the machine long before the package is complete.
     """
     with _one_at_a_time(lock):
+        remove_left_guard()
         return find_server() or _installed(say)
 
 
@@ -118,16 +119,36 @@ def no_service_starts(prefix: list[str], policy: Path = POLICY, saved: Path = SA
 
     A guard left by a run that was killed is recognised by its text and not taken for the machine's own policy.
     """
-    if policy.exists() and policy.read_text(encoding="utf-8") != GUARD:
+    if policy.exists() and not _is_guard(policy):
         _run([*prefix, "mv", str(policy), str(saved)])
     _run([*prefix, "tee", str(policy)], GUARD)
     _run([*prefix, "chmod", "755", str(policy)])
     try:
         yield
     finally:
-        _run([*prefix, "rm", "-f", str(policy)])
-        if saved.exists():
-            _run([*prefix, "mv", str(saved), str(policy)])
+        _lift_guard(prefix, policy, saved)
+
+
+def remove_left_guard(policy: Path = POLICY, saved: Path = SAVED_POLICY) -> None:
+    """Take away the guard of a run that was killed and put back what stood there before; without the rights it stays."""
+    if not _is_guard(policy):
+        return
+    prefix = as_root()
+    if prefix is not None:
+        _lift_guard(prefix, policy, saved)
+
+
+def _is_guard(policy: Path) -> bool:
+    try:
+        return policy.read_text(encoding="utf-8", errors="replace") == GUARD
+    except OSError:
+        return False
+
+
+def _lift_guard(prefix: list[str], policy: Path, saved: Path) -> None:
+    _run([*prefix, "rm", "-f", str(policy)])
+    if saved.exists():
+        _run([*prefix, "mv", str(saved), str(policy)])
 
 
 def _run(command: list[str], text: str = "") -> subprocess.CompletedProcess[str]:

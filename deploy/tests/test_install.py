@@ -12,7 +12,7 @@ from localstack import rabbitmq, rabbitmq_install
 from localstack.errors import StackError
 from localstack.identity import Record
 from localstack.launch import LONGEST_PAUSE, SHORT_LIFE, pause_after, short_lives_after
-from localstack.rabbitmq_install import GUARD, find_server, no_service_starts, require_server
+from localstack.rabbitmq_install import GUARD, find_server, no_service_starts, remove_left_guard, require_server
 from localstack.steps import silent
 
 
@@ -41,6 +41,24 @@ def test_a_guard_left_by_a_killed_run_is_not_taken_for_the_machines(policy: tupl
     policy[1].write_text("own", encoding="utf-8")
     with no_service_starts([], *policy):
         pass
+    assert policy[0].read_text(encoding="utf-8") == "own"
+
+
+@pytest.mark.parametrize("saved", ["own", None])
+def test_a_guard_left_by_a_killed_run_is_removed_by_the_next(
+    policy: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path, saved: str | None
+) -> None:
+    policy[0].write_text(GUARD, encoding="utf-8")
+    if saved is not None:
+        policy[1].write_text(saved, encoding="utf-8")
+    monkeypatch.setattr(rabbitmq_install, "as_root", list)
+    monkeypatch.setattr(rabbitmq_install, "find_server", lambda: tmp_path / "rabbitmq-server")
+    monkeypatch.setattr(remove_left_guard, "__defaults__", policy)
+    require_server(silent, lock=tmp_path / "lock")
+    assert (policy[0].read_text(encoding="utf-8") if policy[0].exists() else None) == saved
+    assert not policy[1].exists()
+    policy[0].write_text("own", encoding="utf-8")
+    require_server(silent, lock=tmp_path / "lock")
     assert policy[0].read_text(encoding="utf-8") == "own"
 
 
