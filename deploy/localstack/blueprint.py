@@ -33,6 +33,11 @@ PER_PROCESS = frozenset(
 PASSED_ON = ("SSL_CERT_FILE", "SSL_CERT_DIR", "TZ")
 PASSED_ON_PREFIXES = ("AWS_", "OTEL_")
 SERVERS = ("postgres", "epmd", "rabbitmq")
+TRUE_WORDS = frozenset({"1", "true", "t", "yes", "y", "on"})
+HTTPS_REFUSED = (
+    "REQUIRE_HTTPS is not for the local stack: nothing in front of its gateway ends HTTPS, so every request would be refused."
+    " Nothing was changed. Leave it out here; with containers, put a proxy that ends HTTPS in front (docs/operations.md)."
+)
 TIKTOK_URLS = ("TIKTOK_API_URL", "TIKTOK_AUTHORIZE_URL")
 
 
@@ -119,14 +124,18 @@ class Blueprint:
         """Return the stack that an environment describes; numbers of replicas stay as they were `before`.
 
         A stack that runs also keeps the addresses and settings it was started with, unless the environment names them.
-        Raises StackError on addresses that are none or that collide with each other.
+        Raises StackError on addresses that are none or that collide with each other, and on REQUIRE_HTTPS.
         """
+        if environment.get("REQUIRE_HTTPS", "").strip().lower() in TRUE_WORDS:
+            raise StackError(HTTPS_REFUSED)
         kept = before if running else None
         wanted = cls(
             ports=Ports.from_environment(environment, kept.ports if kept else Ports()),
             replicas=dict(before.replicas) if before else {},
             environment={**(kept.environment if kept else {}), **overrides(environment)},
         )
+        # One that an earlier version took and kept would make every start of the stack fail.
+        wanted.environment.pop("REQUIRE_HTTPS", None)
         require_distinct_ports(wanted)
         return wanted
 

@@ -259,3 +259,15 @@ def test_the_folder_outside_is_told_by_the_path(tmp_path: Path) -> None:
     assert folder.parent == Path("/var/lib/cuepost")
     assert len(folder.name) == 12
     assert folder != outside_folder(tmp_path / "other")
+
+
+@pytest.mark.parametrize("value", ["true", "True", "1", "on"])
+def test_https_cannot_be_required_where_nothing_ends_it(value: str) -> None:
+    with pytest.raises(StackError, match="nothing in front of its gateway ends HTTPS"):
+        Blueprint.from_environment({"REQUIRE_HTTPS": value}, None, running=False)
+    Blueprint.from_environment({"REQUIRE_HTTPS": "false"}, None, running=False)
+
+
+def test_a_requirement_of_https_that_was_stored_before_does_not_stay() -> None:
+    before = Blueprint(environment={"REQUIRE_HTTPS": "true", "LEASE_SECONDS": "20"})
+    assert Blueprint.from_environment({}, before, running=True).environment == {"LEASE_SECONDS": "20"}
