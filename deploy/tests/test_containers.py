@@ -46,6 +46,9 @@ SETTINGS: dict[str, Any] = {
     "publisher": PublisherSettings,
     "scheduler": SchedulerSettings,
 }
+OF_THE_LOCAL_STACK = {"HTTP_SHARED_PORT"}
+"""In containers each replica has an address of its own."""
+
 PROGRAMS = (*SETTINGS, "simulator")
 DATABASES = tuple(sorted(set(SETTINGS) - {"gateway"}))
 
@@ -75,6 +78,16 @@ def test_every_setting_given_exists_and_every_image_is_the_right_one(program: st
     assert (CHECKOUT / f"requirements/{program}.txt").exists()
     for name in environment(program):
         assert name.startswith("AWS_") or {name, name.removesuffix("_FILE")} & declared(program), name
+
+
+@pytest.mark.parametrize("service", sorted(SETTINGS))
+def test_every_setting_that_the_documents_name_can_be_given(service: str) -> None:
+    told = "".join((CHECKOUT / f"docs/{name}.md").read_text(encoding="utf-8") for name in ("operations", "authentication"))
+    words = {word.removesuffix("_FILE") for word in re.findall(r"\b[A-Z][A-Z0-9]*_[A-Z0-9_]+\b", told)}
+    named = words & declared(service) - OF_THE_LOCAL_STACK
+    given = {name.removesuffix("_FILE") for name in environment(service)}
+    assert named
+    assert named <= given
 
 
 @pytest.mark.parametrize("service", sorted(SETTINGS))
@@ -252,6 +265,8 @@ def test_the_builder_gets_what_the_image_is_made_of() -> None:
     assert copied
     for source in copied:
         assert any(source == path or source.startswith(f"{path}/") for path in allowed), source
-    assert re.search(r"^ARG UV_VERSION=\d+\.\d+\.\d+$", recipe, flags=re.MULTILINE)
-    assert "--require-hashes" in recipe
+    assert "requirements/tools.txt" in copied
+    installs = re.findall(r"pip install (?:(?!&&|\nRUN)[^\n]|\n(?=  ))*", recipe)
+    assert installs
+    assert all("--require-hashes" in install or "--no-deps --no-sources" in install for install in installs), installs
     assert re.search(r"^USER 10001:10001$", recipe, flags=re.MULTILINE)
