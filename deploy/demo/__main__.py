@@ -17,7 +17,7 @@ from dotenv import dotenv_values
 
 from demo import report
 from demo.api import Creator, Cuepost
-from demo.errors import DemoError
+from demo.errors import DemoError, NoSimulatorError
 from demo.video import Video, make_video
 from demo.watch import watching
 
@@ -33,6 +33,11 @@ async def demonstrate() -> None:
     stack = {name: value or "" for name, value in dotenv_values(STACK_ENV).items()}
     if "GATEWAY_URL" not in stack:
         raise DemoError("no running stack found; start it with: make up")
+    if not stack.get("SIMULATOR_URL"):
+        raise NoSimulatorError(
+            "the demo needs the simulator, and this stack publishes to the real TikTok. To see it: make down, then make demo"
+            " without TIKTOK_API_URL and TIKTOK_AUTHORIZE_URL in the environment"
+        )
     cuepost = Cuepost(stack["GATEWAY_URL"], stack["SIMULATOR_URL"])
     report.step(f"register {cuepost.register()}")
     creator = cuepost.make_creator()
@@ -151,13 +156,13 @@ async def _complete_detail(cuepost: Cuepost, post_id: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run and exit with 0, or say what failed and exit with 1."""
+    """Run and exit with 0, or say what failed and exit with 1; with 2 when the stack has no simulator."""
     began = time.monotonic()
     try:
         asyncio.run(demonstrate())
     except (DemoError, httpx.HTTPError, OSError) as error:
         report.failure(str(error) or type(error).__name__)
-        sys.exit(1)
+        sys.exit(2 if isinstance(error, NoSimulatorError) else 1)
     report.step(f"exactly one publication, same bytes, on time; the demo took {time.monotonic() - began:.1f} s")
 
 
