@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import secrets as random
+import time
 import urllib.error
 import urllib.request
 from typing import Any
@@ -13,6 +14,9 @@ from localstack.errors import StackError
 from localstack.paths import Paths
 
 REQUEST_SECONDS = 10
+PATIENCE_SECONDS = 15.0
+PAUSE_SECONDS = 0.5
+KEYS_LISTED = 50
 EMAIL = "demo@example.com"
 KEY_NAME = "local stack"
 SCOPES = (
@@ -27,16 +31,43 @@ SCOPES = (
 
 
 def working_key(gateway: str, paths: Paths, password: str) -> str:
-    """Return an API key that works now: the stored one, or else a new one. Raises StackError when the API refuses."""
+    """Return an API key that works now: the stored one, or else a new one in the place of those made before.
+
+    Only 401 says that the stored one is dead. Raises StackError when the API refuses, or does not say for some seconds.
+    """
     stored = read_stack_env(paths).get("DEMO_API_KEY", "")
-    if stored and _call(gateway, "GET", "/api/v1/auth/me", token=stored)[0] == http.client.OK:
+    if stored and _works(gateway, stored):
         return stored
     token = _access_token(gateway, password)
+    _revoke_old(gateway, token)
     body = {"name": KEY_NAME, "scopes": list(SCOPES)}
     status, answer = _call(gateway, "POST", "/api/v1/auth/api-keys", body, token)
     if status != http.client.CREATED:
         raise StackError(f"the API refused to make the demo key: {status} {answer}")
     return str(answer["key"])
+
+
+def _works(gateway: str, key: str) -> bool:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while True:
+        status, answer = _call(gateway, "GET", "/api/v1/auth/me", token=key)
+        if status in {http.client.OK, http.client.UNAUTHORIZED}:
+            return status == http.client.OK
+        if time.monotonic() > deadline:
+            raise StackError(f"the API does not say whether the demo key in .local/stack.env works: {status} {answer}")
+        time.sleep(PAUSE_SECONDS)
+
+
+def _revoke_old(gateway: str, token: str) -> None:
+    """Revoke the demo user's keys that were made here; at most a user's whole allowance."""
+    status, answer = _call(gateway, "GET", f"/api/v1/auth/api-keys?limit={KEYS_LISTED}", token=token)
+    if status != http.client.OK:
+        raise StackError(f"the API refused to list the demo keys: {status} {answer}")
+    for key in answer["items"]:
+        if key["name"] == KEY_NAME:
+            status, refused = _call(gateway, "DELETE", f"/api/v1/auth/api-keys/{key['id']}", token=token)
+            if status not in {http.client.NO_CONTENT, http.client.NOT_FOUND}:
+                raise StackError(f"the API refused to revoke an old demo key: {status} {refused}")
 
 
 def _access_token(gateway: str, password: str) -> str:
