@@ -44,11 +44,18 @@ def test_a_disconnected_account_is_gone_its_posts_cancelled_and_its_grant_revoke
         answer = call(operator, method, path + below)
         assert (answer.status_code, answer.json()["code"]) == (404, "account_not_found"), below
     assert operator.wait_final(post) == "cancelled"
+    wait_for("its trace in the audit trail", lambda: disconnection(operator, account))
     wait_for("the grant's end", lambda: not connected(operator, creator))
     # A grant from the moment of the revocation would not be trusted.
     wait_for("connecting again", lambda: reconnected(operator, creator) == account, timeout=60)
     assert connected(operator, creator)
     assert operator.user.account(account)["status"] == "active"
+
+
+def disconnection(operator: Operator, account: str) -> bool:
+    """Whether the owner still reads in the trail that the account, which is gone, was disconnected."""
+    page = operator.user.audit(action="account.disconnected", object_id=account)
+    return [item["object_type"] for item in page["items"]] == ["account"]
 
 
 def test_accounts_are_read_from_tiktok(operator: Operator) -> None:
