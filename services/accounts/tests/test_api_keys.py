@@ -8,6 +8,8 @@ from uuid import UUID, uuid4
 import jwt
 import pytest
 
+from accounts.storage.retention import remove_outlived
+
 pytestmark = pytest.mark.integration
 KEYS = "/internal/auth/api-keys"
 EXCHANGE = "/internal/api-keys/exchange"
@@ -156,6 +158,23 @@ async def test_lists_are_paged_by_stable_cursors_and_keys_are_limited(accounts: 
     other = await accounts.register()
     stolen = await accounts.http.get(KEYS, params={"cursor": params["cursor"]}, headers=other.auth)
     assert stolen.status_code == 422
+
+
+async def test_expired_keys_do_not_count_and_are_removed_after_a_while(accounts: Any) -> None:
+    person = await accounts.register()
+    for _ in range(50):
+        await make(accounts, person, expires_at=(datetime.now(UTC) + timedelta(days=1)).isoformat())
+    await expire_all(accounts, "1 hour")
+    kept = await make(accounts, person)
+    await expire_all(accounts, "91 days")
+    async with accounts.parts.database.transaction() as tx:
+        assert await remove_outlived(tx.connection) == (50, False)
+    listed = (await accounts.http.get(KEYS, headers=person.auth)).json()
+    assert [item["id"] for item in listed["items"]] == [kept["id"]]
+
+
+async def expire_all(accounts: Any, ago: str) -> None:
+    await accounts.execute(f"UPDATE api_keys SET expires_at = now() - interval '{ago}' WHERE expires_at IS NOT NULL")
 
 
 async def test_revocations_are_told_since_a_time(accounts: Any) -> None:

@@ -68,9 +68,14 @@ async def lock_api_keys(connection: AsyncConnection, user_id: UUID) -> None:
 
 
 async def count_api_keys(connection: AsyncConnection, user_id: UUID) -> int:
-    """Return how many keys of the user were not revoked."""
+    """Return how many keys of the user were not revoked, expired ones included: what `list_api_keys` pages through."""
     statement = select(func.count()).where(api_keys.c.user_id == user_id, api_keys.c.revoked_at.is_(None))
     return int(await connection.scalar(statement) or 0)
+
+
+async def count_live_keys(connection: AsyncConnection, user_id: UUID) -> int:
+    """Return how many keys of the user may be used now."""
+    return int(await connection.scalar(select(func.count()).where(api_keys.c.user_id == user_id, _live())) or 0)
 
 
 async def find_live_key(connection: AsyncConnection, key_hash: bytes) -> ApiKey | None:

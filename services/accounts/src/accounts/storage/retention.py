@@ -23,6 +23,8 @@ SIGNING_KEYS_KEPT = timedelta(days=1)
 """After their retirement: nothing verifies with them any more."""
 
 API_KEYS_KEPT = timedelta(days=90)
+"""After they were revoked or expired."""
+
 REVOCATIONS_KEPT = timedelta(days=7)
 HOLDERS_KEPT = timedelta(hours=1)
 
@@ -37,6 +39,7 @@ def _outlived() -> tuple[tuple[Table, ColumnElement[bool]], ...]:
         (encryption_key_holders, encryption_key_holders.c.seen_at < func.now() - HOLDERS_KEPT),
         (grant_revocations, grant_revocations.c.finished_at < func.now() - REVOCATIONS_KEPT),
         (api_keys, and_(api_keys.c.revoked_at.is_not(None), api_keys.c.revoked_at < func.now() - API_KEYS_KEPT)),
+        (api_keys, api_keys.c.expires_at < func.now() - API_KEYS_KEPT),
     )
 
 

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 
 from accounts.domain.api_key import KEY_MARK, KEYS_PER_USER, ApiKey, prefix_of
 from accounts.security.opaque import digest, new_secret
-from accounts.storage.api_keys import count_api_keys, insert_api_key, lock_api_keys
+from accounts.storage.api_keys import count_live_keys, insert_api_key, lock_api_keys
 from common.contracts.accounts import ApiKeyCreated
 from common.contracts.context import Context
 from common.database import Transaction
@@ -36,11 +36,14 @@ async def create_api_key(
     scopes: Sequence[str],
     expires_at: datetime | None,
 ) -> NewApiKey:
-    """Store the key by its hash and tell of it. Raises Problem 409 `too_many_api_keys`."""
+    """Store the key by its hash and tell of it. Raises Problem 409 `too_many_api_keys`; revoked and expired ones do not count."""
     await lock_api_keys(tx.connection, user_id)
-    if await count_api_keys(tx.connection, user_id) >= KEYS_PER_USER:
+    if await count_live_keys(tx.connection, user_id) >= KEYS_PER_USER:
         raise Problem(
-            409, "too_many_api_keys", f"A user has at most {KEYS_PER_USER} API keys.", hint="Revoke one that is not used."
+            409,
+            "too_many_api_keys",
+            f"A user has at most {KEYS_PER_USER} API keys that work.",
+            hint="Revoke one that is not used.",
         )
     secret = new_secret(KEY_MARK)
     key = await insert_api_key(
