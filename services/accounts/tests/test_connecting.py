@@ -12,6 +12,7 @@ pytestmark = pytest.mark.integration
 URL = "/internal/tiktok/auth/url"
 TOKEN = "/v2/oauth/token/"
 USER = "/v2/user/info/"
+REVOKE = "/v2/oauth/revoke/"
 
 
 async def test_the_address_carries_what_tiktok_asks_for(accounts: Any) -> None:
@@ -192,3 +193,38 @@ async def test_a_passing_failure_of_the_profile_is_repeated(accounts: Any) -> No
     person = await accounts.register()
     accounts.simulator.state.faults.add(Fault(endpoint=USER, status=500, times=2))
     await accounts.connect(person)
+
+
+@pytest.mark.parametrize("refusal", ["missing_scope", "tiktok_unavailable"])
+async def test_a_grant_that_is_refused_is_ended_at_tiktok(accounts: Any, refusal: str) -> None:
+    answer = await refused_grant(accounts, await accounts.register(), refusal)
+    assert answer.json()["code"] == refusal
+    creator = accounts.simulator.state.creators.named("demo_public")
+    assert not accounts.simulator.state.grants.connected(creator.open_id)
+
+
+async def test_a_refusal_ends_no_grant_that_somebody_holds(accounts: Any) -> None:
+    owner, other = await accounts.register(), await accounts.register()
+    await accounts.connect(owner)
+    creator = accounts.simulator.state.creators.named("demo_public")
+    for disconnected_at in ("NULL", "now()"):
+        await accounts.execute(f"UPDATE tiktok_accounts SET disconnected_at = {disconnected_at}")
+        assert (await refused_grant(accounts, other, "missing_scope")).json()["code"] == "missing_scope"
+        assert accounts.simulator.state.grants.connected(creator.open_id)
+
+
+async def test_a_refusal_stays_what_it_is_when_the_grant_cannot_be_ended(accounts: Any) -> None:
+    accounts.simulator.state.faults.add(Fault(endpoint=REVOKE, status=500))
+    answer = await refused_grant(accounts, await accounts.register(), "missing_scope")
+    assert (answer.status_code, answer.json()["code"]) == (400, "missing_scope")
+
+
+async def refused_grant(accounts: Any, person: Any, refusal: str) -> Any:
+    """Connect so that it is refused after the code was exchanged."""
+    if refusal == "missing_scope":
+        redirect = await accounts.consent(person, simulator_scopes="user.info.basic,video.list")
+        del redirect["scopes"]
+    else:
+        redirect = await accounts.consent(person)
+        accounts.simulator.state.faults.add(Fault(endpoint=USER, code="scope_not_authorized"))
+    return await accounts.callback(**redirect)

@@ -14,10 +14,12 @@ from accounts.api.connect_cookie import bind, forget, new_state, require_same_br
 from accounts.api.identity import WiredParts, live_user_with
 from accounts.api.never_stored import never_stored
 from accounts.clients.tiktok_problems import denied, exchange_problem, missing_scope, tiktok_away
+from accounts.domain.profile import Profile
 from accounts.domain.return_url import RETURN_URL_MAX, is_allowed
 from accounts.domain.scopes import missing_scopes
 from accounts.parts import Parts
 from accounts.security.token_sealing import seal_grant
+from accounts.storage.held_grants import is_held
 from accounts.usecases.connect_account import Grant, connect_account
 from accounts.usecases.finish_connecting import Connecting, finish_connecting, invalid_state
 from accounts.usecases.start_connecting import start_connecting
@@ -28,11 +30,12 @@ from common.http.identity import caller, request_context
 from common.http.json_response import PROBLEM_TYPE, json_response
 from common.http.request_id import request_id_of
 from tiktok.errors import TikTokError
-from tiktok.oauth import authorize_url, pkce_pair, split_scopes
+from tiktok.oauth import TokenGrant, authorize_url, pkce_pair, split_scopes
 
 router = APIRouter(prefix="/internal/tiktok", tags=["tiktok"])
 CODE_MAX = 2048
 EXCHANGE_SECONDS = 12.0
+REVOKE_SECONDS = 4.0
 
 log = structlog.get_logger(__name__)
 
@@ -185,14 +188,40 @@ async def _grant(parts: Parts, connecting: Connecting, code: SecretStr) -> Grant
         raise exchange_problem(error) from error
     except TimeoutError as error:
         raise tiktok_away() from error
+    try:
+        profile = await _profile(parts, tokens)
+    except Problem:
+        await _revoke_refused(parts, tokens)
+        raise
+    ahead = timedelta(seconds=parts.settings.token_refresh_ahead_seconds)
+    return Grant(profile, tokens.scopes, seal_grant(parts.vault, tokens, asked_at=asked_at, ahead=ahead))
+
+
+async def _profile(parts: Parts, tokens: TokenGrant) -> Profile:
     _check_scopes(parts, tokens.scopes)
     try:
-        profile = await parts.profiles.read(tokens.access_token, tokens.scopes, open_id=tokens.open_id)
+        return await parts.profiles.read(tokens.access_token, tokens.scopes, open_id=tokens.open_id)
     except TikTokError as error:
         log.warning("profile_not_read", code=error.code, log_id=error.log_id)
         raise tiktok_away() from error
-    ahead = timedelta(seconds=parts.settings.token_refresh_ahead_seconds)
-    return Grant(profile, tokens.scopes, seal_grant(parts.vault, tokens, asked_at=asked_at, ahead=ahead))
+
+
+async def _revoke_refused(parts: Parts, tokens: TokenGrant) -> None:
+    """End a grant that is not stored, lest TikTok lists the app as authorised; what goes wrong is logged.
+
+    Not while tokens of this creator are stored: at TikTok both grants are one. Somebody who connects the same creator between
+    the look and the call loses the grant and has to connect again.
+    """
+    try:
+        async with asyncio.timeout(REVOKE_SECONDS):
+            async with parts.database.read() as connection:
+                held = await is_held(connection, tokens.open_id)
+            if not held:
+                await parts.oauth.revoke(tokens.access_token)
+    except Exception as error:  # noqa: BLE001 - the refusal is what counts, and it is on its way to the user
+        log.warning("refused_grant_not_revoked", kind=type(error).__name__)
+    else:
+        log.info("refused_grant_kept" if held else "refused_grant_revoked")
 
 
 def _connected(account_id: UUID, return_url: str | None) -> Response:

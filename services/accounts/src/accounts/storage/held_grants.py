@@ -43,3 +43,14 @@ async def find_held_grant(connection: AsyncConnection, open_id: str) -> HeldGran
     )
     row = (await connection.execute(statement)).one_or_none()
     return None if row is None else HeldGrant(row[0], row[1], row[2], AccountStatus(row[3]), row[4], row[5])
+
+
+async def is_held(connection: AsyncConnection, open_id: str) -> bool:
+    """Return whether tokens of the creator are stored: of a connected account, or of one whose last jobs still use them."""
+    statement = (
+        select(tiktok_accounts.c.id)
+        .join_from(tiktok_accounts, account_tokens, account_tokens.c.account_id == tiktok_accounts.c.id)
+        .where(tiktok_accounts.c.open_id == open_id)
+        .limit(1)
+    )
+    return await connection.scalar(statement) is not None
