@@ -12,6 +12,7 @@ from aio_pika import DeliveryMode, Message
 from accounts.domain.withdrawal import CLOCKS_DIFFER, is_of_an_older_grant
 from accounts.handlers.tiktok_webhooks import TikTokWebhooks
 from accounts.storage.held_grants import find_held_grant
+from accounts.token_refresher import GRANT_GONE
 from common.contracts.context import Context
 from common.contracts.envelope import Envelope, wrap
 from common.contracts.gateway import WebhookReceived
@@ -281,3 +282,24 @@ async def test_a_grant_that_changes_meanwhile_is_looked_at_again(
     await tell(withdraw(accounts))
     await events.of(EXPIRED)
     assert len(set(judged)) == 2
+
+
+async def test_the_reason_is_kept_when_a_refresh_learns_first_that_the_grant_is_gone(
+    accounts: Any, events: Any, tell: Tell, settled: Any
+) -> None:
+    person, account_id = await connected(accounts)
+    await accounts.make_refresh_due(account_id)
+    await tell(withdraw(accounts), content={"reason": 4})
+    told = await events.of(EXPIRED, 2)
+    assert {event.data["reason"] for event in told} == {GRANT_GONE, "TikTok banned the creator's account."}
+    await tell(open_id(accounts), content={"reason": 1})
+    await settled()
+    assert (await shown(accounts, person, account_id))["last_error"] == "TikTok banned the creator's account."
+
+
+async def test_a_withdrawal_before_the_grant_does_not_explain_its_end(accounts: Any, tell: Tell, settled: Any) -> None:
+    person, account_id = await connected(accounts)
+    await accounts.execute(f"UPDATE tiktok_accounts SET status = 'expired', last_error = '{GRANT_GONE}'")
+    await tell(open_id(accounts), seconds=-3600)
+    await settled()
+    assert (await shown(accounts, person, account_id))["last_error"] == GRANT_GONE

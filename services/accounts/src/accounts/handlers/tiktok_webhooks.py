@@ -1,7 +1,8 @@
 """What TikTok tells by webhook: a creator, or TikTok, withdrew the access.
 
 Webhooks come late, twice and in any order, so what counts is when the access was removed, not when we hear of it. Unless that was
-before TikTok gave us the grant we hold, TikTok is asked whether its token still works: what does is not declared expired.
+before TikTok gave us the grant we hold, TikTok is asked whether its token still works: what does is not declared expired. Where a
+refresh was first to learn that the grant is gone, the webhook still gives the reason.
 """
 
 from dataclasses import dataclass, replace
@@ -15,7 +16,10 @@ from accounts.clients.profiles import ProfileReader
 from accounts.domain.account import AccountStatus
 from accounts.domain.withdrawal import is_of_an_older_grant
 from accounts.storage.held_grants import HeldGrant, find_held_grant
+from accounts.token_refresher import GRANT_GONE
 from accounts.usecases.expire_account import expire_account
+from accounts.usecases.explain_expiry import explain_expiry
+from common.contracts.context import Context
 from common.contracts.envelope import Envelope
 from common.contracts.gateway import WebhookReceived
 from common.contracts.registry import parse
@@ -69,20 +73,47 @@ class TikTokWebhooks:
         if grant.refreshing and grant.status is not AccountStatus.EXPIRED:
             # A pair that TikTok gave before the removal, stored after it was handled, would bring the account back.
             raise Transient("the account's tokens are being refreshed", retry_after=1)
-        if grant.status is AccountStatus.EXPIRED or not await self._is_gone(grant, event.user_openid, removed_at):
+        if grant.status is AccountStatus.EXPIRED:
+            await self._explain(incoming, envelope, grant, reason, removed_at)
+            return
+        if not await self._is_gone(grant, event.user_openid, removed_at):
             log.info("withdrawal_changes_nothing", account_id=str(grant.account_id), removed_at=removed_at)
             return
         async with self.database.transaction() as tx:
             if not await self.inbox.first_time(tx, incoming.queue, envelope.id):
                 return
-            # Correlated with the webhook, caused by it, and about the account's owner; the address is TikTok's.
-            context = replace(envelope.context, user_id=grant.user_id)
             expired = await expire_account(
-                tx, self.outbox, context, account_id=grant.account_id, pair_id=grant.pair_id, reason=reason.value
+                tx,
+                self.outbox,
+                _context(envelope, grant),
+                account_id=grant.account_id,
+                pair_id=grant.pair_id,
+                reason=reason.value,
             )
             if not expired:
                 raise Transient("the account's grant changed meanwhile", retry_after=1)
         log.info("account_withdrawn", account_id=str(grant.account_id), reason=reason.name.lower())
+
+    async def _explain(
+        self, incoming: Incoming, envelope: Envelope, grant: HeldGrant, reason: RemovalReason, removed_at: datetime
+    ) -> None:
+        """Give the reason to an account of which a refresh learned first, without one, that its grant is gone."""
+        explained = False
+        if not is_of_an_older_grant(removed_at, grant.obtained_at):
+            async with self.database.transaction() as tx:
+                if not await self.inbox.first_time(tx, incoming.queue, envelope.id):
+                    return
+                explained = await explain_expiry(
+                    tx,
+                    self.outbox,
+                    _context(envelope, grant),
+                    account_id=grant.account_id,
+                    pair_id=grant.pair_id,
+                    unexplained=GRANT_GONE,
+                    reason=reason.value,
+                )
+        outcome = "withdrawal_explained" if explained else "withdrawal_changes_nothing"
+        log.info(outcome, account_id=str(grant.account_id), removed_at=removed_at)
 
     async def _is_gone(self, grant: HeldGrant, open_id: str, removed_at: datetime) -> bool:
         return not is_of_an_older_grant(removed_at, grant.obtained_at) and not await self._still_works(grant, open_id)
@@ -102,6 +133,11 @@ class TikTokWebhooks:
         except (TikTokError, Problem) as error:
             raise Transient(f"TikTok does not say whether the access was withdrawn: {error.code}") from None
         return True
+
+
+def _context(envelope: Envelope, grant: HeldGrant) -> Context:
+    """Correlated with the webhook, caused by it, and about the account's owner; the address is TikTok's."""
+    return replace(envelope.context, user_id=grant.user_id)
 
 
 def _reason(event: WebhookReceived) -> RemovalReason:
