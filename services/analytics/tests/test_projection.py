@@ -291,6 +291,18 @@ async def test_copies_made_anew_from_the_trail_are_the_same(database: Database) 
     assert await copies(database) == before
 
 
+async def test_a_measure_that_came_too_late_is_not_restored_as_that_of_the_first_day(database: Database) -> None:
+    await record(database, life_of(uuid7(), published_at=NOW - 3 * DAY))
+    await project(database)
+    measure = "INSERT INTO post_metrics SELECT post_id, CAST(:at AS timestamptz), 7, 7, 7, 7 FROM stats_posts"
+    async with database.transaction() as tx:
+        await tx.connection.execute(text(measure), {"at": NOW - 3 * DAY + 36 * HOUR})
+        for table in ("projection", "stats_posts"):
+            await tx.connection.execute(text(f"DELETE FROM {table}"))
+    await project(database)
+    assert [(row["view_count"], row["day_views"]) for row in await rows(database, "stats_posts")] == [(7, None)]
+
+
 async def test_what_came_through_the_broker_shuffled_and_twice_is_copied(analytics: Any) -> None:
     posts = [uuid7() for _ in range(20)]
     envelopes = [envelope for post_id in posts for envelope in life_of(post_id)] * 2

@@ -65,6 +65,14 @@ async def test_counters_grow_and_the_views_of_the_first_day_stay(world: Any) -> 
     assert post["metrics_due_at"] == LOOKS.next_look(post["published_at"], account_id, post["measured_at"])
 
 
+async def test_views_of_a_look_that_came_too_late_are_not_those_of_the_first_day(world: Any) -> None:
+    (post_id,) = await world.published(await world.account(), at=ago(36 * HOUR))
+    await world.make_due("stats_posts")
+    await world.until(lambda: measured(world, 1), world.video_looks())
+    post = (await posts(world))[post_id]
+    assert (post["day_views"], post["view_count"] is None) == (None, False)
+
+
 async def test_missed_ages_are_one_look_at_its_real_time(world: Any) -> None:
     account_id = await world.account()
     published_at = ago(7 * HOUR)

@@ -58,7 +58,9 @@ UPDATE stats_posts mine SET
     view_count = coalesce(told.views, view_count), like_count = coalesce(told.likes, like_count),
     comment_count = coalesce(told.comments, comment_count), share_count = coalesce(told.shares, share_count),
     measured_at = CASE WHEN told.views IS NULL THEN measured_at ELSE $3 END,
-    day_views = coalesce(day_views, CASE WHEN $3 >= published_at + interval '1 day' THEN told.views END)
+    day_views = coalesce(day_views, CASE
+        WHEN $3 >= published_at + interval '1 day' AND $3 < published_at + interval '36 hours' THEN told.views
+    END)
 FROM unnest($1::uuid[], $4::timestamptz[], $5::int[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[])
     AS told (post_id, next_at, failures, views, likes, comments, shares)
 WHERE mine.post_id = told.post_id AND mine.leased_until = $2

@@ -65,6 +65,7 @@ FROM (
     FROM post_metrics measures JOIN stats_posts posts USING (post_id)
     WHERE measures.post_id = ANY($1) AND measures.collected_at >= $2
       AND measures.collected_at >= posts.published_at + interval '1 day'
+      AND measures.collected_at < posts.published_at + interval '36 hours'
     ORDER BY measures.post_id, measures.collected_at
 ) aged USING (post_id)
 WHERE mine.post_id = newest.post_id AND mine.measured_at IS NULL

@@ -103,8 +103,8 @@ processing) the publisher's about its newest attempt, which counts while the sch
 `placed_at` is the time a period is asked by: when it is scheduled (`scheduled_at`), else when it was first heard of (`heard_at`,
 the least time of its events). What became of it is the scheduler's word, too: `outcome_sequence` belongs to `published_at` and
 `error_code`, because a change of a post that has ended tells its state and not these. `lateness_ms` is the greatest of all its
-attempts. The counters are the latest that were measured, `day_views` the views at the first measure a day or more after it was
-published; `metrics_due_at` is null when no more is to be measured."""
+attempts. The counters are the latest that were measured, `day_views` the views at the first measure from 24 up to 36 hours
+after it was published, null when there is none; `metrics_due_at` is null when no more is to be measured."""
 
 account_snapshots = Table(
     "account_snapshots",
