@@ -2,8 +2,10 @@
 
 import asyncio
 import random
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -265,8 +267,16 @@ async def test_replicas_that_race_from_the_first_record_on_make_each_copy_once(d
     assert [loop._failures for loop in loops] == [0, 0, 0]
 
 
-async def test_copies_made_anew_from_the_trail_are_the_same(database: Database) -> None:
-    """Also their counters, which the measures tell."""
+def documented(beginning: str) -> list[str]:
+    """Return the statements that operators are told of."""
+    page = (Path(__file__).parents[3] / "docs" / "operations.md").read_text()
+    (block,) = [block for block in re.findall(r"```sql\n(.*?)```", page, re.DOTALL) if beginning in block]
+    return [one.strip() for one in re.sub("--.*", "", block).split(";") if one.strip() not in {"", "BEGIN", "COMMIT"}]
+
+
+@pytest.mark.parametrize(("beginning", "wrong"), [("to read it again", False), ("to make copies anew", True)])
+async def test_copies_made_anew_from_the_trail_are_the_same(database: Database, beginning: str, wrong: bool) -> None:
+    """Also their counters, which the measures tell; and what the trail does not hold any more stays."""
     posts = [uuid7() for _ in range(20)]
     published_at = NOW - 3 * DAY
     await record(database, [account(accounts.AccountConnected, 1)])
@@ -283,10 +293,18 @@ async def test_copies_made_anew_from_the_trail_are_the_same(database: Database) 
     async with database.transaction() as tx:
         for statement in (measured, latest):
             await tx.connection.execute(text(statement), {"at": published_at})
+        outlived = (
+            "INSERT INTO stats_posts (post_id, user_id, state, heard_at, placed_at) VALUES (:id, :id, 'failed', :at, :at)"
+        )
+        await tx.connection.execute(text(outlived), {"id": uuid7(), "at": NOW - 500 * DAY})
     before = await copies(database)
     async with database.transaction() as tx:
-        for table in ("projection", "stats_accounts", "stats_posts"):
-            await tx.connection.execute(text(f"DELETE FROM {table}"))
+        if wrong:
+            await tx.connection.execute(
+                text("UPDATE stats_posts SET state = 'due', heard_at = now() WHERE heard_at > :at"), {"at": NOW - 400 * DAY}
+            )
+        for statement in documented(beginning):
+            await tx.connection.execute(text(statement))
     await project_all(database, limit=11)
     assert await copies(database) == before
 
