@@ -168,6 +168,54 @@ async def test_more_than_may_wait_during_a_replay_is_read_from_the_trail(
     assert sorted(shown) == sorted(str(event.id) for event in (last, *burst))
 
 
+async def test_a_session_that_is_revoked_during_a_long_replay_is_cut(
+    gateway: Any,
+    user_keys: Any,
+    user_id: Any,
+    follow: Any,
+    made: Any,
+    trail: Any,
+    revoke: Any,
+) -> None:
+    """No further page is shown, and no gap is told of: it is the stream that ended, not the trail."""
+    session = str(uuid4())
+    trail.events, trail.page = [made(user_id) for _ in range(20)], 1
+    streams = gateway.app.state.edge.live_streams
+
+    async def after_three_pages() -> None:
+        if len(trail.asked) == 4:
+            await revoke(session)
+            await eventually(lambda: any(stream.closing for stream in streams))
+
+    trail.before_answer = after_three_pages
+    auth = user_keys.authorization(user_id, session_id=session)
+    async with follow(gateway, auth, str(trail.events[0].id)) as reading:
+        shown = await reading.rest()
+    assert [frame.id for frame in shown[:-1]] == [str(event.id) for event in trail.events[:3]]
+    assert (shown[-1].name, shown[-1].data["code"]) == ("closed", "session_revoked")
+    assert len(trail.asked) == 4
+
+
+async def test_a_session_that_is_revoked_while_its_replay_waits_is_cut(
+    gateway: Any,
+    user_keys: Any,
+    user_id: Any,
+    follow: Any,
+    made: Any,
+    trail: Any,
+    revoke: Any,
+    analytics_queue: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(follow_events, "SETTLE_S", 3_600.0)
+    session = str(uuid4())
+    trail.events = [made(user_id)]
+    async with follow(gateway, user_keys.authorization(user_id, session_id=session), str(trail.events[0].id)) as reading:
+        assert (await reading.next()).id == str(trail.events[0].id)
+        await revoke(session)
+        assert [frame.name for frame in await reading.rest()] == ["closed"]
+
+
 async def test_a_lost_connection_loses_no_event(
     run_gateway: Any,
     services: Any,

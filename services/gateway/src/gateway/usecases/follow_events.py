@@ -82,7 +82,7 @@ class EventFollower:
         yield frame(CLOSED, stream.closing.data)
 
     async def _replay(self, stream: Stream) -> AsyncGenerator[bytes]:
-        """Yield what the trail holds of what was missed; returns when that is all of it, or after a `gap`.
+        """Yield what the trail holds of what was missed; returns when that is all of it, after a `gap`, or when the stream closes.
 
         The stream is subscribed already. What was published before is in the trail once nothing waits for analytics and what it
         had in hand is stored: the last pass is made behind that moment. Passes join up, each goes on where the one before ended.
@@ -91,23 +91,31 @@ class EventFollower:
         above, complete = 0, False
         with stream.replay() as since:
             try:
-                while stream.closing is None:
+                while True:
                     stream.overflowed = False
                     async with aclosing(self._event_log.pages(stream.user_id, since=since - OVERLAP, above=above)) as pages:
                         async for page in pages:
+                            if stream.is_closed:
+                                return
                             above = page.upto
                             yield b"".join(event.frame for event in stream.fresh(page.events))
                     if complete and not stream.overflowed:
                         return
                     if asyncio.get_running_loop().time() > give_up_at:
                         break
-                    complete = await self._stored_all()
+                    complete = await self._stored_all(stream)
+                    if stream.is_closed:
+                        return
             except LogUnavailable as error:
                 _log.warning("live_replay_failed", reason=str(error))
-            yield BEHIND
+            if not stream.is_closed:
+                yield BEHIND
 
-    async def _stored_all(self) -> bool:
-        """Whether analytics will have stored what was published before this call; waits a moment for what it has in hand."""
+    async def _stored_all(self, stream: Stream) -> bool:
+        """Whether analytics will have stored what was published before this call; waits a moment for what it has in hand.
+
+        Returns at once when the stream is closed.
+        """
         waiting = await self._backlog()
-        await asyncio.sleep(SETTLE_S)
+        await stream.wait_closed(SETTLE_S)
         return waiting == 0

@@ -3,7 +3,7 @@
 import asyncio
 from collections import defaultdict, deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from uuid import UUID
 
@@ -39,6 +39,7 @@ class Stream:
         self._waiting: deque[LiveEvent] = deque()
         self._bytes = 0
         self._woken = asyncio.Event()
+        self._closed = asyncio.Event()
         self._sent: deque[str] = deque(maxlen=REMEMBERED)
 
     def put(self, event: LiveEvent) -> None:
@@ -62,6 +63,18 @@ class Stream:
             self.closing = closing
             self._drop_waiting()
             self._woken.set()
+            self._closed.set()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it is to end."""
+        return self._closed.is_set()
+
+    async def wait_closed(self, seconds: float) -> None:
+        """Wait so long, or until it is closed."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._closed.wait()
 
     def missed_since(self, moment: datetime) -> None:
         """Note that events from `moment` on may not have come: they have to be read from the trail."""
