@@ -291,5 +291,45 @@ async def test_the_queue_goes_when_nobody_listens(
             assert feed._connection is None
 
 
+async def test_a_stream_that_is_opened_while_the_queue_goes_gets_its_events(
+    run_gateway: Any,
+    services: Any,
+    auth: Any,
+    user_id: Any,
+    tell: Any,
+    follow: Any,
+    made: Any,
+    trail: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(live_feed, "IDLE_S", 0.1)
+    monkeypatch.setattr(live_feed, "_CLOSE_TIMEOUT_S", 60.0)
+    closing, may_close = asyncio.Event(), asyncio.Event()
+    async with run_gateway() as client:
+        feed, streams = client.app.state.edge.live_feed, client.app.state.edge.live_streams
+        async with follow(client, auth):
+            connection = feed._connection
+            close = connection.close
+
+            async def slow_close() -> None:
+                closing.set()
+                await may_close.wait()
+                await close()
+
+            monkeypatch.setattr(connection, "close", slow_close)
+        await closing.wait()
+
+        async def first_event() -> str | None:
+            async with follow(client, auth) as reading:
+                await tell(event)
+                return (await reading.next()).id
+
+        event = made(user_id)
+        reader = asyncio.create_task(first_event())
+        await eventually(lambda: len(streams) == 1)
+        may_close.set()
+        assert await reader == str(event.id)
+
+
 def parsed(text: str) -> datetime:
     return datetime.fromisoformat(text)

@@ -106,7 +106,11 @@ class LiveFeed:
                 _log.warning("live_disconnected", reason=type(error).__name__, failures=failures)
             else:
                 self._heard_until = None
-                return
+                if not len(self._streams):
+                    return
+                # One was opened while the connection was being closed: it waits for the next connection.
+                failures = 0
+                continue
             self._end_what_must_not_go_on()
             await asyncio.sleep(min(RECONNECT_MAX_S, RECONNECT_FIRST_S * 2 ** min(failures, 5)))
 
