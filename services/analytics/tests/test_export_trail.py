@@ -1,5 +1,6 @@
 """`make audit-export`: the whole trail, as lines from which its hashes can be made again."""
 
+import asyncio
 import json
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
@@ -9,15 +10,18 @@ from uuid import uuid4
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy import text
 
 from analytics.domain.event import Event
 from analytics.export_trail import run
 from analytics.settings import Settings
 from analytics.storage import chain
+from analytics.storage.months import LOCK_KEY
 from analytics.usecases.record_events import record_events
 from common.auth.keys import private_key_text
 from common.database import Database
 from common.ids import uuid7
+from common.testing.eventually import eventually
 from common.testing.keys import ServiceKeys
 
 pytestmark = pytest.mark.integration
@@ -77,3 +81,36 @@ async def test_every_line_has_what_its_hash_is_made_of(
     rest: list[bytes] = []
     await run(settings, 5, rest.append)
     assert rest == written[5:]
+
+
+async def test_no_month_is_dropped_while_it_is_written(
+    migrated_database: Callable[[str], Awaitable[str]],
+    service_keys: ServiceKeys,
+    audit_key: Ed25519PrivateKey,
+) -> None:
+    """It waits for a drop that is under way, and a drop for it, as the proof does."""
+    settings = Settings(
+        database_url=await migrated_database("analytics"),
+        amqp_url="amqp://nobody@localhost",
+        service_private_key=service_keys.private_text("analytics"),
+        service_public_keys=service_keys.public_texts(),
+        audit_signing_key=private_key_text(audit_key),
+    )
+    database = Database(settings.database_url, application_name="test")
+
+    async def waits() -> bool:
+        async with database.read() as connection:
+            query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+            return await connection.scalar(text(query)) == 1
+
+    async with database.transaction() as tx:
+        await record_events(tx, [Event(uuid7(), "a.b.c.v1", "/s", "s", datetime.now(UTC))])
+    written: list[bytes] = []
+    async with database.transaction() as dropping:
+        await dropping.connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
+        export = asyncio.create_task(run(settings, 0, written.append))
+        await eventually(waits)
+        assert written == []
+    await export
+    await database.stop()
+    assert len(written) == 1

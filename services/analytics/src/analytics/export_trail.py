@@ -12,7 +12,7 @@ import orjson
 
 from analytics.domain.record import Record
 from analytics.settings import Settings
-from analytics.storage.chain import all_records
+from analytics.storage.chain import all_records, kept_whole
 from common.database import Database
 from common.settings import load
 
@@ -24,10 +24,10 @@ def line_of(record: Record) -> bytes:
 
 
 async def run(settings: Settings, after: int, write: Callable[[bytes], object]) -> None:
-    """Write every record behind the `after`-th, in constant memory."""
+    """Write every record behind the `after`-th, in constant memory; no month is dropped meanwhile."""
     database = Database(settings.database_url, application_name="analytics-export", pool_size=1)
     try:
-        async with database.read() as connection:
+        async with database.read() as connection, kept_whole(connection):
             async for record in all_records(connection, after=after):
                 write(line_of(record))
     finally:
