@@ -41,7 +41,8 @@ PULLS: dict[str, Call] = {
 @pytest.mark.parametrize("path", PULLS)
 async def test_what_tiktok_fetches_has_a_publish_id_only(path: str) -> None:
     seen: list[httpx.Request] = []
-    assert await PULLS[path](posting({"publish_id": "v_pub_url~v2.1", "more": 1}, seen)) == "v_pub_url~v2.1"
+    init = await PULLS[path](posting({"publish_id": "v_pub_url~v2.1", "more": 1}, seen))
+    assert init.publish_id == "v_pub_url~v2.1"
     assert seen[0].url.path == path
 
 

@@ -122,7 +122,7 @@ async def test_pulls_photos_and_drafts(app: App, host: MediaHost, video: bytes) 
     token = (await app.connect()).access_token
     url = host.put("/a.mp4", video)
     info = PostInfo(privacy_level="PUBLIC_TO_EVERYONE", title="pulled", disable_duet=True)
-    pulled = await app.posting.init_video_pull(token, info, PullSource(url))
+    pulled = (await app.posting.init_video_pull(token, info, PullSource(url))).publish_id
     photo = PhotoPost(mode=PhotoMode.DIRECT_POST, images=(host.put("/1", make_photo()),), privacy_level="SELF_ONLY", title="p")
     photos = await app.posting.init_photo(token, photo)
     photo_draft = await app.posting.init_photo(
@@ -135,9 +135,9 @@ async def test_pulls_photos_and_drafts(app: App, host: MediaHost, video: bytes) 
     assert result.outcome is ChunkOutcome.COMPLETE
     for publish_id, state in (
         (pulled, "PUBLISH_COMPLETE"),
-        (photos, "PUBLISH_COMPLETE"),
-        (photo_draft, "SEND_TO_USER_INBOX"),
-        (draft_by_pull, "SEND_TO_USER_INBOX"),
+        (photos.publish_id, "PUBLISH_COMPLETE"),
+        (photo_draft.publish_id, "SEND_TO_USER_INBOX"),
+        (draft_by_pull.publish_id, "SEND_TO_USER_INBOX"),
         (draft.publish_id, "SEND_TO_USER_INBOX"),
     ):
         await app.driver.finished(publish_id)
@@ -146,15 +146,15 @@ async def test_pulls_photos_and_drafts(app: App, host: MediaHost, video: bytes) 
     assert (status.downloaded_bytes, status.uploaded_bytes, len(status.post_ids)) == (len(video), None, 1)
     modes = [(item["mode"], item["media_type"]) for item in await app.driver.ledger()]
     assert modes == [("direct", "video"), ("direct", "photo"), ("inbox", "photo"), ("inbox", "video"), ("inbox", "video")]
-    await app.driver.admin("POST", f"drafts/{draft_by_pull}/publish")
-    assert (await app.posting.status(token, draft_by_pull)).complete
+    await app.driver.admin("POST", f"drafts/{draft_by_pull.publish_id}/publish")
+    assert (await app.posting.status(token, draft_by_pull.publish_id)).complete
 
 
 async def test_cancelling(app: App, host: MediaHost, video: bytes) -> None:
     token = (await app.connect()).access_token
     url = host.put("/a.mp4", Resource(video, stop_after=10))
     info = PostInfo(privacy_level="SELF_ONLY")
-    publish_id = await app.posting.init_video_pull(token, info, PullSource(url))
+    publish_id = (await app.posting.init_video_pull(token, info, PullSource(url))).publish_id
     await app.posting.cancel(token, publish_id)
     status = await app.posting.status(token, publish_id)
     assert (status.failed, status.fail_reason) == (True, "publish_cancelled")

@@ -55,6 +55,7 @@ async def test_a_pull_goes_out_once_and_is_told(world: Any, host: MediaHost) -> 
     assert await world.told(post) == ["started", "submitted", "succeeded"]
     submitted = await world.event(post, "submitted")
     assert (submitted["publish_id"], submitted["total_bytes"]) == (item["publish_id"], None)
+    assert submitted["log_id"], "TikTok's, of the answer to the init"
     assert (await world.event(post, "succeeded"))["publish_id"] == item["publish_id"]
 
 

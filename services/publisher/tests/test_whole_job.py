@@ -27,6 +27,7 @@ async def test_a_post_goes_out_once_and_is_told(world: Any) -> None:
     assert all(event.correlationid == "corr" and event.userid == post.user_id for event in events)
     started = await world.event(post, "started")
     assert 0 <= started["lateness_ms"] < 2_000
+    assert (await world.event(post, "submitted"))["log_id"], "TikTok's, of the answer to the init"
     succeeded = await world.event(post, "succeeded")
     assert succeeded["outcome"] == "published"
     assert succeeded["log_id"], "TikTok's, of the status that said so"

@@ -96,10 +96,22 @@ class PullSource:
 
 @dataclass(frozen=True, slots=True)
 class VideoInit:
-    """An accepted init. ``upload_url`` is signed (treat as a secret), used as it is, and good for one hour."""
+    """An accepted init. ``upload_url`` is signed (treat as a secret), used as it is, and good for one hour.
+
+    ``log_id`` is that of the answer, to quote when asking TikTok.
+    """
 
     publish_id: str
     upload_url: str = field(repr=False)
+    log_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PullInit:
+    """An accepted init of what TikTok fetches itself; ``log_id`` is that of the answer."""
+
+    publish_id: str
+    log_id: str | None = None
 
 
 class PublishStatus(BaseModel):

@@ -6,7 +6,7 @@ import httpx
 from pydantic import SecretStr, ValidationError
 
 from tiktok._http import Json, data_of, log_id_of, malformed, send, text
-from tiktok.models import CreatorInfo, FileSource, PostInfo, PublishStatus, PullSource, VideoInit
+from tiktok.models import CreatorInfo, FileSource, PostInfo, PublishStatus, PullInit, PullSource, VideoInit
 from tiktok.photos import PhotoPost
 
 _VIDEO_INIT: Final = "/v2/post/publish/video/init/"
@@ -37,20 +37,20 @@ class PostingClient:
         body = {"post_info": post_info.to_json(), "source_info": source_info.to_json()}
         return await self._upload(_VIDEO_INIT, token, body)
 
-    async def init_video_pull(self, token: SecretStr, post_info: PostInfo, source_info: PullSource) -> str:
-        """Start a direct post that TikTok fetches, and return its publish_id. It is published by this call alone."""
+    async def init_video_pull(self, token: SecretStr, post_info: PostInfo, source_info: PullSource) -> PullInit:
+        """Start a direct post that TikTok fetches. It is published by this call alone."""
         return await self._pull(_VIDEO_INIT, token, {"post_info": post_info.to_json(), "source_info": source_info.to_json()})
 
     async def init_inbox(self, token: SecretStr, source_info: FileSource) -> VideoInit:
         """Start a draft by upload; its creator sets caption and options in the app (scope ``video.upload``)."""
         return await self._upload(_INBOX_INIT, token, {"source_info": source_info.to_json()})
 
-    async def init_inbox_pull(self, token: SecretStr, source_info: PullSource) -> str:
-        """Start a draft that TikTok fetches, and return its publish_id; it is delivered by this call alone."""
+    async def init_inbox_pull(self, token: SecretStr, source_info: PullSource) -> PullInit:
+        """Start a draft that TikTok fetches; it is delivered by this call alone."""
         return await self._pull(_INBOX_INIT, token, {"source_info": source_info.to_json()})
 
-    async def init_photo(self, token: SecretStr, post: PhotoPost) -> str:
-        """Start a photo post, or a draft of one, and return its publish_id; it is published by this call alone."""
+    async def init_photo(self, token: SecretStr, post: PhotoPost) -> PullInit:
+        """Start a photo post, or a draft of one; it is published by this call alone."""
         return await self._pull("/v2/post/publish/content/init/", token, post.to_json())
 
     async def cancel(self, token: SecretStr, publish_id: str) -> None:
@@ -71,14 +71,14 @@ class PostingClient:
         publish_id, upload_url = text(data.get("publish_id")), text(data.get("upload_url"))
         if publish_id is None or upload_url is None:
             raise malformed(response, "publish_id or upload_url")
-        return VideoInit(publish_id, upload_url)
+        return VideoInit(publish_id, upload_url, log_id_of(response))
 
-    async def _pull(self, path: str, token: SecretStr, body: Json) -> str:
+    async def _pull(self, path: str, token: SecretStr, body: Json) -> PullInit:
         response = await self._post(path, token, body)
         publish_id = text(data_of(response).get("publish_id"))
         if publish_id is None:
             raise malformed(response, "publish_id")
-        return publish_id
+        return PullInit(publish_id, log_id_of(response))
 
     async def _post(self, path: str, token: SecretStr, body: Json) -> httpx.Response:
         return await send(self._http, "POST", self._api_url + path, token=token, body=body)

@@ -50,13 +50,15 @@ class PublishDeferred(PublishEvent):
 class PublishSubmitted(PublishEvent):
     """All bytes (or the pull order) are with TikTok, which now processes them.
 
-    `privacy_level` is the one it was sent with, whatever was asked (sandbox mode); null for a draft.
+    `privacy_level` is the one it was sent with, whatever was asked (sandbox mode); null for a draft. `log_id` is that of TikTok's
+    answer to the init.
     """
 
     KEY: ClassVar[str] = "publisher.publish.submitted.v1"
     publish_id: str
     total_bytes: int | None = None
     privacy_level: str | None = None
+    log_id: str | None = None
 
 
 class PublishSucceeded(PublishEvent):

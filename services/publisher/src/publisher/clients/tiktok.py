@@ -12,7 +12,7 @@ from publisher.clients.breakers import BreakerOpen, Breakers, Endpoint
 from publisher.clients.tiktok_troubles import not_sent_to, trouble_of
 from publisher.errors import CallFailed
 from tiktok.errors import TikTokError, TikTokUnavailable, TokenInvalid
-from tiktok.models import CreatorInfo, FileSource, PostInfo, PublishStatus, PullSource, VideoInit
+from tiktok.models import CreatorInfo, FileSource, PostInfo, PublishStatus, PullInit, PullSource, VideoInit
 from tiktok.photos import PhotoPost
 from tiktok.posting import PostingClient
 from tiktok.videos import Video, VideoClient, VideoPage
@@ -82,8 +82,8 @@ class TikTok:
 
     async def pull_video(
         self, account_id: UUID, access: Access, post: PostInfo, source: PullSource, before_send: BeforeSend
-    ) -> str:
-        """Let TikTok fetch and post a video, and return its publish_id. It is published by this call alone."""
+    ) -> PullInit:
+        """Let TikTok fetch and post a video. It is published by this call alone."""
         return await self._call(
             Endpoint.INIT,
             account_id,
@@ -93,8 +93,8 @@ class TikTok:
             _not_sent,
         )
 
-    async def pull_inbox(self, account_id: UUID, access: Access, source: PullSource, before_send: BeforeSend) -> str:
-        """Let TikTok fetch a video for a draft, and return its publish_id. It is delivered by this call alone."""
+    async def pull_inbox(self, account_id: UUID, access: Access, source: PullSource, before_send: BeforeSend) -> PullInit:
+        """Let TikTok fetch a video for a draft. It is delivered by this call alone."""
         return await self._call(
             Endpoint.INIT,
             account_id,
@@ -104,8 +104,8 @@ class TikTok:
             _not_sent,
         )
 
-    async def init_photo(self, account_id: UUID, access: Access, post: PhotoPost, before_send: BeforeSend) -> str:
-        """Let TikTok fetch photos, and return their publish_id. They are published, or delivered as a draft, by this call alone."""
+    async def init_photo(self, account_id: UUID, access: Access, post: PhotoPost, before_send: BeforeSend) -> PullInit:
+        """Let TikTok fetch photos. They are published, or delivered as a draft, by this call alone."""
         return await self._call(
             Endpoint.INIT,
             account_id,

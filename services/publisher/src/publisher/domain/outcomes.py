@@ -85,9 +85,10 @@ class Cancel:
 
 @dataclass(frozen=True, slots=True)
 class Submitted:
-    """TikTok has every byte, or the order to fetch them (then with its `publish_id`); from here only its status tells."""
+    """TikTok has every byte, or the order to fetch them (then with its `publish_id`, `log_id`); from here only its status tells."""
 
     publish_id: str | None = None
+    log_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

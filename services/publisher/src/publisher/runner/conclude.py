@@ -99,10 +99,12 @@ def _deadline_passed(run: JobRun) -> Fail:
 async def _submitted(run: JobRun, submitted: Submitted, changes: dict[str, Any]) -> None:
     checkpoint = run.job.checkpoint
     publish_id = submitted.publish_id or run.job.publish_id or ""
+    log_id = submitted.log_id or run.job.init_log_id
     stored = {
         "step": Step.UPLOADED.value,
         "lane": Lane.FOLLOW.value,
         "publish_id": publish_id,
+        "init_log_id": log_id,
         "submitted_at": run.clock.now(),
         "sent_bytes": checkpoint.total_bytes,
         "upload_url": None,
@@ -111,7 +113,8 @@ async def _submitted(run: JobRun, submitted: Submitted, changes: dict[str, Any])
         "reason": None,
         **changes,
     }
-    await run.store(stored, event=events.submitted(run.job, run.tools.replica, publish_id), release_in=poll_wait(0))
+    event = events.submitted(run.job, run.tools.replica, publish_id, log_id)
+    await run.store(stored, event=event, release_in=poll_wait(0))
 
 
 async def _fail(run: JobRun, outcome: Fail, changes: dict[str, Any]) -> None:

@@ -46,13 +46,14 @@ def deferred(job: Job | JobRef, replica: str, defer: Defer, until: datetime | No
     )
 
 
-def submitted(job: Job, replica: str, publish_id: str) -> PublishSubmitted:
-    """Tell that TikTok has every byte, or the order to fetch them."""
+def submitted(job: Job, replica: str, publish_id: str, log_id: str | None) -> PublishSubmitted:
+    """Tell that TikTok has every byte, or the order to fetch them; `log_id` is that of the init's answer."""
     return PublishSubmitted(
         **_common(job, replica),
         publish_id=publish_id,
         total_bytes=job.checkpoint.total_bytes or None,
         privacy_level=job.sent_privacy_level,
+        log_id=log_id,
     )
 
 

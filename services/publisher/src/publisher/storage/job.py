@@ -60,7 +60,8 @@ class JobUnreadable(Exception):
 class Job:
     """One attempt to publish one post. Times by the database's clock, sizes in bytes.
 
-    `fetched` is the file that came from the post's address. `awaits_account` while it waits for its account to be active again,
+    `fetched` is the file that came from the post's address. `init_log_id` is that of TikTok's answer to the init.
+    `awaits_account` while it waits for its account to be active again,
     `awaits_quota` names the limit of TikTok that it waits for;
     `account_version` is that of the account's newest event at the claim (0: none).
     """
@@ -91,6 +92,7 @@ class Job:
     awaits_account: bool
     awaits_quota: str | None
     sent_privacy_level: str | None
+    init_log_id: str | None
     fetched: MediaFile | None = None
     account_version: int = 0
 
@@ -171,6 +173,7 @@ def _job_from(row: "Row[Any]", account_version: int) -> Job:
         awaits_account=row.awaits_account,
         awaits_quota=row.awaits_quota,
         sent_privacy_level=row.sent_privacy_level,
+        init_log_id=row.init_log_id,
         fetched=None if row.fetched is None else MediaFile.model_validate(row.fetched),
         account_version=account_version,
     )

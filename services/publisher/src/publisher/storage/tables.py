@@ -67,6 +67,8 @@ publish_jobs = Table(
     Column("upload_url", Text),
     # Of the init that was intended last: what it asked for, whatever the post says (sandbox mode).
     Column("sent_privacy_level", Text),
+    # Of TikTok's answer to it, to quote when asking TikTok.
+    Column("init_log_id", Text),
     Column("upload_expires_at", _moment),
     Column("sent_bytes", BigInteger, nullable=False, server_default="0"),
     Column("streamed_bytes", BigInteger, nullable=False, server_default="0"),

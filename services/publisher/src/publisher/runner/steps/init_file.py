@@ -26,6 +26,7 @@ async def init_file(run: JobRun, access: Access) -> Outcome | None:
     intent = {
         "step": Step.INIT_INTENDED.value,
         "publish_id": None,
+        "init_log_id": None,
         "upload_url": None,
         "upload_expires_at": None,
         "sent_privacy_level": privacy_level(run),
@@ -41,6 +42,7 @@ async def init_file(run: JobRun, access: Access) -> Outcome | None:
     answer: dict[str, Any] = {
         "step": Step.INIT_DONE.value,
         "publish_id": started.publish_id,
+        "init_log_id": started.log_id,
         "upload_url": run.tools.addresses.seal(started.upload_url),
         "upload_expires_at": intended_at + run.tools.limits.upload_url,
         "sent_bytes": 0,

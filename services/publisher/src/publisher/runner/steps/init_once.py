@@ -14,10 +14,11 @@ from publisher.runner.run import JobRun
 from publisher.runner.steps.creator import privacy_level
 from publisher.runner.steps.init_gate import enter_init
 from publisher.runner.steps.refusal import after_init
+from tiktok.models import PullInit
 
 
-async def init_once(run: JobRun, call: Callable[[], Awaitable[str]]) -> Outcome:
-    """Make the init, which returns the publish_id, and return what it means for the job. Raises LeaseLost.
+async def init_once(run: JobRun, call: Callable[[], Awaitable[PullInit]]) -> Outcome:
+    """Make the init and return what it means for the job. Raises LeaseLost.
 
     When TikTok refused it, or nothing of it left this machine, the intent is taken back: the job may be cancelled, and the init
     made again, as if it had not been tried.
@@ -31,14 +32,15 @@ async def init_once(run: JobRun, call: Callable[[], Awaitable[str]]) -> Outcome:
     intent = {
         "step": Step.INIT_INTENDED.value,
         "publish_id": None,
+        "init_log_id": None,
         "irrevocable_since": run.clock.now(),
         "sent_privacy_level": privacy_level(run),
     }
     await run.store(intent, event=run.resumed())
     run.tools.crash.reach("after_init_intent")
     try:
-        publish_id = await call()
+        started = await call()
     except CallFailed as failed:
         return await after_init(run, failed.trouble)
     run.tools.crash.reach("after_init_answer")
-    return Submitted(publish_id)
+    return Submitted(started.publish_id, started.log_id)
