@@ -5,6 +5,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from aio_pika.exceptions import PublishError
 from pydantic import SecretStr
 
 from common.contracts.context import Context
@@ -74,6 +75,19 @@ async def test_one_is_replayed_with_a_fresh_count_and_the_audit_trail_told(
     assert lines[-1] == f"1 replayed in {parts.queue}"
     assert told.actor == "operator:me"
     assert told.data["details"]["ids"] == [str(filled[1].id)]
+
+
+async def test_the_audit_trail_is_told_before_anything_is_done(parts: Any, filled: list[Envelope], rabbitmq_url: str) -> None:
+    """What breaks off half-way is told of; here the work queue is gone."""
+    async with broker_channel(rabbitmq_url) as channel:
+        audit = await channel.declare_queue(f"{parts.queue}.audit", exclusive=True)
+        await audit.bind("cuepost.events", "operator.#")
+        await channel.queue_delete(parts.queue)
+        async with dead_letter_box(SecretStr(rabbitmq_url), operator="me") as box:
+            with pytest.raises(PublishError):
+                await box.replay(parts.queue, lambda letter: letter.id == str(filled[0].id))
+        told = Envelope.model_validate_json((await next_message(channel, audit.name)).body)
+    assert told.data["details"] == {"queue": parts.queue, "count": 1, "ids": [str(filled[0].id)]}
 
 
 async def test_what_is_no_envelope_can_be_dropped_alone(parts: Any, filled: list[Envelope], rabbitmq_url: str) -> None:

@@ -76,8 +76,8 @@ class DeadLetterBox:
             await self._publish(message, queue, attempts=0)
             chosen.append(letter)
 
-        await self._each(queue, keep=lambda letter: not wanted(letter), otherwise=send_back)
-        await self._tell("replayed", queue, chosen)
+        told = await self._tell("replayed", queue, wanted)
+        await self._each(queue, keep=lambda letter: letter.id not in told, otherwise=send_back)
         return chosen
 
     async def drop(self, queue: str, wanted: Wanted) -> list[DeadLetter]:
@@ -87,8 +87,8 @@ class DeadLetterBox:
         async def forget(letter: DeadLetter, _: AbstractIncomingMessage) -> None:
             chosen.append(letter)
 
-        await self._each(queue, keep=lambda letter: not wanted(letter), otherwise=forget)
-        await self._tell("dropped", queue, chosen)
+        told = await self._tell("dropped", queue, wanted)
+        await self._each(queue, keep=lambda letter: letter.id not in told, otherwise=forget)
         return chosen
 
     async def _each(self, queue: str, *, keep: Wanted, otherwise: Otherwise | None = None) -> list[DeadLetter]:
@@ -119,17 +119,21 @@ class DeadLetterBox:
         )
         await self._channel.default_exchange.publish(copy, routing_key=queue, mandatory=True, timeout=CONFIRM_TIMEOUT_S)
 
-    async def _tell(self, action: str, queue: str, letters: list[DeadLetter]) -> None:
-        """Tell the audit trail what an operator did."""
-        if not letters:
-            return
-        ids = [letter.id for letter in letters]
-        event = OperatorAction(action=f"dead_letters_{action}", details={"queue": queue, "count": len(letters), "ids": ids})
+    async def _tell(self, action: str, queue: str, wanted: Wanted) -> frozenset[str]:
+        """Tell the audit trail what an operator is about to do, and return the ids of the letters it is to be done with.
+
+        Told first: an interruption then leaves a record of more than was done, never something done without a record.
+        """
+        ids = [letter.id for letter in await self.show(queue) if wanted(letter)]
+        if not ids:
+            return frozenset()
+        event = OperatorAction(action=f"dead_letters_{action}", details={"queue": queue, "count": len(ids), "ids": ids})
         context = Context(actor=f"operator:{self._operator}")
         envelope = wrap(event, service="operator", subject=queue, context=context)
         outgoing = Outgoing(body=envelope.to_bytes(), routing_key=envelope.key, message_type=envelope.type)
         exchange = await self._channel.get_exchange(EVENTS.name, ensure=False)
         await exchange.publish(outgoing.to_message(), routing_key=envelope.key, mandatory=False, timeout=CONFIRM_TIMEOUT_S)
+        return frozenset(ids)
 
 
 def _letter(message: AbstractIncomingMessage) -> DeadLetter:
