@@ -198,7 +198,7 @@ async def test_detail(world: Any, scheduler: Any) -> None:
     log = {"at": "2026-01-01T00:00:00Z", "type": "t", "message": "m", "attempt": 1, "replica": None, "details": {"a": 1}}
     scheduler.neighbours.answers[f"GET analytics /internal/posts/{post.id}/timeline"] = (200, {"items": [log]})
     detail = (await scheduler.get(f"/internal/posts/{post.id}/detail", user_id)).json()
-    assert list(detail) == ["post", "planning", "execution_logs", "attached_media", "status"]
+    assert list(detail) == [*("post", "planning", "execution_logs", "execution_logs_complete", "attached_media", "status")]
     assert detail["post"]["id"] == str(post.id)
     assert detail["status"] == (await scheduler.get(f"/internal/posts/{post.id}/status", user_id)).json()
     assert [step["step"] for step in detail["planning"]] == [
@@ -215,14 +215,14 @@ async def test_detail(world: Any, scheduler: Any) -> None:
         "started_at": rfc3339(post.created_at),
         "finished_at": None,
     }
-    assert detail["execution_logs"] == [log]
+    assert (detail["execution_logs"], detail["execution_logs_complete"]) == ([log], True)
     assert [item["id"] for item in detail["attached_media"]] == [str(media_id)]
 
 
 async def test_detail_without_analytics(world: Any, scheduler: Any) -> None:
     post = await world.post(media_id=uuid7(), next_attempt_at=utc_now() + timedelta(hours=1))
     detail = (await scheduler.get(f"/internal/posts/{post.id}/detail", post.user_id)).json()
-    assert (detail["execution_logs"], detail["attached_media"]) == ([], [])
+    assert (detail["execution_logs"], detail["execution_logs_complete"], detail["attached_media"]) == ([], False, [])
 
 
 async def test_operations(world: Any, scheduler: Any) -> None:

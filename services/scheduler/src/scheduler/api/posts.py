@@ -57,6 +57,7 @@ def posts_router(database: Database, publisher: PublisherClient, timeline: Timel
             "post": post_json(post),
             "planning": [_step_json(step) for step in plan(post, is_fetching=is_fetching)],
             "execution_logs": items or [],
+            "execution_logs_complete": items is not None,
             "attached_media": attached,
             "status": post_status(post, progress),
         }

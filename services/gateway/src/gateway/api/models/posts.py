@@ -197,11 +197,15 @@ class LogEntry(BaseModel):
 
 
 class PostDetail(BaseModel):
-    """The post with where it stands now, its plan, its timeline and its media."""
+    """The post with where it stands now, its plan, its timeline and its media.
+
+    `execution_logs_complete` is false when the timeline could not be had: `execution_logs` is empty then, whatever happened.
+    """
 
     post: Post
     planning: list[PlanningStep]
     execution_logs: list[LogEntry]
+    execution_logs_complete: bool
     attached_media: list[Media]
     status: PostStatus
 
