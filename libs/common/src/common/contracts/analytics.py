@@ -8,7 +8,10 @@ from common.contracts.message import Event
 
 
 class AccountStatsCollected(Event):
-    """The numbers of a TikTok account were read, once an hour at most; an hour without this event has none."""
+    """The numbers of a TikTok account were read, once an hour at most.
+
+    An hour whose numbers `account.connected` or `account.synced` told is measured, and has none of these.
+    """
 
     KEY: ClassVar[str] = "analytics.account_stats.collected.v1"
     account_id: UUID

@@ -55,7 +55,7 @@ _BEST_HOURS = statement(
 
 
 async def counted(connection: AsyncConnection, user_id: UUID, asked: Period) -> Counted:
-    """Return the posts of the period counted one by one; of a post's attempts the one that began latest tells how late it was."""
+    """Return the posts of the period counted one by one; of a post's attempts the greatest lateness counts."""
     values = {"user_id": user_id, "since": asked.since, "until": asked.until}
     states: Counter[str] = Counter()
     failures: Counter[str] = Counter()
