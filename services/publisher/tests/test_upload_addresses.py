@@ -1,5 +1,6 @@
 """Upload addresses in the database: sealed, opened by every replica, over when the key has changed."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -33,12 +34,12 @@ def test_an_address_from_before_is_taken_as_it_is() -> None:
     assert UploadAddresses(key()).open(ADDRESS) == ADDRESS
 
 
-def fail_once(media: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let the storage be away once, after the first chunk."""
+def fail_once(media: Any, monkeypatch: pytest.MonkeyPatch, *, at: int = 1) -> None:
+    """Let the storage be away once, at the first chunk that begins at byte `at` or later."""
     read, failures = media.read, [MediaUnavailable("x")]
 
     def failing(storage_key: str, first: int, last: int) -> Any:
-        if first > 0 and failures:
+        if first >= at and failures:
             raise failures.pop()
         return read(storage_key, first, last)
 
@@ -73,3 +74,28 @@ async def test_an_address_sealed_by_another_key_is_over(world: Any, monkeypatch:
     failed = await world.event(post, "failed")
     assert (failed["code"], failed["retryable"]) == ("upload_expired", True)
     assert await world.publications(post) == []
+
+
+@pytest.mark.integration
+async def test_an_address_sealed_by_another_key_is_no_proof_while_it_lives(
+    world: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A replica that still has the old key may be sending the last chunk, whatever is not there yet."""
+    post = world.post(await world.account(), world.media(71_000_000))
+    async with world.replica() as replica:
+        fail_once(replica.tools.media, monkeypatch, at=60_000_000)
+        await world.accept(post)
+        await eventually(lambda: world.waits(post, "storage_unavailable"))
+        await world.due_now(post, upload_url=UploadAddresses(key()).seal(ADDRESS), deferrals=0)
+        await eventually(lambda: has_ended(world, post))
+        job = await world.job(post)
+        assert not job.checkpoint.state.is_end
+        assert job.checkpoint.upload_ended_at == job.checkpoint.upload_expires_at > job.updated_at
+        await world.due_now(post, upload_ended_at=job.updated_at - timedelta(minutes=2))
+        await world.state(post, State.FAILED)
+    assert (await world.event(post, "failed"))["code"] == "upload_expired"
+
+
+async def has_ended(world: Any, post: Any) -> bool:
+    job = await world.job(post)
+    return job.checkpoint.upload_ended_at is not None and job.lease_owner is None

@@ -160,7 +160,7 @@ async def test_without_an_address_to_send_to_it_ends(world: Any) -> None:
         await eventually(lambda: world.waits(post, "storage_unavailable"))
         await world.due_now(post, upload_url=None)
         await world.state(post, State.FAILED)
-    assert (await world.event(post, "failed"))["code"] == "upload_rejected"
+    assert (await world.event(post, "failed"))["code"] == "upload_expired"
 
 
 async def test_nothing_is_stored_once_the_lease_is_known_to_be_lost(world: Any) -> None:

@@ -1,5 +1,6 @@
 """What TikTok's status means while polling and while getting back in step."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from publisher.domain.following import (
     Seen,
     after_poll,
     after_resync,
+    end_of_our_own,
     resume_offset,
     verdict,
 )
@@ -150,6 +152,16 @@ def test_an_unknown_address_after_the_last_chunk_is_no_proof() -> None:
     ended = job(upload_ended_at=NOW, upload_ended_code="upload_unknown", last_chunk_intended=True)
     assert resync(ended, uploaded(60), now=NOW + SETTLE) == Look(1.0)
     assert resync(ended, uploaded(60), now=NOW + DAY) == Unconfirm(STATUS_NEVER_ENDED)
+
+
+def test_what_stops_us_alone_is_no_proof_while_another_may_send_the_last_chunk() -> None:
+    sending, hour = job(last_chunk_intended=True), timedelta(hours=1)
+    assert end_of_our_own(sending, NOW, last_chunk_elsewhere=False) == NOW
+    assert end_of_our_own(job(upload_expires_at=None), NOW, last_chunk_elsewhere=True) == NOW
+    ended = replace(sending, upload_ended_at=end_of_our_own(sending, NOW, last_chunk_elsewhere=True))
+    assert resync(ended, uploaded(60), now=NOW + hour) == Look(1.0)
+    assert resync(ended, uploaded(TOTAL), now=NOW + hour) == Submitted()
+    assert isinstance(resync(ended, uploaded(60), now=NOW + hour + SETTLE), Fail)
 
 
 def test_the_deadline_holds_while_tiktok_has_no_byte() -> None:

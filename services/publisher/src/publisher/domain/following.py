@@ -107,6 +107,14 @@ def upload_ended_at(checkpoint: Checkpoint, now: datetime, *, settle: timedelta)
     return expires_at if expires_at is not None and now >= expires_at + settle else None
 
 
+def end_of_our_own(checkpoint: Checkpoint, now: datetime, *, last_chunk_elsewhere: bool) -> datetime:
+    """Return since when an upload is over because we cannot go on with it, although TikTok would still take bytes.
+
+    With `last_chunk_elsewhere` a replica from before may still be sending the last chunk: then not before the address expires.
+    """
+    return (checkpoint.upload_expires_at if last_chunk_elsewhere else None) or now
+
+
 def _after_upload_ended(
     checkpoint: Checkpoint, ended_at: datetime, seen: Seen, now: datetime, *, settle: timedelta, give_up: timedelta
 ) -> Fail | Look | Unconfirm:

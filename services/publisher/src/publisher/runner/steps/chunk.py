@@ -34,12 +34,16 @@ class ChunkUnreadable(Exception):
         self.gone = gone
 
 
+class AddressUnreadable(Exception):
+    """The upload address cannot be opened here, though it may be good: another service key sealed it."""
+
+
 async def send_chunk(run: JobRun, chunk: ChunkRange) -> ChunkResult:
     """Send one chunk and return TikTok's answer.
 
     A 5xx or a connection that never came about repeats the same chunk, 3 tries in all, which is harmless. Raises
     TikTokUnavailable when the answer is lost (it may be stored), BreakerOpen before anything is sent, ChunkUnreadable when storage
-    failed, LeaseLost.
+    failed, AddressUnreadable, LeaseLost.
     """
     repeating = AsyncRetrying(
         retry=retry_if_result(_may_pass_soon) | retry_if_exception(_not_sent),
@@ -72,12 +76,12 @@ def _not_sent(error: BaseException) -> bool:
 
 async def _put(run: JobRun, chunk: ChunkRange) -> ChunkResult:
     media = run.job.media
-    if media is None or run.job.upload_url is None:
+    if media is None:
         raise ChunkUnreadable(gone=True)
-    address = run.tools.addresses.open(run.job.upload_url)
+    address = None if run.job.upload_url is None else run.tools.addresses.open(run.job.upload_url)
     if address is None:
-        # Sealed by a service key that is no longer in use: nobody can send to it any more.
-        return ChunkResult(ChunkOutcome.EXPIRED, 403)
+        # A replica that still has the key it was sealed by can send to it, so this says nothing of TikTok's address.
+        raise AddressUnreadable
     run.lease.check()
     content_type = media.content_type if media.content_type in CONTENT_TYPES else FALLBACK_TYPE
     send = partial(_stream, run, address, _Body(run, media.storage_key, chunk), chunk, content_type)

@@ -5,19 +5,20 @@ init is ever made here: what is unclear is asked.
 """
 
 import asyncio
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from publisher.clients.breakers import BreakerOpen
 from publisher.clients.tiktok_troubles import AWAY
 from publisher.domain.backoff import defer_wait
-from publisher.domain.following import UPLOAD_UNAVAILABLE, after_resync
+from publisher.domain.following import UPLOAD_UNAVAILABLE, after_resync, end_of_our_own
 from publisher.domain.job import Step
 from publisher.domain.outcomes import Defer, Look, Resume, Submitted
 from publisher.runner.conclude import Outcome
 from publisher.runner.run import JobRun
 from publisher.runner.steps.account import account_away
-from publisher.runner.steps.chunk import ChunkUnreadable, send_chunk
+from publisher.runner.steps.chunk import AddressUnreadable, ChunkUnreadable, send_chunk
 from publisher.runner.steps.media_file import storage_away
 from publisher.runner.steps.status import ask
 from tiktok.chunks import ChunkPlan, ChunkRange, plan_chunks
@@ -82,6 +83,7 @@ async def resync(run: JobRun) -> Outcome:
 async def _send_from(run: JobRun, plan: ChunkPlan, offset: int) -> Outcome | _Turn:
     """Send chunks from `offset` on, to the last one or until TikTok has to be asked where to go on."""
     is_first = run.job.checkpoint.irrevocable_since is None
+    last_chunk_elsewhere = run.job.checkpoint.last_chunk_intended
     for chunk in plan.chunks_from(offset):
         if run.stopping:
             return Look(0.0)
@@ -98,6 +100,10 @@ async def _send_from(run: JobRun, plan: ChunkPlan, offset: int) -> Outcome | _Tu
             return Defer(answer.wait, AWAY)
         if isinstance(answer, ChunkUnreadable) and not answer.gone:
             return storage_away(run)
+        if isinstance(answer, AddressUnreadable):
+            ended_at = end_of_our_own(run.job.checkpoint, run.clock.now(), last_chunk_elsewhere=last_chunk_elsewhere)
+            await _end_upload(run, "upload_expired", ended_at)
+            return _Turn.ENDED
         result = _result_of(answer)
         if result.outcome is not ChunkOutcome.STORED:
             return await _after_last_answer(run, result)
@@ -124,7 +130,7 @@ async def _after_last_answer(run: JobRun, result: ChunkResult) -> Outcome | _Tur
         case ChunkOutcome.OUT_OF_STEP:
             return _Turn.OUT_OF_STEP
         case _:
-            await _end_upload(run, result.outcome)
+            await _end_upload(run, _ENDS[result.outcome], run.clock.now())
             return _Turn.ENDED
 
 
@@ -142,13 +148,13 @@ def _intent(run: JobRun, plan: ChunkPlan, chunk: ChunkRange) -> dict[str, Any]:
     }
 
 
-async def _end_upload(run: JobRun, outcome: ChunkOutcome) -> None:
-    """Note that this upload address takes no more bytes; what that means is judged by what TikTok has."""
+async def _end_upload(run: JobRun, code: str, ended_at: datetime) -> None:
+    """Note that this upload goes no further; what that means is judged by what TikTok has."""
     checkpoint = run.job.checkpoint
     await run.store(
         {
-            "upload_ended_at": checkpoint.upload_ended_at or run.clock.now(),
-            "upload_ended_code": checkpoint.upload_ended_code or _ENDS[outcome],
+            "upload_ended_at": checkpoint.upload_ended_at or ended_at,
+            "upload_ended_code": checkpoint.upload_ended_code or code,
         }
     )
 
