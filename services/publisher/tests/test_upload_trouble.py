@@ -126,7 +126,10 @@ async def test_chunks_refused_for_long_defer_and_go_on(world: Any) -> None:
     assert len(await world.publications(post)) == 1
 
 
-@pytest.mark.parametrize("fault", [{"drop": True, "times": 7}, {"status": 206, "skip": 6}, {"status": 416, "times": 3}])
+@pytest.mark.parametrize(
+    "fault",
+    [{"drop": True, "times": 7}, {"status": 206, "skip": 6}, {"status": 416, "times": 3}, {"status": 200}, {"status": 308}],
+)
 async def test_odd_answers_are_asked_about(world: Any, fault: dict[str, Any]) -> None:
     post = world.post(await world.account(), world.media(BIG))
     await world.driver.fault("upload", **fault)

@@ -34,8 +34,10 @@ class ChunkOutcome(StrEnum):
     """404: TikTok has no such upload."""
     OUT_OF_STEP = "out_of_step"
     """416: TikTok has another number of bytes; ask for the status and go on from there."""
+    UNCLEAR = "unclear"
+    """Any other 2xx or 3xx: whether the chunk is stored is not said; ask for the status and go on from there."""
     UNAVAILABLE = "unavailable"
-    """5xx, 408 or 429: send the same chunk again."""
+    """5xx, 408, 425 or 429: send the same chunk again."""
 
 
 _OUTCOMES: Final = {
@@ -45,6 +47,7 @@ _OUTCOMES: Final = {
     404: ChunkOutcome.UNKNOWN_UPLOAD,
     408: ChunkOutcome.UNAVAILABLE,
     416: ChunkOutcome.OUT_OF_STEP,
+    425: ChunkOutcome.UNAVAILABLE,
     429: ChunkOutcome.UNAVAILABLE,
 }
 
@@ -163,7 +166,9 @@ class _Counted:
 
 def _result(response: httpx.Response) -> ChunkResult:
     status = response.status_code
-    default = ChunkOutcome.UNAVAILABLE if status >= 500 else ChunkOutcome.REJECTED
+    default = ChunkOutcome.UNCLEAR if status < 400 else ChunkOutcome.REJECTED
+    if status >= 500:
+        default = ChunkOutcome.UNAVAILABLE
     match = _CONTENT_RANGE.fullmatch(response.headers.get("content-range", ""))
     reported_end = int(match[1]) if match else None
     return ChunkResult(_OUTCOMES.get(status, default), status, reported_end, retry_after_of(response.headers))

@@ -129,6 +129,8 @@ async def _after_last_answer(run: JobRun, result: ChunkResult) -> Outcome | _Tur
             return _unavailable(run, result.retry_after)
         case ChunkOutcome.OUT_OF_STEP:
             return _Turn.OUT_OF_STEP
+        case ChunkOutcome.UNCLEAR:
+            return _Turn.LOST
         case _:
             await _end_upload(run, _ENDS[result.outcome], run.clock.now())
             return _Turn.ENDED
