@@ -103,6 +103,13 @@ def test_answers_become_what_to_do_next(code: str, status: int) -> None:
         assert error.kind is FailureKind.FINAL
 
 
+@pytest.mark.parametrize("status", [408, 425])
+def test_a_request_that_came_too_slowly_or_too_early_has_no_verdict(status: int) -> None:
+    error = refusal(f"http_{status}", http_status=status, log_id=None, message="", headers={"retry-after": "7"})
+    assert isinstance(error, TikTokUnavailable)
+    assert (error.sent, error.retryable, error.retry_after) == (True, True, 7.0)
+
+
 @pytest.mark.parametrize("code", OAUTH)
 @pytest.mark.parametrize("status", [200, 400, 401])
 def test_oauth_errors_mean_the_same_with_any_status(code: str, status: int) -> None:
@@ -119,6 +126,8 @@ def test_oauth_errors_mean_the_same_with_any_status(code: str, status: int) -> N
     [
         (400, FailureKind.FINAL),
         (403, FailureKind.FINAL),
+        (408, FailureKind.RETRYABLE),
+        (425, FailureKind.RETRYABLE),
         (429, FailureKind.DEFERRED),
         (500, FailureKind.RETRYABLE),
         (503, FailureKind.RETRYABLE),

@@ -74,6 +74,7 @@ async def test_a_draft_by_pull(world: Any, host: MediaHost) -> None:
         ("direct", {"lost_answer": True}, 1),
         ("direct", {"drop": True}, 0),
         ("direct", {"status": 500}, 0),
+        ("direct", {"status": 408}, 0),
         ("direct", {"status": 502, "code": "internal_error"}, 0),
         ("inbox", {"lost_answer": True}, 1),
         # Whether a fault that TikTok tells with 200 came before or after the effect, nothing says.

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import ceil
 
-from tiktok.failures import Failure, FailureKind, failure_of
+from tiktok.failures import NO_VERDICT_STATUSES, Failure, FailureKind, failure_of
 
 _MESSAGE_LIMIT = 500
 _CODE_LIMIT = 100
@@ -59,7 +59,7 @@ class TikTokError(Exception):
 
 
 class TikTokUnavailable(TikTokError):
-    """TikTok gave no verdict: unreachable, no answer, an unreadable answer, or a 5xx.
+    """TikTok gave no verdict: unreachable, no answer, an unreadable answer, a 5xx, 408 or 425.
 
     ``sent`` is false only when it is certain that nothing of the request reached TikTok. ``retry_after`` in seconds when
     TikTok named a wait.
@@ -141,7 +141,8 @@ def refusal(
             log_id=log_id,
             message=message,
         )
-    if http_status >= 500 or code in {"internal_error", "server_error", "temporarily_unavailable"}:
+    passes = http_status >= 500 or http_status in NO_VERDICT_STATUSES
+    if passes or code in {"internal_error", "server_error", "temporarily_unavailable"}:
         return TikTokUnavailable(
             code,
             sent=True,

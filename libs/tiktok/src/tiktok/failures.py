@@ -11,6 +11,9 @@ from typing import Final
 
 from tiktok._failure_rows import ROWS
 
+NO_VERDICT_STATUSES: Final = frozenset({408, 425})
+"""Too slow, too early: 4xx that judge the moment and not the request."""
+
 
 class FailureKind(StrEnum):
     """What may follow a failure.
@@ -54,15 +57,15 @@ FAILURES: Final = MappingProxyType(
 def failure_of(code: str, http_status: int | None = None) -> Failure:
     """Return the table's row for ``code``; an unknown code is judged by its HTTP status.
 
-    Unknown codes are final for 4xx, deferred for 429 and otherwise retryable: only TikTok's own word ends a post. Codes
-    are compared whole, never by substring.
+    Unknown codes are final for 4xx, deferred for 429, and retryable for 408, 425 and otherwise: only TikTok's own word ends a
+    post. Codes are compared whole, never by substring.
     """
     known = FAILURES.get(code)
     if known is not None:
         return known
     if http_status == 429:
         base = FAILURES["rate_limit_exceeded"]
-    elif http_status is not None and http_status >= 500:
+    elif http_status is not None and (http_status >= 500 or http_status in NO_VERDICT_STATUSES):
         base = FAILURES["internal_error"]
     else:
         is_client_error = http_status is not None and http_status >= 400
