@@ -98,6 +98,7 @@ async def test_an_init_of_unknown_outcome_is_never_repeated(
     unconfirmed = await world.event(post, "unconfirmed")
     assert (unconfirmed["code"], unconfirmed["publish_id"]) == ("init_outcome_unknown", None)
     assert ("profile" if mode == "direct" else "inbox") in unconfirmed["hint"]
+    assert "an hour" in unconfirmed["hint"]
     assert len(await world.driver.ledger()) == published
 
 

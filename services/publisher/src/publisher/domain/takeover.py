@@ -72,14 +72,15 @@ INIT_UNKNOWN = Unconfirm(
     Reason(
         "init_outcome_unknown",
         "TikTok was asked to publish this post, but its answer was lost.",
-        "Look into the TikTok profile, then confirm the post or retry it.",
+        "Look into the TikTok profile; if it is there, confirm the post. TikTok may fetch for an hour, and what it still fetches, "
+        "or what only its creator may see, is not on the profile: wait at least an hour before you say that it was not published.",
     )
 )
 
 
 def draft_unknown(end: Unconfirm) -> Unconfirm:
     """Return the same end with the hint for a draft, which is not to be looked for on the profile."""
-    hint = "Its creator looks into the TikTok inbox. If the draft is not there, retry the post."
+    hint = "Its creator looks into the TikTok inbox. If the draft is not there an hour later, retry the post."
     return Unconfirm(replace(end.reason, hint=hint))
 
 
