@@ -4,7 +4,7 @@ import random
 import signal
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,6 +21,8 @@ from localstack.errors import StackError
 
 LIST_LIMIT = 100
 _PAUSE_SECONDS = 0.3
+_ENDS_NO_POST = frozenset({"access_token_invalid", "rate_limit_exceeded", "spam_risk_user_banned_from_posting"})
+"""Refusals that are replayed, waited out or held: a post that failed with one was given up wrongly."""
 
 
 @dataclass
@@ -175,8 +177,14 @@ class Storm:
     def _reasons(self, order: Order, creators: list[Creator]) -> frozenset[str]:
         """Return the codes of the refusals that were ordered for this post's creator."""
         mine = [fault for number, fault in self._plan.faults if creators[number] == order.creator]
-        codes = {fault["code"] for fault in mine if "code" in fault}
-        if order.mode is Mode.INBOX:
-            # A draft has no title by which the ledger could show why it failed.
-            codes |= {fault["fail_reason"] for fault in mine if "fail_reason" in fault}
-        return frozenset(f"tiktok_{code}" for code in codes)
+        return reasons_of(mine, order.mode)
+
+
+def reasons_of(faults: Iterable[Mapping[str, Any]], mode: Mode) -> frozenset[str]:
+    """Return the codes that a post of this mode may rightly end with, given the faults that were ordered for its creator."""
+    faults = tuple(faults)
+    codes = {fault["code"] for fault in faults if "code" in fault} - _ENDS_NO_POST
+    if mode is Mode.INBOX:
+        # A draft has no title by which the ledger could show why it failed.
+        codes |= {fault["fail_reason"] for fault in faults if "fail_reason" in fault}
+    return frozenset(f"tiktok_{code}" for code in codes)

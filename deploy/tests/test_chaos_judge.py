@@ -11,6 +11,7 @@ from chaos.crash_folder import CrashFolder
 from chaos.judge import Posted, count, judge
 from chaos.plan import SERVERS, plan
 from chaos.site import Mode
+from chaos.storm import reasons_of
 from tiktok_simulator.faults import DOWNLOAD, PROCESSING, UPLOAD_FAULT, WEBHOOK, Fault
 from tiktok_simulator.paths import API_PATHS, CONTENT_INIT, INBOX_INIT, VIDEO_INIT
 
@@ -88,6 +89,14 @@ def test_a_failure_is_judged_by_its_reason() -> None:
     assert promises(failed, item(status="FAILED", fail_reason="other")) == untrue
     assert promises(failed, item(status="FAILED", fail_reason="spam", title="b", publish_id="p2")) == untrue
     assert promises(replace(failed, reasons=frozenset({"tiktok_spam"})), item()) == ["failed, but it is live"]
+
+
+def test_refusals_that_pass_may_end_no_post() -> None:
+    passing = ("access_token_invalid", "rate_limit_exceeded", "spam_risk_user_banned_from_posting")
+    faults: list[dict[str, Any]] = [{"code": code} for code in (*passing, "spam_risk")]
+    faults += [{"fail_reason": "internal"}, {"status": 500}]
+    assert reasons_of(faults, Mode.FILE) == {"tiktok_spam_risk"}
+    assert reasons_of(faults, Mode.INBOX) == {"tiktok_spam_risk", "tiktok_internal"}
 
 
 def test_a_plan_is_its_seeds_alone() -> None:
