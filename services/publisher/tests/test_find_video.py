@@ -68,10 +68,10 @@ async def change(world: Any, post: Any, values: str) -> None:
         )
 
 
-async def look(world: Any, post: Any) -> Any:
+async def look(world: Any, post: Any, **settings: Any) -> Any:
     """Let the post be looked at once; returns its job after it."""
     before = (await world.job(post)).sequence
-    async with world.replica():
+    async with world.replica(**settings):
         await world.due_now(post)
         await eventually(lambda: looked(world, post, before))
         return await world.job(post)
@@ -112,6 +112,13 @@ async def test_an_unknown_outcome_is_settled_with_the_time_of_the_video(world: A
     told = [event.data for event in await world.events(post) if event.key.endswith("succeeded.v1")][-1]
     assert told["evidence"] == "video_list"
     assert abs(datetime.fromisoformat(told["published_at"]) - datetime.now(UTC)) < timedelta(minutes=2)
+
+
+async def test_what_went_out_as_public_is_looked_for_in_sandbox_mode_too(world: Any) -> None:
+    post = post_of(world, await world.account())
+    await unconfirmed(world, post)
+    job = await look(world, post, tiktok_sandbox_mode=True)
+    assert (job.checkpoint.state, job.tiktok_video_id) == (State.SUCCEEDED, await video_of(world, post))
 
 
 async def test_two_that_look_alike_stay_unknown_and_say_what_was_found(world: Any) -> None:

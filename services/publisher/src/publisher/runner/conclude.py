@@ -128,7 +128,7 @@ async def _fail(run: JobRun, outcome: Fail, changes: dict[str, Any]) -> None:
 async def _succeed(run: JobRun, end: Succeed, changes: dict[str, Any]) -> None:
     video_id = end.post_ids[0] if end.post_ids else None
     question = open_question(State.SUCCEEDED, end.outcome, is_identified=video_id is not None)
-    is_private = (run.job.sent_privacy_level or run.job.post.content.privacy_level) != PUBLIC
+    is_private = run.job.privacy_level != PUBLIC
     if question is Question.VIDEO_ID and is_private and run.job.post.mode == "direct":
         question = None
     stored = {

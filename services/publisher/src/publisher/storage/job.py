@@ -106,6 +106,11 @@ class Job:
         """The file in storage whose bytes are sent: from the library, or fetched from the post's address."""
         return self.post.media or self.fetched
 
+    @property
+    def privacy_level(self) -> str | None:
+        """The level it went out with, whatever holds now; the one asked for while no init was intended."""
+        return self.sent_privacy_level or self.post.content.privacy_level
+
     def left_line(self, before: "Job") -> bool:
         """Whether it has not begun and came to wait for something else than its turn: those behind it may go first."""
         is_beginning = self.checkpoint.step in BEGINNING and not self.checkpoint.state.is_end

@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 
 from publisher.domain.matching import Candidate, Finding, Wanted, find, seen_far_enough
 from publisher.runner.run import JobRun
-from publisher.runner.steps.creator import privacy_level
 from publisher.runner.steps.quota import wait_for_quota
 from publisher.storage import quotas, rivals
 from publisher.storage.job import Job
@@ -19,10 +18,10 @@ MAX_PAGES = 5
 async def find_video(run: JobRun) -> Finding | None:
     """Return what the list tells; None where it can tell nothing. Raises CallFailed, LeaseLost.
 
-    It can when the post is public, has a caption of ours, and the grant has the scope `video.list`.
+    It can when the post went out as public, has a caption of ours, and the grant has the scope `video.list`.
     """
     wanted, open_id = wanted_of(run.job), run.job.open_id
-    if wanted is None or open_id is None or privacy_level(run) != PUBLIC:
+    if wanted is None or open_id is None or run.job.privacy_level != PUBLIC:
         return None
     listed = await _list(run, wanted)
     if listed is None:
