@@ -62,7 +62,7 @@ async def test_a_file_that_vanishes_in_the_middle_publishes_nothing(world: Any, 
         await world.accept(post)
         await world.state(post, State.FAILED)
     failed = await world.event(post, "failed")
-    assert (failed["code"], failed["retryable"]) == ("upload_rejected", False)
+    assert (failed["code"], failed["retryable"]) == ("media_missing", False)
     assert not await world.publications(post)
 
 
@@ -73,6 +73,7 @@ async def test_a_file_that_became_shorter_publishes_nothing(world: Any) -> None:
         failing_once(replica.tools.media, lambda: path.write_bytes(b"x" * 31_000_000), at=20_000_000)
         await world.accept(post)
         await world.state(post, State.FAILED)
+    assert (await world.event(post, "failed"))["code"] == "media_missing"
     assert not await world.publications(post)
 
 

@@ -24,6 +24,7 @@ DAY = timedelta(days=1)
 SETTLE = timedelta(seconds=60)
 TOTAL = 75
 STARTS = (0, 10, 20, 30, 40, 50, 60)
+GONE = [("media_missing", False), ("fetched_file_missing", True)]
 PROCESSING = "PROCESSING_UPLOAD"
 REFUSED = Fail(Reason("tiktok_internal", "x"), retryable=True)
 
@@ -128,7 +129,8 @@ def test_back_in_step() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "retryable"), [("upload_expired", True), ("upload_unknown", True), ("upload_rejected", False), (None, True)]
+    ("code", "retryable"),
+    [("upload_expired", True), ("upload_unknown", True), ("upload_rejected", False), (None, True), *GONE],
 )
 def test_an_ended_address_without_the_last_chunk_is_proof(code: str | None, retryable: bool) -> None:
     end = resync(job(upload_ended_at=NOW, upload_ended_code=code), uploaded(30))

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from publisher.domain.backoff import defer_wait, poll_wait
 from publisher.domain.job import Checkpoint
+from publisher.domain.missing_media import FETCHED_MISSING, MEDIA_MISSING
 from publisher.domain.outcomes import Cancel, Defer, End, Fail, Look, Reason, Resume, Submitted, Succeed, Unconfirm
 from publisher.domain.takeover import DEADLINE_PASSED
 
@@ -22,10 +23,20 @@ UPLOAD_UNAVAILABLE = Reason(
 MAX_LOST_IN_A_ROW = 3
 """Lost answers without progress; then the job waits instead of sending the same bytes on and on."""
 
+
+def _upload_end(code: str, why: str, *, retryable: bool) -> Fail:
+    return Fail(Reason(code, f"{why}, so nothing was published."), retryable=retryable)
+
+
 _UPLOAD_ENDS = {
-    "upload_expired": ("TikTok's upload address ended before all bytes had arrived, so nothing was published.", True),
-    "upload_unknown": ("TikTok no longer knows this upload, so nothing was published.", True),
-    "upload_rejected": ("TikTok did not accept the bytes of this file, so nothing was published.", False),
+    end.reason.code: end
+    for end in (
+        _upload_end("upload_expired", "TikTok's upload address ended before all bytes had arrived", retryable=True),
+        _upload_end("upload_unknown", "TikTok no longer knows this upload", retryable=True),
+        _upload_end("upload_rejected", "TikTok did not accept the bytes of this file", retryable=False),
+        MEDIA_MISSING,
+        FETCHED_MISSING,
+    )
 }
 
 
@@ -126,8 +137,7 @@ def _after_upload_ended(
             return Unconfirm(STATUS_NEVER_ENDED) if now - since >= give_up else Look(poll_wait(checkpoint.polls))
         if now - ended_at < settle:
             return Look(poll_wait(checkpoint.polls))
-    message, retryable = _UPLOAD_ENDS[code]
-    return Fail(Reason(code, message), retryable=retryable)
+    return _UPLOAD_ENDS[code]
 
 
 def resume_offset(uploaded: int | None, checkpoint: Checkpoint, chunk_starts: tuple[int, ...], *, exact: bool) -> int:

@@ -14,6 +14,7 @@ from publisher.clients.tiktok_troubles import AWAY
 from publisher.domain.backoff import defer_wait
 from publisher.domain.following import UPLOAD_UNAVAILABLE, after_resync, end_of_our_own
 from publisher.domain.job import Step
+from publisher.domain.missing_media import missing
 from publisher.domain.outcomes import Defer, Look, Resume, Submitted
 from publisher.runner.conclude import Outcome
 from publisher.runner.run import JobRun
@@ -100,9 +101,11 @@ async def _send_from(run: JobRun, plan: ChunkPlan, offset: int) -> Outcome | _Tu
             return Defer(answer.wait, AWAY)
         if isinstance(answer, ChunkUnreadable) and not answer.gone:
             return storage_away(run)
-        if isinstance(answer, AddressUnreadable):
+        if isinstance(answer, AddressUnreadable | ChunkUnreadable):
+            gone = isinstance(answer, ChunkUnreadable)
+            code = missing(is_fetched=run.job.fetched is not None).reason.code if gone else "upload_expired"
             ended_at = end_of_our_own(run.job.checkpoint, run.clock.now(), last_chunk_elsewhere=last_chunk_elsewhere)
-            await _end_upload(run, "upload_expired", ended_at)
+            await _end_upload(run, code, ended_at)
             return _Turn.ENDED
         result = _result_of(answer)
         if result.outcome is not ChunkOutcome.STORED:
@@ -112,9 +115,7 @@ async def _send_from(run: JobRun, plan: ChunkPlan, offset: int) -> Outcome | _Tu
 
 
 def _result_of(answer: ChunkResult | BaseException) -> ChunkResult:
-    """Return what became of a chunk; bytes that are gone for good count as refused. Raises what is not about the chunk."""
-    if isinstance(answer, ChunkUnreadable):
-        return ChunkResult(ChunkOutcome.REJECTED, 0)
+    """Return what became of a chunk. Raises what is not about the chunk."""
     if isinstance(answer, BaseException):
         raise answer
     return answer
