@@ -249,7 +249,7 @@ async def test_a_replica_that_was_paused_beyond_its_lease_still_saves_the_grant(
     slow, quick = await start(), await start()
     account_id = await connected(slow)
     await slow.make_refresh_due(account_id, seconds_left=1)
-    slow.simulator.state.faults.add(Fault(endpoint=TOKEN, delay=1.0, delay_at="answer"))
+    slow.simulator.state.faults.add(Fault(endpoint=TOKEN, delay=5.0, delay_at="answer"))
     first = asyncio.create_task(slow.access_token(account_id))
     refresh_sealed = await slow.scalar("SELECT refresh_token_sealed FROM account_tokens")
     refresh_token = slow.parts.vault.open(refresh_sealed).get_secret_value()
