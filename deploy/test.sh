@@ -10,8 +10,8 @@ export PATH="$PWD/.venv/bin:$PATH"
 parts=(
   "services/publisher/tests/domain services/publisher/tests/sources services/publisher/tests/test_[a-r]*.py"
   "services/publisher/tests/test_[s-z]*.py services/analytics"
-  "libs services/accounts services/gateway"
-  "services/scheduler deploy"
+  "libs services/accounts"
+  "services/scheduler services/gateway deploy"
   "tests"
 )
 
