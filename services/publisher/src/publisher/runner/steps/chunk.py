@@ -76,12 +76,10 @@ def _not_sent(error: BaseException) -> bool:
 
 async def _put(run: JobRun, chunk: ChunkRange) -> ChunkResult:
     media = run.job.media
-    if media is None:
-        raise ChunkUnreadable(gone=True)
     address = None if run.job.upload_url is None else run.tools.addresses.open(run.job.upload_url)
-    if address is None:
-        # A replica that still has the key it was sealed by can send to it, so this says nothing of TikTok's address.
-        raise AddressUnreadable
+    if media is None or address is None:
+        # A replica that still has the key the address was sealed by can send to it: that says nothing of TikTok's address.
+        raise ChunkUnreadable(gone=True) if media is None else AddressUnreadable
     run.lease.check()
     content_type = media.content_type if media.content_type in CONTENT_TYPES else FALLBACK_TYPE
     send = partial(_stream, run, address, _Body(run, media.storage_key, chunk), chunk, content_type)
