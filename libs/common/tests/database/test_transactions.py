@@ -166,3 +166,19 @@ async def kill(server: str, backend: int) -> None:
         await admin.execute("SELECT pg_terminate_backend($1)", backend)
     finally:
         await admin.close()
+
+
+@pytest.mark.parametrize(("plans_for_values", "kept"), [(False, True), (True, False)])
+async def test_a_plan_for_any_values_is_kept_only_where_it_may_be(
+    empty_database: Callable[[str], Awaitable[str]], plans_for_values: bool, kept: bool
+) -> None:
+    opened = Database(await empty_database("plans"), application_name="t", pool_size=1, plans_for_values=plans_for_values)
+    try:
+        async with opened.read_fast() as driver:
+            for number in range(10):
+                await driver.fetchval("SELECT $1::int AS asked", number)
+            plans = "SELECT sum(generic_plans), sum(custom_plans) FROM pg_prepared_statements WHERE statement LIKE '%AS asked'"
+            generic, custom = await driver.fetchrow(plans)
+        assert (generic > 0, generic + custom) == (kept, 10)
+    finally:
+        await opened.stop()

@@ -46,7 +46,12 @@ def wire(settings: Settings) -> FastAPI:
     Parts start in this order, deliveries last, and stop in reverse order: the batch in hand is committed and acknowledged before
     the database goes.
     """
-    database = Database(settings.database_url, application_name=settings.instance, pool_size=settings.database_pool_size)
+    database = Database(
+        settings.database_url,
+        application_name=settings.instance,
+        pool_size=settings.database_pool_size,
+        plans_for_values=True,
+    )
     publisher = MessagePublisher(settings.amqp_url, service=settings.service)
     statistics = statistics_side(settings, publisher)
     consumer = BatchConsumer(
