@@ -1,12 +1,16 @@
 """Where requests are counted: in this process, or in a Valkey or Redis that all replicas share."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from limits.aio.storage import MemoryStorage, RedisStorage
 from pydantic import SecretStr
-from valkey.asyncio import ConnectionPool
+
+if TYPE_CHECKING:
+    from valkey.asyncio import ConnectionPool
 
 ANSWER_SECONDS = 1.0
 """Longest wait for a connection and for an answer: every request waits for its count."""
@@ -47,6 +51,9 @@ def shared_store(uri: SecretStr) -> SharedStore | None:
     scheme, _, rest = text.partition("://")
     if scheme == OWN:
         return None
+    # Only here: its modules take 8 MB, of every gateway that counts for itself too.
+    from valkey.asyncio import ConnectionPool
+
     pool = ConnectionPool.from_url(
         f"{_VALKEY[scheme]}://{rest}",
         max_connections=MAX_CONNECTIONS,
