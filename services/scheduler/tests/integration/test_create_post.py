@@ -99,6 +99,18 @@ async def test_a_day_later_it_is_no_duplicate(author: Author, world: Any) -> Non
     assert (await author.create()).status == 201
 
 
+async def test_what_was_taken_off_the_lists_is_a_duplicate_that_is_not_named(author: Author, world: Any) -> None:
+    """It is out, and GET finds it no more; of two such posts the one that is still listed is named."""
+    await author.create()
+    await world.execute("UPDATE posts SET status = 'published', deleted_at = now(), next_attempt_at = NULL")
+    refused = await author.refused("duplicate_media", 409)
+    assert "post_id" not in refused
+    assert "took off the lists" in refused["detail"]
+    shown = await author.post(allow_duplicate=True)
+    await world.execute("UPDATE posts SET created_at = created_at - interval '1 h' WHERE deleted_at IS NULL")
+    assert (await author.refused("duplicate_media", 409))["post_id"] == shown["id"]
+
+
 async def test_refusals(author: Author, world: Any) -> None:
     other = await world.account()
     foreign = await world.media(other.user_id)

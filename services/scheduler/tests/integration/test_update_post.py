@@ -152,6 +152,31 @@ async def test_another_video_must_not_be_posted_twice(author: Any, world: Any) -
     assert (await author.change(second, caption="accepted once, it may be edited")).status == 200
 
 
+async def test_a_draft_counts_from_when_it_is_given_its_time(author: Any, world: Any) -> None:
+    """It lay there for days; the same video is a duplicate all the same, for a day from now on."""
+    draft = await author.post(draft=True)
+    await world.execute("UPDATE posts SET created_at = created_at - interval '3 days'")
+    assert (await author.change(draft, draft=False)).status == 200
+    again = await author.create()
+    assert (again.status, again.body["code"], again.body["post_id"]) == (409, "duplicate_media", draft["id"])
+    await world.execute("UPDATE posts SET video_since = video_since - interval '24 hours 1 second'")
+    assert (await author.create()).status == 201
+
+
+async def test_a_post_counts_from_when_it_gets_the_video(author: Any, world: Any) -> None:
+    post = await author.post(media_id=await world.media(author.user_id, sha256="cd" * 32))
+    await world.execute("UPDATE posts SET created_at = created_at - interval '3 days'")
+    changed = await author.change(post, media_id=author.media_id)
+    assert changed.status == 200
+    again = await author.create()
+    assert (again.status, again.body["code"], again.body["post_id"]) == (409, "duplicate_media", post["id"])
+    # Its text is no new video, and nobody is told of what it counts from.
+    await world.execute("UPDATE posts SET video_since = video_since - interval '24 hours 1 second'")
+    assert (await author.change(changed.body, caption="other")).status == 200
+    assert (await author.create()).status == 201
+    assert all("video_since" not in envelope.data.get("changes", {}) for envelope in await world.told())
+
+
 async def test_two_edits_to_the_same_video_are_serialised(author: Any, world: Any) -> None:
     posts = [await author.post(media_id=await world.media(author.user_id, sha256=f"{n}" * 64)) for n in range(5)]
     replies = await asyncio.gather(*(author.change(post, media_id=author.media_id) for post in posts))

@@ -17,7 +17,8 @@ class Post:
     not be known are, by a person's word, not published; `publisher_sequence` is the highest sequence seen of
     the current attempt; `due_at` is the due time of the current attempt, `forecast_at` the end of a wait that the publisher
     told; `sweep_at` is when a moving post is asked about again, `cancel_at` when the publisher is asked to stop it;
-    `checked_version` is the version that the checks before the due time found in order, `check_after` when they may look again.
+    `checked_version` is the version that the checks before the due time found in order, `check_after` when they may look again;
+    `video_since` is since when it is to publish this video for this account, None: since it was created.
     """
 
     id: UUID
@@ -77,6 +78,7 @@ class Post:
     deleted_at: datetime | None
     checked_version: int
     check_after: datetime | None
+    video_since: datetime | None
 
     @property
     def state(self) -> PostState:

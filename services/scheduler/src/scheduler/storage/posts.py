@@ -1,11 +1,12 @@
 """Reading and writing single posts."""
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import bindparam, func, insert, select, text, tuple_, update
+from sqlalchemy import and_, bindparam, func, insert, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scheduler.domain.post import Post
@@ -63,14 +64,15 @@ async def lock_post(connection: AsyncConnection, post_id: UUID, user_id: UUID | 
     return None if row is None else to_post(row)
 
 
-async def change_post(connection: AsyncConnection, post: Post, changes: dict[str, Any]) -> Post:
-    """Write `changes` into a post that this transaction has locked; its version grows by one."""
-    statement = (
-        update(posts)
-        .where(posts.c.id == post.id, posts.c.version == post.version)
-        .values(version=post.version + 1, updated_at=func.now(), **changes)
-        .returning(*posts.c)
-    )
+async def change_post(connection: AsyncConnection, post: Post, changes: dict[str, Any], *, new_video: bool = False) -> Post:
+    """Write `changes` into a post that this transaction has locked; its version grows by one.
+
+    `new_video`: it is from now on that it is to publish its video for its account.
+    """
+    values = {**changes, "version": post.version + 1, "updated_at": func.now()}
+    if new_video:
+        values["video_since"] = func.now()
+    statement = update(posts).where(posts.c.id == post.id, posts.c.version == post.version).values(values).returning(*posts.c)
     return to_post((await connection.execute(statement)).one())
 
 
@@ -90,22 +92,33 @@ async def serialise_duplicates(connection: AsyncConnection, pairs: Collection[tu
     await connection.execute(_SERIALISE, {"keys": keys})
 
 
+@dataclass(frozen=True, slots=True)
+class Twin:
+    """A post with the same video for the same account; `post_id` is None when its owner has taken it off the lists."""
+
+    post_id: UUID | None
+
+
 async def find_duplicates(
-    connection: AsyncConnection, pairs: Collection[tuple[UUID, str]], *, other_than: UUID | None = None
-) -> dict[tuple[UUID, str], UUID]:
+    connection: AsyncConnection, pairs: Collection[tuple[UUID, str]], user_id: UUID, *, other_than: UUID | None = None
+) -> dict[tuple[UUID, str], Twin]:
     """Return posts of the last 24 hours with the same video (sha256) for the same account, by (account, sha256).
 
-    Drafts, cancelled and failed ones do not count, nor does the post `other_than`.
+    Their time counts from when the post was created, ceased to be a draft, or got this video or account. Drafts, cancelled and
+    failed ones do not count, nor does the post `other_than`. One that the user finds on the lists is preferred.
     """
+    since = func.coalesce(posts.c.video_since, posts.c.created_at)
+    is_shown = and_(posts.c.deleted_at.is_(None), posts.c.user_id == user_id)
     statement = (
-        select(posts.c.account_id, posts.c.media_sha256, posts.c.id)
+        select(posts.c.account_id, posts.c.media_sha256, posts.c.id, is_shown.label("is_shown"))
         .where(
             tuple_(posts.c.account_id, posts.c.media_sha256).in_(list(pairs)),
-            posts.c.created_at > func.now() - DUPLICATE_WINDOW,
+            since > func.now() - DUPLICATE_WINDOW,
             posts.c.status.not_in(("draft", "cancelled", "failed")),
         )
-        .order_by(posts.c.created_at)
+        .order_by(is_shown, since)
     )
     if other_than is not None:
         statement = statement.where(posts.c.id != other_than)
-    return {(row.account_id, row.media_sha256): row.id for row in await connection.execute(statement)}
+    rows = await connection.execute(statement)
+    return {(row.account_id, row.media_sha256): Twin(row.id if row.is_shown else None) for row in rows}

@@ -99,6 +99,7 @@ posts = Table(
     _moment("deleted_at"),
     Column("checked_version", Integer, nullable=False, server_default="0"),
     _moment("check_after"),
+    _moment("video_since"),
     Index("ix_posts_due", "next_attempt_at", postgresql_where=text(f"{WAITING_SQL} AND NOT held")),
     Index(
         "ix_posts_unchecked",

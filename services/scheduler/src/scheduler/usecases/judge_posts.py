@@ -15,7 +15,7 @@ from scheduler.domain.readiness import ACCOUNT_FIELD, MEDIA_LOST, check_grant, c
 from scheduler.domain.sandbox import check_sandbox, sandbox_warning
 from scheduler.storage.accounts import find_accounts
 from scheduler.storage.media import find_media
-from scheduler.storage.posts import find_duplicates, serialise_duplicates
+from scheduler.storage.posts import Twin, find_duplicates, serialise_duplicates
 from scheduler.usecases.problems import account_not_found, finding_of
 from scheduler.usecases.surroundings import Surroundings
 from scheduler.usecases.wanted_post import WantedPost
@@ -76,12 +76,12 @@ async def judge_posts(tx: Transaction, candidates: Sequence[Candidate], user_id:
     wanted_media = {item.wanted.fields.media_id for item in candidates if item.wanted.fields.media_id is not None}
     files = await find_media(tx.connection, wanted_media, user_id, lock=lock)
     pairs = {pair for item in candidates if (pair := _pair(item, accounts, files)) is not None}
-    twins: dict[tuple[UUID, str], UUID | None] = {}
+    twins: dict[tuple[UUID, str], Twin | None] = {}
     if pairs:
         if lock:
             await serialise_duplicates(tx.connection, pairs)
         other_than = candidates[0].post_id if len(candidates) == 1 else None
-        twins.update(await find_duplicates(tx.connection, pairs, other_than=other_than))
+        twins.update(await find_duplicates(tx.connection, pairs, user_id, other_than=other_than))
     return [_judge(item, accounts, files, twins, user_id) for item in candidates]
 
 
@@ -89,7 +89,7 @@ def _judge(
     item: Candidate,
     accounts: Mapping[UUID, AccountCopy],
     files: Mapping[UUID, Media],
-    twins: dict[tuple[UUID, str], UUID | None],
+    twins: dict[tuple[UUID, str], Twin | None],
     user_id: UUID,
 ) -> Judged:
     account, missing = _account(item, accounts, user_id)
@@ -191,14 +191,19 @@ def _pair(item: Candidate, accounts: Mapping[UUID, AccountCopy], files: Mapping[
     return account_id, files[media_id].sha256
 
 
-def _duplicate(twin: UUID | None) -> Finding:
+def _duplicate(twin: Twin | None) -> Finding:
+    """Return the finding about a post that is stored; None: about an earlier row of the same batch."""
+    if twin is None:
+        message = "An earlier row has the same video for the same account."
+    elif twin.post_id is None:
+        message = "A post of the last 24 hours that you took off the lists has the same video for the same account."
+    else:
+        message = "A post of the last 24 hours has the same video for the same account."
     return Finding(
         "media_id",
         "duplicate_media",
-        "A post of the last 24 hours has the same video for the same account."
-        if twin is not None
-        else "An earlier row has the same video for the same account.",
+        message,
         "Send allow_duplicate: true if this is meant.",
         status=409,
-        extra={} if twin is None else {"post_id": str(twin)},
+        extra={} if twin is None or twin.post_id is None else {"post_id": str(twin.post_id)},
     )

@@ -43,6 +43,7 @@ EDITABLE = frozenset({PostState.DRAFT, PostState.SCHEDULED})
 _ADDRESSES = frozenset({"source_url", "photo_urls"})
 _FOLLOWING = frozenset({"title", "media_sha256", "warnings", "held", "held_reason"})
 """Columns that follow from others: a request that changes nothing else changes nothing."""
+_UNSEEN = frozenset({"next_attempt_at", "version", "updated_at", "video_since"})
 
 
 async def update_post(
@@ -81,7 +82,8 @@ async def update_post(
     columns = _columns(post, judged, given)
     if columns.keys() <= _FOLLOWING:
         return post
-    changed = await change_post(tx.connection, post, columns)
+    new_video = not (candidate.is_settled or wanted.fields.draft)
+    changed = await change_post(tx.connection, post, columns, new_video=new_video)
     events = [_event(post, changed), *([held_event(changed)] if post.held != changed.held else [])]
     await outbox.emit_all(tx, [wrap_event(outbox, changed, event, envelope.context) for event in events])
     waker.wake_for(tx, changed)
@@ -154,9 +156,7 @@ def _event(old: Post, new: Post) -> PostEvent:
 
 def changes_between(old: Post, new: Post) -> dict[str, Any]:
     """Return old and new value of each field of the API that differs; of addresses only what precedes the `?`."""
-    names = [
-        name for name in Post.__dataclass_fields__ if name not in _FOLLOWING | {"next_attempt_at", "version", "updated_at"}
-    ]
+    names = [name for name in Post.__dataclass_fields__ if name not in _FOLLOWING | _UNSEEN]
     differing = [name for name in names if getattr(old, name) != getattr(new, name)]
     return {
         "tiktok_account_id" if name == "account_id" else name: [_shown(name, getattr(post, name)) for post in (old, new)]
