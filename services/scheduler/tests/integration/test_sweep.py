@@ -18,6 +18,7 @@ from scheduler.loops.prune import Prune
 from scheduler.loops.sweep import Sweep
 from scheduler.storage.sweep import SweepLimits
 from scheduler.storage.tables import inbox
+from scheduler.usecases.end_unreadable import end_unreadable
 
 pytestmark = pytest.mark.integration
 
@@ -154,6 +155,80 @@ async def test_a_row_that_makes_no_event_stops_no_other(world: Any) -> None:
     assert [envelope.subject for envelope in await world.told()] == [str(good.id)]
     now = await world.reload(bad)
     assert (now.status, now.sweep_at > utc_now()) == ("publishing", True)
+
+
+async def unreadable(world: Any, hours: float, **fields: Any) -> Post:
+    """Return a moving post that makes no question, since when its deadline has passed and nothing was heard of it."""
+    since = utc_now() - timedelta(hours=hours)
+    overdue = utc_now() - timedelta(seconds=1)
+    values = {"sweep_at": overdue, "privacy_level": "NOBODY", "publish_before": since, "updated_at": since}
+    return await moving(world, **{**values, **fields})
+
+
+@pytest.mark.parametrize("status", ["due", "publishing", "deferred", "processing"])
+@pytest.mark.parametrize(
+    ("answer", "hours", "ends", "event"),
+    [
+        (True, 1.1, "failed", "failed"),
+        (True, 0.9, None, None),
+        (False, 47, None, None),
+        (False, 49, "unconfirmed", "unconfirmed"),
+        (PublisherUndecided(), 47, None, None),
+        (PublisherUndecided(), 49, "unconfirmed", "unconfirmed"),
+        (None, 1_000, None, None),
+    ],
+)
+async def test_a_row_that_makes_no_event_ends_explained(
+    world: Any, status: str, answer: bool | Exception | None, hours: float, ends: str | None, event: str | None
+) -> None:
+    """By the publisher's word that nothing was published, or when nothing more is to come; never while something may."""
+    post = await unreadable(world, hours, status=status)
+    assert (await sweep(world, answer).sweep_moving()).done == 1
+    now = await world.reload(post)
+    told = await world.told()
+    assert now.status == ends or (ends is None and now.status == status)
+    assert [envelope.key for envelope in told] == ([] if event is None else [f"scheduler.post.{event}.v1"])
+    if ends is not None:
+        assert (told[0].data["code"], told[0].data["message"], told[0].data["hint"]) == (
+            now.error_code, now.error_message, now.error_hint,
+        )  # fmt: skip
+        assert (now.error_code, now.sweep_at, now.version) == ("internal_error", None, post.version + 1)
+        assert ("nothing was published" in (now.error_message or "")) is (ends == "failed")
+        assert now.ended_at is not None
+
+
+@pytest.mark.parametrize("moment", ["publish_before", "updated_at", "forecast_at"])
+async def test_it_is_left_alone_while_something_may_still_be_on_its_way(world: Any, moment: str) -> None:
+    post = await unreadable(world, 100, **({} if moment == "forecast_at" else {moment: utc_now()}))
+    if moment == "forecast_at":
+        await world.execute("UPDATE posts SET forecast_at = now()")
+    loop = sweep(world, True)
+    assert (await loop.sweep_moving()).done == 1
+    assert (await world.reload(post)).status == "publishing"
+    assert not loop._publisher.asked  # type: ignore[attr-defined]
+
+
+async def test_one_that_has_ended_since_it_was_swept_is_not_asked_about(world: Any) -> None:
+    post = await unreadable(world, 100, status="published")
+    publisher = Publisher(True)
+    for post_id in (post.id, uuid7()):
+        await end_unreadable(world.database, world.outbox, publisher, post_id)  # type: ignore[arg-type]
+    assert not publisher.asked
+    assert (await world.reload(post)).status == "published"
+
+
+async def test_what_is_heard_while_the_publisher_is_asked_counts(world: Any) -> None:
+    post = await unreadable(world, 100)
+
+    class Slow(Publisher):
+        async def cancel(self, post_id: object, attempt: int) -> bool:
+            await world.execute("UPDATE posts SET status = 'published', version = version + 1")
+            return True
+
+    loop = Sweep(world.database, world.outbox, Slow(True), SweepLimits(), Backlog(world.database, NothingWaits(), limit=1_000))  # type: ignore[arg-type]
+    await loop.sweep_moving()
+    assert (await world.reload(post)).status == "published"
+    assert not await world.told()
 
 
 async def test_others_are_left_alone(world: Any) -> None:

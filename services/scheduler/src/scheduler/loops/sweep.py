@@ -8,6 +8,7 @@ from common.messaging.outbox import Outbox
 from scheduler.clients.publisher import PublisherClient
 from scheduler.loops.backlog import Backlog
 from scheduler.storage.sweep import SweepLimits, seconds_to_next_sweep
+from scheduler.usecases.end_unreadable import end_unreadable
 from scheduler.usecases.stop_unwanted import stop_unwanted
 from scheduler.usecases.sweep_posts import expire_posts, sweep_posts
 
@@ -39,8 +40,10 @@ class Sweep:
         if batch == 0:
             return StepResult()
         async with self._database.transaction() as tx:
-            asked = await sweep_posts(tx, self._outbox, replace(self._limits, batch=batch))
-        return StepResult(done=asked, more=asked >= self._limits.batch)
+            swept = await sweep_posts(tx, self._outbox, replace(self._limits, batch=batch))
+        for post_id in swept.unreadable:
+            await end_unreadable(self._database, self._outbox, self._publisher, post_id)
+        return StepResult(done=swept.posts, more=swept.posts >= self._limits.batch)
 
     async def sweep_deadlines(self) -> StepResult:
         """Fail one batch of waiting posts past their deadline."""

@@ -1,5 +1,9 @@
 """Ask about posts that have stayed in a moving state for too long."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
 import structlog
 from pydantic import ValidationError
 
@@ -18,18 +22,27 @@ _HELD_TOO_LONG = {hold.code: FailureText(DEADLINE_PASSED.code, hold.too_late, DE
 _log = structlog.get_logger(__name__)
 
 
-async def sweep_posts(tx: Transaction, outbox: Outbox, limits: SweepLimits) -> int:
-    """Emit `PostDue` again, with the same attempt, for moving posts past their deadline; returns how many.
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """How many posts were past their deadline, and those among them that cannot be asked about."""
+
+    posts: int
+    unreadable: Sequence[UUID]
+
+
+async def sweep_posts(tx: Transaction, outbox: Outbox, limits: SweepLimits) -> Swept:
+    """Emit `PostDue` again, with the same attempt, for moving posts past their deadline.
 
     The publisher answers an attempt it knows with that job's latest event; without its answer nothing changes.
     """
     overdue = await take_overdue(tx.connection, limits)
-    await outbox.emit_all(tx, [envelope for post in overdue if (envelope := _question(outbox, post)) is not None])
-    return len(overdue)
+    questions = {post.id: _question(outbox, post) for post in overdue}
+    await outbox.emit_all(tx, [question for question in questions.values() if question is not None])
+    return Swept(len(overdue), [post_id for post_id, question in questions.items() if question is None])
 
 
 def _question(outbox: Outbox, post: DuePost) -> Envelope | None:
-    """Return the question, None when the row makes none: it may be published by now, so it is neither failed nor forgotten."""
+    """Return the question, None when the row makes none: it may be published by now, so it is not failed at once."""
     try:
         return due_envelope(outbox, post, again=True)
     except ValidationError as error:
