@@ -190,7 +190,7 @@ class Doors:
 
     world: Any
     keys: ServiceKeys
-    publisher: PublisherModel | None = None
+    publishers: dict[UUID, PublisherModel] = field(default_factory=dict)
     replies: list[Reply] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -227,14 +227,12 @@ class Doors:
         self.replies.append(Reply.model_validate_json(message.body))
 
     async def cancel(self, post_id: UUID, attempt: int) -> bool:
-        """Ask the publisher that is there now."""
-        assert self.publisher is not None
-        return await self.publisher.cancel(post_id, attempt)
+        """Ask the post's publisher."""
+        return await self.publishers[post_id].cancel(post_id, attempt)
 
     async def look(self, post_id: UUID, attempt: int) -> Look:
-        """Ask the publisher that is there now."""
-        assert self.publisher is not None
-        return await self.publisher.look(post_id, attempt)
+        """Ask the post's publisher."""
+        return await self.publishers[post_id].look(post_id, attempt)
 
 
 def _answer(request: httpx.Request) -> httpx.Response:
