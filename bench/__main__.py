@@ -5,12 +5,24 @@ import asyncio
 import os
 import platform
 
-from bench import accounts_lists, bare_parts, due_posts, event_intake, gateway, live_stream, processing, statistics, uploads
+from bench import (
+    accounts_lists,
+    bare_parts,
+    bulk,
+    due_posts,
+    event_intake,
+    gateway,
+    live_stream,
+    processing,
+    statistics,
+    uploads,
+)
 from common.testing.servers import TestServers
 
 BENCHMARKS = {
     "accounts_lists": accounts_lists.run,
     "bare_parts": bare_parts.run,
+    "bulk": bulk.run,
     "due_posts": due_posts.run,
     "event_intake": event_intake.run,
     "gateway": gateway.run,

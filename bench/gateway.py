@@ -145,7 +145,7 @@ async def run(servers: TestServers) -> None:
         clock = await ProcessorClock.of_servers(servers.postgres_url, servers.rabbitmq_url)
         with tempfile.TemporaryDirectory(prefix="cuepost-bench-") as folder:
             world.store(Path(folder))
-            async with serving(_accounts(keys)) as accounts_url, AsyncExitStack() as stack:
+            async with serving(accounts_of(keys)) as accounts_url, AsyncExitStack() as stack:
                 pipeline = Pipeline(urls, servers.rabbitmq_url, accounts_url, Path(folder))
                 await forget_queues(pipeline.amqp_url)
                 stack.push_async_callback(forget_queues, pipeline.amqp_url)
@@ -163,7 +163,8 @@ async def run(servers: TestServers) -> None:
         await databases.drop_all()
 
 
-def _accounts(keys: UserKeys) -> FastAPI:
+def accounts_of(keys: UserKeys) -> FastAPI:
+    """Return a stand-in for accounts: its keys, and the same word about every account."""
     app = FastAPI(openapi_url=None)
     creator = {"privacy_level_options": ["SELF_ONLY"], "max_video_post_duration_sec": 600}
 

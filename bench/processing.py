@@ -38,7 +38,7 @@ POSTS = CREATORS * POSTS_EACH
 FILE_BYTES = 5_000_000
 PATIENCE_S, FOLLOWED_S = 480, 60
 GOAL_MB = 150.0
-_AS_DEPLOYED = {"MALLOC_ARENA_MAX": "2"}
+AS_DEPLOYED = {"MALLOC_ARENA_MAX": "2"}
 """The local stack and the images run the services so."""
 _POLLS = "SELECT sum(polls) FROM publish_jobs"
 _IN_PROCESSING = "SELECT count(*) FROM publish_jobs WHERE state = 'running' AND step IN ('uploaded', 'polling')"
@@ -46,25 +46,30 @@ _IN_PROCESSING = "SELECT count(*) FROM publish_jobs WHERE state = 'running' AND 
 
 @dataclass
 class Memory:
-    """PSS of a process in MB, looked at every half second."""
+    """PSS of a process in MB, looked at from time to time."""
 
     process: int
     seen: list[float] = field(default_factory=list)
 
     @asynccontextmanager
-    async def watched(self) -> AsyncIterator[None]:
+    async def watched(self, *, every: float = 0.5) -> AsyncIterator[None]:
         """Look as long as the block runs; what was seen before is forgotten."""
         self.seen.clear()
-        looking = asyncio.create_task(self._look())
+        looking = asyncio.create_task(self._look(every))
         try:
             yield
         finally:
             looking.cancel()
 
-    async def _look(self) -> None:
+    async def _look(self, every: float) -> None:
         while True:
             self.seen.append(self.now())
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(every)
+
+    def processor_seconds(self) -> float:
+        """Return how long it has run on a processor."""
+        times = psutil.Process(self.process).cpu_times()
+        return float(times.user + times.system)
 
     def now(self) -> float:
         """Return it as it is now."""
@@ -90,7 +95,7 @@ async def run(servers: TestServers) -> None:
 
 async def _measure(pipeline: Pipeline, tiktok_url: str, accounts: Sequence[UUID]) -> None:
     async with _jobs(pipeline) as jobs:
-        async with pipeline.run("publisher", TIKTOK_API_URL=tiktok_url, **_AS_DEPLOYED) as process:
+        async with pipeline.run("publisher", TIKTOK_API_URL=tiktok_url, **AS_DEPLOYED) as process:
             sender = Memory(process)
             before, began = sender.now(), asyncio.get_running_loop().time()
             async with sender.watched():
@@ -101,7 +106,7 @@ async def _measure(pipeline: Pipeline, tiktok_url: str, accounts: Sequence[UUID]
                 await asyncio.sleep(FOLLOWED_S)
             sender_follows = max(sender.seen)
         # Another replica takes all of them over, as after an upgrade.
-        async with pipeline.run("publisher", TIKTOK_API_URL=tiktok_url, **_AS_DEPLOYED) as process:
+        async with pipeline.run("publisher", TIKTOK_API_URL=tiktok_url, **AS_DEPLOYED) as process:
             follower = Memory(process)
             polled = await jobs.fetchval(_POLLS)
             async with follower.watched():

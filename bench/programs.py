@@ -143,8 +143,11 @@ async def scheduler_and_publisher(pipeline: Pipeline) -> AsyncIterator[dict[str,
 
 
 @asynccontextmanager
-async def gateway_before(pipeline: Pipeline) -> AsyncIterator[tuple[str, dict[str, int]]]:
-    """Run a scheduler and a gateway before it, without limits of rates; gives the gateway's address and the process ids."""
+async def gateway_before(pipeline: Pipeline, **more: str) -> AsyncIterator[tuple[str, dict[str, int]]]:
+    """Run a scheduler and a gateway before it, without limits of rates; gives the gateway's address and the process ids.
+
+    Both have what is in `more` in their environment.
+    """
     edge, inner = free_port(), free_port()
     address, scheduler_url = f"http://127.0.0.1:{edge}", f"http://127.0.0.1:{inner}"
     settings = {
@@ -154,8 +157,8 @@ async def gateway_before(pipeline: Pipeline) -> AsyncIterator[tuple[str, dict[st
         "RATE_LIMIT_PER_USER": "10000000/minute",
     }
     async with (
-        _program("scheduler", pipeline.settings("scheduler", inner), scheduler_url) as scheduler,
-        _program("gateway", settings, address) as gateway,
+        _program("scheduler", {**pipeline.settings("scheduler", inner), **more}, scheduler_url) as scheduler,
+        _program("gateway", {**settings, **more}, address) as gateway,
     ):
         yield address, {"gateway": gateway, "scheduler": scheduler}
 

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 from uuid import uuid4
 
+import aio_pika
 import pytest
 from sqlalchemy import func, select
 
@@ -13,10 +14,13 @@ from common.contracts.publisher import PublishCancelled
 from common.database.database import Transaction
 from common.errors import Transient
 from common.messaging import topology
+from common.messaging.consumer import LARGE_AT_ONCE, LARGE_BODY_BYTES
 from common.messaging.events import handle_events
+from common.messaging.incoming import Incoming
 from common.messaging.routes import on_event
 from common.messaging.topology import RetryTier, events_queue
 from common.testing.amqp import broker_channel, next_message, running, send
+from common.testing.eventually import eventually
 
 pytestmark = pytest.mark.integration
 
@@ -92,6 +96,40 @@ async def test_an_event_leaves_the_outbox_and_has_its_effect_once(parts: Any, re
         await recorder.until(2)
     assert await parts.effects_seen() == [str(envelope.id), str(second.id)]
     assert await parts.relay.backlog() == 0
+
+
+async def test_of_large_messages_two_are_handled_at_a_time_and_hold_up_no_small_one(parts: Any, rabbitmq_url: str) -> None:
+    consumer = parts.consumer()
+    under_way: list[int] = []
+    most, go_on = 0, asyncio.Event()
+
+    async def handle(incoming: Incoming) -> None:
+        nonlocal most
+        if len(incoming.body) > LARGE_BODY_BYTES:
+            under_way.append(len(incoming.body))
+            most = max(most, len(under_way))
+            await go_on.wait()
+            under_way.pop()
+        async with parts.database.transaction() as tx:
+            await parts.effect(tx, incoming.body[:5].decode())
+
+    consumer.subscribe(events_queue(parts.queue, f"{parts.queue}.#"), handle)
+    async with running(consumer), broker_channel(rabbitmq_url) as channel:
+        for body in (b"large" + bytes(LARGE_BODY_BYTES),) * 5 + (b"small",):
+            await channel.default_exchange.publish(aio_pika.Message(body), routing_key=parts.queue)
+
+        async def small_one_is_through() -> bool:
+            return bool(await parts.effects_seen() == ["small"])
+
+        await eventually(small_one_is_through, 30)
+        await eventually(lambda: len(under_way) == LARGE_AT_ONCE, 30)
+        go_on.set()
+
+        async def all_are_through() -> bool:
+            return len(await parts.effects_seen()) == 6
+
+        await eventually(all_are_through, 30)
+    assert most == LARGE_AT_ONCE
 
 
 async def test_a_rolled_back_transaction_tells_nothing(parts: Any) -> None:

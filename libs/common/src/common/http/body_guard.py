@@ -4,7 +4,8 @@ import asyncio
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -15,6 +16,9 @@ from common.http.request_id import SCOPE_KEY
 
 DEFAULT_LIMIT_BYTES = 1024 * 1024
 BODY_TIMEOUT_SECONDS = 30.0
+LARGE_AT_ONCE = 4
+"""So many bodies beyond the ordinary limit are in hand at a time: what is made of one takes several times its size."""
+LARGE_PATIENCE_SECONDS = 30.0
 MAX_DEPTH = 64
 MAX_INTEGER = 2**63 - 1
 
@@ -102,8 +106,9 @@ SINGLE_HEADERS = frozenset({b"content-type"})
 class BodyGuard:
     """Pure ASGI middleware: reads the body (up to `limit_bytes`, within 30 s), checks it, and hands it on in one piece.
 
-    `limits` has other limits for single paths. Paths that begin with one of `unguarded_prefixes` (uploads) are passed on untouched;
-    their routes keep their own limits.
+    `limits` has other limits for single paths; of bodies there that are larger than `limit_bytes`, or do not tell their size, only
+    a few are in hand at a time, from their first byte to the answer: the others wait unread, and are told 503 after 30 s. Paths
+    that begin with one of `unguarded_prefixes` (uploads) are passed on untouched; their routes keep their own limits.
     """
 
     def __init__(
@@ -118,24 +123,50 @@ class BodyGuard:
         self._limit = limit_bytes
         self._limits = limits or {}
         self._unguarded = tuple(unguarded_prefixes)
+        self._places = asyncio.Semaphore(LARGE_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request; other scopes pass through."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        try:
-            _check_address(scope)
-            _check_headers(scope)
-            if self._unguarded and scope["path"].startswith(self._unguarded):
-                guarded: Receive | None = receive
-            else:
-                guarded = await self._guard(scope, receive)
-        except Problem as problem:
-            await problem_response(problem, scope.get(SCOPE_KEY))(scope, receive, send)
+        async with AsyncExitStack() as stack:
+            try:
+                _check_address(scope)
+                _check_headers(scope)
+                if self._unguarded and scope["path"].startswith(self._unguarded):
+                    guarded: Receive | None = receive
+                else:
+                    await stack.enter_async_context(self._place(scope))
+                    guarded = await self._guard(scope, receive)
+            except Problem as problem:
+                await problem_response(problem, scope.get(SCOPE_KEY))(scope, receive, send)
+                return
+            if guarded is not None:
+                await self._app(scope, guarded, send)
+
+    @asynccontextmanager
+    async def _place(self, scope: Scope) -> AsyncIterator[None]:
+        """Hold one of the places for large bodies where the request may bring one; raises Problem 503."""
+        length, _, has_body = _declared(scope)
+        if scope["path"] not in self._limits or not has_body or (length is not None and length <= self._limit):
+            yield
             return
-        if guarded is not None:
-            await self._app(scope, guarded, send)
+        try:
+            async with asyncio.timeout(LARGE_PATIENCE_SECONDS):
+                await self._places.acquire()
+        except TimeoutError:
+            raise Problem(
+                503,
+                "service_unavailable",
+                "Too many large requests are under way.",
+                hint="Nothing has happened; send it again in a few seconds.",
+                headers={"Retry-After": "5", "Connection": "close"},
+            ) from None
+        try:
+            yield
+        finally:
+            self._places.release()
 
     async def _guard(self, scope: Scope, receive: Receive) -> Receive | None:
         """Return a receive that replays the checked body, None when the client went away meanwhile."""
