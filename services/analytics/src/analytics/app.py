@@ -1,5 +1,6 @@
 """Composition root of analytics: the only place that wires."""
 
+import sys
 from functools import partial
 
 from fastapi import FastAPI
@@ -20,10 +21,12 @@ from analytics.statistics_side import statistics_side
 from analytics.usecases.check_rights import check_rights
 from common.auth.service_tokens import ServiceTokenVerifier
 from common.auth.user_tokens import UserTokenVerifier
+from common.contracts.analytics import ConfirmStored
 from common.database import Database
 from common.http.app import create_app
 from common.http.client import internal_client
 from common.http.health import Check
+from common.messaging.assurance import Assurances
 from common.messaging.batch_consumer import BatchConsumer
 from common.messaging.batches import BatchHandler
 from common.messaging.dead_letters import Redelivery
@@ -57,12 +60,20 @@ def wire(settings: Settings) -> FastAPI:
     consumer = BatchConsumer(
         settings.amqp_url,
         Redelivery(publisher, service=settings.service),
-        BatchHandler(ALL_EVENTS.name, database, None, decode=decode, handle=handle_all_events(statistics.events_stored)),
+        BatchHandler(
+            ALL_EVENTS.name,
+            database,
+            None,
+            decode=decode,
+            handle=handle_all_events(statistics.events_stored),
+            busy_tries=sys.maxsize,
+        ),
         ALL_EVENTS,
         service=settings.service,
         max_batch=settings.event_batch_size,
         linger=LINGER_S,
         grace=settings.shutdown_grace_seconds / 2,
+        assurances=Assurances(ConfirmStored.KEY, publisher),
     )
     client = internal_client()
     return create_app(

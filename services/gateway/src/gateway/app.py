@@ -43,6 +43,7 @@ from gateway.usecases.keep_commands import KeptCommands
 from gateway.usecases.live_streams import LiveStreams
 from gateway.usecases.receive_webhook import WebhookApp, Webhooks
 from gateway.usecases.run_command import Commands
+from gateway.usecases.trail_proof import TrailProof
 
 VERSION = "1.0.0"
 BODY_LIMIT_BYTES = 512 * 1024
@@ -145,7 +146,7 @@ def build_app(settings: Settings) -> FastAPI:
         live_feed=live_feed,
         live_streams=live_streams,
         live_places=Places(in_all=settings.live_streams, per_user=settings.live_streams_per_user),
-        follower=EventFollower(EventLog(to_analytics), live_feed.backlog, pace),
+        follower=EventFollower(EventLog(to_analytics), TrailProof(commands, live_feed.trail_writers).given, pace),
     )
     app.state.feed = feed
     live_feed.end_with(app.state.stopping)

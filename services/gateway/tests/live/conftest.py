@@ -1,7 +1,8 @@
 """Clients of the live stream, events to follow, and a trail as analytics would tell it."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,10 +17,14 @@ from fastapi import Request, Response
 
 from common.clock import utc_now
 from common.contracts.accounts import AccountUpdated, SessionRevoked
+from common.contracts.analytics import ConfirmStored
 from common.contracts.context import Context
 from common.contracts.envelope import Envelope, wrap
 from common.http.json_response import json_response
-from common.messaging.topology import EVENTS
+from common.messaging.reply import Reply
+from common.messaging.topology import COMMANDS, EVENTS
+from common.testing.amqp import broker_channel as broker_channel_of
+from common.testing.amqp import send
 from gateway.handlers.live_feed import ANALYTICS_QUEUE
 
 PATH, INTERNAL = "/api/v1/events", "/internal/events"
@@ -132,13 +137,75 @@ def trail(services: Any) -> Trail:
     return trail
 
 
+@dataclass
+class Keeper:
+    """Consumes the queue of analytics as its replicas do, in order: keeps events in the trail and answers questions behind them.
+
+    While `may_store` is not set, what it has in hand stays there, as with a database that is away; `got` counts what it got.
+    """
+
+    channel: Any
+    trail: Trail
+    queue: Any = None
+    name: str = field(default_factory=lambda: uuid4().hex)
+    may_store: asyncio.Event = field(default_factory=asyncio.Event)
+    in_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    everything: bool = True
+    got: int = 0
+    questions: int = 0
+
+    async def begin(self) -> None:
+        """Consume."""
+        self.may_store.set()
+        await self.channel.set_qos(prefetch_count=100)
+        self.queue = await self.channel.declare_queue(ANALYTICS_QUEUE, durable=True)
+        await self.queue.bind(COMMANDS.name, ConfirmStored.KEY)
+        await self.queue.consume(self.take)
+
+    async def take(self, message: aio_pika.abc.AbstractIncomingMessage) -> None:
+        self.got += 1
+        async with self.in_turn:
+            await self.may_store.wait()
+            if message.routing_key == ConfirmStored.KEY:
+                self.questions += 1
+                reply = Reply(status=200, body={"consumer": self.name, "everything": self.everything})
+                answer = aio_pika.Message(reply.model_dump_json().encode(), correlation_id=message.correlation_id)
+                await self.channel.default_exchange.publish(answer, routing_key=message.reply_to)
+            else:
+                self.trail.events.append(Envelope.model_validate_json(message.body))
+            await message.ack()
+
+
 @pytest_asyncio.fixture(loop_scope="session")
-async def analytics_queue(broker_channel: Any) -> AsyncIterator[Any]:
-    """Give the queue of analytics, with nobody who reads it; not bound, so that only tests fill it."""
-    queue = await broker_channel.declare_queue(ANALYTICS_QUEUE, durable=True)
-    await queue.purge()
-    yield queue
-    await queue.delete(if_unused=False, if_empty=False)
+async def keepers(rabbitmq_url: str, trail: Trail) -> AsyncIterator[Callable[[], Awaitable[Keeper]]]:
+    """Give what starts a replica of analytics; the queue is not bound to events, so that only tests fill it."""
+    async with AsyncExitStack() as opened:
+
+        async def start() -> Keeper:
+            keeper = Keeper(await opened.enter_async_context(broker_channel_of(rabbitmq_url)), trail)
+            await keeper.begin()
+            return keeper
+
+        async with broker_channel_of(rabbitmq_url) as channel:
+            await channel.queue_delete(ANALYTICS_QUEUE)
+            yield start
+            await channel.queue_delete(ANALYTICS_QUEUE)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def keeper(keepers: Any) -> Keeper:
+    return await keepers()
+
+
+@pytest.fixture
+def hand_over(broker_channel: Any) -> Callable[..., Awaitable[None]]:
+    """Return a function that puts events into the queue of analytics."""
+
+    async def publish(*envelopes: Envelope) -> None:
+        for envelope in envelopes:
+            await send(broker_channel, ANALYTICS_QUEUE, envelope)
+
+    return publish
 
 
 @pytest.fixture

@@ -1,11 +1,11 @@
 """Streams that go on where they were: behind Last-Event-ID, and over a loss of the broker's connection."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
-import aio_pika
 import pytest
 from pydantic import SecretStr
 
@@ -31,7 +31,7 @@ async def test_what_was_missed_comes_first_then_what_came_meanwhile(
     follow: Any,
     made: Any,
     trail: Any,
-    analytics_queue: Any,
+    keeper: Any,
 ) -> None:
     """The past is read in pages after the subscription; an event that comes both ways is shown once."""
     last, *missed = (made(user_id) for _ in range(6))
@@ -56,7 +56,7 @@ async def test_what_was_missed_comes_first_then_what_came_meanwhile(
     assert last.time - timedelta(seconds=12) < parsed(first["since"]) < last.time - timedelta(seconds=8)
 
 
-async def test_what_analytics_stores_late_is_waited_for(
+async def test_what_analytics_has_in_hand_is_waited_for(
     gateway: Any,
     auth: Any,
     user_id: Any,
@@ -64,22 +64,121 @@ async def test_what_analytics_stores_late_is_waited_for(
     follow: Any,
     made: Any,
     trail: Any,
-    analytics_queue: Any,
-    broker_channel: Any,
+    keeper: Any,
+    hand_over: Any,
 ) -> None:
-    """It is behind when the stream resumes: nothing new is shown before it has caught up, so that no id goes ahead of a hole."""
+    """Its database is away: the queue is empty, and the trail lacks an event. Nothing new is shown before that."""
     last, late, new = made(user_id), made(user_id), made(user_id)
     trail.events = [last]
-    await broker_channel.default_exchange.publish(aio_pika.Message(late.to_bytes()), routing_key=analytics_queue.name)
+    keeper.may_store.clear()
+    await hand_over(late)
+    await eventually(lambda: keeper.got == 1)
     async with follow(gateway, auth, str(last.id)) as reading:
         assert (await reading.next()).id == str(last.id)
         await tell(new)
         coming = asyncio.create_task(reading.next())
-        await eventually(lambda: len(trail.asked) > 3)
+        await eventually(lambda: keeper.got > 1 or coming.done())
+        keeper.may_store.set()
+        assert (await coming).id == str(late.id)
+        assert (await reading.next()).id == str(new.id)
+
+
+async def test_each_of_several_that_store_has_to_answer(
+    gateway: Any,
+    auth: Any,
+    user_id: Any,
+    tell: Any,
+    follow: Any,
+    made: Any,
+    trail: Any,
+    keepers: Any,
+    hand_over: Any,
+) -> None:
+    """The one that got the event is stalled, the other stores what it gets."""
+    last, late, new = made(user_id), made(user_id), made(user_id)
+    trail.events = [last]
+    stalled = await keepers()
+    stalled.may_store.clear()
+    await hand_over(late)
+    await eventually(lambda: stalled.got == 1)
+    other = await keepers()
+    async with follow(gateway, auth, str(last.id)) as reading:
+        assert (await reading.next()).id == str(last.id)
+        await tell(new)
+        coming = asyncio.create_task(reading.next())
+        await eventually(lambda: other.questions > 0 and stalled.got > 1)
         assert not coming.done()
-        trail.events.append(late)
-        await analytics_queue.purge()
+        stalled.may_store.set()
         assert [(await coming).id, (await reading.next()).id] == [str(late.id), str(new.id)]
+
+
+async def test_what_came_back_from_a_consumer_that_died_is_waited_for(
+    gateway: Any,
+    auth: Any,
+    user_id: Any,
+    tell: Any,
+    follow: Any,
+    made: Any,
+    trail: Any,
+    keepers: Any,
+    hand_over: Any,
+) -> None:
+    """The other had answered before; now it has the event in hand, and a third has taken the place of the one that died."""
+    last, late, new = made(user_id), made(user_id), made(user_id)
+    trail.events = [last]
+    dying = await keepers()
+    dying.may_store.clear()
+    await hand_over(late)
+    await eventually(lambda: dying.got == 1)
+    other = await keepers()
+    async with follow(gateway, auth, str(last.id)) as reading:
+        assert (await reading.next()).id == str(last.id)
+        await tell(new)
+        coming = asyncio.create_task(reading.next())
+        await eventually(lambda: other.questions > 0 and dying.got > 1)
+        other.may_store.clear()
+        before = other.got
+        await dying.channel.close()
+        await eventually(lambda: other.got > before)
+        third = await keepers()
+        await eventually(lambda: third.questions > 0)
+        assert not coming.done()
+        other.may_store.set()
+        assert [(await coming).id, (await reading.next()).id] == [str(late.id), str(new.id)]
+
+
+async def test_what_is_in_a_retry_tier_may_be_missing(
+    gateway: Any,
+    auth: Any,
+    user_id: Any,
+    follow: Any,
+    made: Any,
+    trail: Any,
+    keeper: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(follow_events, "CATCH_UP_S", 0.2)
+    keeper.everything = False
+    async with follow(gateway, auth, str(made(user_id).id)) as reading:
+        assert (await reading.next()).data["code"] == "history_unavailable"
+    assert keeper.questions > 0
+
+
+async def test_streams_that_resume_at_once_share_the_questions(
+    gateway: Any, auth: Any, user_id: Any, follow: Any, made: Any, trail: Any, keeper: Any, tell: Any
+) -> None:
+    last, new = made(user_id), made(user_id)
+    trail.events = [last]
+    keeper.may_store.clear()
+    async with AsyncExitStack() as opened:
+        readings = [await opened.enter_async_context(follow(gateway, auth, str(last.id))) for _ in range(9)]
+        for reading in readings:
+            assert (await reading.next()).id == str(last.id)
+        await eventually(lambda: keeper.got > 0)
+        await tell(new)
+        keeper.may_store.set()
+        assert {(await reading.next()).id for reading in readings} == {str(new.id)}
+    assert keeper.questions <= 6, "two that are out when most of them come, two for these, and two for whoever came late"
 
 
 @pytest.mark.parametrize("last", ["nonsense", str(uuid4()), "0" * 500])
@@ -148,7 +247,7 @@ async def test_more_than_may_wait_during_a_replay_is_read_from_the_trail(
     follow: Any,
     made: Any,
     trail: Any,
-    analytics_queue: Any,
+    keeper: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(live_streams, "MAX_WAITING_EVENTS", 2)
@@ -204,7 +303,7 @@ async def test_a_session_that_is_revoked_while_its_replay_waits_is_cut(
     made: Any,
     trail: Any,
     revoke: Any,
-    analytics_queue: Any,
+    keeper: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(follow_events, "SETTLE_S", 3_600.0)
@@ -226,7 +325,7 @@ async def test_a_lost_connection_loses_no_event(
     made: Any,
     trail: Any,
     gate: Any,
-    analytics_queue: Any,
+    keeper: Any,
 ) -> None:
     before, missed, after = made(user_id), made(user_id), made(user_id)
     async with run_gateway(amqp_url=SecretStr(gate[1])) as client, follow(client, auth) as reading:
@@ -253,7 +352,7 @@ async def test_a_gateway_far_behind_starts_on_an_empty_queue(
     follow: Any,
     made: Any,
     trail: Any,
-    analytics_queue: Any,
+    keeper: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     missed = made(user_id)

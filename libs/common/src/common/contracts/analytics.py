@@ -1,10 +1,10 @@
-"""Events of analytics."""
+"""Events and commands of analytics."""
 
 from datetime import datetime
 from typing import ClassVar
 from uuid import UUID
 
-from common.contracts.message import Event
+from common.contracts.message import Command, Event
 
 
 class AccountStatsCollected(Event):
@@ -21,3 +21,13 @@ class AccountStatsCollected(Event):
     following_count: int
     likes_count: int
     video_count: int
+
+
+class ConfirmStored(Command):
+    """Asks whether all events that were published before are in the trail; sent by the gateway in nobody's name.
+
+    It waits in the queue of the events, behind them, and is answered by the consumer that it comes to, for what this one had in
+    hand.
+    """
+
+    KEY: ClassVar[str] = "analytics.confirm_stored.v1"

@@ -6,14 +6,16 @@ single message of another queue would go: to a retry tier or the dead-letter que
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import structlog
 from pydantic import SecretStr
 from structlog.contextvars import bound_contextvars
 
+from common.errors import Permanent
+from common.messaging.assurance import Assurances
 from common.messaging.batches import BatchHandler
 from common.messaging.dead_letters import Redelivery
 from common.messaging.incoming import Incoming
@@ -29,8 +31,9 @@ _log = structlog.get_logger(__name__)
 class BatchConsumer(Generic[T]):
     """A component that consumes one queue over a connection of its own.
 
-    A batch that is not full waits `linger` seconds for more: where nobody is in a hurry, that spares most of the work. Stopping
-    takes no new deliveries, handles for up to `grace` seconds what has arrived and hands back the rest.
+    A batch that is not full waits `linger` seconds for more: where nobody is in a hurry, that spares most of the work. Questions to
+    `assurances` are answered once everything that came before them was handled. Stopping takes no new deliveries, handles for up to
+    `grace` seconds what has arrived and hands back the rest.
     """
 
     def __init__(
@@ -44,8 +47,10 @@ class BatchConsumer(Generic[T]):
         max_batch: int = 500,
         linger: float = 0.0,
         grace: float = 15.0,
+        assurances: Assurances | None = None,
     ) -> None:
         self._redelivery = redelivery
+        self._assurances = assurances
         self._handler = handler
         self._queue = spec.name
         self._max_batch = max_batch
@@ -108,9 +113,12 @@ class BatchConsumer(Generic[T]):
                     await self._wake.wait()
 
     async def _work(self, session: Session, batch: Sequence[Delivery]) -> None:
-        """Handle a batch and acknowledge it; what failed is settled beside the next batches."""
-        read, messages = [], []
+        """Handle a batch and acknowledge it; what failed is settled, and questions are answered, beside the next batches."""
+        read, messages, questions = [], [], []
         for delivery in batch:
+            if self._assurances is not None and delivery.routing_key == self._assurances.key:
+                questions.append(delivery)
+                continue
             try:
                 if delivery.has_headers:
                     self._incoming(session, delivery).require_survivable()
@@ -126,13 +134,21 @@ class BatchConsumer(Generic[T]):
             else:
                 self._settle(session, delivery, failure)
         await acknowledge(session, handled)
+        if self._assurances is not None:
+            for delivery in questions:
+                self._beside(self._assurances.answer(session, self._incoming(session, delivery)))
 
     def _settle(self, session: Session, delivery: Delivery, error: Exception) -> None:
         async def settle() -> None:
             _log.warning("message_failed", queue=self._queue, exc_info=error)
             await self._redelivery.settle(self._incoming(session, delivery), error)
 
-        task = asyncio.create_task(settle())
+        if self._assurances is not None and not isinstance(error, Permanent):
+            self._assurances.note_sent_back()
+        self._beside(settle())
+
+    def _beside(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
 

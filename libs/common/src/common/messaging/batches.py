@@ -21,16 +21,25 @@ class BatchHandler(Generic[T]):
 
     `decode` turns an envelope into what `handle` takes and raises `Permanent` for what it cannot; `handle` sees each message once
     (inbox), in no promised order. Without an inbox it sees redeliveries too, and its effect deduplicates by the envelope's id.
+    `busy_tries` is how often a message is tried in place while the database is busy, before it goes to a retry tier.
     """
 
     def __init__(
-        self, queue: str, database: Database, inbox: Inbox | None, *, decode: Decode[T], handle: HandleBatch[T]
+        self,
+        queue: str,
+        database: Database,
+        inbox: Inbox | None,
+        *,
+        decode: Decode[T],
+        handle: HandleBatch[T],
+        busy_tries: int = BUSY_TRIES,
     ) -> None:
         self._queue = queue
         self._database = database
         self._inbox = inbox
         self._decode = decode
         self._handle = handle
+        self._busy_tries = busy_tries
 
     def read(self, body: bytes) -> Message[T]:
         """Return a message's content; raises `Permanent` when it cannot be read."""
@@ -43,7 +52,7 @@ class BatchHandler(Generic[T]):
             return []
         is_alone = len(messages) == 1
         try:
-            await until_database_answers(lambda: self._once(messages), busy_tries=BUSY_TRIES if is_alone else 0)
+            await until_database_answers(lambda: self._once(messages), busy_tries=self._busy_tries if is_alone else 0)
         except Exception as error:  # noqa: BLE001 - told to whoever settles the message
             if is_alone:
                 return [error]

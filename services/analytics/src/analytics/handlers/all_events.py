@@ -6,13 +6,14 @@ from uuid import UUID
 
 from analytics.domain.event import Event
 from analytics.usecases.record_events import record_events
+from common.contracts.analytics import ConfirmStored
 from common.contracts.envelope import Envelope
 from common.database import Transaction
 from common.errors import Permanent
 from common.messaging.batches import HandleBatch
-from common.messaging.topology import events_queue
+from common.messaging.topology import COMMANDS, EVENTS, Binding, QueueSpec
 
-ALL_EVENTS = events_queue("analytics.all_events", "#", prefetch=500)
+ALL_EVENTS = QueueSpec("analytics.all_events", (Binding(EVENTS, "#"), Binding(COMMANDS, ConfirmStored.KEY)), prefetch=500)
 
 
 def decode(envelope: Envelope) -> Event:

@@ -80,16 +80,17 @@ class LiveFeed:
                 headers={"Retry-After": "2"},
             ) from None
 
-    async def backlog(self) -> int | None:
-        """Return how many events wait for analytics; None when that cannot be asked."""
+    async def trail_writers(self) -> int | None:
+        """Return how many consumers the queue of analytics has; None when that cannot be asked."""
         connection = self._connection
         if connection is None:
             return None
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S), connection.channel(publisher_confirms=False) as channel:
-                return await _depth(channel, ANALYTICS_QUEUE)
+                declared = await channel.declare_queue(ANALYTICS_QUEUE, passive=True)
+                return declared.declaration_result.consumer_count
         except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
-            _log.warning("analytics_backlog_unknown", reason=type(error).__name__)
+            _log.warning("trail_writers_unknown", reason=type(error).__name__)
             return None
 
     async def _listen(self) -> None:

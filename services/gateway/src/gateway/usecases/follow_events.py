@@ -16,13 +16,13 @@ from gateway.usecases.live_streams import Stream
 OVERLAP = timedelta(seconds=10)
 """Repeated before the first moment that was missed: clocks differ, and events do not come in the order of their times."""
 SETTLE_S = 1.0
-"""After its queue was empty, analytics has stored what it had in hand within this time."""
+"""What was on its way to the queues when the stream was subscribed has got into that of analytics within this time."""
 CATCH_UP_S = 30.0
 """If analytics is still behind then, the stream says `gap` and goes on."""
 GAP = "gap"
 CLOSED = "closed"
 
-Backlog = Callable[[], Awaitable[int | None]]
+Proof = Callable[[], Awaitable[bool]]
 Recheck = Callable[[], Awaitable[Closing | None]]
 
 _log = structlog.get_logger(__name__)
@@ -46,11 +46,11 @@ class Pace:
 
 
 class EventFollower:
-    """Writes streams; `backlog` tells how many events wait for analytics, None when that is not known."""
+    """Writes streams; `stored` tells whether what was published before the call is in the trail, False when that is not known."""
 
-    def __init__(self, log: EventLog, backlog: Backlog, pace: Pace) -> None:
+    def __init__(self, log: EventLog, stored: Proof, pace: Pace) -> None:
         self._event_log = log
-        self._backlog = backlog
+        self._stored = stored
         self._pace = pace
 
     async def follow(self, stream: Stream, recheck: Recheck, *, unresumable: bool = False) -> AsyncGenerator[bytes]:
@@ -84,8 +84,8 @@ class EventFollower:
     async def _replay(self, stream: Stream) -> AsyncGenerator[bytes]:
         """Yield what the trail holds of what was missed; returns when that is all of it, after a `gap`, or when the stream closes.
 
-        The stream is subscribed already. What was published before is in the trail once nothing waits for analytics and what it
-        had in hand is stored: the last pass is made behind that moment. Passes join up, each goes on where the one before ended.
+        The stream is subscribed already. Once it is proven that what was published before is in the trail, the last pass is made
+        behind that moment. Passes join up, each goes on where the one before ended.
         """
         give_up_at = asyncio.get_running_loop().time() + CATCH_UP_S
         above, complete = 0, False
@@ -103,7 +103,8 @@ class EventFollower:
                         return
                     if asyncio.get_running_loop().time() > give_up_at:
                         break
-                    complete = await self._stored_all(stream)
+                    # What overflowed before that was proven may have been published too late to be in the next pass.
+                    complete = await self._stored_all(stream) and not stream.overflowed
                     if stream.is_closed:
                         return
             except LogUnavailable as error:
@@ -112,10 +113,16 @@ class EventFollower:
                 yield BEHIND
 
     async def _stored_all(self, stream: Stream) -> bool:
-        """Whether analytics will have stored what was published before this call; waits a moment for what it has in hand.
+        """Whether analytics has stored what was published before the stream was subscribed; False when that is not known.
 
         Returns at once when the stream is closed.
         """
-        waiting = await self._backlog()
         await stream.wait_closed(SETTLE_S)
-        return waiting == 0
+        stored = asyncio.ensure_future(self._stored())
+        closed = asyncio.ensure_future(stream.wait_closed(CATCH_UP_S))
+        try:
+            await asyncio.wait({stored, closed}, return_when=asyncio.FIRST_COMPLETED)
+            return stored.done() and await stored
+        finally:
+            stored.cancel()
+            closed.cancel()
