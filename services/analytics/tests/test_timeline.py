@@ -2,6 +2,7 @@
 
 import random
 from datetime import UTC, datetime, timedelta
+from itertools import permutations
 from typing import Any
 
 import pytest
@@ -49,6 +50,65 @@ def test_an_effect_comes_after_its_cause_though_its_clock_is_behind() -> None:
     submitted = event("publisher.publish.submitted", 60, causation_id=str(started.id))
     other = event("scheduler.post.updated", 50)
     assert in_order([submitted, started, due, other]) == [other, due, started, submitted]
+
+
+def told_by_several_clocks(clocks: dict[str, float]) -> list[Event]:
+    """Return a post's life in the order in which it happened, a second apart, timed by the replicas' clocks (seconds ahead)."""
+    happened: list[Event] = []
+
+    def tell(key: str, replica: str, sequence: int, cause: int | None = None, attempt: int = 1) -> None:
+        milliseconds = (len(happened) + clocks[replica]) * 1000
+        cause_id = None if cause is None else str(happened[cause].id)
+        happened.append(event(key, milliseconds, sequence=sequence, causation_id=cause_id, data={"attempt": attempt}))
+
+    tell("scheduler.post.drafted", "scheduler-1", 1)
+    tell("scheduler.post.updated", "scheduler-2", 2)
+    tell("scheduler.post.scheduled", "scheduler-1", 3)
+    tell("scheduler.post.due", "scheduler-2", 4)
+    tell("publisher.publish.started", "publisher-1", 1, cause=3)
+    tell("publisher.publish.deferred", "publisher-2", 2, cause=3)
+    tell("publisher.publish.failed", "publisher-1", 3, cause=3)
+    tell("scheduler.post.retry_scheduled", "scheduler-1", 5, cause=6)
+    tell("scheduler.post.due", "scheduler-2", 6)
+    tell("publisher.publish.started", "publisher-2", 1, cause=8, attempt=2)
+    tell("publisher.publish.submitted", "publisher-1", 2, cause=8, attempt=2)
+    tell("publisher.publish.succeeded", "publisher-2", 3, cause=8, attempt=2)
+    tell("scheduler.post.published", "scheduler-1", 7, cause=11)
+    return happened
+
+
+def test_clocks_that_differ_do_not_matter() -> None:
+    """What one sender counts and what causes what is known for all of this story; and no two clocks agree."""
+    for seed in range(200):
+        chance = random.Random(seed)
+        clocks = {f"{name}-{number}": chance.uniform(-60, 60) for name in ("scheduler", "publisher") for number in (1, 2)}
+        happened = told_by_several_clocks(clocks)
+        arrived = list(happened)
+        chance.shuffle(arrived)
+        assert in_order(arrived) == happened
+
+
+def test_what_is_counted_later_comes_later_though_its_clock_is_behind() -> None:
+    scheduled = event("scheduler.post.scheduled", 100, sequence=1)
+    updated = event("scheduler.post.updated", 40, sequence=2)
+    of_another = event("scheduler.post.updated", 60, sequence=3, subject="q")
+    assert in_order([updated, of_another, scheduled]) == [of_another, scheduled, updated]
+
+
+def test_attempts_are_counted_each_by_itself() -> None:
+    """The publisher's count begins again: a second attempt does not come between the steps of the first."""
+    first = [event("publisher.publish.started", number * 10, sequence=number, data={"attempt": 1}) for number in (1, 2, 3)]
+    second = [event("publisher.publish.started", number * 10, sequence=number, data={"attempt": 2}) for number in (4, 5)]
+    second = [Event(**{name: getattr(item, name) for name in Event.__slots__} | {"sequence": 1}) for item in second]
+    assert in_order([*second, *first]) == [*first, *second]
+
+
+def test_a_cause_that_contradicts_the_count_does_not_stop_the_rest() -> None:
+    later = event("scheduler.post.updated", 10, sequence=2)
+    sooner = event("scheduler.post.scheduled", 20, sequence=1, causation_id=str(later.id))
+    after = event("scheduler.post.due", 0, sequence=3)
+    orders = {tuple(item.id for item in in_order(arrived)) for arrived in permutations([sooner, after, later])}
+    assert [sorted(order) for order in orders] == [sorted([sooner.id, after.id, later.id])]
 
 
 def test_causes_in_a_ring_are_cut() -> None:

@@ -1,8 +1,11 @@
 """A post's timeline: its events as sentences, in the order things happened although they arrive in any order."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from heapq import heappop, heappush
+from itertools import pairwise
 from typing import Any
 from uuid import UUID
 
@@ -36,35 +39,55 @@ def timeline(events: Iterable[Event]) -> list[TimelineItem]:
 
 
 def in_order(events: Iterable[Event]) -> list[Event]:
-    """Order events by time, then by source and its sequence.
+    """Order events by time, but none before what it is known to have followed.
 
-    An effect never comes before its cause: clocks of two machines differ, so an event whose cause is among the events counts
-    as no earlier than that.
+    Clocks of two machines differ, so times alone may lie. Two things are known all the same: an effect follows its cause, and what
+    one source counted (`sequence`) happened in the order in which it was counted. Of the events that may come next, the one with
+    the earliest time does: one whose clock is behind comes right after what it followed. Where causes contradict the rest (no
+    real ones do), the earliest event goes on.
     """
     by_id = {str(event.id): event for event in events}
-    placed: dict[str, tuple[datetime, int]] = {}
-    for event_id in by_id:
-        _place(event_id, by_id, placed)
+    open_before = _followed(by_id)
+    followers: defaultdict[str, list[str]] = defaultdict(list)
+    for later, earlier in open_before.items():
+        for event_id in earlier:
+            followers[event_id].append(later)
+    by_time = sorted((_rank(event), event_id) for event_id, event in by_id.items())
+    ready = [place for place in by_time if not open_before[place[1]]]
+    ordered: dict[str, Event] = {}
+    while len(ordered) < len(by_id):
+        event_id = heappop(ready)[1] if ready else next(known for _, known in by_time if known not in ordered)
+        if event_id in ordered:
+            continue
+        ordered[event_id] = by_id[event_id]
+        for later in followers[event_id]:
+            open_before[later].discard(event_id)
+            if not open_before[later]:
+                heappush(ready, (_rank(by_id[later]), later))
+    return list(ordered.values())
 
-    def rank(event: Event) -> tuple[datetime, int, str, int, UUID]:
-        time, depth = placed[str(event.id)]
-        return time, depth, event.source, event.sequence or 0, event.id
 
-    return sorted(by_id.values(), key=rank)
+def _rank(event: Event) -> tuple[datetime, str, int, UUID]:
+    return event.time, event.source, event.sequence or 0, event.id
 
 
-def _place(event_id: str, by_id: dict[str, Event], placed: dict[str, tuple[datetime, int]]) -> None:
-    """Find the event's effective time and its distance from its first known cause; causes that form a ring are cut."""
-    chain: list[str] = []
-    current: str | None = event_id
-    while current in by_id and current not in placed and current not in chain:
-        chain.append(current)
-        current = by_id[current].causation_id
-    cause = placed.get(current) if current is not None else None
-    for link in reversed(chain):
-        time = by_id[link].time
-        placed[link] = (time, 0) if cause is None else (max(time, cause[0]), cause[1] + 1 if time <= cause[0] else 0)
-        cause = placed[link]
+def _followed(by_id: dict[str, Event]) -> dict[str, set[str]]:
+    """Return for each event which ones came just before it: its cause, and those that its source counted before it."""
+    before = {event_id: {str(event.causation_id)} & by_id.keys() - {event_id} for event_id, event in by_id.items()}
+    counted: defaultdict[tuple[str, str, float | None], defaultdict[int, list[str]]] = defaultdict(lambda: defaultdict(list))
+    for event_id, event in by_id.items():
+        if event.sequence is not None:
+            counted[_counter(event)][event.sequence].append(event_id)
+    for steps in counted.values():
+        for earlier, later in pairwise(sorted(steps)):
+            for event_id in steps[later]:
+                before[event_id].update(steps[earlier])
+    return before
+
+
+def _counter(event: Event) -> tuple[str, str, float | None]:
+    """Return what counts an event's `sequence`: its source for its subject; the publisher counts in each attempt by itself."""
+    return event.source, event.subject, event.number("attempt") if event.key.startswith("publisher.") else None
 
 
 def _item(event: Event, duration_ms: int | None) -> TimelineItem:
