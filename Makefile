@@ -63,8 +63,8 @@ rotate-keys: bootstrap ## a new key for users' tokens; nobody is logged out
 rotate-encryption-key: bootstrap ## a new key for what is stored encrypted, while everything runs
 	@$(STACK) rotate-encryption-key
 
-schemas: bootstrap ## write docs/events.md, docs/asyncapi.json and docs/schemas from the contracts
-	@$(PYTHON) -m schemas
+schemas: bootstrap ## write docs/events.md, docs/asyncapi.json and docs/schemas from the contracts (accept=KEY takes a breaking change)
+	@$(PYTHON) -m schemas $(accept)
 
 test: bootstrap ## lint, types, boundaries, all tests, coverage
 	@deploy/test.sh

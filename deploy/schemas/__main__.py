@@ -1,29 +1,36 @@
-"""`python -m schemas`: write the documents; tell what changed, and what of it breaks consumers (then it ends with 1)."""
+"""`python -m schemas [KEY ...]`: write the documents; tell what changed, and what of it breaks consumers (then it ends with 1).
+
+A break stays one, here and in the tests, until it is decided on: then its event's KEY (or `envelope`) is named.
+"""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from schemas.asyncapi import asyncapi
-from schemas.breaking import breaking_changes
-from schemas.documents import version_before, write
+from schemas.breaking import breaking_changes, moved_on, promises
+from schemas.documents import PROMISED, promise, promised, write
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-def main() -> int:
-    """Run from the command line."""
-    changed = write(CHECKOUT)
+def update(root: Path, accepted: Sequence[str]) -> int:
+    """Bring the documents of a checkout up to date, and what is promised with them; returns the command's exit status."""
+    changed = write(root)
+    before, after = promised(root), promises(asyncapi())
+    now = moved_on(before, after, accepted=frozenset(accepted))
+    if promise(root, now):
+        changed.append(PROMISED)
     for path in changed:
         print(f"  {path}")
     print(f"{len(changed)} documents changed" if changed else "up to date")
-    before = version_before(CHECKOUT)
-    broken = breaking_changes(before, asyncapi()) if before is not None else []
+    broken = breaking_changes(now, after)
     for line in broken:
         print(f"BREAKING {line}", file=sys.stderr)
     return 1 if broken else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(update(CHECKOUT, sys.argv[1:]))

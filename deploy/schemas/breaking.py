@@ -6,31 +6,46 @@ ones as they take unknown fields. Anything else is a new event type, `.v2` besid
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from schemas.fields import Field, fields_of
 
 Json = dict[str, Any]
+Promises = dict[str, dict[str, Field]]
+"""What readers rely on: the fields of each event's `data` by key and path, and those of the envelope under the key `envelope`."""
 
 
-def breaking_changes(old: Json, new: Json) -> list[str]:
-    """Return what of one AsyncAPI document breaks readers of another, earlier one; one line each."""
-    before, after = _events(old), _events(new)
+def breaking_changes(before: Promises, after: Promises) -> list[str]:
+    """Return what breaks readers of the one who read the other now; one line each."""
     found = [f"{key}: the event is gone" for key in sorted(before.keys() - after.keys())]
     for key in sorted(before.keys() & after.keys()):
         found += [f"{key}: {change}" for change in _changes(before[key], after[key])]
     return found
 
 
-def _events(document: Json) -> dict[str, dict[str, Field]]:
-    """Return the fields of each event's `data` by key and path, and those of the envelope under the key `envelope`."""
+def moved_on(before: Promises, after: Promises, *, accepted: frozenset[str] = frozenset()) -> Promises:
+    """Return what is promised from now on: `after`, but for events that broke without being `accepted`, which stay as they were."""
+    kept = {
+        key: fields
+        for key, fields in before.items()
+        if key not in accepted and (key not in after or any(_changes(fields, after[key])))
+    }
+    return {**after, **kept}
+
+
+def promises(document: Json) -> Promises:
+    """Return what an AsyncAPI document promises."""
     known = document["components"]["schemas"]
     found = {
-        key: {field.path: field for field in fields_of(_data(message, known), known)}
-        for key, message in document["components"]["messages"].items()
+        key: _promised(fields_of(_data(message, known), known)) for key, message in document["components"]["messages"].items()
     }
-    return {**found, "envelope": {field.path: field for field in fields_of(known["Envelope"], known)}}
+    return {**found, "envelope": _promised(fields_of(known["Envelope"], known))}
+
+
+def _promised(fields: Iterable[Field]) -> dict[str, Field]:
+    return {field.path: replace(field, values=()) for field in fields}
 
 
 def _data(message: Json, known: Json) -> Json:

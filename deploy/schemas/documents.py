@@ -1,14 +1,15 @@
-"""The committed documents: what they should be, what they are, and what the newest committed version that differs was."""
+"""The committed documents: what they should be, what they are, and what readers were promised."""
 
 from __future__ import annotations
 
 import json
-import subprocess
 from pathlib import Path
 from typing import Any
 
 from schemas.asyncapi import asyncapi
+from schemas.breaking import Promises
 from schemas.catalogue import catalogue, message_schema
+from schemas.fields import Field
 from schemas.markdown import events_page
 
 Json = dict[str, Any]
@@ -16,8 +17,8 @@ Json = dict[str, Any]
 ASYNCAPI = Path("docs/asyncapi.json")
 PAGE = Path("docs/events.md")
 SCHEMAS = Path("docs/schemas")
-VERSIONS = 50
-"""How many commits that touched the document are looked at."""
+PROMISED = Path("deploy/schemas/promised.json")
+"""Each event's fields with their types; `?` behind them: it may be absent. Not written anew from the contracts, but moved on."""
 
 
 def wanted() -> dict[Path, str]:
@@ -46,26 +47,33 @@ def write(root: Path) -> list[Path]:
     return sorted(changed)
 
 
-def version_before(root: Path) -> Json | None:
-    """Return the newest committed AsyncAPI document that differs from the one in the checkout; None where there is none.
-
-    With changes that are not committed yet that is the last commit's, in a clean checkout what the last change replaced.
-    """
-    present = _text(root / ASYNCAPI)
-    commits = _git(root, "log", f"--max-count={VERSIONS}", "--format=%H", "--", str(ASYNCAPI)).split()
-    for commit in commits:
-        # The commit before each one that touched it: a commit that removed it has none itself.
-        for version in (commit, f"{commit}~1"):
-            text = _git(root, "show", f"{version}:{ASYNCAPI}")
-            if text and text != present:
-                document: Json = json.loads(text)
-                return document
-    return None
+def promised(root: Path) -> Promises:
+    """Return what readers were promised by what is committed; nothing where nothing is."""
+    text = _text(root / PROMISED)
+    events: dict[str, dict[str, str]] = json.loads(text) if text is not None else {}
+    return {
+        key: {
+            path: Field(path, frozenset(said.rstrip("?").split(" | ")), not said.endswith("?"))
+            for path, said in fields.items()
+        }
+        for key, fields in events.items()
+    }
 
 
-def _git(root: Path, *arguments: str) -> str:
-    done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, timeout=30, check=False)
-    return done.stdout if done.returncode == 0 else ""
+def promise(root: Path, what: Promises) -> bool:
+    """Write down what readers are promised from now on; returns whether that changed."""
+    said = {
+        key: {
+            path: " | ".join(sorted(field.types)) + ("" if field.required else "?") for path, field in sorted(fields.items())
+        }
+        for key, fields in sorted(what.items())
+    }
+    text = _written(said)
+    changed = _text(root / PROMISED) != text
+    if changed:
+        (root / PROMISED).parent.mkdir(parents=True, exist_ok=True)
+        (root / PROMISED).write_text(text, encoding="utf-8")
+    return changed
 
 
 def _text(path: Path) -> str | None:

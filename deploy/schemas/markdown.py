@@ -26,7 +26,7 @@ durably. The body is a CloudEvents 1.0 JSON object (`application/cloudevents+jso
 - An event may arrive more than once, with the same `id`, and events arrive in any order. `sequence` tells the order of those with
   the same `source` and `subject`.
 - Ignore fields that you do not know: some may be added at any time, and values to a list of values. Any other change is a new type,
-  `.v2` beside `.v1`; `make test` compares with the schemas committed before.
+  `.v2` beside `.v1`; `make test` compares with what was promised before.
 - No event carries a password, a token or a key.
 
 ## The envelope

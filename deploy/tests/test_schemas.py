@@ -3,7 +3,6 @@
 import copy
 import gzip
 import json
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,10 +13,11 @@ import pytest
 from common.contracts.envelope import Envelope
 from common.contracts.registry import EVENTS, parse
 from localstack.paths import CHECKOUT
+from schemas.__main__ import update
 from schemas.asyncapi import asyncapi
-from schemas.breaking import breaking_changes
+from schemas.breaking import breaking_changes, moved_on, promises
 from schemas.catalogue import catalogue, message_schema
-from schemas.documents import ASYNCAPI, SCHEMAS, differences, version_before, wanted, write
+from schemas.documents import ASYNCAPI, SCHEMAS, differences, promised, wanted, write
 
 Json = dict[str, Any]
 OFFICIAL = Path(__file__).parent / "data/asyncapi-3.0.0.schema.json.gz"
@@ -28,8 +28,9 @@ def test_what_is_committed_is_what_the_contracts_say() -> None:
 
 
 def test_no_event_changed_in_a_way_that_breaks_its_readers() -> None:
-    before = version_before(CHECKOUT)
-    assert before is None or breaking_changes(before, asyncapi()) == [], "add a .v2 beside the .v1 instead"
+    before, after = promised(CHECKOUT), promises(asyncapi())
+    assert breaking_changes(before, after) == [], "add a .v2 beside the .v1 instead"
+    assert moved_on(before, after) == before, "run: make schemas"
 
 
 def test_the_asyncapi_document_is_one() -> None:
@@ -158,7 +159,7 @@ def envelope_gone(document: Json) -> None:
 def test_a_change_that_breaks_somebody_is_named(change: Callable[[Json], None], said: str) -> None:
     new = asyncapi()
     change(new)
-    assert said in breaking_changes(asyncapi(), new)
+    assert said in breaking_changes(promises(asyncapi()), promises(new))
 
 
 def test_what_is_added_breaks_nobody() -> None:
@@ -167,37 +168,38 @@ def test_what_is_added_breaks_nobody() -> None:
     schema_of(new, "PublishStarted")["properties"]["place"] = {"$ref": "#/components/schemas/MediaFile"}
     schema_of(new, "SessionRevoked")["properties"]["reason"]["enum"].append("expired")
     new["components"]["messages"]["scheduler.post.pinned.v1"] = new["components"]["messages"]["scheduler.post.due.v1"]
-    assert breaking_changes(asyncapi(), new) == []
-    assert breaking_changes(asyncapi(), asyncapi()) == []
+    assert breaking_changes(promises(asyncapi()), promises(new)) == []
+    assert breaking_changes(promises(asyncapi()), promises(asyncapi())) == []
 
 
-def test_the_version_before_is_the_newest_committed_one_that_differs(tmp_path: Path) -> None:
-    def git(*arguments: str) -> None:
-        who = ["-c", "user.name=T", "-c", "user.email=t@example.com"]
-        subprocess.run(["git", "-C", str(tmp_path), *who, *arguments], check=True, capture_output=True, timeout=30)
+def test_a_break_is_found_in_any_checkout_and_until_it_is_decided_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A copy of a checkout without git's history; the change is made, and all documents are written anew, again and again."""
+    key = "publisher.publish.started.v1"
+    assert update(tmp_path, []) == 0
+    assert promised(tmp_path) == promises(asyncapi()) == promised(CHECKOUT)
 
-    def put(text: str, *, commit: bool) -> None:
-        (tmp_path / "docs").mkdir(exist_ok=True)
-        (tmp_path / ASYNCAPI).write_text(json.dumps({"version": text}))
-        if commit:
-            git("add", "-A")
-            git("commit", "-q", "-m", text)
+    planted = asyncapi()
+    field_gone(planted)
+    schema_of(planted, "PublishStarted")["properties"]["place"] = {"type": "string"}
+    schema_of(planted, "PublishDeferred")["properties"]["place"] = {"type": "string"}
+    for module in ("schemas.documents", "schemas.__main__"):
+        monkeypatch.setattr(f"{module}.asyncapi", lambda: planted)
+    for _ in range(2):
+        assert update(tmp_path, []) == 1
+        assert f"BREAKING {key}: replica is gone\n" in capsys.readouterr().err
+        assert breaking_changes(promised(tmp_path), promises(planted)) == [f"{key}: replica is gone"]
+        assert "place" in promised(tmp_path)["publisher.publish.deferred.v1"], "what breaks nobody is promised at once"
 
-    assert version_before(tmp_path) is None, "no repository"
-    git("init", "-q")
-    put("1", commit=False)
-    assert version_before(tmp_path) is None, "nothing committed"
-    put("1", commit=True)
-    assert version_before(tmp_path) is None, "the first one"
-    put("2", commit=False)
-    assert version_before(tmp_path) == {"version": "1"}, "the last commit's"
-    put("2", commit=True)
-    assert version_before(tmp_path) == {"version": "1"}, "what the last change replaced"
-    (tmp_path / "other").write_text("")
-    git("add", "-A")
-    git("commit", "-q", "-m", "other")
-    assert version_before(tmp_path) == {"version": "1"}, "commits between do not matter"
-    git("rm", "-q", str(ASYNCAPI))
-    git("commit", "-q", "-m", "removed")
-    put("3", commit=False)
-    assert version_before(tmp_path) == {"version": "2"}, "nor does removing it for a while"
+    assert update(tmp_path, ["publisher.publish.deferred.v1"]) == 1
+    assert update(tmp_path, [key]) == 0
+    assert promised(tmp_path) == promises(planted)
+
+
+def test_an_event_that_is_gone_is_missed_until_that_is_decided_on() -> None:
+    new = asyncapi()
+    message_gone(new)
+    key, before, after = "scheduler.post.due.v1", promises(asyncapi()), promises(new)
+    assert key in moved_on(before, after)
+    assert key not in moved_on(before, after, accepted=frozenset({key}))
