@@ -1,9 +1,10 @@
-"""How fast analytics takes events into the audit trail, and what one costs: a backlog, then 3,000 a second.
+"""How fast analytics takes events into the audit trail and into its copies, and what one costs: a backlog, then 3,000 a second.
 
 Each post's life is six events, as big as real ones. For the backlog the service is held still (SIGSTOP) until all of them are in
-its queue; then the time from the first record to the last counts, by the database's clock. In the steady part every tenth event is
-sent twice, and how late an event is recorded counts from the moment it was made. At the end the chain of hashes is proven, and each
-event has to be in it once.
+its queue; then the time from the first record to the last counts, by the database's clock, and the time until the copies of posts
+and accounts (the projection) have got as far. In the steady part every tenth event is sent twice, how late an event is recorded
+counts from the moment it was made, and how far behind the copies are from the last record on. Processor time is that until the
+copies have caught up. At the end the chain of hashes is proven, and each event has to be in it once.
 """
 
 import asyncio
@@ -47,6 +48,8 @@ AT_ONCE = 500
 PATIENCE_S = 300.0
 
 LAST = "SELECT coalesce((SELECT seq FROM audit.records ORDER BY recorded_at DESC, seq DESC LIMIT 1), 0)"
+COPIED = "SELECT coalesce((SELECT seq FROM projection), 0)"
+SINCE = "SELECT extract(epoch FROM clock_timestamp() - {edge}(recorded_at))::float8 FROM audit.records WHERE seq > $1"
 SPAN = "SELECT extract(epoch FROM max(recorded_at) - min(recorded_at))::float8 FROM audit.records WHERE seq > $1"
 LATE = """
 SELECT percentile_cont(ARRAY[0.5, 0.99, 1]) WITHIN GROUP (ORDER BY extract(epoch FROM recorded_at - time)::float8 * 1000)
@@ -76,29 +79,33 @@ async def _measure(pipeline: Pipeline, servers: TestServers) -> None:
         async with pipeline.run("analytics") as process:
             await _publish(publisher, list(_events(600)))
             await _recorded(records, 600)
+            await _copied(records, 600)
             rounds = [await _backlog(publisher, records, clock, process) for _ in range(ROUNDS)]
-            late, used = await _steady(publisher, records, clock, process)
+            late, behind, used = await _steady(publisher, records, clock, process)
         total = 600 + ROUNDS * BACKLOG + RATE * SECONDS
         proven = await _proven(pipeline.databases["analytics"])
     finally:
         await records.close()
         await publisher.stop()
         await forget_queues(pipeline.amqp_url)
-    rate = statistics.median(rate for rate, _ in rounds)
+    rate = statistics.median(rate for rate, _, _ in rounds)
+    copied = statistics.median(copied for _, copied, _ in rounds)
     print("\n| | measured | goal | |\n|---|---|---|---|")
     print(f"| backlog of {BACKLOG:,}, events/s | {rate:,.0f} | >= {RATE:,} | {_verdict(rate >= RATE)} |")
+    print(f"| the same, until the copies have it too, events/s | {copied:,.0f} | >= {RATE:,} | {_verdict(copied >= RATE)} |")
     print(
         f"| {RATE:,}/s for {SECONDS} s, recorded after ms (p50, p99, last) | {', '.join(f'{ms:.0f}' for ms in late)} | keeps up | |"
     )
+    print(f"| copies have the last of them, ms after its record | {behind * 1000:.0f} | keep up | |")
     print(f"| in the chain, each once | {proven:,} of {total:,} | all | {_verdict(proven == total)} |")
     print(f"\nProcessor time, ms per 1,000 events (load now {os.getloadavg()[0]:.1f})\n")
-    print(table({"backlog": rounds[-1][1], f"{RATE:,}/s": used}))
+    print(table({"backlog": rounds[-1][2], f"{RATE:,}/s": used}))
 
 
 async def _backlog(
     publisher: MessagePublisher, records: asyncpg.Connection, clock: ProcessorClock, process: int
-) -> tuple[float, dict[str, float]]:
-    """Return events per second, and the processor milliseconds per thousand of each part."""
+) -> tuple[float, float, dict[str, float]]:
+    """Return events per second into the trail and into the copies, and the processor milliseconds per thousand of each part."""
     before = await records.fetchval(LAST)
     os.kill(process, signal.SIGSTOP)
     try:
@@ -107,14 +114,16 @@ async def _backlog(
     finally:
         os.kill(process, signal.SIGCONT)
     await _recorded(records, before + BACKLOG)
+    await _copied(records, before + BACKLOG)
+    copied = BACKLOG / await records.fetchval(SINCE.format(edge="min"), before)
     used = clock.read({"analytics": process}).per_thousand(began, BACKLOG)
-    return BACKLOG / await records.fetchval(SPAN, before), used
+    return BACKLOG / await records.fetchval(SPAN, before), copied, used
 
 
 async def _steady(
     publisher: MessagePublisher, records: asyncpg.Connection, clock: ProcessorClock, process: int
-) -> tuple[Sequence[float], dict[str, float]]:
-    """Return how late events were recorded (ms), and the processor milliseconds per thousand of each part but this one."""
+) -> tuple[Sequence[float], float, dict[str, float]]:
+    """Return how late events were recorded (ms), how far behind the copies were (s), and processor milliseconds per thousand."""
     before, total, each = await records.fetchval(LAST), RATE * SECONDS, round(RATE * TICK_S)
     start = datetime.now(UTC) + timedelta(seconds=2 + total / 10_000)
     told = list(_events(total, start=start, gap=timedelta(seconds=1 / RATE)))
@@ -125,8 +134,10 @@ async def _steady(
         tick = told[first : first + each]
         await _publish(publisher, [*tick, *tick[::TWICE_EVERY]])
     await _recorded(records, before + total)
+    await _copied(records, before + total)
+    behind = await records.fetchval(SINCE.format(edge="max"), before)
     used = clock.read({"analytics": process}).per_thousand(began, total)
-    return await records.fetchval(LATE, before), used
+    return await records.fetchval(LATE, before), behind, used
 
 
 async def _publish(publisher: MessagePublisher, publications: Sequence[Publication]) -> None:
@@ -140,6 +151,12 @@ async def _recorded(records: asyncpg.Connection, number: int) -> None:
     async with asyncio.timeout(PATIENCE_S):
         while await records.fetchval(LAST) < number:  # noqa: ASYNC110 - no event tells
             await asyncio.sleep(0.05)
+
+
+async def _copied(records: asyncpg.Connection, number: int) -> None:
+    async with asyncio.timeout(PATIENCE_S):
+        while await records.fetchval(COPIED) < number:  # noqa: ASYNC110 - no event tells
+            await asyncio.sleep(0.01)
 
 
 async def _proven(url: str) -> int:
