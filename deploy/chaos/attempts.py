@@ -117,6 +117,24 @@ def raced(site: Site) -> Finding:
     return _judged(site, "/retry racing a late webhook", order, *answers)
 
 
+def strayed(site: Site) -> Finding:
+    """Vouch for a pull whose init a paused replica has still to send: too early to know, and that init is the only one."""
+    site.crash.arm("stop:init_checked")
+    order = _order(site, mode=Mode.PULL)
+    replica = wait_for("a replica to stop", lambda: site.operator.stopped("publisher"), timeout=site.patience)
+    try:
+        site.ended(order)
+        answer = site.until_answered(f"/api/v1/posts/{order.post_id}/retry", VOUCHED)
+    finally:
+        site.operator.resume(replica)
+    wait_for("the stray init", lambda: site.operator.ledger(order.creator), timeout=site.patience)
+    code = answer.json().get("code")
+    site.ended(order)
+    site.settled(order)
+    also = [] if code == "retry_too_early" else [f"the word was answered with {code}"]
+    return site.finding(f"/retry of a pull whose init strays ({answer.status_code})", order, also=also)
+
+
 TRIALS: Mapping[str, Callable[[Site], Finding]] = {
     "late_order": late_order,
     "withheld_order": withheld_order,
@@ -125,13 +143,17 @@ TRIALS: Mapping[str, Callable[[Site], Finding]] = {
     "live_after_all": live_after_all,
     "pulled_after_all": pulled_after_all,
     "raced": raced,
+    "strayed": strayed,
 }
 
 
-def _order(site: Site, fault: dict[str, object], mode: Mode = Mode.FILE) -> Order:
+def _order(site: Site, fault: dict[str, object] | None = None, mode: Mode = Mode.FILE) -> Order:
     account, creator = site.operator.account()
     prepared = site.prepare(mode)
-    site.operator.fault(str(fault["endpoint"]), **{k: v for k, v in fault.items() if k != "endpoint"}, open_id=creator.open_id)
+    if fault is not None:
+        site.operator.fault(
+            str(fault["endpoint"]), **{k: v for k, v in fault.items() if k != "endpoint"}, open_id=creator.open_id
+        )
     return site.order(account, creator, mode, prepared)
 
 

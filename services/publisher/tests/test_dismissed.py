@@ -1,5 +1,6 @@
 """An attempt of unknown outcome stops every later one, until a person says that it was not published."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -60,3 +61,21 @@ async def test_evidence_counts_more_than_the_word(world: Any) -> None:
         await world.accept(second)
         await world.state(second, State.CANCELLED)
     assert not await world.inits(post)
+
+
+async def test_the_word_about_an_init_without_an_answer_counts_an_hour_later(world: Any) -> None:
+    post = await unconfirmed(world)
+    second = post.model_copy(update={"attempt": 2, "dismissed_attempts": 1})
+    async with world.database.transaction() as tx:
+        await tx.connection.execute(text("UPDATE publish_jobs SET transfer = 'pull', step = 'init_intended'"))
+    async with world.replica() as replica:
+        await world.accept(second)
+        await eventually(lambda: world.waits(second, "earlier_attempt_open"))
+        async with world.database.transaction() as tx:
+            ended = text("UPDATE publish_jobs SET finished_at = finished_at - CAST(:ago AS interval) WHERE attempt = 1")
+            await tx.connection.execute(ended, {"ago": timedelta(hours=1)})
+            await tx.connection.execute(text("UPDATE publish_jobs SET run_at = now() WHERE attempt = 2"))
+        replica.lanes[0].wake()
+        job = await world.state(second, State.SUCCEEDED)
+    assert job.attempt == 2
+    assert len(await world.publications(post)) == 1

@@ -31,7 +31,7 @@ async def claim(world: Any, owner: str = "one", *, lease: timedelta = LEASE, lim
 
 async def opened(world: Any) -> list[Job]:
     async with world.database.transaction() as tx:
-        claimed = await claim_jobs(tx, Lane.SEND, owner="one", lease=LEASE, limit=10, outbox=world.outbox)
+        claimed = await claim_jobs(tx, Lane.SEND, owner="one", lease=LEASE, limit=10, vouch_after=LEASE, outbox=world.outbox)
     return list(claimed.jobs)
 
 

@@ -1,6 +1,7 @@
 """One more look at attempts of unknown outcome, asked for over HTTP: what it tells, and when it tells nothing."""
 
 import asyncio
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -71,7 +72,7 @@ async def test_one_that_is_live_is_told_with_the_event_that_says_so(world: Any) 
 
 async def test_one_that_tiktok_does_not_settle_is_unknown(world: Any) -> None:
     post = await unconfirmed(world, live=False)
-    assert await ask(world, post) == {"outcome": "unknown", "event": None}
+    assert await ask(world, post) == {"outcome": "unknown", "event": None, "until": None}
     assert (await world.job(post)).checkpoint.polls == 4
 
 
@@ -93,7 +94,7 @@ async def test_a_later_proof_is_no_publication(world: Any) -> None:
     post = await unconfirmed(world, live=False)
     publication = world.simulator.state.ledger.get((await world.job(post)).publish_id)
     world.simulator.state.processor.refuse(publication, "internal")
-    assert await ask(world, post) == {"outcome": "not_published", "event": None}
+    assert await ask(world, post) == {"outcome": "not_published", "event": None, "until": None}
     assert (await world.job(post)).checkpoint.state is State.FAILED
 
 
@@ -103,8 +104,44 @@ async def test_what_still_runs_is_no_proof(world: Any, state: str) -> None:
     await world.accept(post)
     async with world.database.transaction() as tx:
         await tx.connection.execute(text(f"UPDATE publish_jobs SET state = '{state}', run_at = now() + interval '1 hour'"))
-    assert await ask(world, post) == {"outcome": "unknown", "event": None}
+    assert await ask(world, post) == {"outcome": "unknown", "event": None, "until": None}
 
 
 async def test_an_attempt_that_nobody_has_heard_of_published_nothing(world: Any) -> None:
-    assert await ask(world, world.post(uuid7(), None)) == {"outcome": "not_published", "event": None}
+    assert await ask(world, world.post(uuid7(), None)) == {"outcome": "not_published", "event": None, "until": None}
+
+
+async def lost_init(world: Any, *, transfer: str = "pull", publish_id: str | None = None, ended_ago: float = 60.0) -> Any:
+    """Return a post whose init was intended and never answered, as another replica left it some seconds ago."""
+    post = world.post(await world.account(), None)
+    await world.accept(post)
+    values = {"transfer": transfer, "publish_id": publish_id, "ago": timedelta(seconds=ended_ago)}
+    async with world.database.transaction() as tx:
+        await tx.connection.execute(
+            text(
+                "UPDATE publish_jobs SET state = 'unconfirmed', step = 'init_intended', transfer = :transfer,"
+                " publish_id = :publish_id, finished_at = now() - CAST(:ago AS interval), irrevocable_since = now(),"
+                " run_at = now() + interval '1 hour', lane = 'follow'"
+            ),
+            values,
+        )
+    return post
+
+
+@pytest.mark.parametrize("transfer", ["pull", "photo"])
+async def test_nobody_can_know_what_comes_of_an_init_without_an_answer_for_an_hour(world: Any, transfer: str) -> None:
+    post = await lost_init(world, transfer=transfer)
+    answer = await ask(world, post)
+    assert (answer["outcome"], answer["event"]) == ("too_early", None)
+    async with world.database.read() as connection:
+        ended_at = await connection.scalar(text("SELECT finished_at FROM publish_jobs"))
+    assert datetime.fromisoformat(answer["until"]) == ended_at + timedelta(hours=1)
+
+
+@pytest.mark.parametrize(
+    "init", [{"transfer": "file"}, {"ended_ago": 3600.0}, {"publish_id": "p_pull_url~v2-1.7"}], ids=["file", "later", "known"]
+)
+async def test_it_is_not_too_early_when_nothing_can_stray_any_more_or_tiktok_can_be_asked(
+    world: Any, init: dict[str, Any]
+) -> None:
+    assert (await ask(world, await lost_init(world, **init)))["outcome"] == "unknown"

@@ -3,7 +3,7 @@
 The process stops itself there: the check has passed and the call has not left. It goes on when another one has ended the job.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -36,18 +36,22 @@ async def host() -> AsyncIterator[MediaHost]:
 
 
 @asynccontextmanager
-async def stray(world: Any, post: Any, point: str, *, wanted: State) -> AsyncIterator[Any]:
+async def stray(
+    world: Any, post: Any, point: str, *, wanted: State, meanwhile: Callable[[], Awaitable[None]] | None = None, **changes: Any
+) -> AsyncIterator[Any]:
     """Stop a process at the point until another one has brought the post where it is wanted; in the block it goes on.
 
-    Yields the job as the other one left it.
+    Yields the job as the other one left it. `meanwhile` happens before it goes on.
     """
     await world.accept(post)
     async with world.process(service_instance="stray", crash_points_enabled=True, crash_point=f"stop:{point}") as paused:
         process = psutil.Process(paused.pid)
         await eventually(lambda: process.status() == psutil.STATUS_STOPPED, PATIENCE)
-        async with world.process(service_instance="other"):
+        async with world.process(service_instance="other", **changes):
             job = await world.state(post, wanted, timeout=PATIENCE)
             assert job.last_owner == "other"
+            if meanwhile is not None:
+                await meanwhile()
             process.resume()
             yield job
 
@@ -84,6 +88,34 @@ async def test_a_stray_init_that_publishes_by_itself_is_the_only_one(processes: 
         await eventually(is_published, PATIENCE)
     assert len(await world.inits(post)) == await calls(world, INIT) == 1
     assert "submitted" not in await world.told(post)
+
+
+async def test_no_word_of_a_person_lets_another_init_out_beside_one_that_may_stray(processes: Any, host: MediaHost) -> None:
+    """The owner has looked and seen nothing: right, and too early. The second attempt waits, and the stray call is the only one."""
+    world = processes
+    post = world.post(await world.account(), None, transfer="pull", source_url=host.put("/a.mp4", DATA))
+    second = post.model_copy(update={"attempt": 2, "dismissed_attempts": 1})
+
+    async def vouched() -> None:
+        await world.accept(second)
+        await eventually(taken_up, PATIENCE)
+
+    async def taken_up() -> bool:
+        """Whether it was decided about: it waits, or it has published, too."""
+        is_published = (await world.job(second)).checkpoint.state is State.SUCCEEDED
+        return is_published or await world.waits(second, "earlier_attempt_open")
+
+    async with stray(world, post, "init_checked", wanted=State.UNCONFIRMED, meanwhile=vouched):
+
+        async def all_are_published() -> bool:
+            items = await world.publications(post)
+            made = len(await world.inits(post))
+            return made == await calls(world, INIT) and {item["status"] for item in items} == {"PUBLISH_COMPLETE"}
+
+        await eventually(all_are_published, PATIENCE)
+        await world.due_now(second)
+        await eventually(taken_up, PATIENCE)
+    assert len(await world.publications(post)) == await calls(world, INIT) == 1
 
 
 async def test_the_last_bytes_that_stray_are_taken_once(processes: Any) -> None:

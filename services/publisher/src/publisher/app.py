@@ -104,7 +104,14 @@ def wire(settings: Settings) -> FastAPI:
             Check("news_consumer", news.check),
         ],
         routers=[
-            posts_router(database, outbox, replica=name, wake=follow.wake, give_up=tools.limits.give_up),
+            posts_router(
+                database,
+                outbox,
+                replica=name,
+                wake=follow.wake,
+                give_up=tools.limits.give_up,
+                vouch_after=tools.limits.vouch_after,
+            ),
             accounts_router(database),
         ],
         service_tokens=ServiceTokenVerifier(settings.service, settings.service_public_keys),

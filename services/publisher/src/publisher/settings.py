@@ -46,6 +46,8 @@ class Settings(ServiceSettings, DatabaseSettings):
     refused_patience_seconds: float = Field(default=3600.0, ge=0)
     webhook_patience_seconds: float = Field(default=600.0, ge=0)
     """So long after a webhook TikTok's status may stay silent; then what the webhook told counts by itself."""
+    vouch_after_seconds: float = Field(default=3600.0, ge=0)
+    """So long after an init without an answer, of what TikTok fetches itself, nobody can know that it was not published."""
     creator_info_seconds: float = Field(default=60.0, ge=0)
     source_url_allowed_hosts: list[str] = Field(default=[], max_length=100)
     """For development: `host` or `host:port` that files are fetched from over http and at private addresses, too."""

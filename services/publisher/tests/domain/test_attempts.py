@@ -1,11 +1,12 @@
 """Which attempt may start: all combinations of two earlier attempts, dismissed by a person or not."""
 
+from datetime import UTC, datetime, timedelta
 from itertools import product
 
 import pytest
 
-from publisher.domain.attempts import Gate, gate
-from publisher.domain.job import State
+from publisher.domain.attempts import Gate, gate, word_counts_at
+from publisher.domain.job import State, Transfer
 
 PAIRS = [(), *((state,) for state in State), *product(State, repeat=2)]
 
@@ -35,3 +36,22 @@ def test_a_word_about_an_attempt_says_nothing_about_a_running_one_or_a_later_one
     for running in (State.QUEUED, State.RUNNING):
         assert gate({1: State.UNCONFIRMED, 2: running}, later_exists=False, dismissed=2) is Gate.WAIT
     assert gate({1: State.UNCONFIRMED, 2: State.UNCONFIRMED}, later_exists=False, dismissed=1) is Gate.WAIT
+
+
+def test_a_word_that_comes_too_early_is_no_proof() -> None:
+    unknown = {1: State.UNCONFIRMED, 2: State.UNCONFIRMED}
+    assert gate(unknown, later_exists=False, dismissed=2, too_early={1}) is Gate.WAIT
+    assert gate(unknown, later_exists=False, dismissed=2, too_early={2}) is Gate.WAIT
+    assert gate({1: State.FAILED, 2: State.UNCONFIRMED}, later_exists=False, dismissed=2, too_early={1}) is Gate.START
+
+
+@pytest.mark.parametrize("transfer", Transfer)
+@pytest.mark.parametrize("publish_id", [None, "known"])
+def test_only_an_init_that_publishes_and_was_never_answered_keeps_a_person_waiting(
+    transfer: Transfer, publish_id: str | None
+) -> None:
+    since = datetime(2026, 1, 1, tzinfo=UTC)
+    counts_at = word_counts_at(transfer, publish_id, since, patience=timedelta(hours=1))
+    is_lost = transfer in {Transfer.PULL, Transfer.PHOTO} and publish_id is None
+    assert counts_at == (since + timedelta(hours=1) if is_lost else None)
+    assert word_counts_at(transfer, publish_id, None, patience=timedelta(hours=1)) is None

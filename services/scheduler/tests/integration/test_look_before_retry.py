@@ -1,10 +1,11 @@
 """Before a person's word counts, TikTok is asked once more; what is live after all is published, not tried again."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from common.clock import utc_now
+from common.clock import rfc3339, utc_now
 from common.contracts.publisher import PublishIdentified, PublishSucceeded
 from common.contracts.scheduler import MediaDeleted, RetryPost
 from common.errors import Problem
@@ -94,6 +95,7 @@ async def test_when_tiktok_was_asked_the_persons_word_counts(world: Any, schedul
         (404, {"code": "not_found"}),
         (200, {"outcome": "unanswered"}),
         (200, {"outcome": "live"}),
+        (200, {"outcome": "too_early"}),
         (200, {"outcome": "live", "event": {"key": "publisher.publish.unheard.v1", "data": {}, "sequence": 1}}),
         (200, {"outcome": "live", "event": {"key": PublishIdentified.KEY, "data": {}, "sequence": 1}}),
         (200, {"outcome": "live", "event": {"key": MediaDeleted.KEY, "data": {"media_id": str(uuid7())}, "sequence": 1}}),
@@ -115,3 +117,16 @@ async def test_nobody_is_asked_about_a_failed_post_or_without_the_word(world: An
     unsure = await unconfirmed(world)
     assert (await retry(scheduler, unsure, confirmed=False)).body["code"] == "confirmation_required"
     assert not [asked for asked in scheduler.neighbours.asked if asked.endswith("/look")]
+
+
+async def test_while_nobody_can_know_the_word_does_not_count_and_it_says_from_when_on_it_does(
+    world: Any, scheduler: Any
+) -> None:
+    post = await unconfirmed(world)
+    until = utc_now() + timedelta(minutes=40)
+    answers(scheduler, post, 200, {"outcome": "too_early", "event": None, "until": rfc3339(until)})
+    reply = await retry(scheduler, post)
+    assert (reply.status, reply.body["code"], reply.body["retry_at"]) == (409, "retry_too_early", rfc3339(until))
+    assert f"{until:%Y-%m-%d %H:%M:%S} UTC" in reply.body["hint"]
+    assert 2300 < int(reply.headers["Retry-After"]) <= 2400
+    assert await world.reload(post) == post

@@ -1,7 +1,7 @@
 """Progress of a post's latest attempt, cancelling an attempt, one more look at TikTok; only the scheduler may call."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -60,18 +60,19 @@ class ToldEvent(BaseModel):
 
 
 class LookAnswer(BaseModel):
-    """What one more look told; of a live attempt, the event that tells it."""
+    """What one more look told; of a live attempt, the event that tells it; when it is too early, until when."""
 
     outcome: LookOutcome
     event: ToldEvent | None = None
+    until: datetime | None = None
 
 
 def posts_router(
-    database: Database, outbox: Outbox, *, replica: str, wake: Callable[[], None], give_up: timedelta
+    database: Database, outbox: Outbox, *, replica: str, wake: Callable[[], None], give_up: timedelta, vouch_after: timedelta
 ) -> APIRouter:
     """Return the routes below `/internal/posts`; `wake` makes the runner of jobs to follow look at once.
 
-    `give_up` is how long an outcome is waited for.
+    `give_up` is how long an outcome is waited for, `vouch_after` how long an init without an answer may still have its effect.
     """
     router = APIRouter(prefix="/internal/posts", dependencies=[Depends(caller("scheduler"))])
 
@@ -116,7 +117,7 @@ def posts_router(
 
         async def looked() -> LookResult | None:
             async with database.transaction() as tx:
-                return await look_result(tx, post_id, body.attempt, before)
+                return await look_result(tx, post_id, body.attempt, before, vouch_after=vouch_after)
 
         until_looked = AsyncRetrying(
             retry=retry_if_result(lambda result: result is None),
@@ -131,6 +132,7 @@ def posts_router(
 
 def _look_answer(result: LookResult | None) -> LookAnswer:
     if result is None or result.event is None:
-        return LookAnswer(outcome=LookOutcome.UNANSWERED if result is None else result.outcome)
+        outcome, until = (LookOutcome.UNANSWERED, None) if result is None else (result.outcome, result.until)
+        return LookAnswer(outcome=outcome, until=until)
     told = ToldEvent(key=result.event.key, data=result.event.data, sequence=result.sequence)
     return LookAnswer(outcome=result.outcome, event=told)

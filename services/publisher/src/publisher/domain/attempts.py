@@ -1,9 +1,10 @@
 """Which attempt of a post may start."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
 from enum import StrEnum
 
-from publisher.domain.job import State
+from publisher.domain.job import State, Transfer
 from publisher.domain.outcomes import Fail, Reason
 
 
@@ -25,19 +26,36 @@ SUPERSEDED = Fail(
 )
 
 
-def gate(earlier: Mapping[int, State], *, later_exists: bool, dismissed: int = 0) -> Gate:
+def word_counts_at(
+    transfer: Transfer, publish_id: str | None, unknown_since: datetime | None, *, patience: timedelta
+) -> datetime | None:
+    """Return from when on a person's word about an attempt of unknown outcome counts; None: at once.
+
+    Of an init that publishes by itself and was never answered nobody has the `publish_id`, so TikTok cannot be asked about it:
+    it may still fetch, and a replica that was paused with the call in hand may still send it. Its lease was over when the outcome
+    became unknown.
+    """
+    if transfer is Transfer.FILE or publish_id is not None or unknown_since is None:
+        return None
+    return unknown_since + patience
+
+
+def gate(
+    earlier: Mapping[int, State], *, later_exists: bool, dismissed: int = 0, too_early: Collection[int] = frozenset()
+) -> Gate:
     """Return whether an attempt may start, given the states of the earlier ones by number.
 
     Of two attempts at most one ever runs unproven: the earlier one yields to the mere existence of a later one, the later
     one waits until every earlier one is proven to have published nothing. A person's word takes the place of the proof for
     attempts up to `dismissed`, but only for one that has ended without an outcome: what still runs may publish, and what is known
-    to be published stays so.
+    to be published stays so. It does not count yet for those of which it is `too_early` to know.
     """
     if later_exists:
         return Gate.SUPERSEDED
     if State.SUCCEEDED in earlier.values():
         return Gate.STOP
-    return Gate.START if all(_is_out(state, attempt <= dismissed) for attempt, state in earlier.items()) else Gate.WAIT
+    vouched = {attempt for attempt in earlier if attempt <= dismissed} - set(too_early)
+    return Gate.START if all(_is_out(state, attempt in vouched) for attempt, state in earlier.items()) else Gate.WAIT
 
 
 def _is_out(state: State, is_dismissed: bool) -> bool:

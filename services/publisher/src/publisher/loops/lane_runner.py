@@ -91,6 +91,7 @@ class LaneRunner:
                 owner=self._tools.replica,
                 lease=self._options.lease,
                 limit=free,
+                vouch_after=self._tools.limits.vouch_after,
                 outbox=self._tools.outbox,
             )
         if claimed.at is None:

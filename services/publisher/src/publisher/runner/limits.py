@@ -19,6 +19,7 @@ class Limits:
     give_up: timedelta
     refused_patience: timedelta
     webhook_patience: timedelta
+    vouch_after: timedelta
     creator_info: timedelta
     fetch: timedelta
     sandbox: bool
@@ -33,6 +34,7 @@ class Limits:
             give_up=timedelta(seconds=settings.unconfirmed_after_seconds),
             refused_patience=timedelta(seconds=settings.refused_patience_seconds),
             webhook_patience=timedelta(seconds=settings.webhook_patience_seconds),
+            vouch_after=timedelta(seconds=settings.vouch_after_seconds),
             creator_info=timedelta(seconds=settings.creator_info_seconds),
             fetch=timedelta(seconds=settings.source_seconds),
             sandbox=settings.tiktok_sandbox_mode,

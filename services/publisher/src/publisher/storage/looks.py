@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from sqlalchemy import case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from publisher.domain.job import Lane, State
+from publisher.domain.attempts import word_counts_at
+from publisher.domain.job import Lane, State, Transfer
 from publisher.storage.job import StoredEvent
 from publisher.storage.tables import publish_jobs
 
@@ -18,7 +20,7 @@ _ENDS = tuple(state.value for state in State if state.is_end)
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """Where an attempt stands between two looks; `looks` counts those that TikTok answered."""
+    """Where an attempt stands between two looks; `looks` counts those that TikTok answered, `seen_at` is the database's time."""
 
     id: UUID
     attempt: int
@@ -27,6 +29,17 @@ class Looked:
     in_hand: bool
     sequence: int
     last_event: StoredEvent | None
+    transfer: Transfer
+    publish_id: str | None
+    ended_at: datetime | None
+    seen_at: datetime
+
+    def too_early_until(self, patience: timedelta) -> datetime | None:
+        """Return until when a person's word about it does not count, None when it counts or none is needed."""
+        if self.state is not State.UNCONFIRMED:
+            return None
+        counts_at = word_counts_at(self.transfer, self.publish_id, self.ended_at, patience=patience)
+        return counts_at if counts_at is not None and counts_at > self.seen_at else None
 
 
 async def look_at(connection: AsyncConnection, job_ids: Sequence[UUID]) -> None:
@@ -46,7 +59,8 @@ async def look_at(connection: AsyncConnection, job_ids: Sequence[UUID]) -> None:
 
 async def attempts_until(connection: AsyncConnection, post_id: UUID, attempt: int) -> Sequence[Looked]:
     """Return the post's attempts up to a number, in order; tombstones too."""
-    statement = select(_jobs).where(_jobs.c.post_id == post_id, _jobs.c.attempt <= attempt).order_by(_jobs.c.attempt)
+    until = (_jobs.c.post_id == post_id, _jobs.c.attempt <= attempt)
+    statement = select(_jobs, _clock.label("seen_at")).where(*until).order_by(_jobs.c.attempt)
     return [
         Looked(
             id=row.id,
@@ -56,6 +70,10 @@ async def attempts_until(connection: AsyncConnection, post_id: UUID, attempt: in
             in_hand=row.lease_owner is not None or row.look_at_once,
             sequence=row.sequence,
             last_event=None if row.last_event is None else StoredEvent(row.last_event["key"], row.last_event["data"]),
+            transfer=Transfer(row.transfer),
+            publish_id=row.publish_id,
+            ended_at=row.finished_at,
+            seen_at=row.seen_at,
         )
         for row in await connection.execute(statement)
     ]

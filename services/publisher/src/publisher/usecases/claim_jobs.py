@@ -14,7 +14,7 @@ from publisher.domain.outcomes import Defer, Fail, Reason
 from publisher.domain.takeover import DEADLINE_PASSED, first_step
 from publisher.domain.troubles import INTERNAL_ERROR
 from publisher.runner import events
-from publisher.storage import jobs, unreadable
+from publisher.storage import jobs, looks, unreadable
 from publisher.storage.job import Job, JobRef
 
 WAIT_SECONDS = 30.0
@@ -43,11 +43,14 @@ class Claimed:
     at: datetime | None
 
 
-async def claim_jobs(tx: Transaction, lane: Lane, *, owner: str, lease: timedelta, limit: int, outbox: Outbox) -> Claimed:
+async def claim_jobs(
+    tx: Transaction, lane: Lane, *, owner: str, lease: timedelta, limit: int, vouch_after: timedelta, outbox: Outbox
+) -> Claimed:
     """Take up to `limit` due jobs of the lane and start those that have not been started.
 
     A job whose earlier attempt may still publish waits; one that came too late ends. The states of the other attempts are read
-    after the claim: a later attempt either sees an earlier one or is seen by it.
+    after the claim: a later attempt either sees an earlier one or is seen by it. A person's word about an init without an answer
+    counts `vouch_after` later.
     """
     claim = await jobs.claim(tx.connection, lane, owner=owner, lease=lease, limit=limit)
     claimed, at = claim.jobs, claim.at
@@ -61,16 +64,35 @@ async def claim_jobs(tx: Transaction, lane: Lane, *, owner: str, lease: timedelt
     states = await jobs.states_of_posts(tx.connection, [job.post_id for job in fresh])
     ready = [job for job in claimed if job.checkpoint.state is not State.QUEUED]
     for job in sorted(fresh, key=lambda job: job.attempt):
-        opened = await _open(tx, job, states[job.post_id], at, owner, outbox)
+        too_early = await _too_early(tx, job, vouch_after)
+        opened = await _open(tx, job, states[job.post_id], too_early, at, owner, outbox)
         states[job.post_id][job.attempt] = opened.checkpoint.state
         if opened.checkpoint.state is State.RUNNING:
             ready.append(opened)
     return Claimed(ready, at)
 
 
-async def _open(tx: Transaction, job: Job, states: dict[int, State], at: datetime, replica: str, outbox: Outbox) -> Job:
+async def _too_early(tx: Transaction, job: Job, vouch_after: timedelta) -> frozenset[int]:
+    """Return the attempts that a person has dismissed before anybody could know of them."""
+    dismissed = min(job.post.dismissed_attempts, job.attempt - 1)
+    if dismissed < 1:
+        return frozenset()
+    attempts = await looks.attempts_until(tx.connection, job.post_id, dismissed)
+    return frozenset(earlier.attempt for earlier in attempts if earlier.too_early_until(vouch_after) is not None)
+
+
+async def _open(
+    tx: Transaction,
+    job: Job,
+    states: dict[int, State],
+    too_early: frozenset[int],
+    at: datetime,
+    replica: str,
+    outbox: Outbox,
+) -> Job:
     earlier = {attempt: state for attempt, state in states.items() if attempt < job.attempt}
-    match gate(earlier, later_exists=max(states) > job.attempt, dismissed=job.post.dismissed_attempts):
+    dismissed, later_exists = job.post.dismissed_attempts, max(states) > job.attempt
+    match gate(earlier, later_exists=later_exists, dismissed=dismissed, too_early=too_early):
         case Gate.START:
             changes = {
                 "state": State.RUNNING.value,

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
 
@@ -21,17 +22,20 @@ class LookOutcome(StrEnum):
     """It is proven that none of them was."""
     UNKNOWN = "unknown"
     """TikTok was asked and did not tell."""
+    TOO_EARLY = "too_early"
+    """TikTok cannot be asked, and something may still come of an attempt: nobody can know yet."""
     UNANSWERED = "unanswered"
     """TikTok could not be asked just now."""
 
 
 @dataclass(frozen=True, slots=True)
 class LookResult:
-    """The outcome; of a live attempt the event that tells it, and its sequence."""
+    """The outcome; of a live attempt the event that tells it, and its sequence; `too_early` until when a person's word waits."""
 
     outcome: LookOutcome
     event: StoredEvent | None = None
     sequence: int = 0
+    until: datetime | None = None
 
 
 async def begin_look(tx: Transaction, post_id: UUID, attempt: int) -> Mapping[UUID, Looked]:
@@ -42,8 +46,13 @@ async def begin_look(tx: Transaction, post_id: UUID, attempt: int) -> Mapping[UU
     return unknown
 
 
-async def look_result(tx: Transaction, post_id: UUID, attempt: int, before: Mapping[UUID, Looked]) -> LookResult | None:
-    """Return what the attempts look like now, None while a look is still to come or under way."""
+async def look_result(
+    tx: Transaction, post_id: UUID, attempt: int, before: Mapping[UUID, Looked], *, vouch_after: timedelta
+) -> LookResult | None:
+    """Return what the attempts look like now, None while a look is still to come or under way.
+
+    `vouch_after` is how long an init without an answer has to be over before a person can know what came of it.
+    """
     found = await looks.attempts_until(tx.connection, post_id, attempt)
     live = next((job for job in found if job.state is State.SUCCEEDED), None)
     if live is not None:
@@ -54,6 +63,9 @@ async def look_result(tx: Transaction, post_id: UUID, attempt: int, before: Mapp
         return None
     if not unproven:
         return LookResult(LookOutcome.NOT_PUBLISHED)
+    waits = [until for job in unknown if (until := job.too_early_until(vouch_after)) is not None]
+    if waits:
+        return LookResult(LookOutcome.TOO_EARLY, until=max(waits))
     is_answered = all(job.id in before and job.looks > before[job.id].looks for job in unknown)
     return LookResult(LookOutcome.UNKNOWN if is_answered else LookOutcome.UNANSWERED)
 

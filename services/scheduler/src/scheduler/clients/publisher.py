@@ -5,7 +5,7 @@ from typing import Any, Literal
 from uuid import UUID
 
 import structlog
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from common.errors import Problem, Transient
 from common.http.client import ServiceClient
@@ -86,11 +86,12 @@ class ToldEvent(BaseModel):
 
 
 class Look(BaseModel):
-    """What one more look at TikTok told; of a `live` attempt, the event that tells it."""
+    """What one more look at TikTok told; of a `live` attempt, the event that tells it; when it is `too_early`, until when."""
 
     model_config = ConfigDict(extra="ignore")
-    outcome: Literal["live", "not_published", "unknown", "unanswered"]
+    outcome: Literal["live", "not_published", "unknown", "too_early", "unanswered"]
     event: ToldEvent | None = None
+    until: AwareDatetime | None = None
 
 
 class PublisherClient:

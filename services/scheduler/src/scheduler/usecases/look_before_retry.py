@@ -5,6 +5,7 @@ from uuid import UUID
 
 from pydantic import ValidationError
 
+from common.clock import utc_now
 from common.contracts.envelope import wrap
 from common.contracts.publisher import PublishEvent
 from common.contracts.registry import EVENTS
@@ -16,7 +17,7 @@ from scheduler.domain.post_states import PostState
 from scheduler.storage.posts import lock_post
 from scheduler.usecases.apply_publish_event import PublishRules, apply_publish_event
 from scheduler.usecases.post_events import own_context
-from scheduler.usecases.problems import post_not_found, retry_undecided
+from scheduler.usecases.problems import post_not_found, retry_too_early, retry_undecided
 from scheduler.usecases.waker import Waker
 
 PUBLISHER = "publisher"
@@ -35,7 +36,8 @@ async def look_before_retry(publisher: PublisherClient, post: Post | None, *, co
     """Look, for an unconfirmed post that its owner says was not published; None where no look is needed.
 
     Raises Problem 503 `retry_undecided` while the publisher or TikTok cannot be asked: nothing is lost, and nothing could be
-    published now anyway. When TikTok was asked and does not tell, the owner's word counts.
+    published now anyway; 409 `retry_too_early` when the publisher says that nobody can know yet. When TikTok was asked and does not
+    tell, the owner's word counts.
     """
     if post is None or post.state is not PostState.UNCONFIRMED or not confirm_not_published:
         return None
@@ -44,7 +46,9 @@ async def look_before_retry(publisher: PublisherClient, post: Post | None, *, co
         live = _live(look)
     except (PublisherAway, ValidationError, KeyError):
         raise retry_undecided() from None
-    if look.outcome == "unanswered":
+    if look.outcome == "too_early" and look.until is not None:
+        raise retry_too_early(look.until, now=utc_now())
+    if look.outcome in {"unanswered", "too_early"}:
         raise retry_undecided()
     return LastLook(post.attempt, live, 0 if look.event is None else look.event.sequence)
 

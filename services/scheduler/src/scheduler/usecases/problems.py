@@ -1,8 +1,11 @@
 """Refusals that clients are told about."""
 
+import math
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import Any
 
+from common.clock import rfc3339
 from common.errors import FieldError, Problem
 from scheduler.domain.finding import Finding
 
@@ -112,6 +115,20 @@ def retry_undecided() -> Problem:
         "Before another attempt TikTok is asked once more whether this post is there, and that could not be done just now.",
         hint="Try again in a moment; nothing has been changed.",
         headers={"Retry-After": "5"},
+    )
+
+
+def retry_too_early(until: datetime, *, now: datetime) -> Problem:
+    """Return the 409 of a post whose owner cannot know yet that it was not published; `retry_at` in it is `until`."""
+    seconds = max(math.ceil((until - now).total_seconds()), 1)
+    moment = f"{until.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return Problem(
+        409,
+        "retry_too_early",
+        "TikTok was asked to publish this post, its answer was lost, and something may still come of it.",
+        hint=f"Look into the TikTok profile, or inbox, after {moment}; if the post is not there, retry it then.",
+        headers={"Retry-After": str(seconds)},
+        extra={"retry_at": rfc3339(until)},
     )
 
 
