@@ -54,6 +54,19 @@ def stray(site: Site, order: Order) -> None:
     wait_for("the replica to go on", lambda: site.operator.stack.healthy(replica), timeout=site.patience)
 
 
+def lease_ends(site: Site, order: Order) -> None:
+    """Let nobody renew the lease of what a replica sends, until that one has died where the lease is nearly over, or stopped."""
+    _sending(site, order)
+    with site.operator.jobs_locked(order.post_id):
+        wait_for("the lease to be nearly over", lambda: not site.crash.armed(), timeout=site.patience, interval=0.02)
+
+
+def stray_of_lease(site: Site, order: Order) -> None:
+    """Let the replica that stopped there go on when others have finished."""
+    lease_ends(site, order)
+    stray(site, order)
+
+
 def _sending(site: Site, order: Order) -> str:
     started = site.operator.wait_event(order.post_id, "publisher.publish.started", timeout=site.patience)
 
@@ -66,6 +79,7 @@ def _sending(site: Site, order: Order) -> str:
 
 UNKNOWN = DONE | {OPEN}
 SHORT_DELAY = {"endpoint": "upload", "delay": 6}
+LONG_DELAY = {"endpoint": "upload", "delay": 120}
 
 ROWS = (
     *(
@@ -108,6 +122,8 @@ ROWS = (
             (Mode.PHOTO, "init_checked", UNKNOWN),
         )
     ),
+    Row(Mode.FILE, "lease_nearly_over", faults=(LONG_DELAY,), breaks=lease_ends),
+    Row(Mode.FILE, "stop:lease_nearly_over", faults=(LONG_DELAY,), breaks=stray_of_lease),
     Row(Mode.FILE, "hangs beyond its lease", crash=False, faults=(SHORT_DELAY,), breaks=hang),
     Row(Mode.FILE, "hangs within its lease", crash=False, faults=(SHORT_DELAY,), breaks=hang_shortly),
 )

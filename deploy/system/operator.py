@@ -231,6 +231,22 @@ class Operator:
         finally:
             asyncio.run(self._redirect(key, away_from=held, to=queue))
 
+    @contextmanager
+    def jobs_locked(self, post_id: str) -> Iterator[None]:
+        """Lock the publisher's rows of a post's attempts: while the block lasts no lease is renewed, and nobody takes one over."""
+        with asyncio.Runner() as runner:
+            connection = runner.run(asyncpg.connect(self.stack.env("publisher-1")["DATABASE_URL"], timeout=5))
+            lock = connection.transaction()
+            runner.run(lock.start())
+            rows = "SELECT id FROM publish_jobs WHERE post_id = $1 FOR UPDATE"
+            try:
+                runner.run(connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0"))
+                runner.run(connection.execute(rows, UUID(post_id)))
+                yield
+            finally:
+                runner.run(lock.rollback())
+                runner.run(connection.close())
+
     def change_jobs(self, post_id: str, values: str) -> None:
         """Write into the publisher's rows of a post's attempts that nobody has in hand, as a day that passes would."""
         asyncio.run(self._change_jobs(post_id, values))

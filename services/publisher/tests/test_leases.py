@@ -188,6 +188,7 @@ def test_a_lease_once_lost_stays_lost() -> None:
     now = 100.0
     lease = Lease(uuid7(), 1, valid_until=110.0, clock=lambda: now)
     lease.check()
+    assert lease.seconds_left == 10.0
     now = 110.0
     with pytest.raises(LeaseLost):
         lease.check()

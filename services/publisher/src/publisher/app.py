@@ -75,7 +75,7 @@ def wire(settings: Settings) -> FastAPI:
     outbox = Outbox(outbox_rows, service=settings.service, wake=relay.wake)
     inbox = Inbox(inbox_rows)
     clients = HttpClients(internal=internal_client(), tiktok=tiktok_http_client())
-    heartbeat = Heartbeat(heartbeat_database, lease=timedelta(seconds=settings.lease_seconds))
+    heartbeat = Heartbeat(heartbeat_database, lease=timedelta(seconds=settings.lease_seconds), crash=settings.crash_points)
     tools = tools_of(settings, database, outbox, clients)
     send, follow = lanes_of(settings, tools, heartbeat)
     batches = post_due_batches(urgent, inbox, outbox, replica=name, wake=send.wake)

@@ -10,8 +10,12 @@ import structlog
 from common.clock import boot_seconds
 from common.database import Database
 from common.database.failures import is_database_away
+from publisher.runner.crash_points import CrashPoints
 from publisher.runner.lease import Lease
 from publisher.storage import jobs
+
+ONE_AND_A_HALF = 1.5
+"""Of an interval: so little is left of a lease only after a beat that did not renew it."""
 
 _log = structlog.get_logger(__name__)
 
@@ -24,9 +28,10 @@ class Heartbeat:
 
     name = "heartbeat"
 
-    def __init__(self, database: Database, *, lease: timedelta) -> None:
+    def __init__(self, database: Database, *, lease: timedelta, crash: CrashPoints | None = None) -> None:
         self._database = database
         self._lease = lease
+        self._crash = crash or CrashPoints()
         self._interval = lease.total_seconds() / 3
         self._held: dict[Lease, Callable[[], None]] = {}
         self._stopping = asyncio.Event()
@@ -87,6 +92,8 @@ class Heartbeat:
 
     async def _run(self) -> None:
         while not self._stopping.is_set():
+            if any(lease.seconds_left < self._interval * ONE_AND_A_HALF for lease in self._held):
+                self._crash.reach("lease_nearly_over")
             try:
                 await self.beat()
                 self._failure = None

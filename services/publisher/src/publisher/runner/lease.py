@@ -28,6 +28,11 @@ class Lease:
         return not self._revoked and self._clock() < self._valid_until
 
     @property
+    def seconds_left(self) -> float:
+        """How long it still lasts, negative once it is over."""
+        return self._valid_until - self._clock()
+
+    @property
     def revoked(self) -> bool:
         """Whether the lease is known to be lost for good."""
         return self._revoked
