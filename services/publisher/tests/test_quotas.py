@@ -214,6 +214,24 @@ async def test_what_tiktok_refused_is_learned(world: Any) -> None:
     assert (await take(world, ask, first)).granted
 
 
+async def test_a_cap_of_the_app_is_learned_by_all_accounts_but_those_that_count_already(world: Any) -> None:
+    caps = Caps.of(daily_posts=0, pending_drafts=0, active_users=0)
+    active, refused, other = [(await due(world, uuid7(), 1))[0] for _ in range(3)]
+    asks = {job.id: quotas.of_creators(job, caps) for job in (active, refused, other)}
+    for job in (active, refused):
+        assert (await take(world, asks[job.id], job)).granted
+    async with world.database.transaction() as tx:
+        await quotas.learn(tx.connection, asks[refused.id], 100)
+    for job in (refused, other):
+        found = await take(world, asks[job.id], job)
+        assert not found.granted
+        assert seconds_to_wait(caps.active_users, found) == pytest.approx(100, abs=2)
+    assert (await take(world, asks[active.id], active)).granted
+    await world.pass_time(101)
+    assert (await take(world, asks[other.id], other)).granted
+    assert (await take(world, quotas.of_init(other), other)).granted
+
+
 async def test_the_next_in_line_is_called(world: Any) -> None:
     account = uuid7()
     first, second, third = await due(world, account, 3)

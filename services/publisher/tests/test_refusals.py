@@ -144,6 +144,29 @@ async def test_a_cap_that_others_have_used_up_is_learned_for_all_posts_of_the_ac
     assert [item["title"] for item in await world.driver.ledger()] == [post.content.title for post in posts]
 
 
+async def test_a_cap_of_the_app_is_learned_for_all_accounts(world: Any) -> None:
+    """Each would be refused in turn otherwise; a creator for whom the app has posted today is refused nothing."""
+    cap = "reached_active_user_cap"
+    for username in ("today", "refused", "other"):
+        await world.driver.admin("POST", "creators", {"username": username, "persona": "public"})
+    today, capped, other = [world.post(await world.account(name), world.media()) for name in ("today", "refused", "other")]
+    async with world.replica():
+        await world.accept(today)
+        await world.state(today, State.SUCCEEDED)
+        for post in (capped, other):
+            open_id = world.accounts.tokens[post.account_id]["open_id"]
+            await world.driver.fault(INIT, code=cap, open_id=open_id, times=9)
+        await world.accept(capped)
+        assert (await world.told_of(capped, "deferred"))["code"] == f"tiktok_{cap}"
+        await world.accept(other)
+        assert (await world.told_of(other, "deferred"))["code"] == "tiktok_active_users"
+        again = world.post(today.account_id, world.media())
+        await world.accept(again)
+        await world.state(again, State.SUCCEEDED)
+        assert await all_sleep(world, [capped, other], timedelta(minutes=59), timedelta(minutes=61))
+    assert await refused(world) == {cap: 1}
+
+
 @pytest.mark.parametrize("endpoint", [CREATOR_INFO, INIT])
 async def test_a_429_moves_the_window_forward_for_all_posts_of_the_account(world: Any, endpoint: str) -> None:
     posts = await line_of(world, 2)

@@ -64,7 +64,7 @@ _TAKE = """
         CROSS JOIN LATERAL ({ahead}) AS line
         CROSS JOIN LATERAL (
             SELECT kept.held OR (
-                coalesce(quota.not_before <= clock.now, true)
+                coalesce(greatest(quota.not_before, {shared}) <= clock.now, true)
                 AND cardinality(kept.calls) + line.ahead < :allowed
                 AND (:gap = 0 OR line.ahead = 0 OR :waited)
                 AND coalesce(kept.calls[cardinality(kept.calls)] + make_interval(secs => :gap) <= clock.now, true)
@@ -75,12 +75,15 @@ _TAKE = """
         ) AS verdict
     )
     WHERE quota.owner = :owner AND quota.name = :name
-    RETURNING granted, calls, ahead, not_before, clock_timestamp() AS now"""
+    RETURNING granted, calls, ahead, greatest(quota.not_before, {shared}) AS not_before, clock_timestamp() AS now"""
+
+_SHARED = "(SELECT app.not_before FROM tiktok_quotas AS app WHERE app.owner = :shared AND app.name = :name)"
+"""What was learned for all owners together; null for a limit that each has for itself."""
 
 _PARAMETERS: tuple[BindParameter[Any], ...] = (
     *(bindparam(name, type_=Uuid()) for name in ("taker", "account", "post_id")),
     *(bindparam(name, type_=Boolean()) for name in ("once", "renewed", "peek", "waited")),
-    *(bindparam(name, type_=Text()) for name in ("owner", "name", "mode")),
+    *(bindparam(name, type_=Text()) for name in ("owner", "name", "mode", "shared")),
     *(bindparam(name, type_=Double()) for name in ("window", "gap")),
     bindparam("allowed", type_=Integer()),
     bindparam("due_at", type_=TIMESTAMP(timezone=True)),
@@ -97,7 +100,7 @@ class Statement:
 
 
 def _statement(ahead: str) -> Statement:
-    sql = _TAKE.replace("{ahead}", ahead)
+    sql = _TAKE.replace("{ahead}", ahead).replace("{shared}", _SHARED)
     used = [parameter for parameter in _PARAMETERS if f":{parameter.key}" in sql]
     return Statement(text(sql).bindparams(*used), frozenset(parameter.key for parameter in used))
 

@@ -25,7 +25,8 @@ class Ask:
     """Which limit of whose is asked, for whom, and who comes first.
 
     With `once` the same taker has it already for the rest of the window, unless the job it was for has published nothing and
-    never will; `renewed` begins its window anew. `waits` are the waits that count in the line of posts, `mode` the posts.
+    never will; `renewed` begins its window anew. `waits` are the waits that count in the line of posts, `mode` the posts. What one
+    owner learns of the limit holds for all that have the same `shared` owner, except for takers that have it already.
     """
 
     limit: Limit
@@ -36,6 +37,7 @@ class Ask:
     renewed: bool = False
     mode: str | None = None
     waits: tuple[str, ...] = ()
+    shared: str | None = None
 
 
 def of_init(job: Job) -> Ask:
@@ -51,9 +53,14 @@ def of_day(job: Job, caps: Caps) -> Ask:
 
 
 def of_creators(job: Job, caps: Caps) -> Ask:
-    """Return the ask for a place among the creators for whom the app may publish within a day."""
-    owner, line = (APP, Line.CREATORS) if caps.counts_active_users else (str(job.account_id), Line.NOBODY)
-    return Ask(caps.active_users, owner, job.account_id, line, once=True, renewed=True)
+    """Return the ask for a place among the creators for whom the app may publish within a day.
+
+    Where the places are not counted, each account has a row of its own, so that they do not queue for one; a refusal of
+    TikTok's is the app's and holds for all of them.
+    """
+    if caps.counts_active_users:
+        return Ask(caps.active_users, APP, job.account_id, Line.CREATORS, once=True, renewed=True)
+    return Ask(caps.active_users, str(job.account_id), job.account_id, once=True, renewed=True, shared=APP)
 
 
 def of_creator_info(job: Job) -> Ask:
@@ -93,6 +100,7 @@ async def take(connection: AsyncConnection, ask: Ask, job: Job, *, peek: bool = 
         "post_id": job.post_id,
         "mode": ask.mode,
         "waits": list(ask.waits),
+        "shared": ask.shared,
     }
     statement = TAKE[ask.line]
     parameters = {name: value for name, value in values.items() if name in statement.names}
@@ -106,11 +114,12 @@ async def take(connection: AsyncConnection, ask: Ask, job: Job, *, peek: bool = 
 async def learn(connection: AsyncConnection, ask: Ask, seconds: float) -> None:
     """Note that TikTok refused although there seemed to be one left: nothing is given out for so many seconds.
 
-    What the asker was given once for the window is taken back: it did not come of it.
+    What the asker was given once for the window is taken back: it did not come of it. A shared limit is used up for all owners.
     """
     back = ask.taker if ask.once else None
-    parameters = {"owner": ask.owner, "name": ask.limit.name, "seconds": seconds, "back": back}
-    await connection.execute(LEARN, parameters)
+    for owner in (ask.owner, ask.shared):
+        if owner is not None:
+            await connection.execute(LEARN, {"owner": owner, "name": ask.limit.name, "seconds": seconds, "back": back})
 
 
 async def prune(connection: AsyncConnection, *, limit: int) -> int:
