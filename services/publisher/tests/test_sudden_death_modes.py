@@ -141,6 +141,26 @@ async def test_paused_during_its_init_it_stores_nothing_of_the_answer(processes:
     assert "submitted" not in await world.told(post)
 
 
+async def test_asked_to_end_during_its_init_it_waits_for_the_answer(processes: Any, host: MediaHost) -> None:
+    """The answer comes after more than half of `DRAIN_SECONDS`: all of them are the init's."""
+    world = processes
+    post = await pull_of(world, host)
+    await world.driver.fault(INIT, delay=12)
+    await world.accept(post)
+    times = {"drain_seconds": 20.0, "shutdown_grace_seconds": 100.0}
+    async with world.process(service_instance="ending", **times) as ending:
+        await eventually(lambda: calling(world, post, Step.INIT_INTENDED), PATIENCE)
+        ending.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(PATIENCE):
+            assert await ending.wait() == 0
+    left = await world.job(post)
+    assert (left.checkpoint.step, left.lease_owner, left.publish_id is None) == (Step.UPLOADED, None, False)
+    async with world.process(service_instance="next"):
+        await world.state(post, State.SUCCEEDED, timeout=PATIENCE)
+    assert await published(world) == [SHA256]
+    assert len(await world.inits(post)) == 1
+
+
 async def paused_while(world: Any, host: MediaHost, post: Any, step: Step, *, wanted: State) -> None:
     """Stop the process that is at a step beyond its lease, until another one has brought the post where it is wanted.
 

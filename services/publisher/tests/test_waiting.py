@@ -1,5 +1,6 @@
 """Quotas used up, deadlines that pass on the way, cancellations, video ids that come late."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -8,7 +9,8 @@ from sqlalchemy import text
 
 from common.testing.eventually import eventually
 from publisher.domain import tiktok_limits
-from publisher.domain.job import State
+from publisher.domain.job import State, Step
+from publisher.loops.drain import Drain
 
 BIG = 71_000_000
 CREATOR_INFO = "/v2/post/publish/creator_info/query/"
@@ -132,6 +134,31 @@ async def test_places_bound_how_many_upload_at_once(world: Any) -> None:
         await world.accept(*posts)
         await eventually(done, 30)
     assert most == 1
+
+
+async def test_asked_to_end_a_replica_hands_back_at_once_what_waits_for_a_place(world: Any) -> None:
+    account = await world.account()
+    sending, waiting = world.post(account, world.media()), world.post(account, world.media())
+    await world.driver.fault("upload", delay=600)
+    async with world.replica(upload_concurrency=1, drain_seconds=60.0) as replica:
+        await world.accept(sending)
+        await eventually(lambda: _no_faults(world), 60)
+        await world.accept(waiting)
+        await eventually(lambda: world.waits(waiting, "waits_for_place"), 60)
+        ending = asyncio.create_task(Drain(replica.lanes).stop())
+        await eventually(lambda: _is_free(world, waiting), 60)
+        assert not await _is_free(world, sending)
+        assert (await world.job(waiting)).run_at <= await world.database_now()
+        await world.driver.admin("DELETE", "faults")
+        await ending
+    assert (await world.job(sending)).checkpoint.step is Step.UPLOADED
+    async with world.replica():
+        for post in (sending, waiting):
+            await world.state(post, State.SUCCEEDED)
+
+
+async def _is_free(world: Any, post: Any) -> bool:
+    return (await world.job(post)).lease_owner is None
 
 
 async def _due_late(world: Any, post: Any) -> bool:

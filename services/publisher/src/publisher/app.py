@@ -35,6 +35,7 @@ from publisher.domain.job import Lane
 from publisher.handlers import accounts as account_news
 from publisher.handlers import webhooks
 from publisher.handlers.post_due import QUEUE, post_due_batches
+from publisher.loops.drain import Drain
 from publisher.loops.fetched_files import FetchedFilesCleanup
 from publisher.loops.heartbeat import Heartbeat
 from publisher.loops.lane_runner import LaneOptions, LaneRunner
@@ -87,7 +88,7 @@ def wire(settings: Settings) -> FastAPI:
     wakes = [send.wake, follow.wake]
     news.subscribe(account_news.QUEUE, handle_events(database, inbox, account_news.account_routes(wakes)))
     news.subscribe(webhooks.QUEUE, handle_events(database, inbox, webhooks.webhook_routes(wakes)))
-    lanes: list[Component] = [] if settings.publish_paused else [heartbeat, follow, send]
+    lanes: list[Component] = [] if settings.publish_paused else [heartbeat, follow, send, Drain([send, follow])]
     kept = timedelta(days=settings.retention_days)
     retention = Retention(database, inbox, jobs_kept=kept, inbox_kept=timedelta(days=settings.inbox_retention_days))
     outside: list[Component] = [clients, tools.sources]
@@ -157,7 +158,7 @@ def lanes_of(settings: Settings, tools: Tools, heartbeat: Heartbeat) -> tuple[La
 
     def runner(lane: Lane) -> LaneRunner:
         lease = timedelta(seconds=settings.lease_seconds)
-        options = LaneOptions(lane, settings.max_jobs_in_flight, lease, settings.drain_seconds / 2)
+        options = LaneOptions(lane, settings.max_jobs_in_flight, lease, settings.drain_seconds)
         return LaneRunner(tools, heartbeat, options)
 
     return runner(Lane.SEND), runner(Lane.FOLLOW)

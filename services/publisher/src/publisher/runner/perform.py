@@ -96,11 +96,11 @@ async def _in_a_place(run: JobRun, action: Action) -> Outcome | None:
     if run.job.reason != waits and not run.tools.places.has_room(run.job.account_id):
         await run.store({"reason": waits})
     try:
-        async with run.tools.places.place(run.job.account_id):
+        async with run.tools.places.place(run.job.account_id, unless=run.ends):
             if run.job.reason == waits:
                 await run.store({"reason": None})
             if next_action(run.job.checkpoint, run.clock.now()) is not action:
                 return None
             return await _MOVES[action](run)
     except NoPlace:
-        return Look(PLACE_AGAIN_SECONDS, WAITS_FOR_PLACE)
+        return Look(0.0 if run.stopping else PLACE_AGAIN_SECONDS, WAITS_FOR_PLACE)

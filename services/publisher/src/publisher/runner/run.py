@@ -24,8 +24,9 @@ from publisher.storage.job import Job
 class JobRun:
     """A claimed job in the hands of this replica.
 
-    `job` is always what the database holds, as long as the lease is ours. `touched` once a byte of the file has been handed to
-    the network in this run. `looks_for_held` while it tries whether TikTok takes posts of its account again.
+    `job` is always what the database holds, as long as the lease is ours. `ends` is set when the replica is asked to end. `touched`
+    once a byte of the file has been handed to the network in this run. `looks_for_held` while it tries whether TikTok takes posts
+    of its account again.
     """
 
     def __init__(self, tools: Tools, job: Job, lease: Lease, clock: JobClock, stopping: asyncio.Event) -> None:
@@ -36,12 +37,12 @@ class JobRun:
         self.touched = False
         self.looks_for_held = False
         self._account_version = job.account_version
-        self._stopping = stopping
+        self.ends = stopping
 
     @property
     def stopping(self) -> bool:
         """Whether the replica was asked to end, so that the job is to be handed back at the next safe point."""
-        return self._stopping.is_set()
+        return self.ends.is_set()
 
     def resumed(self) -> Event | None:
         """Return the event that tells that a job which had told of a wait goes on, None for one that had not."""

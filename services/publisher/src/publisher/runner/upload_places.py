@@ -4,6 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import UUID
 
 PATIENCE_SECONDS = 20.0
@@ -45,19 +46,23 @@ class UploadPlaces:
         return bool(self._free) and self._taken[account_id] < self._share
 
     @asynccontextmanager
-    async def place(self, account_id: UUID) -> AsyncIterator[None]:
-        """Hold a place for the block; raises `NoPlace` when there is none within the patience."""
+    async def place(self, account_id: UUID, *, unless: asyncio.Event | None = None) -> AsyncIterator[None]:
+        """Hold a place for the block; raises `NoPlace` when there is none within the patience, or before `unless` is set."""
         if sum(waiting == account_id for waiting, _ in self._waiting) >= WAITING_PER_ACCOUNT:
             raise NoPlace
         granted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append((account_id, granted))
         self._grant()
+        calls_off = asyncio.ensure_future((unless or asyncio.Event()).wait())
+        ends: list[asyncio.Future[Any]] = [granted, calls_off]
         try:
-            await asyncio.wait([granted], timeout=self._patience)
+            await asyncio.wait(ends, timeout=self._patience, return_when=asyncio.FIRST_COMPLETED)
+            calls_off.cancel()
             if not granted.done():
                 raise NoPlace
             yield
         finally:
+            calls_off.cancel()
             self._leave(account_id, granted)
 
     def _grant(self) -> None:
