@@ -172,6 +172,22 @@ async def test_why_there_is_no_creator_info_is_told(accounts: Any, fault: dict[s
     assert again.status_code == 200, "a failure is not remembered"
 
 
+async def test_however_often_it_is_asked_tiktok_hears_no_more_than_the_share_of_accounts(accounts: Any) -> None:
+    """A refusal is not remembered, so each question would be another call; the publisher's posts need the rest of the quota."""
+    person = await accounts.register()
+    account_id = await accounts.connect(person)
+    fault = Fault(endpoint=CREATOR_INFO, code="spam_risk_too_many_posts", status=200, times=1000)
+    accounts.simulator.state.faults.add(fault)
+    path = f"{LIST}/{account_id}/creator-info"
+    answers = [await accounts.http.get(path, headers=person.auth) for _ in range(24)]
+    assert [answer.json()["code"] for answer in answers[:4]] == ["tiktok_spam_risk_too_many_posts"] * 4
+    # Another one every half a minute, should the machine be that slow.
+    assert 4 <= creator_info_calls(accounts) <= 5
+    last = answers[-1]
+    assert (last.status_code, last.json()["code"]) == (503, "tiktok_rate_limit_exceeded")
+    assert 30 <= int(last.headers["Retry-After"]) <= 31
+
+
 async def test_an_expired_account_has_no_creator_info(accounts: Any) -> None:
     person = await accounts.register()
     account_id = await accounts.connect(person)

@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from accounts.access_tokens import AccessTokens
 from accounts.api import accounts, api_keys, auth, creator_info, keys, operations, service_accounts, tiktok
-from accounts.call_pace import USER_INFO, CallPace
+from accounts.call_pace import USER_INFO, CallPace, CreatorInfoPace
 from accounts.clients.profiles import ProfileReader
 from accounts.command_side import Wires, command_side
 from accounts.creator_infos import CreatorInfos
@@ -123,7 +123,8 @@ def _tiktok_side(settings: Settings, database: Database, outbox: Outbox, client:
     refreshes = TokenRefreshLoop(database, refresher, concurrency=settings.token_refresh_concurrency)
     refresher.planned = refreshes.wake
     tokens = AccessTokens(database, vault, refresher)
-    infos = CreatorInfos(tokens, PostingClient(client, url), keep_seconds=settings.creator_info_cache_seconds)
+    share = CreatorInfoPace(database).take
+    infos = CreatorInfos(tokens, PostingClient(client, url), share, keep_seconds=settings.creator_info_cache_seconds)
     profiles = ProfileReader(UserClient(client, url), CallPace(database, USER_INFO).wait)
     revoker = GrantRevoker(database, vault, oauth, refresher)
     return TikTokSide(vault, oauth, profiles, refresher, refreshes, tokens, infos, revoker)

@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from uuid import UUID
 
 from accounts.storage.call_pace import book_call
 from common.database import Database
@@ -12,6 +13,10 @@ BURST = 150
 INTERVAL = timedelta(minutes=1) / 400
 """150 at once and 400 a minute after that are at most 550 in any minute. TikTok allows 600, it does not say whether per token."""
 WAIT_MAX = timedelta(seconds=20)
+
+CREATOR_INFO_BURST = 4
+CREATOR_INFO_INTERVAL = timedelta(seconds=30.5)
+"""4 at once, 5 in any minute: of the 20 that TikTok allows for a token the publisher takes 15."""
 
 
 class CallPace:
@@ -33,11 +38,30 @@ class CallPace:
         self._wait_max = wait_max
 
     async def wait(self) -> None:
-        """Wait for this call's turn; raises TikTokRateLimited at once, nothing booked, when that would take more than 20 s."""
+        """Wait for this call's turn; raises TikTokRateLimited at once, nothing booked, when that takes more than `wait_max`."""
         async with self._database.read() as connection:
             ahead = await book_call(connection, self._endpoint, interval=self._interval, limit=self._burst + self._wait_max)
         if ahead is None:
-            raise TikTokRateLimited("rate_limit_exceeded", retry_after=self._wait_max.total_seconds())
+            after = max(self._wait_max, self._interval)
+            raise TikTokRateLimited("rate_limit_exceeded", retry_after=after.total_seconds())
         turn = (ahead - self._burst).total_seconds()
         if turn > 0:
             await asyncio.sleep(turn)
+
+
+class CreatorInfoPace:
+    """Keeps the questions about each creator within this service's share; nobody waits."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def take(self, account_id: UUID) -> None:
+        """Take one question about an account's creator; raises TikTokRateLimited when there is none left."""
+        pace = CallPace(
+            self._database,
+            f"creator_info:{account_id}",
+            burst=CREATOR_INFO_BURST,
+            interval=CREATOR_INFO_INTERVAL,
+            wait_max=timedelta(0),
+        )
+        await pace.wait()

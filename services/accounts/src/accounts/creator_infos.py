@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import OrderedDict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -32,13 +33,20 @@ class SeenCreatorInfo:
 
 
 class CreatorInfos:
-    """Creator info per account; requests at the same time share one call."""
+    """Creator info per account; requests at the same time share one call, and each call takes one of the share by `take`."""
 
     def __init__(
-        self, tokens: AccessTokens, posting: PostingClient, *, keep_seconds: float, first_wait_seconds: float = 0.2
+        self,
+        tokens: AccessTokens,
+        posting: PostingClient,
+        take: Callable[[UUID], Awaitable[None]],
+        *,
+        keep_seconds: float,
+        first_wait_seconds: float = 0.2,
     ) -> None:
         self._tokens = tokens
         self._posting = posting
+        self._take = take
         self._keep = keep_seconds
         self._first_wait = first_wait_seconds
         self._seen: OrderedDict[UUID, tuple[float, SeenCreatorInfo]] = OrderedDict()
@@ -87,15 +95,15 @@ class CreatorInfos:
         try:
             token = (await self._tokens.get(account_id)).token
             try:
-                info = await self._repeated(token)
+                info = await self._repeated(account_id, token)
             except TokenInvalid:
                 fresh = await self._tokens.get(account_id, rejected_sha256=hex_digest(token))
-                info = await self._repeated(fresh.token)
+                info = await self._repeated(account_id, fresh.token)
         except TikTokError as error:
             raise call_problem(error) from error
         return SeenCreatorInfo(info, utc_now())
 
-    async def _repeated(self, token: SecretStr) -> CreatorInfo:
+    async def _repeated(self, account_id: UUID, token: SecretStr) -> CreatorInfo:
         async for attempt in AsyncRetrying(
             retry=retry_if_exception_type(TikTokUnavailable),
             wait=wait_exponential_jitter(multiplier=self._first_wait, max=1.0, jitter=self._first_wait),
@@ -103,10 +111,11 @@ class CreatorInfos:
             reraise=True,
         ):
             with attempt:
-                info = await self._once(token)
+                info = await self._once(account_id, token)
         return info
 
-    async def _once(self, token: SecretStr) -> CreatorInfo:
+    async def _once(self, account_id: UUID, token: SecretStr) -> CreatorInfo:
+        await self._take(account_id)
         try:
             async with asyncio.timeout(TRY_SECONDS):
                 return await self._posting.creator_info(token)

@@ -15,6 +15,7 @@ from accounts.storage.tables import (
     refresh_tokens,
     sessions,
     signing_keys,
+    tiktok_call_pace,
 )
 
 BATCH = 1_000
@@ -27,6 +28,7 @@ API_KEYS_KEPT = timedelta(days=90)
 
 REVOCATIONS_KEPT = timedelta(days=7)
 HOLDERS_KEPT = timedelta(hours=1)
+BOOKINGS_KEPT = timedelta(hours=1)
 
 
 def _outlived() -> tuple[tuple[Table, ColumnElement[bool]], ...]:
@@ -38,6 +40,7 @@ def _outlived() -> tuple[tuple[Table, ColumnElement[bool]], ...]:
         (signing_keys, signing_keys.c.retired_at < func.now() - SIGNING_KEYS_KEPT),
         (encryption_key_holders, encryption_key_holders.c.seen_at < func.now() - HOLDERS_KEPT),
         (grant_revocations, grant_revocations.c.finished_at < func.now() - REVOCATIONS_KEPT),
+        (tiktok_call_pace, tiktok_call_pace.c.booked_until < func.now() - BOOKINGS_KEPT),
         (api_keys, and_(api_keys.c.revoked_at.is_not(None), api_keys.c.revoked_at < func.now() - API_KEYS_KEPT)),
         (api_keys, api_keys.c.expires_at < func.now() - API_KEYS_KEPT),
     )

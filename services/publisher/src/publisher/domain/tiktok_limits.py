@@ -12,8 +12,8 @@ INIT_GAP_SECONDS = 0.2
 
 INIT = Limit("init", 6, MINUTE, INIT_GAP_SECONDS)
 """All three inits together: whether TikTok counts them apart is not known."""
-CREATOR_INFO = Limit("creator_info", 18, MINUTE)
-"""Of TikTok's 20: the accounts service asks with the same token, once a minute."""
+CREATOR_INFO = Limit("creator_info", 15, MINUTE)
+"""Of TikTok's 20: the accounts service asks with the same token, and keeps to the other 5."""
 STATUS = Limit("status", 30, MINUTE)
 VIDEO_LIST = Limit("video_list", 30, MINUTE)
 """Far below TikTok's 600: whether those are an account's or the app's is not known, and analytics reads the same list."""
