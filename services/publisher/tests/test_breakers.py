@@ -3,6 +3,7 @@
 import asyncio
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
 import purgatory.domain.model
 import pytest
@@ -104,7 +105,7 @@ async def test_one_call_tries_and_the_others_wait_for_it(clock: Clock) -> None:
         return await answer
 
     trying = asyncio.create_task(breakers.call(Endpoint.INIT, slow))
-    await eventually(lambda: Endpoint.INIT in breakers._trying, 5)
+    await eventually(lambda: (Endpoint.INIT, "") in breakers._trying, 5)
     with pytest.raises(BreakerOpen) as caught:
         await breakers.call(Endpoint.INIT, up)
     assert caught.value.wait == PROBE_WAIT_SECONDS
@@ -186,7 +187,7 @@ async def test_uploads_that_meet_an_open_breaker_have_sent_nothing(world: Any, c
     post = world.post(await world.account(), world.media())
     async with world.replica(breaker_failures=1) as replica:
         with pytest.raises(TikTokUnavailable):
-            await replica.tools.tiktok.breakers.call(Endpoint.UPLOAD, down)
+            await replica.tools.tiktok.breakers.call(Endpoint.UPLOAD, down, host=urlsplit(world.driver.base_url).netloc)
         await world.accept(post)
         assert (await world.told_of(post, "deferred"))["code"] == "tiktok_away"
         assert (await world.job(post)).checkpoint.irrevocable_since is None
@@ -194,6 +195,53 @@ async def test_uploads_that_meet_an_open_breaker_have_sent_nothing(world: Any, c
         await world.due_now(post)
         await world.state(post, State.SUCCEEDED)
     assert len(await world.publications(post)) == 1
+
+
+async def test_one_bad_upload_host_stops_no_other(world: Any, clock: Clock) -> None:
+    post = world.post(await world.account(), world.media())
+    async with world.replica(breaker_failures=1) as replica:
+        with pytest.raises(TikTokUnavailable):
+            await replica.tools.tiktok.breakers.call(Endpoint.UPLOAD, down, host="bad.example")
+        await world.accept(post)
+        await world.state(post, State.SUCCEEDED)
+        assert state(Endpoint.UPLOAD) == 1
+        with pytest.raises(BreakerOpen):
+            await replica.tools.tiktok.breakers.call(Endpoint.UPLOAD, up, host="bad.example")
+    assert await world.told(post) == ["started", "submitted", "succeeded"]
+
+
+async def test_hosts_have_a_bounded_number_of_breakers_and_those_that_are_open_stay(clock: Clock) -> None:
+    breakers = Breakers(failures=1, open_seconds=30)
+    with pytest.raises(TikTokUnavailable):
+        await breakers.call(Endpoint.UPLOAD, down, host="bad")
+    for number in range(3 * module.MAX_HOSTS):
+        assert await breakers.call(Endpoint.UPLOAD, up, host=f"good-{number}") == "up"
+    assert len(breakers._known) == module.MAX_HOSTS
+    with pytest.raises(BreakerOpen):
+        await breakers.call(Endpoint.UPLOAD, up, host="bad")
+    for number in range(module.MAX_HOSTS):
+        with pytest.raises(TikTokUnavailable):
+            await breakers.call(Endpoint.UPLOAD, down, host=f"bad-{number}")
+    assert len(breakers._known) == module.MAX_HOSTS
+    assert await breakers.call(Endpoint.UPLOAD, up, host="bad") == "up", "the oldest of the open ones is forgotten in the end"
+
+
+async def test_one_that_is_forgotten_while_a_call_is_under_way_tells_no_more(clock: Clock) -> None:
+    breakers = Breakers(failures=1, open_seconds=30)
+    answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def slow() -> str:
+        return await answer
+
+    call = asyncio.create_task(breakers.call(Endpoint.UPLOAD, slow, host="slow"))
+    await eventually(lambda: (Endpoint.UPLOAD, "slow") in breakers._known, 5)
+    for number in range(module.MAX_HOSTS):
+        await breakers.call(Endpoint.UPLOAD, up, host=f"good-{number}")
+    answer.set_exception(TikTokUnavailable("internal_error", sent=True))
+    with pytest.raises(TikTokUnavailable):
+        await call
+    assert state(Endpoint.UPLOAD) == 0
+    assert await breakers.call(Endpoint.UPLOAD, up, host="slow") == "up"
 
 
 async def test_a_wait_that_tiktok_names_is_kept(world: Any) -> None:

@@ -1,11 +1,14 @@
 """A circuit breaker per endpoint of TikTok: after failures in a row nothing is sent there for a while, then one call tries.
 
-Each replica has its own: it learns within a few calls, and a fault of its own way to TikTok stops no other.
+Uploads go to many hosts that TikTok names; each host has a breaker of its own. Each replica has its own ones: it learns within a
+few calls, and a fault of its own way to TikTok stops no other.
 """
 
 import time
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from enum import StrEnum
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -19,6 +22,8 @@ T = TypeVar("T")
 
 PROBE_WAIT_SECONDS = 5.0
 """When to ask again while another call tries whether the endpoint is back."""
+MAX_HOSTS = 64
+"""So many hosts have a breaker at a time; the one that was used longest ago gives way, one that is open last of all."""
 
 _log = structlog.get_logger(__name__)
 
@@ -42,30 +47,45 @@ class BreakerOpen(Exception):
         self.wait = wait
 
 
+Branch = tuple[Endpoint, str]
+"""What a breaker is about: an endpoint, and its host where that is not always the same."""
+
+
 class Breakers:
     """Lets calls through while their endpoint answers. A refusal is an answer; a 5xx, a timeout or no connection is none."""
 
     def __init__(self, *, failures: int, open_seconds: float) -> None:
-        self._factory = AsyncCircuitBreakerFactory(default_threshold=failures, default_ttl=open_seconds)
-        self._factory.add_listener(_tell)
-        self._trying: set[Endpoint] = set()
+        self._failures = failures
+        self._open_seconds = open_seconds
+        self._known: OrderedDict[Branch, AsyncCircuitBreakerFactory] = OrderedDict()
+        self._open: set[Branch] = set()
+        self._trying: set[Branch] = set()
         for endpoint in Endpoint:
             BREAKER_OPEN.labels(endpoint.value).set(0)
 
     async def call(
-        self, endpoint: Endpoint, send: Callable[[], Awaitable[T]], *, is_failure: Callable[[T], bool] = lambda _: False
+        self,
+        endpoint: Endpoint,
+        send: Callable[[], Awaitable[T]],
+        *,
+        host: str = "",
+        is_failure: Callable[[T], bool] = lambda _: False,
     ) -> T:
-        """Return what `send` returns; `is_failure` says of a result that it is one. Raises BreakerOpen before anything is sent."""
-        breaker = await self._factory.get_breaker(endpoint.value)
+        """Return what `send` returns; `is_failure` says of a result that it is one. Raises BreakerOpen before anything is sent.
+
+        With `host`, only what goes to that host fails together.
+        """
+        branch = (endpoint, host)
+        breaker = await self._of(branch).get_breaker(endpoint.value)
         context = breaker.context
         context.exclude_list = [(BaseException, lambda error: not _counts(error, context))]
         tries = context.state != "closed"
-        if tries and endpoint in self._trying:
+        if tries and branch in self._trying:
             raise BreakerOpen(PROBE_WAIT_SECONDS)
         try:
             async with breaker:
                 if tries:
-                    self._trying.add(endpoint)
+                    self._trying.add(branch)
                 return _answer(await send(), is_failure)
         except _FailedResult as failed:
             answer: T = failed.result
@@ -74,7 +94,37 @@ class Breakers:
             raise BreakerOpen(_remaining(context)) from None
         finally:
             if tries:
-                self._trying.discard(endpoint)
+                self._trying.discard(branch)
+
+    def _of(self, branch: Branch) -> AsyncCircuitBreakerFactory:
+        factory = self._known.get(branch)
+        if factory is None:
+            factory = AsyncCircuitBreakerFactory(default_threshold=self._failures, default_ttl=self._open_seconds)
+            factory.add_listener(partial(self._tell, branch))
+            self._known[branch] = factory
+            self._forget_a_host(but=branch)
+        self._known.move_to_end(branch)
+        return factory
+
+    def _forget_a_host(self, *, but: Branch) -> None:
+        hosts = [branch for branch in self._known if branch[1] and branch != but]
+        if len(hosts) >= MAX_HOSTS:
+            oldest = next((branch for branch in hosts if branch not in self._open), hosts[0])
+            del self._known[oldest]
+            self._note(oldest, is_open=False)
+
+    def _tell(self, branch: Branch, _: str, event_type: str, event: Any) -> None:
+        endpoint, host = branch
+        if event_type != "state_changed" or branch not in self._known:
+            return
+        self._note(branch, is_open=event.state != "closed")
+        if event.state == "opened":
+            BREAKERS_OPENED.labels(endpoint.value).inc()
+        _log.warning("breaker_changed", endpoint=endpoint.value, host=host or None, state=event.state)
+
+    def _note(self, branch: Branch, *, is_open: bool) -> None:
+        (self._open.add if is_open else self._open.discard)(branch)
+        BREAKER_OPEN.labels(branch[0].value).set(any(endpoint is branch[0] for endpoint, _ in self._open))
 
 
 def _answer(result: T, is_failure: Callable[[T], bool]) -> T:
@@ -100,12 +150,3 @@ def _counts(error: BaseException, context: Context) -> bool:
 def _remaining(context: Context) -> float:
     opened_at = context.opened_at or 0.0
     return min(max(opened_at + float(context.ttl) - time.time(), 0.1), float(context.ttl))
-
-
-def _tell(name: str, event_type: str, event: Any) -> None:
-    if event_type != "state_changed":
-        return
-    BREAKER_OPEN.labels(name).set(event.state != "closed")
-    if event.state == "opened":
-        BREAKERS_OPENED.labels(name).inc()
-    _log.warning("breaker_changed", endpoint=name, state=event.state)

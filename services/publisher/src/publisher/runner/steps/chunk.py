@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import cast
+from urllib.parse import urlsplit
 
 from tenacity import (
     AsyncRetrying,
@@ -83,7 +84,8 @@ async def _put(run: JobRun, chunk: ChunkRange) -> ChunkResult:
     run.lease.check()
     content_type = media.content_type if media.content_type in CONTENT_TYPES else FALLBACK_TYPE
     send = partial(_stream, run, address, _Body(run, media.storage_key, chunk), chunk, content_type)
-    return await run.tools.tiktok.breakers.call(Endpoint.UPLOAD, send, is_failure=_is_unavailable)
+    host = urlsplit(address).netloc
+    return await run.tools.tiktok.breakers.call(Endpoint.UPLOAD, send, host=host, is_failure=_is_unavailable)
 
 
 async def _stream(run: JobRun, address: str, body: "_Body", chunk: ChunkRange, content_type: str) -> ChunkResult:
