@@ -15,6 +15,7 @@ from publisher.domain.troubles import (
     before_anything_sent,
     is_refusal,
 )
+from publisher.domain.unknown_outcome import unknown
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 REASON = Reason("code", "message")
@@ -72,21 +73,21 @@ def test_a_status_that_cannot_be_had_is_asked_again_and_never_a_failure() -> Non
     assert after_status(_job(), TroubleKind.NO_VERDICT, NOW) == Defer(2.0, REASON)
     assert after_status(_job(deferrals=2), TroubleKind.NOT_SENT, NOW) == Defer(8.0, REASON)
     assert after_status(_job(), TroubleKind.BUSY, NOW, 30.0) == Defer(30.0, REASON)
-    assert after_status(_job(), TroubleKind.NO_VERDICT, NOW + DAY) == Unconfirm(REASON)
+    assert after_status(_job(), TroubleKind.NO_VERDICT, NOW + DAY) == unknown(REASON)
 
 
 def test_a_refused_status_is_unconfirmed_after_an_hour() -> None:
     refused = _job(refused_since=NOW)
     assert after_status(_job(), TroubleKind.FINAL, NOW) == Defer(60.0, REASON)
     assert after_status(refused, TroubleKind.ACCOUNT_GONE, NOW + HOUR / 2) == Defer(60.0, REASON)
-    assert after_status(refused, TroubleKind.ACCOUNT_WAITS, NOW + HOUR) == Unconfirm(REASON)
+    assert after_status(refused, TroubleKind.ACCOUNT_WAITS, NOW + HOUR) == unknown(REASON)
     assert after_status(refused, TroubleKind.NOT_SENT, NOW + HOUR) == Defer(2.0, REASON)
 
 
 def test_without_the_last_chunk_not_knowing_is_proof_in_the_end() -> None:
     job = _job(submitted_at=None, last_chunk_intended=False, irrevocable_since=NOW)
     assert after_status(job, TroubleKind.NO_VERDICT, NOW + DAY) == Fail(REASON, retryable=True)
-    assert after_status(_job(submitted_at=None, irrevocable_since=NOW), TroubleKind.NO_VERDICT, NOW + DAY) == Unconfirm(REASON)
+    assert after_status(_job(submitted_at=None, irrevocable_since=NOW), TroubleKind.NO_VERDICT, NOW + DAY) == unknown(REASON)
     assert after_status(_job(submitted_at=None), TroubleKind.NO_VERDICT, NOW + DAY) == Defer(2.0, REASON)
 
 

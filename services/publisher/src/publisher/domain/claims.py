@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from publisher.domain.job import State
 from publisher.domain.outcomes import Defer, Fail, PublishOutcome, Reason, Succeed, Unconfirm
+from publisher.domain.unknown_outcome import LOOK_AND_WAIT
 from tiktok.publish_webhooks import Claim
 
 EVIDENCE = frozenset({Claim.COMPLETE, Claim.PUBLIC, Claim.DELIVERED})
@@ -17,7 +18,7 @@ POSTED = frozenset({Claim.COMPLETE, Claim.PUBLIC})
 CONTRADICTED = Reason(
     "status_contradicts_webhook",
     "TikTok's webhook told how this post ended, but TikTok's own status never said so.",
-    "Look into the TikTok profile, then confirm the post or retry it.",
+    LOOK_AND_WAIT,
 )
 
 

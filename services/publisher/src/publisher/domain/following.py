@@ -9,11 +9,12 @@ from publisher.domain.job import Checkpoint
 from publisher.domain.missing_media import FETCHED_MISSING, MEDIA_MISSING
 from publisher.domain.outcomes import Cancel, Defer, End, Fail, Look, Reason, Resume, Submitted, Succeed, Unconfirm
 from publisher.domain.takeover import DEADLINE_PASSED
+from publisher.domain.unknown_outcome import LOOK_AND_WAIT
 
 STATUS_NEVER_ENDED = Reason(
     "status_never_ended",
     "TikTok received the post but did not say in time whether it was published.",
-    "Look into the TikTok profile, then confirm the post or retry it.",
+    LOOK_AND_WAIT,
 )
 
 UPLOAD_UNAVAILABLE = Reason(

@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from publisher.domain.job import Checkpoint, Step, Transfer
 from publisher.domain.outcomes import Cancel, Fail, Reason, Unconfirm
+from publisher.domain.unknown_outcome import LOOK_AND_WAIT
 
 
 class Action(StrEnum):
@@ -72,8 +73,7 @@ INIT_UNKNOWN = Unconfirm(
     Reason(
         "init_outcome_unknown",
         "TikTok was asked to publish this post, but its answer was lost.",
-        "Look into the TikTok profile; if it is there, confirm the post. TikTok may fetch for an hour, and what it still fetches, "
-        "or what only its creator may see, is not on the profile: wait at least an hour before you say that it was not published.",
+        LOOK_AND_WAIT,
     )
 )
 

@@ -8,6 +8,7 @@ from publisher.domain.backoff import defer_wait
 from publisher.domain.job import Checkpoint, Transfer
 from publisher.domain.outcomes import Defer, Fail, Reason, Unconfirm
 from publisher.domain.takeover import INIT_UNKNOWN
+from publisher.domain.unknown_outcome import unknown
 
 ACCOUNT_WAIT_MIN_SECONDS = 60.0
 REFUSED_WAIT_SECONDS = 60.0
@@ -87,7 +88,7 @@ def after_status_trouble(
     refused_since = checkpoint.refused_since or now
     refused = is_refusal(trouble)
     if now - since >= give_up or (refused and now - refused_since >= refused_patience):
-        return Fail(trouble.reason, retryable=True) if checkpoint.cannot_have_published else Unconfirm(trouble.reason)
+        return Fail(trouble.reason, retryable=True) if checkpoint.cannot_have_published else unknown(trouble.reason)
     wait = trouble.wait or defer_wait(checkpoint.deferrals)
     for_account = trouble.kind is TroubleKind.ACCOUNT_WAITS
     return Defer(max(wait, REFUSED_WAIT_SECONDS) if refused else wait, trouble.reason, for_account=for_account)

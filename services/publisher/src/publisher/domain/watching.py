@@ -8,6 +8,7 @@ from publisher.domain.following import Seen, verdict
 from publisher.domain.job import State
 from publisher.domain.matching import Finding
 from publisher.domain.outcomes import Fail, Identified, PublishOutcome, Reason, Succeed
+from publisher.domain.unknown_outcome import WAIT
 
 DAY = 86_400.0
 MAX_NAMED = 5
@@ -138,7 +139,7 @@ def possible_reason(finding: Finding | None) -> Reason | None:
     return Reason(
         "possible_videos",
         f"TikTok did not say whether this post was published. {looks_like_it} like it, but that is not certain: {ids}.",
-        "Look at them on TikTok, then confirm the post with the right one, or retry it.",
+        f"Look at them on TikTok, then confirm the post with the right one. {WAIT}",
     )
 
 

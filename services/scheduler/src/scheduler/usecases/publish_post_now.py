@@ -57,7 +57,7 @@ def _not_waiting(post: Post) -> Problem:
     hints = {
         "draft": "Give it a time first: PATCH with scheduled_time and draft: false.",
         "failed": "Use POST /posts/{id}/retry.",
-        "unconfirmed": "Look at TikTok first, then confirm or retry it.",
+        "unconfirmed": "Look at TikTok first, then confirm it, or retry it an hour later at the earliest.",
     }
     return Problem(
         409,

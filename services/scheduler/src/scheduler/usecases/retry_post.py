@@ -115,7 +115,8 @@ def _confirmation_required() -> Problem:
         409,
         "confirmation_required",
         "Whether this post went live could not be found out; trying again might publish it twice.",
-        hint='Look at the TikTok profile. If it is not there, send {"confirm_not_published": true}; if it is, confirm it.',
+        hint="Look at the TikTok profile. If it is there, confirm it. If it is not, wait until an hour has passed since it was "
+        'handed to TikTok, look again, then send {"confirm_not_published": true}.',
     )
 
 

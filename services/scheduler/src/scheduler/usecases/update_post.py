@@ -111,7 +111,7 @@ def require_editable(post: Post, if_match: Collection[str] | None) -> None:
 
 _HINTS = {
     PostState.RETRY_SCHEDULED: "Cancel it and create a new post.",
-    PostState.UNCONFIRMED: "Look at TikTok first, then confirm or retry it.",
+    PostState.UNCONFIRMED: "Look at TikTok first, then confirm it, or retry it an hour later at the earliest.",
     PostState.FAILED: "POST /posts/{id}/retry tries it as it is; for another content create a new post.",
 }
 
