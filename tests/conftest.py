@@ -8,6 +8,7 @@ import pytest
 from common.testing.secret_scan import SecretScan
 from localstack.ports import Ports
 from localstack.stack import Stack
+from system.crashing import crashing
 from system.operator import Operator
 from system.stack_secrets import note
 
@@ -33,7 +34,7 @@ def passed_secrets() -> list[str]:
 
 @pytest.fixture(scope="session")
 def crash_points() -> Path:
-    """Return where the publishers look for points at which one of them shall die, see `CRASH_POINTS_FOLDER`."""
+    """Return where the publishers look for points at which one of them shall die, see `system.crashing`."""
     return ROOT / ".local" / "tests" / "crash_points"
 
 
@@ -52,12 +53,11 @@ def stack(request: pytest.FixtureRequest, secret_scan: SecretScan, crash_points:
             "LEASE_SECONDS": "3",
             "DISCONNECT_CHECK_SECONDS": "1",
             "RETRY_DELAYS_SECONDS": "[2, 4, 8, 16]",
-            "CRASH_POINTS_ENABLED": "true",
-            "CRASH_POINTS_FOLDER": str(crash_points),
             # Media are fetched from servers of the tests' own on this machine.
             "SOURCE_URL_ALLOWED_HOSTS": '["127.0.0.1"]',
             "SIMULATOR_PULL_LOOPBACK": "true",
         },
+        **crashing(crash_points),
     )
     # What an interrupted run left, its database wherever it lies.
     stack.reset()

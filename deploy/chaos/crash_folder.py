@@ -4,7 +4,7 @@ from pathlib import Path
 
 
 class CrashFolder:
-    """The folder that every replica looks into, see `CRASH_POINTS_FOLDER`."""
+    """The folder that every replica looks into, see `system.crashing`."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from chaos.content import ContentMaker
 from chaos.crash_folder import CrashFolder
@@ -11,6 +10,7 @@ from chaos.site import Site
 from localstack.paths import CHECKOUT
 from localstack.ports import Ports
 from localstack.stack import Stack
+from system.crashing import crashing
 from system.folder_host import folder_host
 from system.operator import Operator
 
@@ -18,7 +18,7 @@ FOLDER = CHECKOUT / ".local" / "chaos"
 LEASE_SECONDS = 5.0
 
 
-def environment(crash_points: Path) -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return the settings under which everything happens soon. TikTok's limits per minute stay as they are."""
     return {
         "RATE_LIMIT_PER_USER": "1000000/minute",
@@ -32,8 +32,6 @@ def environment(crash_points: Path) -> dict[str, str]:
         # So short that every account's token is refreshed while it posts.
         "SIMULATOR_ACCESS_TOKEN_SECONDS": "90",
         "DAILY_POSTS_PER_CREATOR": "0",
-        "CRASH_POINTS_ENABLED": "true",
-        "CRASH_POINTS_FOLDER": str(crash_points),
         "RETRY_DELAYS_SECONDS": "[2, 4, 8, 16]",
         "SWEEP_DUE_SECONDS": "5",
         "SWEEP_PUBLISHING_SECONDS": "5",
@@ -46,13 +44,13 @@ def environment(crash_points: Path) -> dict[str, str]:
 @contextmanager
 def ground(seed: int, *, replicas: int, patience: float, keep: list[bool]) -> Iterator[Site]:
     """Run the stack until the block ends; logs and data stay when `keep` is not empty then."""
-    crash = CrashFolder(FOLDER / "crash_points")
+    points = FOLDER / "crash_points"
+    crash = CrashFolder(points)
     crash.disarm()
     media = FOLDER / "media"
     media.mkdir(parents=True, exist_ok=True)
     counts = {"gateway": 2, "scheduler": 2, "publisher": replicas}
-    settings = environment(FOLDER / "crash_points")
-    stack = Stack(FOLDER, Ports.free(), replicas=counts, environment=settings, timeout=180.0)
+    stack = Stack(FOLDER, Ports.free(), replicas=counts, environment=environment(), timeout=180.0, **crashing(points))
     stack.reset()
     try:
         stack.up()

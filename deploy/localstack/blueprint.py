@@ -43,13 +43,17 @@ TIKTOK_URLS = ("TIKTOK_API_URL", "TIKTOK_AUTHORIZE_URL")
 
 @dataclass(frozen=True)
 class Blueprint:
-    """The wanted stack. `environment` goes to every service that declares a name, `service_environment` to one."""
+    """The wanted stack. `environment` goes to every service that declares a name, `service_environment` to one.
+
+    `modules` says which module runs a service, where that is not its own; for tests.
+    """
 
     ports: Ports = field(default_factory=Ports)
     servers_only: bool = False
     replicas: dict[str, int] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict, repr=False)
     service_environment: dict[str, dict[str, str]] = field(default_factory=dict, repr=False)
+    modules: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         given = [name for name in TIKTOK_URLS if self.environment.get(name)]

@@ -133,7 +133,7 @@ def program_specs(blueprint: Blueprint, paths: Paths, secrets: dict[str, Any]) -
         Spec(
             name,
             # -P: the working folder stays off the module path.
-            [sys.executable, "-P", "-m", MODULES.get(program, program)],
+            [sys.executable, "-P", "-m", (MODULES | blueprint.modules).get(program, program)],
             {**program_environment(blueprint, paths, secrets, program, replica), "CUEPOST_CODE": codes[program]},
             str(paths.root),
             str(paths.run),

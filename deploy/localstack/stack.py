@@ -46,6 +46,7 @@ class Stack:
         replicas: Mapping[str, int] | None = None,
         environment: Mapping[str, str] | None = None,
         service_environment: Mapping[str, Mapping[str, str]] | None = None,
+        modules: Mapping[str, str] | None = None,
         blueprint: Blueprint | None = None,
         say: Say = silent,
         timeout: float = 60.0,
@@ -60,6 +61,7 @@ class Stack:
             replicas=dict(replicas or {}),
             environment=dict(environment or {}),
             service_environment={name: dict(values) for name, values in (service_environment or {}).items()},
+            modules=dict(modules or {}),
         )
         self._say = say
 

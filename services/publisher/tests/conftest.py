@@ -128,6 +128,9 @@ class Replica:
     lanes: tuple[LaneRunner, ...]
 
 
+DEPLOY = Path(__file__).parents[3] / "deploy"
+"""Where the program is that has crash points."""
+
 _OLDER_CALLS = """
 UPDATE tiktok_quotas
 SET calls = (SELECT coalesce(array_agg(call - make_interval(secs => :s) ORDER BY call), '{}') FROM unnest(calls) AS call),
@@ -242,11 +245,19 @@ class World:
             await clients.stop()
 
     @asynccontextmanager
-    async def process(self, **changes: Any) -> AsyncIterator[asyncio.subprocess.Process]:
-        """Run `python -m publisher`; killed when the block ends."""
+    async def process(
+        self, *, crash_point: str = "", crash_points_folder: Path | None = None, **changes: Any
+    ) -> AsyncIterator[asyncio.subprocess.Process]:
+        """Run `python -m publisher`, or with a crash point the program that dies there; killed when the block ends."""
+        module, environment = "publisher", self.environment(**changes)
+        if crash_point or crash_points_folder is not None:
+            module = "crashing_publisher"
+            environment |= {"PYTHONPATH": str(DEPLOY), "CRASH_POINT": crash_point}
+        if crash_points_folder is not None:
+            environment["CRASH_POINTS_FOLDER"] = str(crash_points_folder)
         with self.program_log("publisher").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "publisher", env=self.environment(**changes),
+                sys.executable, "-m", module, env=environment,
                 stdout=log if not os.environ.get("SHOW_PROCESS") else None,
             )  # fmt: skip
         try:

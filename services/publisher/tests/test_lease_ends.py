@@ -53,7 +53,7 @@ async def in_hand(world: Any, points: Path, moment: str) -> AsyncIterator[tuple[
         job = await world.job(post)
         return job.checkpoint.step in steps and job.lease_owner == "first" and not await world.driver.faults()
 
-    changes = {"lease_seconds": LEASE_SECONDS, "crash_points_enabled": True, "crash_points_folder": points}
+    changes = {"lease_seconds": LEASE_SECONDS, "crash_points_folder": points}
     async with world.process(service_instance="first", **changes) as first:
         await eventually(is_in_hand, PATIENCE)
         yield post, first

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -23,8 +22,8 @@ from publisher.domain.job import State, Transfer
 from publisher.domain.troubles import TroubleKind
 from publisher.loops.heartbeat import Heartbeat
 from publisher.loops.retention import Retention
-from publisher.runner.crash_points import CrashPoints
 from publisher.runner.lease import Lease
+from publisher.settings import Settings
 from publisher.storage.intake import transfer_of
 from publisher.storage.job import Job
 from publisher.storage.tables import inbox, publish_jobs
@@ -63,30 +62,12 @@ def _unreachable() -> Any:
     )  # fmt: skip
 
 
-def test_a_crash_point_kills_only_when_it_is_the_chosen_one() -> None:
-    CrashPoints().reach("x")
-    CrashPoints("y").reach("x")
-    program = "from publisher.runner.crash_points import CrashPoints; CrashPoints('x').reach('x')"
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == -signal.SIGKILL
-
-
-def test_a_crash_point_in_the_folder_kills_one_process_once(tmp_path: Path) -> None:
-    CrashPoints(folder=tmp_path).reach("x")
-    (tmp_path / "x").touch()
-    program = (
-        "import pathlib; from publisher.runner.crash_points import CrashPoints; CrashPoints(folder=pathlib.Path()).reach('x')"
-    )
-    codes = [subprocess.run([sys.executable, "-c", program], check=False, cwd=tmp_path).returncode for _ in range(2)]
-    assert codes == [-signal.SIGKILL, 0]
-
-
-def test_a_point_to_stop_at_stops_the_process(tmp_path: Path) -> None:
-    program = "from publisher.runner.crash_points import CrashPoints; CrashPoints('stop:x').reach('x')"
-    with subprocess.Popen([sys.executable, "-c", program]) as process:
-        _, status = os.waitpid(process.pid, os.WUNTRACED)
-        assert os.WIFSTOPPED(status)
-        process.send_signal(signal.SIGCONT)
-        assert process.wait(20) == 0
+def test_a_publisher_of_any_other_build_than_the_tests_dies_nowhere() -> None:
+    """No setting chooses a point, and what is told of one does nothing."""
+    assert not [name for name in Settings.model_fields if "crash" in name]
+    program = "from publisher.app import NOWHERE; NOWHERE.reach('x')"
+    chosen = {"CRASH_POINT": "x", "CRASH_POINTS_ENABLED": "true"}
+    assert subprocess.run([sys.executable, "-c", program], check=False, env=os.environ | chosen).returncode == 0
 
 
 class Answers:

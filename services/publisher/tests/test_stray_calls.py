@@ -44,7 +44,7 @@ async def stray(
     Yields the job as the other one left it. `meanwhile` happens before it goes on.
     """
     await world.accept(post)
-    async with world.process(service_instance="stray", crash_points_enabled=True, crash_point=f"stop:{point}") as paused:
+    async with world.process(service_instance="stray", crash_point=f"stop:{point}") as paused:
         process = psutil.Process(paused.pid)
         await eventually(lambda: process.status() == psutil.STATUS_STOPPED, PATIENCE)
         async with world.process(service_instance="other", **changes):

@@ -35,7 +35,7 @@ async def test_killed_at(processes: Any, point: str, abandoned: int) -> None:
     account = await world.account()
     post = world.post(account, world.media(BIG))
     await world.accept(post)
-    async with world.process(service_instance="first", crash_points_enabled=True, crash_point=point) as first:
+    async with world.process(service_instance="first", crash_point=point) as first:
         async with asyncio.timeout(30):
             assert await first.wait() == -signal.SIGKILL
         assert not (await world.job(post)).checkpoint.state.is_end

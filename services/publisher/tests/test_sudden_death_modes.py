@@ -48,7 +48,7 @@ async def pull_of(world: Any, host: MediaHost, **resource: Any) -> Any:
 async def killed_at(world: Any, post: Any, point: str, *, wanted: State, cancel: bool = False) -> Any:
     """Return the job after one process died at the point and another one took over."""
     await world.accept(post)
-    async with world.process(service_instance="first", crash_points_enabled=True, crash_point=point) as first:
+    async with world.process(service_instance="first", crash_point=point) as first:
         if cancel:
             await eventually(lambda: fetching(world, post), PATIENCE)
             assert await cancelled(world, post) is CancelOutcome.UNDECIDED

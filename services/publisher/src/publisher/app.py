@@ -40,6 +40,7 @@ from publisher.loops.fetched_files import FetchedFilesCleanup
 from publisher.loops.heartbeat import Heartbeat
 from publisher.loops.lane_runner import LaneOptions, LaneRunner
 from publisher.loops.retention import Retention
+from publisher.runner.crash_points import NOWHERE, CrashPoints
 from publisher.runner.limits import Limits
 from publisher.runner.tools import Tools
 from publisher.runner.upload_bandwidth import UploadBandwidth
@@ -59,8 +60,8 @@ def build() -> tuple[FastAPI, ServiceSettings]:
     return wire(settings), settings
 
 
-def wire(settings: Settings) -> FastAPI:
-    """Return the app of a service with these settings.
+def wire(settings: Settings, *, crash: CrashPoints = NOWHERE) -> FastAPI:
+    """Return the app of a service with these settings; `crash` is told which points it reaches.
 
     Parts start in this order, deliveries last, and stop in reverse order: no new jobs, then the jobs in hand are finished or
     handed back while their leases are still renewed, then the events they told are relayed.
@@ -76,8 +77,8 @@ def wire(settings: Settings) -> FastAPI:
     outbox = Outbox(outbox_rows, service=settings.service, wake=relay.wake)
     inbox = Inbox(inbox_rows)
     clients = HttpClients(internal=internal_client(), tiktok=tiktok_http_client())
-    heartbeat = Heartbeat(heartbeat_database, lease=timedelta(seconds=settings.lease_seconds), crash=settings.crash_points)
-    tools = tools_of(settings, database, outbox, clients)
+    heartbeat = Heartbeat(heartbeat_database, lease=timedelta(seconds=settings.lease_seconds), crash=crash)
+    tools = tools_of(settings, database, outbox, clients, crash=crash)
     send, follow = lanes_of(settings, tools, heartbeat)
     batches = post_due_batches(urgent, inbox, outbox, replica=name, wake=send.wake)
     redelivery = Redelivery(publisher, service=settings.service)
@@ -119,7 +120,9 @@ def wire(settings: Settings) -> FastAPI:
     )
 
 
-def tools_of(settings: Settings, database: Database, outbox: Outbox, clients: HttpClients) -> Tools:
+def tools_of(
+    settings: Settings, database: Database, outbox: Outbox, clients: HttpClients, *, crash: CrashPoints = NOWHERE
+) -> Tools:
     """Return what job runs use."""
     signer = ServiceTokenSigner(settings.service, settings.service_private_key.get_secret_value())
     accounts = AccountsClient(ServiceClient(clients.internal, settings.accounts_url, audience="accounts", signer=signer))
@@ -136,7 +139,7 @@ def tools_of(settings: Settings, database: Database, outbox: Outbox, clients: Ht
         places=UploadPlaces(settings.upload_concurrency),
         bandwidth=UploadBandwidth(settings.upload_bytes_per_second),
         addresses=UploadAddresses(settings.service_private_key),
-        crash=settings.crash_points,
+        crash=crash,
         replica=settings.instance,
     )
 

@@ -1,12 +1,10 @@
 """Settings of the publisher, read from the environment."""
 
-from pathlib import Path
 from typing import Annotated, ClassVar
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from common.settings import BaseUrl, DatabaseSettings, ServiceSettings
-from publisher.runner.crash_points import CrashPoints
 
 SLOWEST_UPLOAD = 100_000
 """Bytes a second: less, and a chunk of 64 MB would not be through before its time is over."""
@@ -61,12 +59,6 @@ class Settings(ServiceSettings, DatabaseSettings):
     retention_days: float = Field(default=30.0, gt=0)
     inbox_retention_days: float = Field(default=14.0, gt=0)
 
-    crash_points_enabled: bool = False
-    crash_point: str = ""
-    """Tests only, with CRASH_POINTS_ENABLED: the process kills itself when it reaches the named point."""
-    crash_points_folder: Path | None = None
-    """The same for the points that files in this folder are named after; the file is removed, so that one process dies once."""
-
     @field_validator("upload_bytes_per_second")
     @classmethod
     def _is_enough_for_all(cls, rate: int, info: ValidationInfo) -> int:
@@ -74,8 +66,3 @@ class Settings(ServiceSettings, DatabaseSettings):
         if 0 < rate < least:
             raise ValueError(f"must be 0 or at least {least}: {SLOWEST_UPLOAD} for each of UPLOAD_CONCURRENCY")
         return rate
-
-    @property
-    def crash_points(self) -> CrashPoints:
-        """Where the process kills itself: nowhere unless CRASH_POINTS_ENABLED."""
-        return CrashPoints(self.crash_point, self.crash_points_folder) if self.crash_points_enabled else CrashPoints()

@@ -37,7 +37,7 @@ async def test_killed_at(processes: Any, host: FileHost, point: str, is_bound: b
     world = processes
     post = world.post_from(await world.account(), host.put("/v.mp4", Act(BEFORE, etag='"1"')))
     await world.accept(post)
-    async with world.process(service_instance="first", crash_points_enabled=True, crash_point=point) as first:
+    async with world.process(service_instance="first", crash_point=point) as first:
         async with asyncio.timeout(60):
             assert await first.wait() == -signal.SIGKILL
     assert not (await world.job(post)).checkpoint.state.is_end

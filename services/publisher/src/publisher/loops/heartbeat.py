@@ -10,7 +10,7 @@ import structlog
 from common.clock import boot_seconds
 from common.database import Database
 from common.database.failures import is_database_away
-from publisher.runner.crash_points import CrashPoints
+from publisher.runner.crash_points import NOWHERE, CrashPoints
 from publisher.runner.lease import Lease
 from publisher.storage import jobs
 
@@ -28,10 +28,10 @@ class Heartbeat:
 
     name = "heartbeat"
 
-    def __init__(self, database: Database, *, lease: timedelta, crash: CrashPoints | None = None) -> None:
+    def __init__(self, database: Database, *, lease: timedelta, crash: CrashPoints = NOWHERE) -> None:
         self._database = database
         self._lease = lease
-        self._crash = crash or CrashPoints()
+        self._crash = crash
         self._interval = lease.total_seconds() / 3
         self._held: dict[Lease, Callable[[], None]] = {}
         self._stopping = asyncio.Event()
