@@ -3,16 +3,21 @@
 import asyncio
 import os
 import signal
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
 from common.testing.eventually import eventually
 from publisher.domain.job import State, Step
+from publisher.storage.tables import publish_jobs
+from publisher.usecases.cancel_job import CancelOutcome, cancel_job
 
 pytestmark = pytest.mark.integration
 
 BIG = 73_000_000
+PATIENCE = 60.0
 
 
 @pytest.mark.parametrize(
@@ -28,6 +33,7 @@ BIG = 73_000_000
         ("mid_chunk:6", 0),
         ("after_last_chunk", 0),
         ("while_polling", 0),
+        ("after_status_answer", 0),
     ],
 )
 async def test_killed_at(processes: Any, point: str, abandoned: int) -> None:
@@ -46,6 +52,70 @@ async def test_killed_at(processes: Any, point: str, abandoned: int) -> None:
     assert publication["sha256"] == post.media.sha256
     without_bytes = [item for item in await world.inits(post) if item["sha256"] is None]
     assert [item["bytes"] for item in without_bytes] == [0] * abandoned
+
+
+@pytest.mark.parametrize(
+    ("point", "outcome", "state"),
+    [
+        ("after_init_answer", CancelOutcome.CANCELLED, State.CANCELLED),
+        ("before_chunk:0", CancelOutcome.TOO_LATE, State.SUCCEEDED),
+    ],
+)
+async def test_killed_there_it_can_be_cancelled_until_a_chunk_is_intended(
+    processes: Any, point: str, outcome: CancelOutcome, state: State
+) -> None:
+    world = processes
+    post = world.post(await world.account(), world.media())
+    await world.accept(post)
+    async with world.process(service_instance="first", crash_point=point) as first:
+        async with asyncio.timeout(PATIENCE):
+            assert await first.wait() == -signal.SIGKILL
+    async with world.database.transaction() as tx:
+        assert await cancel_job(tx, post.post_id, post.attempt, outbox=world.outbox, replica="test") is outcome
+    proof = world.post(post.account_id, world.media())
+    await world.accept(proof)
+    async with world.process(service_instance="second"):
+        await world.state(proof, State.SUCCEEDED, timeout=PATIENCE)
+        await world.state(post, state, timeout=PATIENCE)
+    assert len(await world.publications(post)) == (state is State.SUCCEEDED)
+    assert len(await world.inits(post)) == 1
+
+
+async def test_killed_there_a_later_attempt_starts_only_when_nothing_can_come_of_the_first(processes: Any) -> None:
+    """The first one died in its last chunk, then the second is told: whoever goes on finishes the first and stops the second."""
+    world = processes
+    post = world.post(await world.account(), world.media())
+    second = post.model_copy(update={"attempt": 2})
+    await world.accept(post)
+    async with world.process(service_instance="first", crash_point="mid_chunk:0") as first:
+        async with asyncio.timeout(PATIENCE):
+            assert await first.wait() == -signal.SIGKILL
+    await world.accept(second)
+    async with world.process(service_instance="second"):
+        await world.state(second, State.CANCELLED, timeout=PATIENCE)
+    (publication,) = await world.publications(post)
+    assert publication["sha256"] == post.media.sha256
+    assert len(await world.inits(post)) == 1
+    of_second = [event for event in await world.events(post) if event.data["attempt"] == 2]
+    assert of_second[-1].data["code"] == "earlier_attempt_published"
+    assert not [event for event in of_second if event.key == "publisher.publish.started.v1"]
+
+
+async def test_killed_while_polling_after_a_day_it_is_unconfirmed_and_never_failed(processes: Any) -> None:
+    world = processes
+    post = world.post(await world.account(), world.media())
+    await world.driver.fault("processing", stuck=True)
+    await world.accept(post)
+    async with world.process(service_instance="first", crash_point="while_polling") as first:
+        async with asyncio.timeout(PATIENCE):
+            assert await first.wait() == -signal.SIGKILL
+    async with world.database.transaction() as tx:
+        submitted = update(publish_jobs).values(submitted_at=publish_jobs.c.submitted_at - timedelta(days=1))
+        await tx.connection.execute(submitted)
+    async with world.process(service_instance="second"):
+        job = await world.state(post, State.UNCONFIRMED, State.FAILED, timeout=PATIENCE)
+    assert (job.checkpoint.state, job.last_owner) == (State.UNCONFIRMED, "second")
+    assert len(await world.publications(post)) == len(await world.inits(post)) == 1
 
 
 async def test_paused_beyond_its_lease_it_sends_nothing_more(processes: Any) -> None:

@@ -14,6 +14,7 @@ piece_checked:K      the lease was good a moment ago, a piece of chunk K goes ou
 mid_chunk:K          half of chunk K is sent
 after_last_chunk     TikTok has confirmed the last byte, nothing of it is stored
 while_polling        a status call is about to be made
+after_status_answer  TikTok told its status, nothing of it is stored
 lease_nearly_over    a lease in hand has less than half of its length left: it was not renewed when it should have been
 """
 

@@ -38,6 +38,7 @@ async def fetch(run: JobRun, publish_id: str) -> Seen | Defer:
         if failed.trouble.kind is TroubleKind.BUSY:
             await learn(run, failed.trouble, quotas.of_status(run.job))
         raise
+    run.tools.crash.reach("after_status_answer")
     return Seen(
         status.status,
         post_ids=status.post_ids,
