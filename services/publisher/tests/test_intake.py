@@ -13,10 +13,12 @@ from publisher.storage.tables import publish_jobs
 from publisher.usecases.cancel_job import CancelOutcome, cancel_job
 from publisher.usecases.claim_jobs import Claimed, claim_jobs
 
+LEASE = timedelta(seconds=30)
+
 
 async def claim(world: Any, owner: str = "one") -> Claimed:
     async with world.database.transaction() as tx:
-        return await claim_jobs(tx, Lane.SEND, owner=owner, lease=timedelta(seconds=30), limit=100, outbox=world.outbox)
+        return await claim_jobs(tx, Lane.SEND, owner=owner, lease=LEASE, limit=100, vouch_after=LEASE, outbox=world.outbox)
 
 
 async def cancel(world: Any, post: Any, attempt: int = 1) -> CancelOutcome:
