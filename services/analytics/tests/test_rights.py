@@ -7,8 +7,13 @@ import asyncpg
 import pytest
 import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from sqlalchemy.exc import DBAPIError
 
+from analytics.domain.checkpoint import sign
 from analytics.domain.event import Event
+from analytics.domain.month import Month
+from analytics.domain.record import GENESIS, link
+from analytics.storage import months, records
 from analytics.usecases.check_rights import check_rights
 from analytics.usecases.keep_months import keep_months
 from analytics.usecases.record_events import record_events
@@ -56,6 +61,8 @@ REFUSED = [
     f"INSERT INTO {PARTITION} SELECT * FROM audit.records",
     "INSERT INTO audit.records SELECT * FROM audit.records ON CONFLICT (recorded_at, seq) DO UPDATE SET seq = 0",
     f"ALTER TABLE audit.records DETACH PARTITION {PARTITION}",
+    "UPDATE audit.retention SET days = 31",
+    "DELETE FROM audit.retention",
     "INSERT INTO audit.checkpoints VALUES (now(), 1, 3, '', now(), now(), '', '')",
     "CREATE TABLE audit.other (id int)",
     "CREATE TABLE public.other (id int)",
@@ -63,6 +70,7 @@ REFUSED = [
     "DROP SCHEMA audit CASCADE",
     "SET session_replication_role = replica",
     "ALTER FUNCTION audit.drop_month SECURITY INVOKER",
+    "CREATE OR REPLACE FUNCTION audit.keep_at_least(wanted integer) RETURNS integer LANGUAGE sql AS 'SELECT 31'",
     "CREATE OR REPLACE FUNCTION audit.add_month(first_day date) RETURNS void LANGUAGE sql AS ''",
 ]
 
@@ -80,15 +88,28 @@ async def test_it_cannot_give_itself_more_rights(service: asyncpg.Connection) ->
             await service.execute(statement)
 
 
-async def test_a_month_that_has_just_ended_cannot_be_dropped_not_even_with_a_fitting_checkpoint(
-    service: asyncpg.Connection, url: str, audit_key: Ed25519PrivateKey
+@pytest.mark.parametrize(("ended", "asked", "said"), [(1, 31, 31), (12, 400, 400), (13, 31, 400)])
+async def test_a_month_that_is_kept_still_cannot_be_dropped_not_even_with_a_fitting_checkpoint(
+    run_databases: TestDatabases, audit_key: Ed25519PrivateKey, ended: int, asked: int, said: int
 ) -> None:
-    database = Database(url, application_name="test")
-    with pytest.raises(Exception, match="ended less than 31 days ago"):
-        async with database.transaction() as tx:
-            await keep_months(tx, audit_key, now=datetime.now(UTC) + timedelta(days=40), retention=timedelta(0))
+    """The longer of 31 days and the longest retention that was ever asked for counts, whatever the service asks for now."""
+    now = datetime.now(UTC)
+    old = Month.of(now).plus(-ended)
+    database = Database(await run_databases.migrated("analytics"), application_name="test")
+    async with database.transaction() as tx:
+        await months.add(tx.connection, old)
+        await keep_months(tx, audit_key, now=now, retention=timedelta(days=said))
+        await records.append(tx.connection, link(GENESIS, old.start, [Event(uuid7(), "a.b.c.v1", "/services/a", "s", now)]))
+    async with database.read() as connection:
+        assert await months.keep_at_least(connection, asked) == said
+        checkpoint = await months.checkpoint_of(connection, old, signed_at=now)
+        assert checkpoint is not None
+        with pytest.raises(DBAPIError, match=f"ended less than {said} days ago"):
+            await months.drop(connection, old, sign(checkpoint, audit_key))
+    async with database.transaction() as tx:
+        kept = await keep_months(tx, audit_key, now=now, retention=timedelta(days=asked))
+    assert kept.dropped == ()
     await database.stop()
-    assert await service.fetchval("SELECT count(*) FROM audit.records") == 3
 
 
 @pytest.mark.parametrize(
@@ -119,7 +140,7 @@ async def test_the_owners_functions_do_only_what_is_right(
 async def test_the_functions_believe_no_other_schema(service: asyncpg.Connection) -> None:
     """Whoever may make temporary tables could otherwise slip the owner a `pg_inherits` of theirs."""
     config = await service.fetch("SELECT proconfig, prosecdef FROM pg_proc WHERE pronamespace = 'audit'::regnamespace")
-    assert [(row["proconfig"], row["prosecdef"]) for row in config] == [(["search_path=pg_catalog, pg_temp"], True)] * 2
+    assert [(row["proconfig"], row["prosecdef"]) for row in config] == [(["search_path=pg_catalog, pg_temp"], True)] * 3
 
 
 async def test_readiness_says_when_the_role_may_do_more(url: str, as_owner: Callable[[str], str]) -> None:

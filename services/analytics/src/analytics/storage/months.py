@@ -1,7 +1,7 @@
 """Partitions of the audit trail: one per month, made ahead and dropped as a whole.
 
-The service's role owns none of it. Two functions of the owner do what it may ask for (migration 0002): add a month, and drop the
-oldest one that is over long enough, leaving a signed checkpoint.
+The service's role owns none of it. Functions of the owner do what it may ask for (migrations 0002, 0007): add a month, drop the
+oldest one that is over long enough, leaving a signed checkpoint, and make "long enough" longer.
 """
 
 from datetime import datetime
@@ -36,6 +36,12 @@ async def add(connection: AsyncConnection, month: Month) -> None:
     await connection.execute(text("SELECT audit.add_month(:day)"), {"day": month.first_day})
 
 
+async def keep_at_least(connection: AsyncConnection, days: int) -> int:
+    """Have months kept so many days after their end from now on; returns how many they are, which never becomes fewer this way."""
+    kept = await connection.scalar(text("SELECT audit.keep_at_least(:days)"), {"days": days})
+    return int(kept)
+
+
 async def checkpoint_of(connection: AsyncConnection, month: Month, *, signed_at: datetime) -> Checkpoint | None:
     """Return what is to be signed before a month is dropped; None when it holds no record."""
     query = text(
@@ -52,7 +58,7 @@ async def checkpoint_of(connection: AsyncConnection, month: Month, *, signed_at:
 async def drop(connection: AsyncConnection, month: Month, signed: SignedCheckpoint | None) -> None:
     """Drop the oldest month with all its records, leaving the checkpoint.
 
-    The function refuses any other month, one that ended less than 31 days ago, and a checkpoint that does not fit.
+    The function refuses any other month, one that is to be kept still (`keep_at_least`), and a checkpoint that does not fit.
     """
     statement = text(
         "SELECT audit.drop_month(:month, :first_seq, :last_seq, :last_hash, :last_recorded_at, :signed_at, :key, :signature)"

@@ -22,14 +22,18 @@ class MonthsKept:
 
 
 async def keep_months(tx: Transaction, key: Ed25519PrivateKey, *, now: datetime, retention: timedelta) -> MonthsKept:
-    """Add what is missing up to three months ahead, drop each month that ended before `now - retention`."""
+    """Add what is missing up to three months ahead, drop each month that ended before `now - retention`.
+
+    Once the database was told of a retention, it keeps months as long, whatever shorter one comes later.
+    """
     await months.lock(tx.connection)
+    kept = timedelta(days=await months.keep_at_least(tx.connection, retention.days))
     existing = await months.existing(tx.connection)
     this = Month.of(now)
     wanted = [this.plus(number) for number in range(AHEAD + 1)]
     added = [month for month in wanted if month not in existing]
     # Dropping first: it locks the whole table, and whoever reads locks the whole before its parts.
-    dropped = [old for old in existing if old < Month.of(now - retention)]
+    dropped = [old for old in existing if old < Month.of(now - kept)]
     for old in dropped:
         checkpoint = await months.checkpoint_of(tx.connection, old, signed_at=now)
         await months.drop(tx.connection, old, None if checkpoint is None else sign(checkpoint, key))
