@@ -1,7 +1,14 @@
 """Analytics as it runs, on real PostgreSQL and RabbitMQ, and events to feed it."""
 
+import asyncio
+import json
+import os
+import sys
+from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -10,6 +17,7 @@ import pytest
 from aio_pika import DeliveryMode, ExchangeType, Message
 from aio_pika.abc import AbstractExchange
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import SecretStr
 from sqlalchemy import func, select
 
 from analytics.app import wire
@@ -25,7 +33,7 @@ from common.database import Database
 from common.ids import uuid7
 from common.testing.amqp import broker_channel
 from common.testing.eventually import eventually
-from common.testing.http_server import jwks_app, serving
+from common.testing.http_server import free_port, jwks_app, serving
 from common.testing.keys import ServiceKeys, UserKeys
 
 
@@ -136,6 +144,49 @@ async def analytics(
             owner_url = as_owner(settings.database_url.get_secret_value())
             yield Analytics(http, database, exchange, user_keys, service_keys, owner_url)
         await database.stop()
+
+
+def environment_of(settings: Settings, **changes: str) -> dict[str, str]:
+    """Return the environment in which a process has these settings."""
+    given: dict[str, str] = {}
+    for name, value in settings:
+        plain = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if plain is not None:
+            given[name.upper()] = plain if isinstance(plain, str) else json.dumps(plain)
+    kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COV")}
+    return {**kept, **given, **changes}
+
+
+@pytest.fixture
+def process(program_log: Callable[[str], Path]) -> Callable[..., AbstractAsyncContextManager[Process]]:
+    """Return a function that runs `python -m analytics` until it is killed; given once it is ready."""
+
+    @asynccontextmanager
+    async def run(settings: Settings, instance: str) -> AsyncIterator[Process]:
+        port, path = free_port(), program_log("analytics")
+        environment = environment_of(settings, HTTP_PORT=str(port), SERVICE_INSTANCE=instance)
+        with path.open("wb") as log:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-P", "-m", "analytics", env=environment, stdout=log, stderr=log
+            )
+        try:
+            async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
+
+                async def is_ready() -> bool:
+                    assert process.returncode is None, path.read_text()
+                    try:
+                        return (await http.get("/readyz")).status_code == 200
+                    except httpx.TransportError:
+                        return False
+
+                await eventually(is_ready, timeout=60)
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+    return run
 
 
 async def ready(http: httpx.AsyncClient) -> bool:
