@@ -33,7 +33,8 @@ async def main(path: str) -> None:
         with suppress(ChannelInvalidStateError):  # The connection is gone: the event comes again, and is known then.
             await message.ack()
 
-    connection = await aio_pika.connect_robust(os.environ["AMQP_URL"], timeout=10, reconnect_interval=1)
+    # While the broker is away it is tried again every second, also before the first time (`fail_fast` would end it then).
+    connection = await aio_pika.connect_robust(os.environ["AMQP_URL"], timeout=10, reconnect_interval=1, fail_fast=False)
     async with connection:
         channel = await connection.channel()
         await channel.set_qos(prefetch_count=100)

@@ -16,9 +16,12 @@ import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel
 from aiormq.exceptions import AMQPError, ChannelAccessRefused
+from yarl import URL
 
 from common.ids import uuid7
 from common.testing.eventually import eventually
+from common.testing.http_server import free_port
+from common.testing.tcp_gate import TcpGate
 from localstack.paths import CHECKOUT
 from localstack.rabbitmq import broker_url
 from localstack.servers import Servers
@@ -208,12 +211,21 @@ class Example:
         self._process: asyncio.subprocess.Process | None = None
 
     async def start(self) -> None:
+        await self.begin()
+        await self.listening()
+
+    async def begin(self, *, address: str | None = None) -> asyncio.subprocess.Process:
+        """Run it; `address` is that of the broker, when it is another one."""
         self._process = await asyncio.create_subprocess_exec(
             *(sys.executable, str(EXAMPLE), str(self._path)),
-            env=self._environment,
+            env=self._environment if address is None else self._environment | {"AMQP_URL": address},
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL if address is None else asyncio.subprocess.PIPE,
         )
+        return self._process
+
+    async def listening(self) -> None:
+        assert self._process is not None
         assert self._process.stdout is not None
         assert await asyncio.wait_for(self._process.stdout.readline(), 30) == b"listening\n"
 
@@ -269,6 +281,26 @@ async def test_the_example_loses_and_doubles_nothing_over_kills_and_a_restart_of
     async with await aio_pika.connect(url(servers, "admin"), timeout=10) as connection:
         queue = await (await connection.channel()).declare_queue("audit.example", passive=True)
         assert queue.declaration_result.message_count in range(100), "all but what it had not acknowledged"
+
+
+async def test_the_example_waits_for_a_broker_that_is_away_when_it_begins(
+    servers: Servers, tmp_path: Path, ended: AsyncExitStack
+) -> None:
+    """Nobody listens at the address at first; after it was refused there twice, the broker is there."""
+    example, broker, port = Example(servers, tmp_path / "events.sqlite"), URL(url(servers, "audit")), free_port()
+    ended.push_async_callback(example.kill)
+    process = await example.begin(address=str(broker.with_host("127.0.0.1").with_port(port)))
+    assert process.stderr is not None
+    refusals = 0
+    while refusals < 2:
+        line = await asyncio.wait_for(process.stderr.readline(), 60)
+        assert line, "it ended"
+        refusals += b"Connection attempt" in line
+    way = await asyncio.start_server(TcpGate(broker).serve, "127.0.0.1", port)
+    ended.callback(way.close)
+    await example.listening()
+    await Publisher(servers).publish(told := [event(n) for n in range(3)])
+    await eventually(lambda: {item["id"] for item in told} <= {item["id"] for item in example.kept()}, timeout=60)
 
 
 def test_the_example_is_short() -> None:
