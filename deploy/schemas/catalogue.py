@@ -13,7 +13,7 @@ from pydantic.json_schema import models_json_schema
 from common.contracts.envelope import TYPE_PREFIX, Envelope
 from common.contracts.message import Event
 from common.contracts.registry import EVENTS
-from schemas.examples import AGENT, IP, MOMENT, REQUEST, USER, data_example
+from schemas.examples import AGENT, API_KEY, IP, MOMENT, REQUEST, USER, data_example
 
 Json = dict[str, Any]
 
@@ -32,6 +32,9 @@ _SUBJECTS = {
     "media": "media_id",
     "login": "user_id",
     "webhook": "user_openid",
+    "connect": "user_id",
+    "sync": "account_id",
+    "access": "api_key_id",
 }
 _SEQUENCES = {
     "account": "the account's version",
@@ -39,6 +42,7 @@ _SEQUENCES = {
     "media": "the file's version",
     "publish": "the job's step counter",
 }
+_MAYBE_UNKNOWN = ("accounts.login.failed.v1", "accounts.api_key.refused.v1", "accounts.connect.failed.v1")
 _BY_THE_MACHINE = ("account_stats", "publish", "webhook")
 
 
@@ -68,7 +72,7 @@ class EventType:
         field = _SUBJECTS.get(self.entity)
         if field is None:
             return "what was acted on"
-        return f"`{field}`, `unknown` without one" if self.entity == "login" else f"`{field}`"
+        return f"`{field}`, `unknown` without one" if self.key in _MAYBE_UNKNOWN else f"`{field}`"
 
     @property
     def sequence(self) -> str | None:
@@ -132,6 +136,7 @@ def _example(event: EventType, kind: type[Event]) -> Json:
     data = kind.model_validate(data_example(event.key, kind)).to_data()
     subject = data.get(_SUBJECTS.get(event.entity, ""), "scheduler.commands")
     by_machine = event.entity in _BY_THE_MACHINE or event.key.startswith("scheduler.post.due")
+    is_webhook = event.entity == "webhook"
     envelope = {
         "id": UUID("01a228df-31e1-73ab-b175-9cb50a007951"),
         "type": TYPE_PREFIX + event.key,
@@ -139,10 +144,8 @@ def _example(event: EventType, kind: type[Event]) -> Json:
         "subject": str(data["media"]["media_id"] if event.key.startswith("scheduler.media.ready") else subject),
         "time": MOMENT,
         "data": data,
-        "userid": None if event.service in {"operator", "gateway"} else USER,
-        "actor": {"operator": "operator:root", "gateway": "webhook:tiktok"}.get(
-            event.service, f"service:{event.service}" if by_machine else f"user:{USER}"
-        ),
+        "userid": None if event.service == "operator" or is_webhook else USER,
+        "actor": _actor(event, by_machine=by_machine),
         "clientip": None if by_machine or event.service == "operator" else IP,
         "useragent": None if by_machine or event.service == "operator" else AGENT,
         "correlationid": None if event.service == "operator" else REQUEST,
@@ -151,6 +154,16 @@ def _example(event: EventType, kind: type[Event]) -> Json:
     }
     written: Json = Envelope.model_validate(envelope).model_dump(mode="json", exclude_none=True)
     return written
+
+
+def _actor(event: EventType, *, by_machine: bool) -> str:
+    if event.service == "operator":
+        return "operator:root"
+    if event.entity == "webhook":
+        return "webhook:tiktok"
+    if event.entity == "access":
+        return f"api_key:{API_KEY}"
+    return f"service:{event.service}" if by_machine else f"user:{USER}"
 
 
 def message_schema(event: EventType) -> Json:

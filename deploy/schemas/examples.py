@@ -10,6 +10,7 @@ from common.contracts.message import Event
 Json = dict[str, Any]
 
 USER = "0193a000-0000-7000-8000-0000000000a1"
+API_KEY = "0193a000-0000-7000-8000-0000000000a3"
 MOMENT = "2026-11-21T07:00:00.004000Z"
 IP = "192.0.2.7"
 AGENT = "curl/8.5.0"
@@ -18,7 +19,7 @@ REQUEST = "0193a000-0000-7000-8000-0000000000c1"
 _BY_NAME: Mapping[str, Any] = {
     "account_id": "0193a000-0000-7000-8000-0000000000a2",
     "action": "dead_letters_replayed",
-    "api_key_id": "0193a000-0000-7000-8000-0000000000a3",
+    "api_key_id": API_KEY,
     "attempt": 1,
     "changes": {"caption": ["An idea", "A better idea"]},
     "client_key": "awx1y2z3",
@@ -48,6 +49,7 @@ _BY_NAME: Mapping[str, Any] = {
     "message": "TikTok takes no more requests for this account at the moment.",
     "name": "reporting",
     "next_attempt_at": "2026-11-21T07:01:00Z",
+    "operation": "POST /api/v1/posts",
     "post_id": "0193a000-0000-7000-8000-0000000000a6",
     "prefix": "cpk_Zx81",
     "problems": [{"code": "video_too_long", "message": "The video is longer than 10 minutes."}],
@@ -56,6 +58,7 @@ _BY_NAME: Mapping[str, Any] = {
     "published_at": "2026-11-21T07:00:09Z",
     "replica": "publisher-1",
     "retry_after": 60.0,
+    "right": "posts:write",
     "scheduled_time": "2026-11-21T07:00:00Z",
     "scopes": ["audit:read"],
     "session_id": "0193a000-0000-7000-8000-0000000000a7",
@@ -84,7 +87,10 @@ _GRANTED = {"scopes": ["user.info.basic", "user.info.profile", "video.publish"]}
 _BY_KEY: Mapping[str, Json] = {
     **dict.fromkeys((f"accounts.account.{past}.v1" for past in ("connected", "updated", "synced", "disconnected")), _GRANTED),
     "accounts.account.expired.v1": {**_GRANTED, "status": "expired", "reason": "refresh_token_refused"},
+    "accounts.api_key.refused.v1": {"reason": "revoked"},
+    "accounts.connect.failed.v1": {"reason": "authorization_denied"},
     "accounts.login.failed.v1": {"reason": "invalid_credentials"},
+    "accounts.sync.failed.v1": {"reason": "tiktok_unavailable"},
     "scheduler.post.cancelled.v1": {"status": "cancelled", "reason": "cancelled_by_user"},
     "scheduler.post.drafted.v1": {"status": "draft", "scheduled_time": None},
     "scheduler.post.due.v1": {"status": "due"},

@@ -43,6 +43,7 @@ from gateway.usecases.keep_commands import KeptCommands
 from gateway.usecases.live_streams import LiveStreams
 from gateway.usecases.receive_webhook import WebhookApp, Webhooks
 from gateway.usecases.run_command import Commands
+from gateway.usecases.tell_refusals import AccessRefusals
 from gateway.usecases.trail_proof import TrailProof
 
 VERSION = "1.0.0"
@@ -98,6 +99,7 @@ def build_app(settings: Settings) -> FastAPI:
     live_feed = LiveFeed(settings.amqp_url, instance=settings.instance, streams=live_streams)
     pace = Pace(heartbeat=settings.live_heartbeat_seconds, recheck=LIVE_RECHECK_S)
     event_sender = EventSender(settings.amqp_url, name=f"gateway.events.{settings.instance}")
+    access_refusals = AccessRefusals(event_sender)
     app = create_app(
         service=settings.service,
         title="Cuepost",
@@ -106,6 +108,7 @@ def build_app(settings: Settings) -> FastAPI:
             http,
             commands,
             event_sender,
+            access_refusals,
             feed,
             live_feed,
             rate_limits,
@@ -146,6 +149,7 @@ def build_app(settings: Settings) -> FastAPI:
         live_feed=live_feed,
         live_streams=live_streams,
         live_places=Places(in_all=settings.live_streams, per_user=settings.live_streams_per_user),
+        access_refusals=access_refusals,
         follower=EventFollower(EventLog(to_analytics), TrailProof(commands, live_feed.trail_writers).given, pace),
     )
     app.state.feed = feed

@@ -18,6 +18,7 @@ from gateway.usecases.follow_events import EventFollower
 from gateway.usecases.live_streams import LiveStreams
 from gateway.usecases.receive_webhook import Webhooks
 from gateway.usecases.run_command import Commands
+from gateway.usecases.tell_refusals import AccessRefusals
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,7 @@ class Edge:
     live_streams: LiveStreams
     live_places: Places
     follower: EventFollower
+    access_refusals: AccessRefusals
 
 
 def edge_of(request: Request) -> Edge:

@@ -77,6 +77,40 @@ class ApiKeyRevoked(Event):
     user_id: UUID
 
 
+class ApiKeyRefused(Event):
+    """Requests with an API key were refused: it is unknown (then nothing names it), expired or revoked.
+
+    Emitted at most once a minute for each address and key; `times` counts the refusals since the last one was told of.
+    """
+
+    KEY: ClassVar[str] = "accounts.api_key.refused.v1"
+    api_key_id: UUID | None
+    user_id: UUID | None
+    reason: Literal["unknown", "expired", "revoked"]
+    times: int = Field(ge=1)
+
+
+class ConnectFailed(Event):
+    """A TikTok account was not connected: denied, failed or refused; `user_id` is null when it is not known who began.
+
+    Those without a user are emitted at most once a minute for each address; `times` counts since the last one was told of.
+    """
+
+    KEY: ClassVar[str] = "accounts.connect.failed.v1"
+    user_id: UUID | None
+    reason: str
+    times: int = Field(default=1, ge=1)
+
+
+class SyncFailed(Event):
+    """Profile and counters of an account were to be read from TikTok, and were not; nothing changed."""
+
+    KEY: ClassVar[str] = "accounts.sync.failed.v1"
+    account_id: UUID
+    user_id: UUID
+    reason: str
+
+
 class AccountEvent(Event):
     """What every account event carries: the account as it is after the event (`sequence` is its version)."""
 

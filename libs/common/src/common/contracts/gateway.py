@@ -1,6 +1,7 @@
 """Events of the gateway."""
 
 from typing import Any, ClassVar
+from uuid import UUID
 
 from pydantic import Field
 
@@ -21,3 +22,18 @@ class WebhookReceived(Event):
     create_time: int = Field(ge=0, le=253_402_300_799)
     user_openid: str
     content: dict[str, Any] | str
+
+
+class AccessRefused(Event):
+    """Requests were refused because their API key lacks the right, a scope or `session` for what takes a person's login.
+
+    Emitted at most once a minute for each key and right by each gateway; `times` counts the refusals since the last one was told
+    of, `operation` is the latest.
+    """
+
+    KEY: ClassVar[str] = "gateway.access.refused.v1"
+    api_key_id: UUID | None
+    user_id: UUID
+    right: str
+    operation: str
+    times: int = Field(ge=1)

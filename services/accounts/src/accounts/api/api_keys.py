@@ -13,7 +13,7 @@ from accounts.api.never_stored import never_stored
 from accounts.storage.api_keys import count_api_keys, list_api_keys
 from accounts.usecases.create_api_key import create_api_key
 from accounts.usecases.revoke_api_key import revoke_api_key
-from accounts.usecases.use_api_key import use_api_key
+from accounts.usecases.use_api_key import invalid_api_key, use_api_key
 from common.http.identity import caller, request_context
 from common.http.paging import Page, decode_cursor, page_cursor, page_limit, page_of
 
@@ -75,6 +75,8 @@ async def exchange(
     """Give a short user token with the key's scopes. 401 `invalid_api_key`."""
     async with parts.database.transaction() as tx:
         key = await use_api_key(tx, parts.outbox, request_context(request), body.key)
+    if key is None:
+        raise invalid_api_key()
     issued = parts.jwts.for_api_key(key.user_id, key.id, key.scopes, key_expires_at=key.expires_at)
     return ExchangedAnswer(
         access_token=issued.token.get_secret_value(),

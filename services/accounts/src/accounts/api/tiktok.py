@@ -21,6 +21,7 @@ from accounts.parts import Parts
 from accounts.security.token_sealing import seal_grant
 from accounts.storage.held_grants import is_held
 from accounts.usecases.connect_account import Grant, connect_account
+from accounts.usecases.fail_connecting import fail_connecting
 from accounts.usecases.finish_connecting import Connecting, finish_connecting, invalid_state
 from accounts.usecases.start_connecting import start_connecting
 from common.auth.claims import UserClaims
@@ -129,21 +130,30 @@ async def callback(
     `account_disconnecting`; 502 `tiktok_unavailable`, `tiktok_refused`. All but `invalid_state` send the browser to the
     `return_url` too, with the code as `error`.
     """
-    if answer.state is None:
-        raise invalid_state()
-    async with parts.database.transaction() as tx:
-        connecting = await finish_connecting(tx, parts.vault, answer.state)
-    if connecting is None:
-        raise invalid_state()
+    connecting = None
+    if answer.state is not None:
+        async with parts.database.transaction() as tx:
+            connecting = await finish_connecting(tx, parts.vault, answer.state)
+    if answer.state is None or not isinstance(connecting, Connecting):
+        refusal = invalid_state()
+        await _tell_failed(request, parts, refusal, connecting.user_id if connecting is not None else None)
+        raise refusal
     try:
         response = _connected(await _connect(request, parts, answer, answer.state, connecting), connecting.return_url)
     except Problem as problem:
+        await _tell_failed(request, parts, problem, connecting.user_id)
         if connecting.return_url is None:
             raise
         log.info("connecting_refused", code=problem.code)
         response = _refused(problem, connecting.return_url, request_id_of(request))
     forget(response, answer.state, redirect_uri=parts.settings.tiktok_redirect_uri)
     return response
+
+
+async def _tell_failed(request: Request, parts: Parts, problem: Problem, user_id: UUID | None) -> None:
+    async with parts.database.transaction() as tx:
+        origin = request_context(request, user_id=user_id)
+        await fail_connecting(tx, parts.outbox, origin, user_id=user_id, reason=problem.code)
 
 
 async def _connect(request: Request, parts: Parts, answer: Callback, state: SecretStr, connecting: Connecting) -> UUID:

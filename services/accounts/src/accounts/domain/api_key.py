@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 from uuid import UUID
 
 KEY_MARK = "cpk_"
@@ -22,6 +23,15 @@ class ApiKey:
     created_at: datetime
     expires_at: datetime | None
     last_used_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeadKey:
+    """A key that is not good any more, and why."""
+
+    id: UUID
+    user_id: UUID
+    reason: Literal["expired", "revoked"]
 
 
 def prefix_of(key: str) -> str:

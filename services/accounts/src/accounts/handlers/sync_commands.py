@@ -10,7 +10,7 @@ from accounts.handlers.owner import owner
 from accounts.profile_syncs import ProfileSyncs
 from accounts.usecases.store_synced_profile import SyncedProfile, store_synced_profile
 from common.clock import rfc3339
-from common.contracts.accounts import SyncAccount, SyncAccounts
+from common.contracts.accounts import SyncAccount, SyncAccounts, SyncFailed
 from common.contracts.envelope import Envelope
 from common.database import Transaction
 from common.errors import Problem
@@ -36,16 +36,24 @@ class SyncCommands:
             on_prepared_command(SyncAccounts, self.read_many, self.store_many),
         )
 
-    async def read_one(self, command: SyncAccount, envelope: Envelope) -> SyncedProfile:
-        """Ask TikTok for one account."""
-        return await self.syncs.read(command.account_id, owner(envelope))
+    async def read_one(self, command: SyncAccount, envelope: Envelope) -> SyncedProfile | Problem:
+        """Ask TikTok for one account; a refusal is an answer, so that it is told of where replies are stored."""
+        try:
+            return await self.syncs.read(command.account_id, owner(envelope))
+        except Problem as problem:
+            return problem
 
-    async def store_one(self, tx: Transaction, command: SyncAccount, envelope: Envelope, read: SyncedProfile) -> Reply:
-        """Store what TikTok told: 200 with the counters."""
-        account = await store_synced_profile(tx, self.outbox, envelope.context, account_id=command.account_id, read=read)
-        if account is None:
-            raise account_not_found()
-        return Reply(status=200, body=_synced(account))
+    async def store_one(
+        self, tx: Transaction, command: SyncAccount, envelope: Envelope, read: SyncedProfile | Problem
+    ) -> Reply:
+        """Store what TikTok told: 200 with the counters; or tell that nothing was synced, and why."""
+        if not isinstance(read, Problem):
+            account = await store_synced_profile(tx, self.outbox, envelope.context, account_id=command.account_id, read=read)
+            if account is not None:
+                return Reply(status=200, body=_synced(account))
+            read = account_not_found()
+        await self._tell_failed(tx, envelope, command.account_id, read)
+        return Reply.of_problem(read).model_copy(update={"replayable": False})
 
     async def read_many(self, command: SyncAccounts, envelope: Envelope) -> Readings:
         """Ask TikTok for each account once, some at a time."""
@@ -62,7 +70,13 @@ class SyncCommands:
             stored = await store_synced_profile(tx, self.outbox, envelope.context, account_id=account_id, read=read)
             if stored is None:
                 problems[account_id] = account_not_found()
+        for account_id, problem in problems.items():
+            await self._tell_failed(tx, envelope, account_id, problem)
         return Reply(status=200, body=_results(list(readings), problems))
+
+    async def _tell_failed(self, tx: Transaction, envelope: Envelope, account_id: UUID, problem: Problem) -> None:
+        failed = SyncFailed(account_id=account_id, user_id=owner(envelope), reason=problem.code)
+        await self.outbox.emit(tx, failed, subject=str(account_id), context=envelope.context)
 
 
 def _synced(account: Account) -> dict[str, object]:

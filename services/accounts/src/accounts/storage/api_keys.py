@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, Row, and_, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from accounts.domain.api_key import ApiKey
+from accounts.domain.api_key import ApiKey, DeadKey
 from accounts.storage.tables import api_keys, users
 
 _SHOWN = (
@@ -83,6 +83,13 @@ async def find_live_key(connection: AsyncConnection, key_hash: bytes) -> ApiKey 
     statement = select(*_SHOWN).where(api_keys.c.key_hash == key_hash, _live())
     row = (await connection.execute(statement)).one_or_none()
     return None if row is None else _api_key(row)
+
+
+async def find_dead_key(connection: AsyncConnection, key_hash: bytes) -> DeadKey | None:
+    """Return the key with this secret that was revoked or has expired, as long as it is remembered."""
+    columns = (api_keys.c.id, api_keys.c.user_id, api_keys.c.revoked_at.is_not(None).label("revoked"))
+    row = (await connection.execute(select(*columns).where(api_keys.c.key_hash == key_hash))).one_or_none()
+    return None if row is None else DeadKey(row.id, row.user_id, "revoked" if row.revoked else "expired")
 
 
 async def is_key_live(connection: AsyncConnection, key_id: UUID) -> bool:

@@ -1,6 +1,7 @@
-"""Counts of failed logins per address of a person and of a client, stored as hashes.
+"""Counts of failed logins per address of a person and of a client, and of refusals that are told of now and then; stored by hashes.
 
-The column `last_failed_at` holds the moment up to which the fading of the failures is counted.
+For logins the column `last_failed_at` holds the moment up to which the fading of the failures is counted. For refusals `failures`
+are those since the last one was told of, and until `blocked_until` none is.
 """
 
 from datetime import timedelta
@@ -32,6 +33,20 @@ async def take_attempt(connection: AsyncConnection, subject_hash: bytes, rule: T
     counted = {"failures": left.count + 1, "blocked_until": blocked_until, "last_failed_at": left.faded_to}
     await connection.execute(update(throttles).where(mine).values(counted))
     return None
+
+
+async def count_refusal(connection: AsyncConnection, subject_hash: bytes, *, told_every: timedelta) -> int:
+    """Count a refusal; returns how many there were since one was told of last, 0 when it is too early to tell of it."""
+    new = insert(throttles).values(subject_hash=subject_hash, failures=0, blocked_until=func.now(), last_failed_at=func.now())
+    await connection.execute(new.on_conflict_do_nothing())
+    mine = throttles.c.subject_hash == subject_hash
+    columns = (throttles.c.failures, throttles.c.blocked_until, func.clock_timestamp().label("now"))
+    row = (await connection.execute(select(*columns).where(mine).with_for_update())).one()
+    is_told = row.blocked_until <= row.now
+    failures, until = (0, row.now + told_every) if is_told else (row.failures + 1, row.blocked_until)
+    counted = {"failures": failures, "blocked_until": until, "last_failed_at": row.now}
+    await connection.execute(update(throttles).where(mine).values(counted))
+    return int(row.failures) + 1 if is_told else 0
 
 
 async def clear_failures(connection: AsyncConnection, subject_hash: bytes) -> None:

@@ -21,11 +21,20 @@ class Connecting:
     return_url: str | None
 
 
-async def finish_connecting(tx: Transaction, vault: Vault, state: SecretStr) -> Connecting | None:
-    """Use the state up and return who started it; None when it is unknown, used or expired."""
+@dataclass(frozen=True, slots=True)
+class TooLate:
+    """Who began, but too long ago."""
+
+    user_id: UUID
+
+
+async def finish_connecting(tx: Transaction, vault: Vault, state: SecretStr) -> Connecting | TooLate | None:
+    """Use the state up and return who started it, `TooLate` when it has expired; None when it is unknown or was used."""
     consumed = await consume_state(tx.connection, digest(state))
-    if consumed is None or consumed.expired:
+    if consumed is None:
         return None
+    if consumed.expired:
+        return TooLate(consumed.user_id)
     return Connecting(consumed.user_id, vault.open(consumed.code_verifier_sealed), consumed.return_url)
 
 

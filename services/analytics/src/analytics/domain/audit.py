@@ -52,6 +52,9 @@ _RULES: dict[str, _Rule] = {
     "accounts.api_key.created": _Rule("api_key", "created", "api_key_id"),
     "accounts.api_key.used": _Rule("api_key", "used", "api_key_id"),
     "accounts.api_key.revoked": _Rule("api_key", "revoked", "api_key_id"),
+    "accounts.api_key.refused": _Rule("api_key", "refused", "api_key_id", "failure"),
+    "accounts.connect.failed": _Rule("account", "connect_failed", "account_id", "failure"),
+    "accounts.sync.failed": _Rule("account", "sync_failed", "account_id", "failure"),
     "accounts.account.connected": _Rule("account", "connected", "account_id"),
     "accounts.account.updated": _Rule("account", "updated", "account_id"),
     "accounts.account.synced": _Rule("account", "synced", "account_id"),
@@ -78,13 +81,14 @@ _RULES: dict[str, _Rule] = {
     "publisher.publish.unconfirmed": _Rule("post", "publish_unconfirmed", "post_id", "unknown"),
     "publisher.publish.cancelled": _Rule("post", "publish_cancelled", "post_id"),
     "publisher.publish.identified": _Rule("post", "publish_identified", "post_id"),
+    "gateway.access.refused": _Rule("api_key", "access_refused", "api_key_id", "failure"),
     "gateway.webhook.received": _Rule("webhook", "received", ""),
     "analytics.account_stats.collected": _Rule("account", "stats_collected", "account_id"),
 }
 _RESUMED = _Rule("post", "resumed", "post_id")
 _SENT_TO_INBOX = _Rule("post", "sent_to_inbox", "post_id")
-# The subject of a refused login is no session: none was opened.
-_WITHOUT_SUBJECT = frozenset({"accounts.login.failed"})
+# The subject of these is no session, key or account: none was opened, known or connected.
+_WITHOUT_SUBJECT = frozenset({"accounts.login.failed", "accounts.api_key.refused", "accounts.connect.failed"})
 
 
 def describe(event: Event) -> AuditEntry:
@@ -129,7 +133,7 @@ def _rule(event: Event) -> _Rule:
 
 
 def _reason(event: Event) -> str | None:
-    reason = event.text("code", "reason")
+    reason = event.text("code", "reason", "right")
     problems = event.data.get("problems")
     if reason is None and isinstance(problems, list):
         codes = [problem["code"] for problem in problems if isinstance(problem, dict) and isinstance(problem.get("code"), str)]

@@ -16,6 +16,7 @@ from common.http.identity import (
     check_scope,
     check_session,
     remember_user,
+    request_context,
 )
 from gateway.domain.client_address import client_address
 from gateway.edge import edge_of
@@ -31,6 +32,9 @@ class Right:
     scope: str | None = None
     session_only: bool = False
 
+
+SESSION = "session"
+"""Names the right that no scope stands for, in events."""
 
 _RIGHTS: dict[Callable[..., Any], Right] = {}
 
@@ -100,21 +104,40 @@ async def _authenticated(request: Request, bearer: str) -> Caller:
             raise
 
 
+def require(request: Request, caller: Caller, scope: str) -> None:
+    """Raise Problem 403 `insufficient_scope` unless the caller has the right `scope`; that is told of, too."""
+    try:
+        check_scope(caller.claims, scope)
+    except Problem:
+        _note_refused(request, caller, scope)
+        raise
+
+
 def allowed(scope: str) -> Callable[..., Awaitable[Caller]]:
     """Return a dependency that lets in whoever has the right `scope`; 403 `insufficient_scope` otherwise."""
 
-    async def with_scope(caller: Annotated[Caller, Depends(signed_in)]) -> Caller:
-        check_scope(caller.claims, scope)
+    async def with_scope(request: Request, caller: Annotated[Caller, Depends(signed_in)]) -> Caller:
+        require(request, caller, scope)
         return caller
 
     _RIGHTS[with_scope] = Right(scope=scope)
     return with_scope
 
 
-async def person(caller: Annotated[Caller, Depends(signed_in)]) -> Caller:
+async def person(request: Request, caller: Annotated[Caller, Depends(signed_in)]) -> Caller:
     """Let in a person's session only: an API key must not make itself more rights. 403 `session_required` for a key."""
-    check_session(caller.claims)
+    try:
+        check_session(caller.claims)
+    except Problem:
+        _note_refused(request, caller, SESSION)
+        raise
     return caller
+
+
+def _note_refused(request: Request, caller: Caller, right: str) -> None:
+    """Have it told that the caller lacks a right; what was asked for is named by its route, not by what stood in the path."""
+    path = getattr(request.scope.get("route"), "path", request.url.path)
+    edge_of(request).access_refusals.note(caller.claims, right, f"{request.method} {path}", request_context(request))
 
 
 _RIGHTS[signed_in] = Right()

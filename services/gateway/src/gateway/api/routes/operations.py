@@ -9,10 +9,9 @@ from pydantic import ValidationError
 from common.clock import utc_now
 from common.errors import Problem
 from common.http.client import ServiceFailure
-from common.http.identity import check_scope
 from common.http.json_response import json_response
 from common.messaging.reply import Reply
-from gateway.api.callers import SignedIn, forwarded_headers
+from gateway.api.callers import SignedIn, forwarded_headers, require
 from gateway.api.documents import problems
 from gateway.api.forwarding import passed_on
 from gateway.api.models.shared import Operation as OperationModel
@@ -33,7 +32,7 @@ async def get_operation(request: Request, caller: SignedIn, operation_id: str) -
     operation = decode_operation(operation_id, edge.operation_key, now=now, lifetime=edge.reply_retention)
     if operation is None or operation.user_id != caller.claims.user_id:
         raise Problem(404, "operation_not_found", "There is no such operation.")
-    check_scope(caller.claims, operation.scope)
+    require(request, caller, operation.scope)
     answer = await edge.upstreams.send(
         operation.service,
         "GET",

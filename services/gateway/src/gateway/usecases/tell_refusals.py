@@ -1,0 +1,101 @@
+"""Tells of requests that were refused for want of a right; now and then for each key, however often it is sent."""
+
+import asyncio
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+import structlog
+
+from common.auth.claims import UserClaims
+from common.contracts.context import Context
+from common.contracts.envelope import Envelope, wrap
+from common.contracts.gateway import AccessRefused
+from gateway.clients.event_sender import EventNotSent, EventSender
+
+SOURCE = "gateway"
+TOLD_EVERY_S = 60.0
+MAX_REMEMBERED = 10_000
+MAX_WAITING = 1_000
+"""While RabbitMQ is away so many wait; those that come then are not told of."""
+RETRY_S = 1.0
+STOP_S = 1.0
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Told:
+    at: float
+    times_since: int = 0
+
+
+class AccessRefusals:
+    """A component that sends an event at most once a minute for each credential and right; nobody waits for it."""
+
+    def __init__(self, sender: EventSender, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._sender = sender
+        self._clock = clock
+        self._told: OrderedDict[tuple[str | None, str], _Told] = OrderedDict()
+        self._waiting: deque[Envelope] = deque()
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Send what is noted, from now on."""
+        self._task = asyncio.create_task(self._run(), name="access-refusals")
+
+    async def stop(self) -> None:
+        """Send what waits, for a second at most, and end."""
+        if self._task is None:
+            return
+        with suppress(EventNotSent, TimeoutError):
+            async with asyncio.timeout(STOP_S):
+                await self._send_all()
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    def note(self, claims: UserClaims, right: str, operation: str, context: Context) -> None:
+        """Note that a caller was refused something for want of `right`; `operation` is what they wanted."""
+        key = claims.api_key_id or claims.session_id, right
+        told, now = self._told.get(key), self._clock()
+        if told is not None and now < told.at + TOLD_EVERY_S:
+            told.times_since += 1
+            return
+        if len(self._waiting) >= MAX_WAITING:
+            _log.warning("access_refusal_not_told", right=right)
+            return
+        times = 1 if told is None else told.times_since + 1
+        self._told[key] = _Told(now)
+        self._told.move_to_end(key)
+        while len(self._told) > MAX_REMEMBERED:
+            self._told.popitem(last=False)
+        refused = AccessRefused.model_validate(
+            {
+                "api_key_id": claims.api_key_id,
+                "user_id": claims.user_id,
+                "right": right,
+                "operation": operation,
+                "times": times,
+            }
+        )
+        subject = claims.api_key_id or claims.session_id or str(claims.user_id)
+        self._waiting.append(wrap(refused, service=SOURCE, subject=subject, context=context))
+        self._wake.set()
+
+    async def _run(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self._send_all()
+            except EventNotSent:
+                self._wake.set()
+                await asyncio.sleep(RETRY_S)
+
+    async def _send_all(self) -> None:
+        while self._waiting:
+            await self._sender.send(self._waiting[0])
+            self._waiting.popleft()

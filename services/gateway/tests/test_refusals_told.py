@@ -1,0 +1,133 @@
+"""Requests that lack a right are told of, once a minute for each key and right, and nobody waits for it."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+import pytest_asyncio
+
+from common.auth.claims import UserClaims
+from common.clock import utc_now
+from common.contracts.context import Context
+from common.contracts.envelope import Envelope
+from common.contracts.gateway import AccessRefused
+from common.testing.eventually import eventually
+from gateway.clients.event_sender import EventNotSent
+from gateway.usecases import tell_refusals
+from gateway.usecases.tell_refusals import AccessRefusals
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def told(broker_channel: Any) -> AsyncIterator[list[Envelope]]:
+    """Give what is told of from now on."""
+    heard: list[Envelope] = []
+
+    async def hear(message: Any) -> None:
+        heard.append(Envelope.model_validate_json(message.body))
+
+    queue = await broker_channel.declare_queue(exclusive=True)
+    exchange = await broker_channel.declare_exchange("cuepost.events", type="topic", durable=True)
+    await queue.bind(exchange, AccessRefused.KEY)
+    await queue.consume(hear, no_ack=True)
+    yield heard
+
+
+@pytest.mark.integration
+async def test_a_key_without_the_right_is_told_of_once_for_each_right(
+    gateway: Any, user_keys: Any, user_id: Any, told: list[Envelope]
+) -> None:
+    key = str(uuid4())
+    auth = user_keys.authorization(user_id, api_key_id=key, scopes=["audit:read"]) | {"User-Agent": "robot/1"}
+    post = uuid4()
+    for _ in range(3):
+        assert (await gateway.post("/api/v1/posts", json={}, headers=auth)).status_code == 403
+        assert (await gateway.get(f"/api/v1/posts/{post}", headers=auth)).status_code == 403
+        assert (await gateway.get("/api/v1/auth/api-keys", headers=auth)).status_code == 403
+    await eventually(lambda: len(told) == 3)
+    by_right = {envelope.data["right"]: envelope for envelope in told}
+    assert {right: envelope.data["operation"] for right, envelope in by_right.items()} == {
+        "posts:write": "POST /api/v1/posts",
+        "posts:read": "GET /api/v1/posts/{post_id}",
+        "session": "GET /api/v1/auth/api-keys",
+    }
+    event = by_right["posts:write"]
+    assert (event.subject, event.userid, event.actor, event.useragent) == (key, user_id, f"api_key:{key}", "robot/1")
+    assert (event.data["api_key_id"], event.data["user_id"], event.data["times"]) == (key, str(user_id), 1)
+
+
+class Sender:
+    """Stands in for the broker; while `away`, nothing is sent."""
+
+    def __init__(self) -> None:
+        self.sent: list[dict[str, Any]] = []
+        self.away = False
+        self.tries = 0
+
+    async def send(self, envelope: Envelope) -> None:
+        self.tries += 1
+        if self.away:
+            raise EventNotSent("away")
+        self.sent.append(envelope.data)
+
+
+def claims(key: UUID) -> UserClaims:
+    now = utc_now()
+    return UserClaims(uuid4(), session_id=None, api_key_id=str(key), scopes=frozenset(), issued_at=now, expires_at=now)
+
+
+@pytest.fixture
+def sender() -> Sender:
+    return Sender()
+
+
+@pytest.fixture
+async def refusals(sender: Sender) -> AsyncIterator[tuple[AccessRefusals, list[float]]]:
+    now = [0.0]
+    made = AccessRefusals(sender, clock=lambda: now[0])  # type: ignore[arg-type] # it sends
+    await made.start()
+    yield made, now
+    await made.stop()
+
+
+async def test_those_between_are_counted(sender: Sender, refusals: Any) -> None:
+    made, now = refusals
+    one = claims(uuid4())
+    for moment in (0.0, 1.0, 59.0, 60.0, 61.0):
+        now[0] = moment
+        made.note(one, "posts:write", "POST /x", Context())
+    await eventually(lambda: [data["times"] for data in sender.sent] == [1, 3])
+
+
+async def test_what_is_noted_while_the_broker_is_away_is_told_of_later(
+    sender: Sender, refusals: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tell_refusals, "RETRY_S", 0.01)
+    monkeypatch.setattr(tell_refusals, "MAX_WAITING", 3)
+    made, _ = refusals
+    sender.away = True
+    for _ in range(5):
+        made.note(claims(uuid4()), "posts:write", "POST /x", Context())
+    await eventually(lambda: sender.tries > 2)
+    sender.away = False
+    await eventually(lambda: len(sender.sent) == 3)
+
+
+async def test_only_so_many_are_remembered(sender: Sender, refusals: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tell_refusals, "MAX_REMEMBERED", 2)
+    made, _ = refusals
+    for _ in range(4):
+        made.note(claims(uuid4()), "posts:write", "POST /x", Context())
+    assert len(made._told) == 2
+    await eventually(lambda: len(sender.sent) == 4)
+
+
+async def test_who_stops_sends_what_waits(sender: Sender) -> None:
+    made = AccessRefusals(sender)  # type: ignore[arg-type] # it sends
+    await made.stop()
+    await made.start()
+    await asyncio.sleep(0)
+    made.note(claims(uuid4()), "posts:write", "POST /x", Context())
+    await made.stop()
+    assert len(sender.sent) == 1
