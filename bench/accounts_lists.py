@@ -24,7 +24,8 @@ INSERT INTO tiktok_accounts (id, user_id, open_id, username, display_name, searc
 SELECT uuidv7(), u, md5(u::text || n), name || n, initcap(name) || ' ' || n, name || n || ' ' || name || ' ' || n,
        (ARRAY['active', 'active', 'active', 'inactive', 'expired'])[1 + n % 5], '{video.publish}', 1, n, n % 50
 FROM (SELECT $1::uuid[] AS ids) AS given, generate_series(1, $2) AS n,
-     LATERAL (SELECT ids[1 + n % cardinality(ids)] AS u, (ARRAY['maria','jose','cocina','viajes','musica','deporte'])[1 + n % 6]
+     LATERAL (SELECT ids[1 + n % cardinality(ids)] AS u,
+              (ARRAY['maria','jose','cocina','viajes','musica',U&'\\0438\\0432\\0430\\043d'])[1 + n % 6]
               || substr(md5(n::text), 1, 6) AS name) AS made
 """
 PEOPLE = """
@@ -95,6 +96,9 @@ async def _measure(http: httpx.AsyncClient, base: str, many: dict[str, str], few
         "search of one, `maria` and number": get(many, search="maria0"),
         "search of none": get(many, search="nobody at all"),
         "search of 2 characters": get(many, search="jo"),
+        "search of a sixth, 1 Cyrillic letter": get(many, search="\u0412"),
+        "search of one, Cyrillic and number": get(many, search="\u0418\u0412\u0410\u041d0"),
+        "search of 1 Han character, none": get(many, search="\u7530"),
         "search and status": get(many, search="cocina", status="active"),
         "summary": get(many, "/stats/summary"),
         "user with 3: plain": get(few),

@@ -1,6 +1,5 @@
 """A creator's profile as TikTok showed it."""
 
-import re
 import unicodedata
 from dataclasses import dataclass
 
@@ -9,7 +8,6 @@ from accounts.domain.latin_letters import PLAIN_LETTERS
 NAME_MAX = 200
 URL_MAX = 2048
 COUNT_MAX = 2**63 - 1
-_TRIGRAM = re.compile("[a-z0-9]{3}")
 # The joiner of graphemes and the selectors of variations; to Unicode they are marks like vowel signs, which are to stay.
 _SHOWING_NOTHING = frozenset(map(chr, (0x034F, *range(0xFE00, 0xFE10), *range(0xE0100, 0xE01F0))))
 
@@ -62,10 +60,10 @@ def _is_trimming(character: str) -> bool:
     return character in _SHOWING_NOTHING
 
 
-def has_trigram(wanted: str) -> bool:
-    """Return whether an index of trigrams can find this search text.
+def search_pieces(wanted: str) -> list[str]:
+    """Return the pieces of a folded search that an index can be asked for: each text with the search in it has them all.
 
-    Without three letters or digits in a row it would have to be read as a whole, other users' entries too. Which letters beyond
-    ASCII count depends on the database's locale, so none does.
+    Every two characters that follow each other; of a single character, itself. Stored texts are cut by the database's function of
+    this name into all pieces of one and two.
     """
-    return _TRIGRAM.search(wanted) is not None
+    return sorted({wanted[place : place + 2] for place in range(max(len(wanted) - 1, 1))})

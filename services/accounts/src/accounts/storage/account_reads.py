@@ -6,11 +6,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Row, Select, false, func, select
+from sqlalchemy import ColumnElement, Row, Select, and_, false, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from accounts.domain.account import Account, AccountStatus
-from accounts.domain.profile import has_trigram, search_text
+from accounts.domain.profile import search_pieces, search_text
 from accounts.storage.tables import account_tokens, tiktok_accounts
 
 _table = tiktok_accounts
@@ -103,17 +103,8 @@ def _conditions(chosen: AccountFilter) -> list[ColumnElement[bool]]:
 
 
 def _contains(wanted: str) -> ColumnElement[bool]:
-    """Use the index where it can find the text; else look at each of the user's accounts, in a way that no index could offer."""
-    if has_trigram(wanted):
-        return _table.c.search_text.like(_containing(wanted))
-    return func.strpos(_table.c.search_text, wanted) > 0
-
-
-def _containing(text: str) -> str:
-    """Return the pattern of texts that contain this one; with LIKE's own escape, so that the index's operator takes it as it is."""
-    for special in ("\\", "%", "_"):
-        text = text.replace(special, f"\\{special}")
-    return f"%{text}%"
+    """Ask the index for what has all pieces, in any script; whether they stand in this order is seen in the text."""
+    return and_(_table.c.search_pieces.contains(search_pieces(wanted)), func.strpos(_table.c.search_text, wanted) > 0)
 
 
 def _account(row: Row[Any]) -> Account:

@@ -5,6 +5,7 @@ from sqlalchemy import (
     Boolean,
     CheckConstraint,
     Column,
+    Computed,
     DateTime,
     ForeignKey,
     Index,
@@ -139,6 +140,7 @@ tiktok_accounts = Table(
     Column("display_name", Text, nullable=False),
     Column("avatar_url", Text),
     Column("search_text", Text, nullable=False),
+    Column("search_pieces", ARRAY(Text), Computed("search_pieces(search_text)", persisted=True), nullable=False),
     Column("status", Text, nullable=False),
     Column("scopes", ARRAY(Text), nullable=False),
     Column("follower_count", BigInteger, nullable=False, server_default="0"),
@@ -159,9 +161,8 @@ tiktok_accounts = Table(
     Index(
         "ix_tiktok_accounts_search_connected",
         "user_id",
-        "search_text",
+        "search_pieces",
         postgresql_using="gin",
-        postgresql_ops={"search_text": "gin_trgm_ops"},
         postgresql_where=text("disconnected_at IS NULL"),
     ),
 )

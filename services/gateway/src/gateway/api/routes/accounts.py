@@ -38,7 +38,12 @@ BODIES = (AccountChange, AccountIds, EmptyBody)
     openapi_extra=parameters(
         *paging(20, 50),
         query("status", "Only accounts of this status.", type="string", enum=["active", "inactive", "expired"]),
-        query("search", "Part of the username or display name; case and accents do not matter.", type="string", maxLength=100),
+        query(
+            "search",
+            "Part of the username or display name, in any script; case and accents do not matter.",
+            type="string",
+            maxLength=100,
+        ),
     ),
 )
 async def list_accounts(request: Request, caller: Reader) -> Response:
