@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 from uuid import UUID
 
+import asyncpg
 import httpx
 import pytest
 from aio_pika import ExchangeType
@@ -226,6 +227,39 @@ async def start(settings: Settings, service_keys: ServiceKeys, simulator: Runnin
 @pytest.fixture
 async def accounts(start: Start) -> Service:
     return await start()
+
+
+LOCK = 58
+GATE = f"""
+CREATE FUNCTION pass_the_gate() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN PERFORM pg_advisory_xact_lock_shared({LOCK}); RETURN OLD; END $$;
+CREATE TRIGGER gate BEFORE DELETE ON outbox_messages FOR EACH ROW WHEN (OLD.routing_key LIKE '%.revoked.v1')
+EXECUTE FUNCTION pass_the_gate();
+"""
+NO_GATE = "DROP TRIGGER gate ON outbox_messages; DROP FUNCTION pass_the_gate()"
+
+
+@pytest.fixture
+def closed_gate(settings: Settings) -> Callable[[], AbstractAsyncContextManager[Callable[[], Awaitable[None]]]]:
+    """Return a block that stops every relay where it takes a revocation out of the outbox; it gives how to open the gate before."""
+
+    @asynccontextmanager
+    async def closed() -> AsyncIterator[Callable[[], Awaitable[None]]]:
+        holder = await asyncpg.connect(settings.database_url.get_secret_value())
+        await holder.execute(f"SELECT pg_advisory_lock({LOCK})")
+        await holder.execute(GATE)
+
+        async def open_it() -> None:
+            await holder.execute("SELECT pg_advisory_unlock_all()")
+
+        try:
+            yield open_it
+        finally:
+            await open_it()
+            await holder.execute(NO_GATE)
+            await holder.close()
+
+    return closed
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import signal
 import sys
 from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -29,6 +29,7 @@ from tiktok_simulator.testing import RunningSimulator
 
 pytestmark = pytest.mark.integration
 TOKEN = "/v2/oauth/token/"
+REVOKED = "accounts.session.revoked.v1"
 CALLERS = 100
 ACCOUNTS = 3
 
@@ -40,12 +41,22 @@ class Replica:
         self.process = process
         self._http = http
         self._auth = keys.authorization("publisher", "accounts")
+        self._gateway = keys.authorization("gateway", "accounts")
+
+    async def register(self) -> dict[str, Any]:
+        body = {"email": "leaving@example.com", "username": "leaving", "password": "correct horse battery"}
+        answer = await self._http.post("/internal/auth/register", json=body, headers=self._gateway)
+        tokens: dict[str, Any] = answer.raise_for_status().json()
+        return tokens
+
+    async def log_out(self, token: str) -> httpx.Response:
+        return await self._http.post("/internal/auth/logout", headers={"Authorization": f"Bearer {token}"})
 
     async def access_token(self, account_id: UUID, **body: str) -> httpx.Response:
         return await self._http.post(f"/internal/accounts/{account_id}/access-token", json=body, headers=self._auth)
 
 
-Spawn = Callable[[], Awaitable[Replica]]
+Spawn = Callable[..., Awaitable[Replica]]
 
 
 def environment_of(settings: Settings, port: int) -> dict[str, str]:
@@ -64,12 +75,12 @@ async def spawn(settings: Settings, service_keys: ServiceKeys, program_log: Call
     async with AsyncExitStack() as stack:
         processes: list[Process] = []
 
-        async def one() -> Replica:
+        async def one(**changes: str) -> Replica:
             port = free_port()
             path = program_log("accounts")
             log = stack.enter_context(path.open("wb"))
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-P", "-m", "accounts", env=environment_of(settings, port), stdout=log, stderr=log
+                sys.executable, "-P", "-m", "accounts", env=environment_of(settings, port) | changes, stdout=log, stderr=log
             )
             processes.append(process)
             http = await stack.enter_async_context(httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30))
@@ -127,6 +138,30 @@ async def value(database: Database, statement: str) -> Any:
 
 def token_calls(simulator: RunningSimulator) -> int:
     return sum(simulator.state.stats.as_json()["requests"].get(TOKEN, {}).values())
+
+
+async def test_killed_before_it_could_tell_of_a_logout_it_has_answered_nobody(
+    spawn: Spawn, database: Database, closed_gate: Callable[[], AbstractAsyncContextManager[Any]], events: Any
+) -> None:
+    """A gate stops the relay where it takes the revocation out of the outbox; what was committed is told by the next process."""
+    first = await spawn(REVOCATION_PATIENCE_SECONDS="30")
+    tokens = await first.register()
+    async with closed_gate():
+        leaving = asyncio.create_task(first.log_out(tokens["access_token"]))
+
+        async def committed() -> bool:
+            return bool(await value(database, "SELECT count(*) FROM sessions WHERE revoked_at IS NOT NULL"))
+
+        await eventually(committed)
+        first.process.kill()
+        await first.process.wait()
+        with pytest.raises(httpx.TransportError):
+            await leaving
+    assert [event for event in events.received if event.key == REVOKED] == []
+    again = await spawn()
+    await events.of(REVOKED)
+    repeated = await again.log_out(tokens["access_token"])
+    assert (repeated.status_code, repeated.json()["code"]) == (401, "session_revoked"), "whoever repeats it is told"
 
 
 async def test_a_hundred_callers_of_two_processes_cause_one_refresh(

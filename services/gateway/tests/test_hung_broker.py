@@ -77,6 +77,43 @@ async def test_nobody_is_let_in_when_the_broker_hangs_and_accounts_is_away(
         await eventually(lambda: feed.healthy() is None, timeout=6.0)
 
 
+async def test_a_broker_that_hung_is_trusted_again_only_after_a_reading(
+    run_gateway: Any, services: Any, gate: tuple[TcpGate, str]
+) -> None:
+    """What was revoked while it hung was told to whoever read: a gateway that could not read must not go by events alone."""
+    async with run_gateway(amqp_url=gate[1]) as client:
+        feed = client.app.state.feed
+        await eventually(lambda: feed._live)
+        services.revocations_fail = True
+        gate[0].open.clear()
+        await eventually(lambda: not feed._live, timeout=60.0)
+        gate[0].open.set()
+        reads = len(services.calls)
+        # The connection may have survived; two more readings fail on it, or on the next one.
+        await eventually(lambda: feed._connection is not None and len(services.calls) > reads + 4, timeout=60.0)
+        assert not feed._live
+        services.revocations_fail = False
+        await eventually(lambda: feed._live, timeout=60.0)
+
+
+async def test_nobody_is_let_in_when_accounts_is_away_for_long(run_gateway: Any, services: Any, user_keys: UserKeys) -> None:
+    """The broker answers all the time: that alone is no word about what accounts has revoked before it died."""
+    services.answer("GET", "/internal/auth/me", {"id": "x"})
+    async with run_gateway(revocations_unread_seconds=5) as client:
+        feed, headers = client.app.state.feed, user_keys.authorization()
+        await eventually(lambda: feed._live)
+        assert (await client.get("/api/v1/auth/me", headers=headers)).status_code == 200
+        services.revocations_fail = True
+        await eventually(lambda: feed.healthy() is not None, timeout=60.0)
+        assert feed._live
+        assert (feed.healthy() or "").startswith("revocations unknown: accounts has not answered for ")
+        answer = await client.get("/api/v1/auth/me", headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (503, "authentication_unavailable")
+        services.revocations_fail = False
+        await eventually(lambda: feed.healthy() is None, timeout=60.0)
+        assert (await client.get("/api/v1/auth/me", headers=headers)).status_code == 200
+
+
 async def test_readiness_tells_a_hung_broker(run_gateway: Any, services: Any, gate: tuple[TcpGate, str]) -> None:
     async with run_gateway(amqp_url=gate[1]) as client:
         gate[0].open.clear()

@@ -50,7 +50,7 @@ def test_the_revoked_set_is_trusted_while_events_flow_and_five_seconds_more() ->
     assert not revoked.fresh
     revoked.mark_read()
     revoked.mark_live(True)
-    clock.now += 3600
+    clock.now += 290
     assert revoked.fresh
     revoked.mark_live(False)
     clock.now += 4.9
@@ -58,6 +58,25 @@ def test_the_revoked_set_is_trusted_while_events_flow_and_five_seconds_more() ->
     assert revoked.fresh
     clock.now += 0.2
     assert not revoked.fresh
+
+
+def test_events_that_could_come_are_no_word_of_accounts_for_ever() -> None:
+    """A dead accounts sends none: after the setting nobody is let in, and one reading makes all well."""
+    clock = Clock()
+    revoked = RevokedSet(unread_at_most=60, clock=clock)
+    revoked.mark_live(True)
+    assert not revoked.fresh, "live, and never read"
+    revoked.mark_read()
+    clock.now += 59.9
+    assert revoked.fresh
+    clock.now += 0.2
+    assert not revoked.fresh
+    revoked.mark_live(False)
+    assert not revoked.fresh, "the five seconds do not add to the sixty"
+    revoked.mark_live(True)
+    assert not revoked.fresh
+    revoked.mark_read()
+    assert revoked.fresh
 
 
 def test_the_revoked_set_forgets_what_has_expired() -> None:

@@ -196,3 +196,24 @@ async def _is_claimed(parts: Any) -> bool:
     table = parts.outbox_table
     async with parts.database.read() as connection:
         return (await connection.execute(select(table.c.id).with_for_update(skip_locked=True))).all() == []
+
+
+async def test_waiting_for_a_message_ends_with_the_brokers_word(parts: Any, gated: Any) -> None:
+    """Not with the bytes on their way; messages of other keys, and later ones, are not waited for."""
+    relay, _, gate = gated
+    waited, other = event(), event()
+    async with running(relay):
+        assert await relay.wait_until_sent([waited.key], patience=60), "nothing to wait for"
+        gate.answering.clear()
+        await told(parts, waited)
+        waiting = asyncio.create_task(relay.wait_until_sent([waited.key], patience=60))
+        assert not await relay.wait_until_sent([waited.key], patience=0.3)
+        assert await relay.wait_until_sent(["publisher.other.v1"], patience=60)
+        assert not waiting.done()
+        gate.answering.set()
+        assert await waiting
+    await told(parts, other)
+    assert not await relay.wait_until_sent([other.key], patience=0.1), "this one's relay has ended"
+    async with parts.database.transaction() as tx:
+        await tx.connection.execute(parts.outbox_table.delete())
+    assert await relay.wait_until_sent([other.key], patience=60), "another replica's relay has sent it"

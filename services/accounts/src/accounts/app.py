@@ -68,7 +68,7 @@ def wire(settings: Settings, *, tiktok_transport: httpx.AsyncBaseTransport | Non
     http = TikTokHttp(tiktok_transport)
     outbox = Outbox(outbox_messages, service=settings.service, wake=relay.wake)
     tiktok_side = _tiktok_side(settings, database, outbox, http.client)
-    parts = _parts(settings, database, outbox, tiktok_side)
+    parts = _parts(settings, database, outbox, relay, tiktok_side)
     commands = command_side(
         Wires(settings, database, publisher, outbox, tiktok_side.tokens, tiktok_side.profiles, tiktok_side.revoker)
     )
@@ -130,13 +130,14 @@ def _tiktok_side(settings: Settings, database: Database, outbox: Outbox, client:
     return TikTokSide(vault, oauth, profiles, refresher, refreshes, tokens, infos, revoker)
 
 
-def _parts(settings: Settings, database: Database, outbox: Outbox, tiktok_side: TikTokSide) -> Parts:
+def _parts(settings: Settings, database: Database, outbox: Outbox, relay: Relay, tiktok_side: TikTokSide) -> Parts:
     keys = KeyStore(database, tiktok_side.vault)
     cost = Argon2Cost(settings.argon2_time_cost, settings.argon2_memory_kib)
     return Parts(
         settings=settings,
         database=database,
         outbox=outbox,
+        relay=relay,
         vault=tiktok_side.vault,
         keys=keys,
         jwts=_jwts(settings, keys),

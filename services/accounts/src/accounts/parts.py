@@ -15,6 +15,7 @@ from accounts.settings import Settings
 from accounts.usecases.login import LoginLimits
 from common.database import Database
 from common.messaging.outbox import Outbox
+from common.messaging.relay import Relay
 from tiktok.oauth import OAuthClient
 
 
@@ -25,6 +26,7 @@ class Parts:
     settings: Settings
     database: Database
     outbox: Outbox
+    relay: Relay
     vault: Vault
     keys: KeyStore
     jwts: UserJwts

@@ -39,6 +39,7 @@ class Settings(DatabaseSettings, ServiceSettings):
     access_token_ttl_seconds: int = Field(default=86_400, ge=60, le=ACCESS_TOKEN_TTL_MAX)
     refresh_token_ttl_seconds: int = Field(default=2_592_000, ge=300, le=31_536_000)
     refresh_grace_seconds: float = Field(default=30.0, ge=0, le=300)
+    revocation_patience_seconds: float = Field(default=1.0, ge=0, le=30, description="how long an answer waits for the broker")
     signing_key_overlap_seconds: int = Field(default=900, ge=0, le=86_400)
     api_key_token_ttl_seconds: int = Field(default=300, ge=30, le=API_KEY_TOKEN_TTL_MAX)
 

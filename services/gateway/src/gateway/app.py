@@ -77,7 +77,7 @@ def build_app(settings: Settings) -> FastAPI:
     tokens = UserTokenVerifier.for_accounts(
         settings.accounts_url, http.client, issuer=settings.jwt_issuer, audience=settings.jwt_audience
     )
-    revoked = RevokedSet()
+    revoked = RevokedSet(unread_at_most=settings.revocations_unread_seconds)
     api_keys = ApiKeyTokens(accounts_client.exchange_api_key)
     revoked.on_revoked(api_keys.forget)
     feed = RevocationFeed(

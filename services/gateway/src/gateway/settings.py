@@ -11,6 +11,7 @@ from common.auth.keys import b64url_decode
 from common.settings import BaseUrl, ServiceSettings
 from gateway.domain.client_address import parse_networks
 from gateway.security.limit_store import check_storage
+from gateway.security.revocations import STALE_AFTER_S, UNREAD_AT_MOST_S
 
 OPERATION_KEY_BYTES = 32
 MAX_WEBHOOK_TOLERANCE_S = 6 * 86_400
@@ -59,6 +60,7 @@ class Settings(ServiceSettings):
     rate_limit_per_user: RateLimitText = "100/minute"
     rate_limit_per_address: RateLimitText = "20/minute"
     rate_limit_storage: Annotated[SecretStr, AfterValidator(check_storage)] = SecretStr("memory://")
+    revocations_unread_seconds: float = Field(default=UNREAD_AT_MOST_S, ge=STALE_AFTER_S, le=86_400)
     command_timeout_seconds: float = Field(default=5.0, gt=0, le=60)
     reply_retention_days: int = Field(default=7, ge=1, le=365, description="as long as accounts and scheduler keep replies")
     live_streams: int = Field(default=2_000, ge=1, le=100_000)

@@ -5,17 +5,25 @@ commit, which follows the confirms: a crash before it publishes the rows again, 
 is woken at each commit and looks by itself every second for what a crash left over. Order is not promised.
 """
 
+import asyncio
+from collections.abc import Collection
+from contextlib import suppress
+from uuid import UUID
+
 import structlog
-from sqlalchemy import Table, func, select
+from sqlalchemy import Table, exists, func, select
 
 from common.database.database import Database
 from common.due_loop import DueLoop, StepResult
+from common.ids import uuid7
 from common.messaging.outbox_rows import OutboxRow, OutboxRows
 from common.messaging.publisher import CONFIRM_TIMEOUT_S, MessagePublisher
 from common.messaging.wire.confirms import Outcomes
 from common.messaging.wire.frames import Publication
 
 BATCH = 500
+LOOK_EVERY_S = 0.1
+"""While somebody waits for messages to be sent: another replica's relay may have them in hand, which tells nobody here."""
 
 _log = structlog.get_logger(__name__)
 
@@ -29,6 +37,7 @@ class Relay:
         self._rows = OutboxRows(table)
         self._publisher = publisher
         self._batch = batch
+        self._stepped = asyncio.Event()
         self._loop = DueLoop("relay", self._step)
         self.wake = self._loop.wake
         self.start = self._loop.start
@@ -39,6 +48,28 @@ class Relay:
         """Return how many messages wait."""
         async with self._database.read() as connection:
             return int(await connection.scalar(select(func.count()).select_from(self._table)) or 0)
+
+    async def wait_until_sent(self, keys: Collection[str], *, patience: float) -> bool:
+        """Return True once the broker has confirmed every message of these keys that was committed before the call.
+
+        False when `patience` seconds did not suffice: what was not sent still will be. Raises what the database raises.
+        """
+        newest = uuid7()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while True:
+                    stepped = self._stepped
+                    if not await self._holds(keys, newest):
+                        return True
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(LOOK_EVERY_S):
+                            await stepped.wait()
+        return False
+
+    async def _holds(self, keys: Collection[str], newest: UUID) -> bool:
+        waiting = select(self._table.c.id).where(self._table.c.id <= newest, self._table.c.routing_key.in_(keys))
+        async with self._database.read() as connection:
+            return bool(await connection.scalar(select(exists(waiting))))
 
     async def _step(self) -> StepResult:
         """Take rows out, publish them, put back what the broker has not got; nothing is gone before the commit."""
@@ -52,6 +83,9 @@ class Relay:
             unknown = [rows[place] for place in outcomes.unknown]
             await self._rows.put_back(tx, unknown)
             await self._rows.put_off(tx, refused)
+        # Each step has an event of its own: who waits for it looks again and then waits for the next.
+        self._stepped.set()
+        self._stepped = asyncio.Event()
         if refused:
             _log.error("relay_refused", messages=[str(row.id) for row in refused[:10]], refused=len(refused))
         if outcomes.failure is not None:

@@ -10,6 +10,7 @@ from accounts.api.answers import ApiKeyAnswer, NewApiKeyAnswer
 from accounts.api.bodies import ApiKeyExchange, NewApiKey
 from accounts.api.identity import Person, WiredParts
 from accounts.api.never_stored import never_stored
+from accounts.api.revocations_told import revocations_told
 from accounts.storage.api_keys import count_api_keys, list_api_keys
 from accounts.usecases.create_api_key import create_api_key
 from accounts.usecases.revoke_api_key import revoke_api_key
@@ -65,6 +66,7 @@ async def revoke(request: Request, api_key_id: UUID, parts: WiredParts, claims: 
     """Revoke a key. 404 `api_key_not_found`, also for another user's."""
     async with parts.database.transaction() as tx:
         await revoke_api_key(tx, parts.outbox, request_context(request), user_id=claims.user_id, key_id=api_key_id)
+    await revocations_told(parts)
     return Response(status_code=204)
 
 

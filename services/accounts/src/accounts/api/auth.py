@@ -11,6 +11,7 @@ from accounts.api.answers import TokensAnswer, UserAnswer
 from accounts.api.bodies import Login, Refresh, Registration
 from accounts.api.identity import LiveUser, Person, WiredParts, session_id_of
 from accounts.api.never_stored import never_stored
+from accounts.api.revocations_told import revocations_told
 from accounts.domain.identity import email_key, normal_password
 from accounts.domain.user import Credentials
 from accounts.metrics import LOGINS, SESSION_REFRESHES
@@ -118,6 +119,8 @@ async def refresh(request: Request, body: Refresh, parts: WiredParts, _: FromGat
         )
     if isinstance(outcome, Refusal):
         SESSION_REFRESHES.labels(outcome.value).inc()
+        if outcome is Refusal.REUSED:
+            await revocations_told(parts)
         raise refresh_refused(outcome)
     SESSION_REFRESHES.labels("ok").inc()
     return _tokens(parts, outcome)
@@ -125,7 +128,7 @@ async def refresh(request: Request, body: Refresh, parts: WiredParts, _: FromGat
 
 @router.post("/logout", status_code=204)
 async def log_out(request: Request, parts: WiredParts, claims: Person) -> Response:
-    """End the session; its tokens are refused from now on."""
+    """End the session; its tokens are refused from now on, and every gateway knows within a second of this answer."""
     async with parts.database.transaction() as tx:
         await end_session(
             tx,
@@ -136,6 +139,7 @@ async def log_out(request: Request, parts: WiredParts, claims: Person) -> Respon
             reason="logout",
             token_life=parts.jwts.session_life,
         )
+    await revocations_told(parts)
     return Response(status_code=204)
 
 

@@ -95,7 +95,11 @@ class RevocationFeed:
 
     def healthy(self) -> str | None:
         """Return None, or why revocations are not known."""
-        return None if self._revoked.fresh else "revocations unknown: neither broker nor accounts answers"
+        if self._revoked.fresh:
+            return None
+        if self._live:
+            return f"revocations unknown: accounts has not answered for {self._revoked.read_ago:.0f} s"
+        return "revocations unknown: neither broker nor accounts answers"
 
     async def _listen_once(self) -> None:
         """Connect, bind a queue, ask for a read, and return when the connection is lost."""
@@ -152,6 +156,9 @@ class RevocationFeed:
             except Exception as error:  # noqa: BLE001 - supervised: logged, shown by healthy(), tried again
                 _log.warning("revocations_not_read", reason=type(error).__name__)
                 answers = await self._broker_answers()
+                if not answers:
+                    # What was revoked meanwhile was told without the broker, to those who read: so must this gateway first.
+                    self._read_on = None
             else:
                 self._revoked.mark_read()
                 self._first_read.set()

@@ -12,6 +12,8 @@ from common.clock import utc_now
 
 STALE_AFTER_S = 5.0
 """Longer than this without broker and without accounts: what was revoked is not known, so nobody is let in."""
+UNREAD_AT_MOST_S = 300.0
+"""Longer than this without accounts, with or without broker, nobody is let in (decision 58)."""
 API_KEY_MEMORY = timedelta(minutes=65)
 """Tokens that a key was exchanged for live 5 minutes, at most an hour by setting; after that accounts itself refuses the key."""
 _PRUNE_EVERY = 1024
@@ -29,14 +31,18 @@ class Revocation:
 class RevokedSet:
     """What was revoked, as far as told; `fresh` says whether that is up to date.
 
-    Fresh while events flow (connected, and read after connecting), else for 5 s after the last time it was read from accounts.
+    Fresh while events flow (connected, and read after connecting), else for 5 s after they did, or after the last time it was read
+    from accounts; in no case when it was last read more than `unread_at_most` seconds ago: that events could come does not say that
+    accounts lives to send them.
     """
 
-    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, *, unread_at_most: float = UNREAD_AT_MOST_S, clock: Callable[[], float] = time.monotonic) -> None:
         self._forget_at: dict[str, datetime] = {}
+        self._unread_at_most = unread_at_most
         self._clock = clock
         self._live = False
         self._read_at: float | None = None
+        self._known_until = -math.inf
         self._listeners: list[Callable[[Revocation], None]] = []
         self._added = 0
 
@@ -49,13 +55,13 @@ class RevokedSet:
     @property
     def fresh(self) -> bool:
         """Whether a session that is not in the set may be trusted not to be revoked."""
-        if self._live:
-            return True
-        return self._read_at is not None and self._clock() - self._read_at < STALE_AFTER_S
+        if self.read_ago >= self._unread_at_most:
+            return False
+        return self._live or self._clock() < self._known_until
 
     @property
     def read_ago(self) -> float:
-        """Seconds since what was revoked was known for sure; infinite before it was read for the first time."""
+        """Seconds since what was revoked was last read from accounts; infinite before the first time."""
         return math.inf if self._read_at is None else self._clock() - self._read_at
 
     def on_revoked(self, listener: Callable[[Revocation], None]) -> None:
@@ -75,11 +81,12 @@ class RevokedSet:
     def mark_read(self) -> None:
         """Note that everything accounts knows was read just now."""
         self._read_at = self._clock()
+        self._known_until = self._read_at + STALE_AFTER_S
 
     def mark_live(self, live: bool) -> None:
         """Note whether events arrive on a connection after which everything was read."""
         if self._live and not live:
-            self._read_at = self._clock()
+            self._known_until = self._clock() + STALE_AFTER_S
         self._live = live
 
     def _prune(self) -> None:

@@ -1,0 +1,19 @@
+"""An answer that says that something was revoked is given when the broker knows it as well (decision 58)."""
+
+import structlog
+
+from accounts.parts import Parts
+from common.contracts.accounts import ApiKeyRevoked, SessionRevoked
+
+_log = structlog.get_logger(__name__)
+
+
+async def revocations_told(parts: Parts) -> None:
+    """Return once the broker has confirmed all revocations that were committed before, or `REVOCATION_PATIENCE_SECONDS` later.
+
+    Whoever gets no answer because this process died may hold a revocation of which no gateway has heard; whoever gets one does not:
+    in a second without the broker's word gateways, which read what was revoked twice a second, have learned of it.
+    """
+    patience = parts.settings.revocation_patience_seconds
+    if not await parts.relay.wait_until_sent((SessionRevoked.KEY, ApiKeyRevoked.KEY), patience=patience):
+        _log.warning("revocation_not_sent_yet", waited_s=patience)
