@@ -10,16 +10,19 @@ import pytest
 from aio_pika import DeliveryMode, Message
 
 from accounts.domain.withdrawal import CLOCKS_DIFFER, is_of_an_older_grant
-from accounts.handlers.tiktok_webhooks import TikTokWebhooks
+from accounts.handlers.tiktok_webhooks import SETTLED_WITHIN, TikTokWebhooks
 from accounts.storage.held_grants import find_held_grant
 from accounts.token_refresher import GRANT_GONE
 from common.contracts.context import Context
 from common.contracts.envelope import Envelope, wrap
 from common.contracts.gateway import WebhookReceived
 from common.ids import uuid7
+from common.messaging.incoming import ATTEMPT_HEADER
+from common.messaging.topology import MAX_ATTEMPTS
 from common.testing.amqp import broker_channel, next_message
 from common.testing.eventually import eventually
 from tiktok.errors import ScopeMissing, TikTokRateLimited, TikTokUnavailable, TokenInvalid
+from tiktok_simulator.faults import Fault
 
 EXPIRED = "accounts.account.expired.v1"
 QUEUE = "accounts.webhooks"
@@ -191,6 +194,70 @@ async def test_while_tiktok_does_not_say_the_withdrawal_waits(
         await tell(open_id(accounts))
         await events.of(EXPIRED)
     assert len(asked) == 2
+
+
+async def late_try(accounts: Any, broker_url: str, envelope: Envelope) -> tuple[Any, str]:
+    """Let a webhook be looked at as often as messages are looked at, TikTok being silent; returns where it went, and how."""
+    async with broker_channel(broker_url) as channel:
+        waits = await channel.declare_queue(f"waits.{uuid4().hex}", exclusive=True)
+        await waits.bind("cuepost.retry.5m")
+        dead = await channel.declare_queue(f"{QUEUE}.dead", passive=True)
+        await dead.purge()
+        silent = Fault(endpoint="/v2/user/info/", times=20, drop=True)
+        accounts.simulator.state.faults.add(silent)
+        message = Message(envelope.to_bytes(), headers={ATTEMPT_HEADER: MAX_ATTEMPTS - 1})
+        await channel.default_exchange.publish(message, routing_key=QUEUE)
+
+        async def settled() -> tuple[Any, str] | None:
+            for queue, name in ((waits, "waits"), (dead, "dead")):
+                if (found := await queue.get(fail=False, no_ack=True)) is not None:
+                    return found, name
+            return None
+
+        found: list[tuple[Any, str]] = []
+
+        async def gone_on() -> bool:
+            found.extend(filter(None, [await settled()]))
+            return bool(found)
+
+        await eventually(gone_on, timeout=60)
+        accounts.simulator.state.faults.clear()
+        return found[0]
+
+
+async def test_a_withdrawal_is_not_given_up_while_tiktok_is_silent(accounts: Any, events: Any, broker_url: str) -> None:
+    """An outage of TikTok's outlasts the tries that every message has; the withdrawal goes on waiting, and counts in the end."""
+    person, account_id = await connected(accounts)
+    fields = {"client_key": accounts.parts.settings.tiktok_client_key, "event": "authorization.removed"}
+    removed = WebhookReceived(**fields, create_time=int(time.time()), user_openid=withdraw(accounts), content={"reason": 1})
+    envelope = wrap(removed, service="gateway", subject="x", context=Context(), envelope_id=uuid7())
+    waiting, where = await late_try(accounts, broker_url, envelope)
+    assert (where, waiting.headers[ATTEMPT_HEADER], waiting.routing_key) == ("waits", MAX_ATTEMPTS, QUEUE)
+    assert (await shown(accounts, person, account_id))["status"] == "active"
+    async with broker_channel(broker_url) as channel:
+        # As the tier does after its five minutes.
+        again = Message(waiting.body, headers=waiting.headers)
+        await channel.default_exchange.publish(again, routing_key=waiting.routing_key)
+    (event,) = await events.of(EXPIRED)
+    assert (event.data["account_id"], event.data["reason"]) == (str(account_id), DISCONNECTED)
+
+
+async def test_a_withdrawal_that_tiktok_leaves_open_for_a_week_is_for_an_operator(
+    accounts: Any, events: Any, broker_url: str
+) -> None:
+    await connected(accounts, minutes_ago=60 * 24 * 8)
+    removed = WebhookReceived(
+        client_key=accounts.parts.settings.tiktok_client_key,
+        event="authorization.removed",
+        create_time=int(time.time() - SETTLED_WITHIN.total_seconds()) - 1,
+        user_openid=withdraw(accounts),
+        content={"reason": 1},
+    )
+    time_of = datetime.fromtimestamp(removed.create_time, UTC)
+    envelope = wrap(removed, service="gateway", subject="x", context=Context(), envelope_id=uuid7(), time=time_of)
+    letter, where = await late_try(accounts, broker_url, envelope)
+    assert where == "dead"
+    assert letter.headers["x-cuepost-reason"].startswith("TikTok does not say whether the access was withdrawn")
 
 
 async def test_a_refusal_of_another_kind_proves_that_the_token_works(

@@ -7,6 +7,7 @@ Permanent   it never will: park the message in its dead-letter queue with the re
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any
 
@@ -69,12 +70,14 @@ class Problem(Exception):
 class Transient(Exception):
     """Handling failed for a passing reason; the message is redelivered after a delay.
 
-    `retry_after` is in seconds; without it the retry tiers decide.
+    `retry_after` is in seconds; without it the retry tiers decide. `until` is for what must not be given up after the usual number
+    of tries: it goes on in the last tier, every five minutes, until that moment.
     """
 
-    def __init__(self, reason: str, *, retry_after: float | None = None) -> None:
+    def __init__(self, reason: str, *, retry_after: float | None = None, until: datetime | None = None) -> None:
         super().__init__(reason)
         self.retry_after = retry_after
+        self.until = until
 
 
 class Permanent(Exception):

@@ -20,6 +20,11 @@ OLDEST_OVERDUE = Gauge(
     "cuepost_tokens_oldest_overdue_seconds", "For how long the refresh of a TikTok token pair has been overdue at most."
 )
 
+WITHDRAWALS_PUT_OFF = Counter(
+    "cuepost_withdrawals_put_off_total",
+    "Looks at withdrawals of access that TikTok told of and would not confirm or deny yet.",
+)
+
 for _outcome in ("ok", "invalid_credentials", "too_many_attempts", "busy"):
     LOGINS.labels(_outcome)
 for _outcome in ("ok", "invalid_refresh_token", "refresh_token_reused"):

@@ -28,7 +28,7 @@ class Redelivery:
         delivery would stay unacknowledged, and its place in the prefetch lost, until the channel closes.
         """
         attempt = incoming.attempt + 1
-        is_dead = isinstance(error, Permanent) or attempt >= MAX_ATTEMPTS
+        is_dead = isinstance(error, Permanent) or (attempt >= MAX_ATTEMPTS and not _goes_on(error))
         message = self._dead(incoming, error, attempt) if is_dead else self._postponed(incoming, error, attempt)
         async for publishing in AsyncRetrying(
             retry=retry_if_exception_type(Exception),
@@ -74,6 +74,10 @@ class Redelivery:
             },
             mandatory=True,
         )
+
+
+def _goes_on(error: BaseException) -> bool:
+    return isinstance(error, Transient) and error.until is not None and utc_now() < error.until
 
 
 def _reason(error: BaseException) -> str:

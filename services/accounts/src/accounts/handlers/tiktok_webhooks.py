@@ -6,7 +6,7 @@ refresh was first to learn that the grant is gone, the webhook still gives the r
 """
 
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import structlog
 from structlog.contextvars import bound_contextvars
@@ -15,6 +15,7 @@ from accounts.access_tokens import AccessTokens
 from accounts.clients.profiles import ProfileReader
 from accounts.domain.account import AccountStatus
 from accounts.domain.withdrawal import is_of_an_older_grant
+from accounts.metrics import WITHDRAWALS_PUT_OFF
 from accounts.storage.held_grants import HeldGrant, find_held_grant
 from accounts.token_refresher import GRANT_GONE
 from accounts.usecases.expire_account import expire_account
@@ -33,6 +34,10 @@ from tiktok.webhooks import AUTHORIZATION_REMOVED, RemovalReason, WebhookRefused
 
 log = structlog.get_logger(__name__)
 
+SETTLED_WITHIN = timedelta(days=7)
+"""For so long after it happened a withdrawal waits for TikTok's word; then it is a dead letter, which an operator can replay. As
+long as the inbox remembers what was handled, and many times the life of an access token: by then a refresh has asked, too."""
+
 
 @dataclass(frozen=True, slots=True)
 class TikTokWebhooks:
@@ -49,7 +54,8 @@ class TikTokWebhooks:
         """Take one delivery; the effect happens once, however often it comes.
 
         Other events, other apps and creators whom nobody here has connected are passed over. Raises Permanent for a removal
-        that cannot be read, Transient while a refresh is under way or TikTok does not say whether the token works.
+        that cannot be read, Transient while a refresh is under way or TikTok does not say whether the token works: then it waits,
+        and is looked at again every five minutes at the latest, for `SETTLED_WITHIN`.
         """
         envelope = incoming.envelope()
         if envelope.key != WebhookReceived.KEY:
@@ -61,7 +67,13 @@ class TikTokWebhooks:
             if event.client_key != self.client_key:
                 log.warning("webhook_of_another_app")
                 return
-            await self._removed(incoming, envelope, event)
+            try:
+                await self._removed(incoming, envelope, event)
+            except Transient as error:
+                WITHDRAWALS_PUT_OFF.inc()
+                log.warning("withdrawal_waits", open_id=event.user_openid, attempt=incoming.attempt + 1, reason=str(error))
+                until = envelope.time + SETTLED_WITHIN
+                raise Transient(str(error), retry_after=error.retry_after, until=until) from error
 
     async def _removed(self, incoming: Incoming, envelope: Envelope, event: WebhookReceived) -> None:
         reason, removed_at = _reason(event), datetime.fromtimestamp(event.create_time, UTC)
