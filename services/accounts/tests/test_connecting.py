@@ -151,6 +151,18 @@ async def test_a_right_left_unticked_is_named(accounts: Any) -> None:
     assert await accounts.scalar("SELECT count(*) FROM tiktok_accounts") == 0
 
 
+async def test_what_a_grant_does_not_allow_is_told_when_it_is_connected(accounts: Any) -> None:
+    """Posting directly works, so it is connected; that drafts will not is told now, not when the first one is due."""
+    person = await accounts.register()
+    redirect = await accounts.consent(person, simulator_scopes="user.info.basic,video.publish")
+    body = (await accounts.callback(**redirect)).json()
+    (warning,) = body["warnings"]
+    assert (body["success"], warning["code"], warning["scope"]) == (True, "scope_not_granted", "video.upload")
+    assert "mode inbox" in warning["message"]
+    whole = (await accounts.callback(**await accounts.consent(person))).json()
+    assert whole == {"success": True, "account_id": body["account_id"]}
+
+
 async def test_only_what_the_scopes_show_is_read(accounts: Any) -> None:
     person = await accounts.register()
     account_id = await accounts.connect(person, simulator_scopes="user.info.basic,video.publish")

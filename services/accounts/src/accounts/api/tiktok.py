@@ -2,7 +2,7 @@
 
 import asyncio
 from datetime import timedelta
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import urlencode
 from uuid import UUID
 
@@ -14,9 +14,10 @@ from accounts.api.connect_cookie import bind, forget, new_state, require_same_br
 from accounts.api.identity import WiredParts, live_user_with
 from accounts.api.never_stored import never_stored
 from accounts.clients.tiktok_problems import denied, exchange_problem, missing_scope, tiktok_away
+from accounts.domain.account import Account
 from accounts.domain.profile import Profile
 from accounts.domain.return_url import RETURN_URL_MAX, is_allowed
-from accounts.domain.scopes import missing_scopes
+from accounts.domain.scopes import missing_scopes, unusable_modes
 from accounts.parts import Parts
 from accounts.security.token_sealing import seal_grant
 from accounts.storage.held_grants import is_held
@@ -125,6 +126,8 @@ async def callback(
 ) -> Response:
     """Finish connecting: 200, or 302 to the `return_url` given at the start; the same body in both cases.
 
+    A mode of posting that the grant does not allow is told in `warnings`, to the `return_url` in `scopes_not_granted`.
+
     The state is used up first. Refusals: 400 `invalid_state`, `other_browser`, `authorization_denied`, `authorization_failed`,
     `code_missing`, `code_expired`, `missing_scope`; 409 `account_owned_by_another_user`,
     `account_disconnecting`; 502 `tiktok_unavailable`, `tiktok_refused`. All but `invalid_state` send the browser to the
@@ -156,8 +159,8 @@ async def _tell_failed(request: Request, parts: Parts, problem: Problem, user_id
         await fail_connecting(tx, parts.outbox, origin, user_id=user_id, reason=problem.code)
 
 
-async def _connect(request: Request, parts: Parts, answer: Callback, state: SecretStr, connecting: Connecting) -> UUID:
-    """Exchange the code and store the account; returns its id. Raises every refusal of `callback` but `invalid_state`."""
+async def _connect(request: Request, parts: Parts, answer: Callback, state: SecretStr, connecting: Connecting) -> Account:
+    """Exchange the code and store the account; returns it. Raises every refusal of `callback` but `invalid_state`."""
     require_same_browser(request, state)
     grant = await _grant(parts, connecting, _code(parts, answer))
     origin = request_context(request, user_id=connecting.user_id)
@@ -165,7 +168,7 @@ async def _connect(request: Request, parts: Parts, answer: Callback, state: Secr
         account = await connect_account(tx, parts.outbox, origin, user_id=connecting.user_id, grant=grant)
         tx.after_commit(parts.refresh_planned)
     parts.creator_infos.forget(account.id)
-    return account.id
+    return account
 
 
 def _code(parts: Parts, answer: Callback) -> SecretStr:
@@ -234,11 +237,16 @@ async def _revoke_refused(parts: Parts, tokens: TokenGrant) -> None:
         log.info("refused_grant_kept" if held else "refused_grant_revoked")
 
 
-def _connected(account_id: UUID, return_url: str | None) -> Response:
-    body = {"success": True, "account_id": account_id}
+def _connected(account: Account, return_url: str | None) -> Response:
+    unusable = unusable_modes(account.scopes)
+    body: dict[str, Any] = {"success": True, "account_id": account.id}
+    told = {"success": "true", "account_id": str(account.id)}
+    if unusable:
+        body["warnings"] = [mode.as_warning() for mode in unusable]
+        told["scopes_not_granted"] = ",".join(mode.scope for mode in unusable)
     if return_url is None:
         return json_response(body)
-    headers = {"Location": _with_query(return_url, {"success": "true", "account_id": str(account_id)})}
+    headers = {"Location": _with_query(return_url, told)}
     return json_response({**body, "return_url": return_url}, status=302, headers=headers)
 
 

@@ -75,7 +75,10 @@ class ApiKey(BaseModel):
     scopes: list[Scope]
     created_at: datetime
     expires_at: datetime | None = None
-    last_used_at: datetime | None = None
+    last_used_at: datetime | None = Field(
+        default=None,
+        description="When it was last used, up to six minutes late: a gateway asks about a key it knows only every five.",
+    )
 
 
 class CreatedApiKey(ApiKey):
@@ -91,8 +94,20 @@ class AuthorizationUrl(BaseModel):
     state: str
 
 
+class ConnectWarning(BaseModel):
+    """What the account cannot be used for; `scope` is TikTok's right that was not granted."""
+
+    code: Literal["scope_not_granted"]
+    scope: str
+    message: str
+
+
 class Connected(BaseModel):
     """The TikTok account is connected."""
 
     success: Literal[True]
     account_id: UUID
+    warnings: list[ConnectWarning] = Field(
+        default=[],
+        description="Left out when all of posting works: rights without which a mode of posting (`direct` or `inbox`) does not.",
+    )
