@@ -26,8 +26,11 @@ class Cuepost:
     def __init__(self, gateway_url: str, simulator_url: str) -> None:
         self._gateway = httpx.Client(base_url=gateway_url, timeout=TIMEOUT, trust_env=False)
         self._simulator = httpx.Client(base_url=simulator_url, timeout=TIMEOUT, trust_env=False)
+        self.headers = self._gateway.headers
+        """Sent with every request."""
         self.secrets: list[str] = []
         """Passwords and tokens that went through this client, for tests that look for leaks."""
+        self._login: dict[str, str] = {}
 
     def register(self) -> str:
         """Register a new person and return the email."""
@@ -36,7 +39,32 @@ class Cuepost:
         tokens = self._call("POST", "/api/v1/auth/register", json=body)
         self.secrets += [body["password"], tokens["refresh_token"], tokens["access_token"].rpartition(".")[2]]
         self._gateway.headers["Authorization"] = f"Bearer {tokens['access_token']}"
+        self._login = {"email": email, "password": body["password"]}
         return email
+
+    def log_in(self) -> str:
+        """Open another session of the registered person and return its access token."""
+        tokens = self._call("POST", "/api/v1/auth/login", json=self._login)
+        self.secrets += [tokens["refresh_token"], tokens["access_token"].rpartition(".")[2]]
+        return str(tokens["access_token"])
+
+    def log_out(self, token: str) -> None:
+        """End the session of an access token."""
+        _checked(self._gateway.post("/api/v1/auth/logout", headers=_bearer(token)))
+
+    def make_key(self, name: str, scopes: list[str]) -> dict[str, Any]:
+        """Make an API key; its secret is in the answer's `key`."""
+        made = self._call("POST", "/api/v1/auth/api-keys", json={"name": name, "scopes": scopes})
+        self.secrets.append(made["key"].removeprefix(made["prefix"]))
+        return made
+
+    def revoke_key(self, key_id: str) -> None:
+        """Revoke an API key."""
+        self._call("DELETE", f"/api/v1/auth/api-keys/{key_id}")
+
+    def status_for(self, token: str, path: str) -> int:
+        """Return the status of the gateway's answer to a GET with this token or API key."""
+        return self._gateway.get(path, headers=_bearer(token)).status_code
 
     def make_creator(self) -> Creator:
         """Make a creator at the simulator."""
@@ -109,9 +137,13 @@ class Cuepost:
         return _checked(self._gateway.request(method, path, **options))
 
 
+def _bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
 def _checked(response: httpx.Response) -> dict[str, Any]:
-    """Return the JSON object, or raise with what the server said is wrong."""
+    """Return the JSON object, empty where there is no content, or raise with what the server said is wrong."""
     if response.status_code >= httpx.codes.BAD_REQUEST:
         raise DemoError(f"{response.request.method} {response.request.url.path}: {response.status_code} {response.text[:500]}")
-    answer: dict[str, Any] = response.json()
+    answer: dict[str, Any] = response.json() if response.content else {}
     return answer

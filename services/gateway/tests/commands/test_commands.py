@@ -23,7 +23,8 @@ async def test_reply_becomes_the_response_and_the_envelope_says_who_asked(
 ) -> None:
     responder.script = lambda _: Reply(status=201, body={"id": "x", "status": "scheduled"}, headers={"ETag": '"1"'})
     await responder.bind(CreatePost.KEY)
-    headers = {**auth, "X-Request-ID": "req-1", "User-Agent": "probe/1"}
+    traceparent = f"00-{'a' * 32}-{'b' * 16}-01"
+    headers = {**auth, "X-Request-ID": "req-1", "User-Agent": "probe/1", "traceparent": traceparent}
     answer = await gateway.post("/api/v1/posts", json=POST, headers=headers)
     assert (answer.status_code, answer.json()) == (201, {"id": "x", "status": "scheduled"})
     assert answer.headers["etag"] == '"1"'
@@ -32,6 +33,7 @@ async def test_reply_becomes_the_response_and_the_envelope_says_who_asked(
     assert envelope.key == CreatePost.KEY
     assert (envelope.userid, envelope.actor) == (user_id, f"user:{user_id}")
     assert (envelope.clientip, envelope.useragent, envelope.correlationid) == ("127.0.0.1", "probe/1", "req-1")
+    assert envelope.traceparent == traceparent
     assert envelope.data["caption"] == "hello"
     assert envelope.requesthash is not None
     assert envelope.id.version == 7

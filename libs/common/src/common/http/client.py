@@ -15,6 +15,8 @@ from common.http.aiohttp_transport import HonestTransport
 from common.http.json_response import PROBLEM_TYPE
 from common.http.problems import problem_from_body
 from common.http.request_id import HEADER
+from common.telemetry.tracing import HEADER as TRACE_HEADER
+from common.telemetry.tracing import current_traceparent
 
 DEFAULT_TIMEOUT_SECONDS = 5.0
 MAX_CONNECTIONS = 200
@@ -174,6 +176,8 @@ class ServiceClient:
         request_id = structlog.contextvars.get_contextvars().get("correlation_id")
         if request_id:
             merged[HEADER] = str(request_id)
+        if (traceparent := current_traceparent()) is not None:
+            merged[TRACE_HEADER] = traceparent
         return merged | dict(headers or {})
 
 

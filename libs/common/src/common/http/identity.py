@@ -13,6 +13,7 @@ from common.auth.user_tokens import UserTokenVerifier
 from common.contracts.context import Context
 from common.errors import Problem
 from common.http.request_id import request_id_of
+from common.telemetry.tracing import current_traceparent
 
 CLIENT_IP_HEADER = "X-Forwarded-Client-IP"
 USER_AGENT_HEADER = "X-Forwarded-User-Agent"
@@ -133,6 +134,7 @@ def request_context(request: Request, *, user_id: UUID | None = None) -> Context
         client_ip=client_ip(request),
         user_agent=user_agent(request),
         correlation_id=request_id_of(request),
+        traceparent=current_traceparent(),
     )
 
 

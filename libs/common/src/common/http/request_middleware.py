@@ -1,17 +1,20 @@
-"""Outermost layer of every request: its id, its log line, its measure, and the 500 of what nobody expected."""
+"""Outermost layer of every request: its id, its trace, its log line, its measure, and the 500 of what nobody expected."""
 
 import time
 
 import structlog
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from common.contracts.traceparent import accepted_traceparent
 from common.http.problems import internal_error, problem_response
 from common.http.request_id import RAW_HEADER, SCOPE_KEY, choose_request_id
 from common.telemetry.metrics import HTTP_SECONDS
+from common.telemetry.tracing import HEADER, bound_trace
 
 QUIET_PATHS = frozenset({"/healthz", "/readyz", "/internal/revocations"})
 """Asked every second by machines: a line for each answer would bury the others, so only refusals are logged."""
 FIRST_REFUSAL = 400
+RAW_TRACE_HEADER = HEADER.encode("ascii")
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 """Methods that are labels of their own; a client must not be able to make new ones."""
 
@@ -36,6 +39,11 @@ class _Answer:
         await self._send(message)
 
 
+def _sent(scope: Scope) -> list[str]:
+    """Return what was sent as traceparent; beyond ASCII it is malformed, whatever it says."""
+    return [value.decode("ascii", "replace") for name, value in scope["headers"] if name == RAW_TRACE_HEADER]
+
+
 class RequestMiddleware:
     """Pure ASGI middleware; put outermost.
 
@@ -53,6 +61,10 @@ class RequestMiddleware:
             return
         request_id = choose_request_id(scope)
         scope[SCOPE_KEY] = request_id
+        with bound_trace(accepted_traceparent(_sent(scope))):
+            await self._handle(scope, receive, send, request_id)
+
+    async def _handle(self, scope: Scope, receive: Receive, send: Send, request_id: str) -> None:
         tokens = structlog.contextvars.bind_contextvars(correlation_id=request_id)
         answer = _Answer(send, request_id)
         began = time.perf_counter()

@@ -12,14 +12,13 @@ from collections.abc import Sequence
 
 import structlog
 from sqlalchemy import Table
-from structlog.contextvars import bound_contextvars
 
 from common.contracts.envelope import Envelope
 from common.contracts.message import Command
 from common.contracts.registry import parse
 from common.database.database import Database
 from common.errors import Permanent, Problem
-from common.messaging.incoming import Incoming
+from common.messaging.incoming import Incoming, work_for
 from common.messaging.publisher import MessagePublisher, Outgoing
 from common.messaging.reply import Reply
 from common.messaging.reply_rows import ReplyRows
@@ -48,7 +47,7 @@ class CommandHandling:
         if route is None:
             raise Permanent(f"unknown command {envelope.key}")
         command = parse(envelope, route.kind)
-        with bound_contextvars(correlation_id=envelope.correlationid, message_id=str(envelope.id)):
+        with work_for(envelope):
             reply = await self._answer(route, command, envelope, is_new=_is_new(incoming, envelope))
             await self._send(incoming, reply)
 

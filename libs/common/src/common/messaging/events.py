@@ -2,13 +2,11 @@
 
 from collections.abc import Sequence
 
-from structlog.contextvars import bound_contextvars
-
 from common.contracts.registry import parse
 from common.database.database import Database
 from common.messaging.consumer import Handle
 from common.messaging.inbox import Inbox
-from common.messaging.incoming import Incoming
+from common.messaging.incoming import Incoming, work_for
 from common.messaging.routes import EventRoute
 
 
@@ -26,7 +24,7 @@ def handle_events(database: Database, inbox: Inbox, routes: Sequence[EventRoute]
         if route is None:
             return
         event = parse(envelope, route.kind)
-        with bound_contextvars(correlation_id=envelope.correlationid, message_id=str(envelope.id)):
+        with work_for(envelope):
             async with database.transaction() as tx:
                 if await inbox.first_time(tx, incoming.queue, envelope.id):
                     await route.handle(tx, event, envelope)

@@ -1,15 +1,18 @@
 """Messages as they come in: body, properties, our own attempt counter, and how to acknowledge them."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
+from structlog.contextvars import bound_contextvars
 
 from common.contracts.envelope import Envelope
 from common.errors import Permanent
 from common.messaging.topology import DELIVERY_LIMIT
 from common.messaging.wire.frames import Delivery
+from common.telemetry.tracing import bound_trace
 
 ATTEMPT_HEADER = "x-cuepost-attempt"
 DELIVERY_COUNT_HEADER = "x-delivery-count"
@@ -79,6 +82,14 @@ def read_envelope(body: bytes) -> Envelope:
         problems = error.errors(include_input=False, include_url=False, include_context=False)
         fields = ", ".join(".".join(map(str, item["loc"])) or "body" for item in problems)
         raise Permanent(f"not an envelope: {fields}") from None
+
+
+@contextmanager
+def work_for(envelope: Envelope) -> Iterator[None]:
+    """Name the message, what it belongs to and its trace in the log lines of the block, and the latter in its internal calls."""
+    correlated = bound_contextvars(correlation_id=envelope.correlationid, message_id=str(envelope.id))
+    with correlated, bound_trace(envelope.traceparent):
+        yield
 
 
 def _number(value: Any) -> int:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from structlog.contextvars import bound_contextvars
 
 from accounts.access_tokens import AccessTokens
 from accounts.clients.profiles import ProfileReader
@@ -27,7 +26,7 @@ from common.contracts.registry import parse
 from common.database import Database
 from common.errors import Permanent, Problem, Transient
 from common.messaging.inbox import Inbox
-from common.messaging.incoming import Incoming
+from common.messaging.incoming import Incoming, work_for
 from common.messaging.outbox import Outbox
 from tiktok.errors import TikTokError, TikTokRateLimited, TikTokRefused, TokenInvalid
 from tiktok.webhooks import AUTHORIZATION_REMOVED, RemovalReason, WebhookRefused, removal_reason
@@ -63,7 +62,7 @@ class TikTokWebhooks:
         event = parse(envelope, WebhookReceived)
         if event.event != AUTHORIZATION_REMOVED:
             return
-        with bound_contextvars(correlation_id=envelope.correlationid, message_id=str(envelope.id)):
+        with work_for(envelope):
             if event.client_key != self.client_key:
                 log.warning("webhook_of_another_app")
                 return

@@ -9,6 +9,7 @@ from structlog.contextvars import bound_contextvars
 
 from common.clock import boot_seconds
 from common.due_loop import DueLoop, StepResult
+from common.telemetry.tracing import bound_trace
 from publisher.domain.job import Lane
 from publisher.loops.heartbeat import Heartbeat
 from publisher.loops.spare_memory import give_back
@@ -129,7 +130,9 @@ def _cancel(task: asyncio.Task[None]) -> None:
 
 
 async def _perform(run: JobRun) -> None:
-    with bound_contextvars(
-        correlation_id=run.job.context.correlation_id, post_id=str(run.job.post_id), attempt=run.job.attempt
+    context, job = run.job.context, run.job
+    with (
+        bound_contextvars(correlation_id=context.correlation_id, post_id=str(job.post_id), attempt=job.attempt),
+        bound_trace(context.traceparent),
     ):
         await perform(run)

@@ -13,6 +13,7 @@ from common.contracts.context import Context
 from common.errors import Problem
 from common.http.identity import MAX_USER_AGENT_CHARS
 from common.http.request_id import request_id_of
+from common.telemetry.tracing import current_traceparent
 from gateway.api.callers import anonymous
 from gateway.api.documents import NO_AUTHENTICATION, parameters, problems
 from gateway.api.models.webhooks import TikTokWebhook, WebhookTaken
@@ -63,4 +64,5 @@ def _context(request: Request) -> Context:
         client_ip=request.state.client_ip,
         user_agent=agent or None,
         correlation_id=request_id_of(request),
+        traceparent=current_traceparent(),
     )
