@@ -1,4 +1,4 @@
-"""After all other tests: no secret that took part in them stands in any log, database, event or dead letter."""
+"""After all other tests: no secret that took part in them stands in any log, database, stored file or message."""
 
 import asyncio
 import json
@@ -16,13 +16,14 @@ from pydantic import SecretStr
 
 from common.auth.keys import b64url_decode
 from common.messaging.dead_letter_box import dead_letter_box
-from common.messaging.topology import dead_letter_name
+from common.messaging.topology import COMMANDS, EVENTS, dead_letter_name
 from common.testing.canaries import Canaries
 from demo.api import Creator
 from localstack.postgres import owner_url
 from localstack.rabbitmq import broker_url
 from localstack.stack import Stack
 from localstack.vault import DATABASE_SERVICES
+from system.firehose import REPLIES, TO_QUEUES, Firehose
 from system.operator import Operator
 from system.small_video import make_small_video
 from system.stack_secrets import given_secrets, made_secrets
@@ -154,6 +155,14 @@ async def put(stack: Stack, queue: str, body: bytes) -> None:
         await channel.default_exchange.publish(message, routing_key=queue, mandatory=True)
 
 
+async def publish(stack: Stack, exchange: str, key: str, body: bytes) -> None:
+    """Publish a message, whoever takes it."""
+    async with await aio_pika.connect(broker_url(stack.secrets, stack.ports, "admin"), timeout=5) as connection:
+        channel = await connection.channel()
+        to = await channel.get_exchange(exchange) if exchange else channel.default_exchange
+        await to.publish(aio_pika.Message(body), routing_key=key, mandatory=False)
+
+
 async def drop_dead(stack: Stack, queue: str, body: bytes) -> None:
     """Remove those dead letters again."""
     url = SecretStr(broker_url(stack.secrets, stack.ports, "admin"))
@@ -171,9 +180,11 @@ async def in_every_database(stack: Stack, statement: str) -> None:
             await connection.close()
 
 
-def found(written: Written, canaries: Canaries, events: bytes) -> dict[str, set[str]]:
+def found(written: Written, canaries: Canaries, events: bytes, published: dict[str, bytes]) -> dict[str, set[str]]:
     """Return which secrets stand where."""
     places = {path.name: names for path, names in canaries.in_files(written.logs()).items()}
+    places |= {f"stored {path.name}": names for path, names in canaries.in_files(written.stored()).items()}
+    places |= {f"published to {name}": canaries.in_bytes(messages) for name, messages in published.items()}
     places |= {f"database {name}": canaries.in_bytes(rows) for name, rows in written.databases().items()}
     places["dead letters"] = canaries.in_bytes(written.dead_letters())
     places["events"] = canaries.in_bytes(events)
@@ -182,7 +193,7 @@ def found(written: Written, canaries: Canaries, events: bytes) -> dict[str, set[
 
 @pytest.fixture
 def leaked(stack: Stack, operator: Operator) -> Iterator[str]:
-    """Put a secret into a log, every database, the dead letters and an event, give it, and remove what stays."""
+    """Put a secret into a log, every database, a file, dead letters, an event, a command and a reply; remove what stays."""
     secret = secrets.token_urlsafe(24)
     log = stack.paths.log / "leak.log"
     log.write_text(f"GET /callback?code={secret}\n")
@@ -199,8 +210,14 @@ def leaked(stack: Stack, operator: Operator) -> Iterator[str]:
     event = {"id": secrets.token_hex(8), "subject": "leak", "type": "cuepost.leak.v1", "data": {"token": secret}}
     asyncio.run(put(stack, operator.events.queue, json.dumps(event).encode()))
     wait_for("the leaking event", lambda: operator.events.of("leak", "leak"))
+    stored = stack.paths.storage / "leak"
+    stored.write_bytes(body)
+    # To nobody: what is traced is what is published, whether or not a queue takes it.
+    asyncio.run(publish(stack, COMMANDS.name, "leak.leak.v1", body))
+    asyncio.run(publish(stack, "", "gateway.replies.leak", body))
     yield secret
     log.unlink()
+    stored.unlink()
     asyncio.run(in_every_database(stack, "DROP TABLE leak"))
     asyncio.run(drop_dead(stack, "scheduler.accounts", body))
 
@@ -208,18 +225,28 @@ def leaked(stack: Stack, operator: Operator) -> Iterator[str]:
 def test_no_secret_is_written_anywhere(
     operator: Operator, passed_secrets: list[str], tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    canaries = known(operator, passed_secrets, tmp_path)
-    asyncio.run(put(operator.stack, "scheduler.accounts", b'{"no": "envelope"}'))
-    written = Written(operator.stack)
-    wait_for("a dead letter", written.dead_letters)
-    assert len(canaries) > 100
-    assert len(list(written.logs())) > 10
-    assert all(len(rows) > 1_000 for rows in written.databases().values())
-    assert len(operator.events.recorded()) > 1_000
-    assert found(written, canaries, operator.events.recorded()) == {}
-    asyncio.run(drop_dead(operator.stack, "scheduler.accounts", b'{"no": "envelope"}'))
-    # And the same scan, when something leaks: it would have been found.
-    canaries.add("leak", request.getfixturevalue("leaked"))
-    places = found(written, canaries, operator.events.recorded())
-    assert set(places) == {"leak.log", "dead letters", "events", *(f"database {name}" for name in DATABASE_SERVICES)}
+    with Firehose(operator.stack) as firehose:
+        canaries = known(operator, passed_secrets, tmp_path)
+        asyncio.run(put(operator.stack, "scheduler.accounts", b'{"no": "envelope"}'))
+        written = Written(operator.stack)
+        wait_for("a dead letter", written.dead_letters)
+        assert len(canaries) > 100
+        assert len(list(written.logs())) > 10
+        assert all(len(rows) > 1_000 for rows in written.databases().values())
+        assert len(operator.events.recorded()) > 1_000
+        assert list(written.stored())
+        published = firehose.published()
+        for place in (EVENTS.name, COMMANDS.name, REPLIES, TO_QUEUES):
+            assert len(published[place]) > 200, place
+        assert found(written, canaries, operator.events.recorded(), published) == {}
+        asyncio.run(drop_dead(operator.stack, "scheduler.accounts", b'{"no": "envelope"}'))
+        # And the same scan, when something leaks: it would have been found.
+        secret = request.getfixturevalue("leaked")
+        canaries.add("leak", secret)
+        for place in (COMMANDS.name, REPLIES, TO_QUEUES):
+            wait_for(f"the leak in {place}", lambda place=place: secret.encode() in firehose.published()[place])
+        places = found(written, canaries, operator.events.recorded(), firehose.published())
+    told = {f"published to {place}" for place in (COMMANDS.name, REPLIES, TO_QUEUES)}
+    databases = {f"database {name}" for name in DATABASE_SERVICES}
+    assert set(places) == {"leak.log", "stored leak", "dead letters", "events"} | told | databases
     assert {name for names in places.values() for name in names} == {"leak (clear)", "leak (hex)"}

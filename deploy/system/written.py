@@ -1,4 +1,4 @@
-"""Everything a stack has written down: logs, every row of every database, dead letters."""
+"""Everything a stack has written down: logs, every row of every database, stored files, dead letters."""
 
 import asyncio
 from collections.abc import Iterator
@@ -26,6 +26,10 @@ class Written:
     def logs(self) -> Iterator[Path]:
         """Yield the log of each program, rotated ones too: services, simulator, PostgreSQL, RabbitMQ, supervisor."""
         yield from sorted(path for path in self._stack.paths.log.iterdir() if path.is_file())
+
+    def stored(self) -> Iterator[Path]:
+        """Yield every file of the object storage: media, uploads that were not finished, commands that are kept."""
+        yield from sorted(path for path in self._stack.paths.storage.rglob("*") if path.is_file())
 
     def rows(self, service: str) -> bytes:
         """Return every row of every table of a service's database as JSON text; binary columns are hex in it."""
