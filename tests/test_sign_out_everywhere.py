@@ -1,5 +1,6 @@
 """Two gateway processes: what ends a session or a key on one ends it on both, within a second, whatever the broker does."""
 
+import re
 import secrets
 import time
 from collections.abc import Iterator
@@ -9,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from demo.access import show_access
 from localstack.stack import Stack
 from system.operator import Operator
 from system.waiting import wait_for
@@ -138,3 +140,11 @@ def test_reuse_of_an_old_refresh_token_ends_the_session_everywhere_and_is_audite
     trail = wait_for("the audit trail", audited)
     assert ("session.revoked", "refresh_token_reused") in trail
     assert "session.login_failed" in {action for action, _ in trail}
+
+
+def test_the_demo_shows_it(operator: Operator, capsys: pytest.CaptureFixture[str]) -> None:
+    """What `make demo` prints of keys and logouts, against this stack; it raises where something is still let in."""
+    show_access(operator.user)
+    key, session = capsys.readouterr().out.splitlines()
+    assert re.search(r"made API key cpk_\S+, used it: 200; revoked it: 401 after \d+ ms", key)
+    assert re.search(r"logged in again: 200; logged out: 401 after \d+ ms", session)

@@ -1,4 +1,4 @@
-"""The main job for real: register, connect a simulated account, upload, schedule, watch, prove.
+"""The main job for real: register, end a key and a session, connect a simulated account, upload, schedule, watch, prove.
 
 Exits with 0 only when the simulator's ledger has exactly one publication of the video with the same sha256, the post says
 published, and it left within `MAX_LATENESS_MS` of its time (time of PublishStarted minus due time).
@@ -16,6 +16,7 @@ import httpx
 from dotenv import dotenv_values
 
 from demo import report
+from demo.access import show_access
 from demo.api import Creator, Cuepost
 from demo.errors import DemoError, NoSimulatorError
 from demo.video import Video, make_video
@@ -40,6 +41,7 @@ async def demonstrate() -> None:
         )
     cuepost = Cuepost(stack["GATEWAY_URL"], stack["SIMULATOR_URL"])
     report.step(f"register {cuepost.register()}")
+    show_access(cuepost)
     creator = cuepost.make_creator()
     account_id = cuepost.connect(creator)
     _show_account(cuepost, creator, account_id)

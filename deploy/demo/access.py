@@ -1,0 +1,41 @@
+"""Keys for programs and sessions, shown to end at once when they are ended."""
+
+import time
+from http import HTTPStatus
+
+from demo import report
+from demo.api import Cuepost
+from demo.errors import DemoError
+
+ME = "/api/v1/auth/me"
+ACCOUNTS = "/api/v1/accounts"
+ENDS_WITHIN_S = 1.0
+_LOOK_EVERY_S = 0.01
+
+
+def show_access(cuepost: Cuepost) -> None:
+    """Make, use and revoke an API key; log in and out: either is refused within a second. Raises DemoError otherwise."""
+    made = cuepost.make_key("demo", ["accounts:read"])
+    _require(cuepost.status_for(made["key"], ACCOUNTS), HTTPStatus.OK)
+    cuepost.revoke_key(made["id"])
+    report.step(f"made API key {made['prefix']}..., used it: 200; revoked it: 401 {_refused(cuepost, made['key'], ACCOUNTS)}")
+    token = cuepost.log_in()
+    _require(cuepost.status_for(token, ME), HTTPStatus.OK)
+    cuepost.log_out(token)
+    report.step(f"logged in again: 200; logged out: 401 {_refused(cuepost, token, ME)}")
+
+
+def _refused(cuepost: Cuepost, token: str, path: str) -> str:
+    """Return after how long a token that was ended is refused."""
+    began = time.monotonic()
+    while (status := cuepost.status_for(token, path)) != HTTPStatus.UNAUTHORIZED:
+        _require(status, HTTPStatus.OK)
+        if time.monotonic() - began > ENDS_WITHIN_S:
+            raise DemoError(f"what was ended is still let in after {ENDS_WITHIN_S:.0f} s")
+        time.sleep(_LOOK_EVERY_S)
+    return f"after {(time.monotonic() - began) * 1000:.0f} ms"
+
+
+def _require(status: int, expected: HTTPStatus) -> None:
+    if status != expected:
+        raise DemoError(f"expected {expected.value}, got {status}")
