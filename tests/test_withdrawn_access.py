@@ -1,5 +1,6 @@
 """A creator takes the access away in TikTok: webhook, gateway, broker, accounts, and what its owner and others see."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from demo.api import Creator, Cuepost
 from localstack.service_environment import public_url
 from system.operator import Operator
+from system.small_video import make_small_video
 from system.waiting import wait_for
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
@@ -38,6 +40,29 @@ def test_withdrawn_twice_told_and_out_of_order(operator: Operator) -> None:
     assert operator.user.account(account)["status"] == "active"
     operator.wait_event(account, CONNECTED, count=2)
     assert (len(operator.events.of(account, EXPIRED)), len(operator.events.of(creator.open_id, RECEIVED))) == (1, 1)
+
+
+def test_posts_of_an_expired_account_wait_visibly_and_go_on_when_it_is_connected_again(
+    operator: Operator, tmp_path: Path
+) -> None:
+    account, creator = operator.account()
+    media = operator.media(make_small_video(tmp_path / "waiting.mp4").path)
+    posts = [operator.schedule(account, media, in_seconds=3600) for _ in range(2)]
+
+    def shown() -> set[tuple[str, str | None]]:
+        """Return the states of the posts, and why they wait."""
+        answers = [operator.user.get(f"/api/v1/posts/{post}/status").json() for post in posts]
+        return {(answer["status"], (answer["reason"] or {}).get("code")) for answer in answers}
+
+    assert shown() == {("scheduled", None)}
+    operator.withdraw(creator)
+    wait_expired(operator, account)
+    wait_for("both to say why they wait", lambda: shown() == {("scheduled", "account_expired")})
+    assert operator.user.connect(creator) == account
+    wait_for("both to wait for their time alone", lambda: shown() == {("scheduled", None)})
+    assert operator.user.request("POST", f"/api/v1/posts/{posts[0]}/publish-now").status_code == 202
+    assert operator.wait_final(posts[0]) == "published"
+    assert (len(operator.publications(creator)), operator.status(posts[1])) == (1, "scheduled")
 
 
 def test_the_trail_tells_the_owner_and_nobody_else(operator: Operator) -> None:
