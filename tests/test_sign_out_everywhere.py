@@ -1,13 +1,23 @@
-"""Two gateway processes: what ends a session or a key on one ends it on both, within a second, whatever the broker does."""
+"""Two gateway processes: what ends a session or a key on one ends it on both, within a second, whatever the broker does.
 
+Also when accounts dies before it has told: then nobody has been answered either.
+"""
+
+import asyncio
+import base64
 import re
 import secrets
+import signal
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import asyncpg
 import httpx
+import orjson
 import pytest
 
 from demo.access import show_access
@@ -148,3 +158,59 @@ def test_the_demo_shows_it(operator: Operator, capsys: pytest.CaptureFixture[str
     key, session = capsys.readouterr().out.splitlines()
     assert re.search(r"made API key cpk_\S+, used it: 200; revoked it: 401 after \d+ ms", key)
     assert re.search(r"logged in again: 200; logged out: 401 after \d+ ms", session)
+
+
+LOCK = 58
+GATE = f"""
+CREATE FUNCTION pass_the_gate() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN PERFORM pg_advisory_xact_lock_shared({LOCK}); RETURN OLD; END $$;
+CREATE TRIGGER gate BEFORE DELETE ON outbox_messages FOR EACH ROW
+WHEN (OLD.routing_key IN ('accounts.session.revoked.v1', 'accounts.api_key.revoked.v1')) EXECUTE FUNCTION pass_the_gate();
+"""
+NO_GATE = "DROP TRIGGER gate ON outbox_messages; DROP FUNCTION pass_the_gate()"
+REVOKED = {
+    "session": "SELECT count(*) FROM sessions WHERE id::text = $1 AND revoked_at IS NOT NULL",
+    "key": "SELECT count(*) FROM api_keys WHERE id::text = $1 AND revoked_at IS NOT NULL",
+}
+
+
+@contextmanager
+def untold(stack: Stack) -> Iterator[asyncio.Runner]:
+    """Stop every relay of accounts where it would take a revocation out of the outbox: it is committed, and told to nobody."""
+    with asyncio.Runner() as runner:
+        gate = runner.run(asyncpg.connect(stack.env("accounts")["DATABASE_URL"], timeout=10))
+        runner.run(gate.execute(f"SELECT pg_advisory_lock({LOCK})"))
+        runner.run(gate.execute(GATE))
+        try:
+            yield runner
+        finally:
+            runner.run(gate.execute(f"SELECT pg_advisory_unlock({LOCK})"))
+            runner.run(gate.execute(NO_GATE, timeout=60))
+            runner.run(gate.close())
+
+
+@pytest.mark.parametrize("what", ["session", "key"])
+def test_accounts_is_killed_between_the_commit_and_telling_of_it(
+    operator: Operator, gateways: Gateways, passed_secrets: list[str], what: str
+) -> None:
+    """Who was told that it is over can rely on it; who was not told may repeat it, and accounts tells when it is back."""
+    person = gateways.person()
+    passed_secrets.extend([person.password, person.key["key"], person.tokens["refresh_token"]])
+    headers, code = (person.session, "session_revoked") if what == "session" else (person.program, "invalid_api_key")
+    route = ("POST", "/api/v1/auth/logout") if what == "session" else ("DELETE", f"{KEYS}/{person.key['id']}")
+    claims = person.tokens["access_token"].split(".")[1]
+    revoked_id = orjson.loads(base64.urlsafe_b64decode(claims + "=="))["sid"] if what == "session" else person.key["id"]
+    with ThreadPoolExecutor(1) as pool, untold(operator.stack) as runner:
+        answer = pool.submit(gateways.each[0].request, *route, headers=person.session)
+        looking = runner.run(asyncpg.connect(operator.stack.env("accounts")["DATABASE_URL"], timeout=10))
+        wait_for("the commit", lambda: runner.run(looking.fetchval(REVOKED[what], revoked_id)), interval=0.002)
+        runner.run(looking.close())
+        operator.stack.kill("accounts-1", signal.SIGKILL)
+        status = answer.result(timeout=60).status_code
+        if status == 204:
+            # A second without the broker's word, in which both gateways have read of it: this machine was very busy.
+            assert gateways.seconds_until_refused(headers, code) < 1.0
+        else:
+            assert status in (502, 503)
+    operator.stack.up()
+    assert gateways.seconds_until_refused(headers, code) < 1.0
