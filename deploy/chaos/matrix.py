@@ -56,7 +56,7 @@ def stray(site: Site, order: Order) -> None:
 
 def lease_ends(site: Site, order: Order) -> None:
     """Let nobody renew the lease of what a replica sends, until that one has died where the lease is nearly over, or stopped."""
-    _sending(site, order)
+    wait_for("the chunk that waits", lambda: not site.operator.faults_left(), timeout=site.patience, interval=0.02)
     with site.operator.jobs_locked(order.post_id):
         wait_for("the lease to be nearly over", lambda: not site.crash.armed(), timeout=site.patience, interval=0.02)
 
