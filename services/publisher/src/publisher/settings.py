@@ -20,7 +20,7 @@ class Settings(ServiceSettings, DatabaseSettings):
     tiktok_sandbox_mode: bool = False
     storage_url: Annotated[str, Field(pattern=r"^(file:///|s3://).+")]
 
-    max_jobs_in_flight: int = Field(default=500, ge=1, le=10_000)
+    max_jobs_in_flight: int = Field(default=500, ge=2, le=10_000)
     upload_concurrency: int = Field(default=16, ge=1, le=500)
     upload_bytes_per_second: int = Field(default=0, ge=0)
     """What all uploads of the replica send together; 0: no limit."""

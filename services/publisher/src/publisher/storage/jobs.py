@@ -16,7 +16,9 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from publisher.domain.job import Lane, State
+from publisher.domain.shares import Places, share_out
 from publisher.errors import LeaseLost
+from publisher.storage import due_jobs
 from publisher.storage.job import Job, JobRef, JobUnreadable, StoredEvent, job_from
 from publisher.storage.tables import accounts, lease_tokens, publish_jobs
 
@@ -29,30 +31,50 @@ _account_version = select(accounts.c.version).where(accounts.c.id == _jobs.c.acc
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Jobs taken, earliest first, rows taken that make no job, and the database's time (None: nothing was due)."""
+    """Jobs taken, earliest first, rows taken that make no job, and the database's time (None: nothing was taken).
+
+    `left_out`: more were due of a user than it may have now, and perhaps others' jobs behind them.
+    """
 
     jobs: Sequence[Job]
     unreadable: Sequence[JobRef]
     at: datetime | None
+    left_out: bool
 
 
-async def claim(connection: AsyncConnection, lane: Lane, *, owner: str, lease: timedelta, limit: int) -> Claim:
-    """Take up to `limit` due jobs of a lane, earliest first.
+async def claim(
+    connection: AsyncConnection,
+    lane: Lane,
+    *,
+    owner: str,
+    lease: timedelta,
+    limit: int,
+    places: Places | None = None,
+    head: int | None = None,
+    look_past: bool = True,
+) -> Claim:
+    """Take up to `limit` due jobs of a lane, earliest first, sharing the `places` out between users (None: to anyone).
 
-    A job whose lease has ended is due: whoever held it is fenced out from here on. Claims of other replicas are skipped, never
-    waited for. A row that cannot be read is logged; it stops no other.
+    Only the first `head` due jobs are looked at (None: as many as may be taken); with `look_past`, the rest of the limit is filled
+    from behind those whose users have their share. A job whose lease has ended is
+    due: whoever held it is fenced out from here on. Claims of other replicas are skipped, never waited for. A row that cannot be
+    read is logged; it stops no other.
     """
-    due = (
-        select(_jobs.c.id, _jobs.c.run_at.label("was_due_at"))
-        .where(_jobs.c.lane == lane.value, _jobs.c.run_at <= func.now())
-        .order_by(_jobs.c.run_at)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-        .cte("due")
-    )
+    places = places or Places(2 * limit)
+    head = min(limit, head or limit)
+    due = await due_jobs.earliest(connection, lane, limit=head)
+    chosen = share_out(due, places)
+    left_out = len(chosen) < len(due)
+    if left_out and look_past and len(due) == head and len(chosen) < limit:
+        seen = places.crowded | {job.user_id for job in due}
+        others = await due_jobs.of_others(connection, lane, seen, limit=limit - len(chosen))
+        chosen += share_out(others, places)
+    if not chosen:
+        return Claim((), (), None, left_out)
+    since = {job.id: job.since for job in chosen}
     statement = (
         update(_jobs)
-        .where(_jobs.c.id == due.c.id)
+        .where(_jobs.c.id == func.any(cast(list(since), ARRAY(Uuid))))
         .values(
             lease_owner=owner,
             last_owner=owner,
@@ -61,13 +83,13 @@ async def claim(connection: AsyncConnection, lane: Lane, *, owner: str, lease: t
             awaits_account=False,
             look_at_once=False,
         )
-        .returning(_jobs, due.c.was_due_at, _clock.label("claimed_at"), _account_version.label("account_version"))
+        .returning(_jobs, _clock.label("claimed_at"), _account_version.label("account_version"))
     )
-    rows = sorted((await connection.execute(statement)).all(), key=lambda row: row.was_due_at)
-    return _claim_of(rows)
+    rows = sorted((await connection.execute(statement)).all(), key=lambda row: since[row.id])
+    return _claim_of(rows, left_out)
 
 
-def _claim_of(rows: "Sequence[Row[Any]]") -> Claim:
+def _claim_of(rows: "Sequence[Row[Any]]", left_out: bool) -> Claim:
     readable: list[Job] = []
     unreadable: list[JobRef] = []
     for row in rows:
@@ -76,7 +98,7 @@ def _claim_of(rows: "Sequence[Row[Any]]") -> Claim:
         except JobUnreadable as error:
             _log.exception("job_unreadable", job_id=str(row.id))
             unreadable.append(error.ref)
-    return Claim(readable, unreadable, rows[0].claimed_at if rows else None)
+    return Claim(readable, unreadable, rows[0].claimed_at, left_out)
 
 
 async def seconds_until_due(connection: AsyncConnection, lane: Lane) -> float | None:

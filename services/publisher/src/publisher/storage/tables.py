@@ -101,6 +101,7 @@ publish_jobs = Table(
     Column("look_at_once", Boolean, nullable=False, server_default="false"),
     UniqueConstraint("post_id", "attempt"),
     Index("ix_publish_jobs_due", "lane", "run_at", postgresql_where=text("run_at IS NOT NULL")),
+    Index("ix_publish_jobs_users", "lane", "user_id", "run_at", postgresql_where=text("run_at IS NOT NULL")),
     Index("ix_publish_jobs_publish_id", "publish_id", postgresql_where=text("publish_id IS NOT NULL")),
     Index("ix_publish_jobs_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
     Index("ix_publish_jobs_awaits_account", "account_id", postgresql_where=text("awaits_account")),

@@ -11,6 +11,7 @@ from common.messaging.outbox import Outbox
 from publisher.domain.attempts import SUPERSEDED, Gate, gate
 from publisher.domain.job import Lane, State
 from publisher.domain.outcomes import Defer, Fail, Reason
+from publisher.domain.shares import Places
 from publisher.domain.takeover import DEADLINE_PASSED, first_step
 from publisher.domain.troubles import INTERNAL_ERROR
 from publisher.runner import events
@@ -37,30 +38,46 @@ UNREADABLE = Fail(
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """Jobs to run now, with the database's time of the claim (None when there are none)."""
+    """Jobs to run now, with the database's time of the claim (None when nothing was taken).
+
+    `left_out`: more were due of a user than it may have now, and perhaps others' jobs behind them.
+    """
 
     jobs: Sequence[Job]
     at: datetime | None
+    left_out: bool
 
 
 async def claim_jobs(
-    tx: Transaction, lane: Lane, *, owner: str, lease: timedelta, limit: int, vouch_after: timedelta, outbox: Outbox
+    tx: Transaction,
+    lane: Lane,
+    *,
+    owner: str,
+    lease: timedelta,
+    limit: int,
+    vouch_after: timedelta,
+    outbox: Outbox,
+    places: Places | None = None,
+    head: int | None = None,
+    look_past: bool = True,
 ) -> Claimed:
-    """Take up to `limit` due jobs of the lane and start those that have not been started.
+    """Take up to `limit` due jobs of the lane, shared out fairly (`jobs.claim`), and start those that have not been started.
 
     A job whose earlier attempt may still publish waits; one that came too late ends. The states of the other attempts are read
     after the claim: a later attempt either sees an earlier one or is seen by it. A person's word about an init without an answer
     counts `vouch_after` later.
     """
-    claim = await jobs.claim(tx.connection, lane, owner=owner, lease=lease, limit=limit)
+    claim = await jobs.claim(
+        tx.connection, lane, owner=owner, lease=lease, limit=limit, places=places, head=head, look_past=look_past
+    )
     claimed, at = claim.jobs, claim.at
     if at is None:
-        return Claimed((), None)
+        return Claimed((), None, claim.left_out)
     for broken in claim.unreadable:
         await _put_off(tx, broken, at, owner, outbox)
     fresh = [job for job in claimed if job.checkpoint.state is State.QUEUED]
     if not fresh:
-        return Claimed(claimed, at)
+        return Claimed(claimed, at, claim.left_out)
     states = await jobs.states_of_posts(tx.connection, [job.post_id for job in fresh])
     ready = [job for job in claimed if job.checkpoint.state is not State.QUEUED]
     for job in sorted(fresh, key=lambda job: job.attempt):
@@ -69,7 +86,7 @@ async def claim_jobs(
         states[job.post_id][job.attempt] = opened.checkpoint.state
         if opened.checkpoint.state is State.RUNNING:
             ready.append(opened)
-    return Claimed(ready, at)
+    return Claimed(ready, at, claim.left_out)
 
 
 async def _too_early(tx: Transaction, job: Job, vouch_after: timedelta) -> frozenset[int]:
