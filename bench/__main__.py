@@ -41,7 +41,7 @@ def main() -> None:
     if unknown := [name for name in names if name not in BENCHMARKS]:
         parser.error(f"no such benchmark: {unknown[0]}")
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}, load {os.getloadavg()[0]:.1f} at the start")
-    servers = TestServers()
+    servers = TestServers(durable=True)
     try:
         for name in names:
             asyncio.run(BENCHMARKS[name](servers))

@@ -1,18 +1,22 @@
 """One whole stack for all system tests: real PostgreSQL, RabbitMQ, simulator and services, several replicas of most."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from common.testing.secret_scan import SecretScan
+from common.testing.server_folder import ServerFolder, base_folder
 from localstack.ports import Ports
+from localstack.servers import remove_servers
 from localstack.stack import Stack
 from system.crashing import crashing
 from system.operator import Operator
 from system.stack_secrets import note
 
 ROOT = Path(__file__).parents[1]
+LOGS = ROOT / ".local" / "tests" / "system"
 LAST = "test_no_secret_is_written.py"
 """Looks at what all other tests made the system write."""
 
@@ -40,12 +44,15 @@ def crash_points() -> Path:
 
 @pytest.fixture(scope="session")
 def stack(request: pytest.FixtureRequest, secret_scan: SecretScan, crash_points: Path) -> Iterator[Stack]:
-    """Run a stack of its own ports and data folder, away from the one that `make up` runs; its logs stay after a failure."""
-    folder = ROOT / ".local" / "tests" / "system"
-    folder.mkdir(parents=True, exist_ok=True)
+    """Run a stack of its own ports and data folder, away from the one that `make up` runs; its logs stay after a failure.
+
+    Its servers do not wait for a disk: tests kill them, not the machine.
+    """
+    folder = ServerFolder(base_folder(), stop=remove_servers)
     stack = Stack(
-        folder,
+        folder.path,
         Ports.free(),
+        durable=False,
         replicas={"gateway": 2, "scheduler": 2, "publisher": 3},
         environment={
             "RATE_LIMIT_PER_USER": "100000/minute",
@@ -59,17 +66,20 @@ def stack(request: pytest.FixtureRequest, secret_scan: SecretScan, crash_points:
         },
         **crashing(crash_points),
     )
-    # What an interrupted run left, its database wherever it lies.
-    stack.reset()
+    shutil.rmtree(LOGS, ignore_errors=True)
+    failed = True
     try:
         stack.up()
         yield stack
         stack.up()
         note(stack, secret_scan)
+        failed = request.session.testsfailed > 0
     finally:
         stack.down()
-        if not request.session.testsfailed:
-            stack.reset()
+        if failed:
+            shutil.copytree(stack.paths.log, LOGS)
+        stack.reset()
+        folder.remove()
 
 
 @pytest.fixture

@@ -50,6 +50,7 @@ class Blueprint:
 
     ports: Ports = field(default_factory=Ports)
     servers_only: bool = False
+    durable: bool = True
     replicas: dict[str, int] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict, repr=False)
     service_environment: dict[str, dict[str, str]] = field(default_factory=dict, repr=False)

@@ -31,6 +31,13 @@ SERVER_SETTINGS = {
     "log_timezone": "UTC",
     "timezone": "UTC",
 }
+UNDURABLE_SETTINGS = {
+    # The rest stays: what is confirmed has reached the operating system, so a killed server loses nothing.
+    "fsync": "off",
+    # Data may be in memory, where a log of half a gigabyte is no use.
+    "max_wal_size": "128MB",
+}
+"""For tests only: what is committed outlives the server, not the machine."""
 STAMP = "cuepost-provisioned"
 ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LANG": "C", "LC_ALL": "C", "TZ": "UTC", "HOME": "/"}
 
@@ -166,10 +173,10 @@ def _write_as_owner(place: Place, path: Path, text: str) -> None:
         os.chown(path, place.uid, place.gid)
 
 
-def program(paths: Paths, ports: Ports, place: Place) -> Spec:
-    """Return the server in the foreground."""
+def program(paths: Paths, ports: Ports, place: Place, *, durable: bool = True) -> Spec:
+    """Return the server in the foreground; with `durable` off, it does not wait for the disk."""
     argv = [str(place.binaries / "postgres"), "-D", str(place.data), "-p", str(ports.postgres)]
-    for key, value in SERVER_SETTINGS.items():
+    for key, value in (SERVER_SETTINGS if durable else SERVER_SETTINGS | UNDURABLE_SETTINGS).items():
         argv += ["-c", f"{key}={value}"]
     return Spec(
         "postgres",

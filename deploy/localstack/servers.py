@@ -33,12 +33,12 @@ class Servers:
             self.stack.down()
 
 
-def start_servers(root: Path, ports: Ports | None = None, *, say: Say = silent) -> Servers:
+def start_servers(root: Path, ports: Ports | None = None, *, durable: bool = True, say: Say = silent) -> Servers:
     """Start both below `root` (on free ports unless told) and wait until they accept connections.
 
-    Raises StackError when a server cannot be started or is not installed.
+    `durable` as `Stack` has it. Raises StackError when a server cannot be started or is not installed.
     """
-    stack = Stack(root, ports or Ports.free(), servers_only=True, say=say)
+    stack = Stack(root, ports or Ports.free(), servers_only=True, durable=durable, say=say)
     is_new = not stack.paths.state.exists()
     try:
         stack.up()
@@ -47,6 +47,11 @@ def start_servers(root: Path, ports: Ports | None = None, *, say: Say = silent) 
             stack.reset()
         raise
     return servers_of(stack)
+
+
+def remove_servers(root: Path) -> None:
+    """Stop what runs below `root`, whoever started it, and remove its data; harmless when there is nothing."""
+    Stack(root, servers_only=True).reset()
 
 
 def servers_of(stack: Stack) -> Servers:

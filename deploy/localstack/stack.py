@@ -34,7 +34,8 @@ class Stack:
     """One stack below `root`, on its own ports; several may run on one machine.
 
     With `servers_only`, it is PostgreSQL and RabbitMQ alone. Programs are named `postgres`, `rabbitmq`, `epmd`,
-    `simulator` and `<service>-<n>`. `timeout` is the patience with each program's start, in seconds.
+    `simulator` and `<service>-<n>`. `timeout` is the patience with each program's start, in seconds. With `durable` off,
+    PostgreSQL does not wait for the disk: what is committed outlives its process, not the machine. That is for tests only.
     """
 
     def __init__(
@@ -43,6 +44,7 @@ class Stack:
         ports: Ports | None = None,
         *,
         servers_only: bool = False,
+        durable: bool = True,
         replicas: Mapping[str, int] | None = None,
         environment: Mapping[str, str] | None = None,
         service_environment: Mapping[str, Mapping[str, str]] | None = None,
@@ -58,6 +60,7 @@ class Stack:
         self.blueprint = blueprint or Blueprint(
             ports=ports or Ports(),
             servers_only=servers_only,
+            durable=durable,
             replicas=dict(replicas or {}),
             environment=dict(environment or {}),
             service_environment={name: dict(values) for name, values in (service_environment or {}).items()},
@@ -102,7 +105,7 @@ class Stack:
         self._require_settings(programs)
         rabbitmq.write_configuration(self.paths, self.ports, secrets)
         specs = [
-            postgres.program(self.paths, self.ports, place),
+            postgres.program(self.paths, self.ports, place, durable=self.blueprint.durable),
             *rabbitmq.programs(self.paths, self.ports, server, epmd),
             *programs,
         ]

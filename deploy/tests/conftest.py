@@ -10,6 +10,6 @@ from localstack.servers import Servers, start_servers
 @pytest.fixture(scope="session")
 def own_servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
     """Run PostgreSQL and RabbitMQ with the users and rights of a stack."""
-    started = start_servers(tmp_path_factory.mktemp("own-servers"))
+    started = start_servers(tmp_path_factory.mktemp("own-servers"), durable=False)
     yield started
     started.stop()

@@ -12,23 +12,26 @@ from pathlib import Path
 import aio_pika
 import aiormq
 import asyncpg
+import psutil
 import pytest
 
 from localstack.errors import StackError
 from localstack.identity import read_records
 from localstack.paths import Paths
 from localstack.ports import Ports
-from localstack.postgres import database_url
+from localstack.postgres import database_url, program
 from localstack.postgres_place import find_place, outside_folder
 from localstack.process_table import rows, table
 from localstack.rabbitmq import broker_url
-from localstack.servers import Servers, servers_of, start_servers
+from localstack.servers import Servers, remove_servers, servers_of, start_servers
 from localstack.stack import Stack
 
 pytestmark = pytest.mark.integration
 
+DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
 
-def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "did not happen in time"
@@ -68,6 +71,17 @@ async def test_nobody_gets_in_without_the_password(servers: Servers) -> None:
     rules = await connection.fetch("SELECT DISTINCT auth_method FROM pg_hba_file_rules")
     assert {rule["auth_method"] for rule in rules} <= {"scram-sha-256", "reject"}
     await connection.close()
+
+
+async def test_what_is_committed_is_on_the_disk_unless_a_test_needs_no_disk(servers: Servers) -> None:
+    connection = await asyncpg.connect(servers.postgres_url)
+    shown = {name: await connection.fetchval(f"SHOW {name}") for name in DURABLE}
+    await connection.close()
+    assert set(shown.values()) == {"on"}
+    stack = servers.stack
+    undurable = program(stack.paths, stack.ports, find_place(stack.paths), durable=False).argv
+    # What a killed server would lose or leave half written is not switched off for tests either.
+    assert [name for name in DURABLE if f"{name}=off" in undurable] == ["fsync"]
 
 
 async def declare_as(servers: Servers, user: str, queue: str) -> None:
@@ -117,8 +131,6 @@ async def test_a_user_cannot_publish_in_anothers_name(servers: Servers, user: st
 
 
 def test_servers_listen_on_loopback_only(servers: Servers) -> None:
-    import psutil
-
     ports = servers.stack.ports
     own = {ports.amqp, ports.postgres, ports.distribution, ports.epmd}
     listening = [c.laddr for c in psutil.net_connections("tcp") if c.status == "LISTEN" and c.laddr.port in own]
@@ -264,11 +276,15 @@ async def test_a_checkout_that_takes_the_place_of_a_removed_one_starts_anew(tmp_
     assert not outside_folder(root).exists()
 
 
-def test_a_very_long_path_is_no_obstacle(tmp_path: Path) -> None:
+def test_a_very_long_path_is_no_obstacle_and_others_may_remove_what_runs_there(tmp_path: Path) -> None:
     root = tmp_path / ("deep" * 20) / ("deeper" * 15)
     root.mkdir(parents=True)
-    servers = start_servers(root, Ports.free())
+    servers = start_servers(root, Ports.free(), durable=False)
     try:
         assert servers.stack.healthy("rabbitmq")
+        programs = [psutil.Process(state.pid) for state in servers.stack.states().values()]
     finally:
-        servers.stop()
+        # As whoever finds the servers that a killed run of tests left.
+        remove_servers(root)
+    assert not any(program.is_running() for program in programs)
+    assert not outside_folder(root).exists()

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from common.testing.server_folder import ServerFolder, base_folder
+
 POSTGRES_VARIABLE = "TEST_POSTGRES_URL"
 RABBITMQ_VARIABLE = "TEST_RABBITMQ_URL"
 DOCKER_PATIENCE_SECONDS = 1
@@ -14,11 +16,16 @@ CONTAINER_PATIENCE_SECONDS = 120
 
 
 class TestServers:
-    """PostgreSQL and RabbitMQ for one test run; each is started when first asked for and stopped by `stop`."""
+    """PostgreSQL and RabbitMQ for one test run; each is started when first asked for and stopped by `stop`.
+
+    Tests end servers, never the machine: what a server has written is there after its end, whether a disk has it or not. So it
+    waits for no disk, and data are in memory where there is room. For whoever measures, `durable` servers write as in production.
+    """
 
     __test__ = False
 
-    def __init__(self) -> None:
+    def __init__(self, *, durable: bool = False) -> None:
+        self._durable = durable
         self._stops: list[Callable[[], object]] = []
         self._postgres_url = os.environ.get(POSTGRES_VARIABLE) or None
         self._rabbitmq_url = os.environ.get(RABBITMQ_VARIABLE) or None
@@ -62,17 +69,19 @@ class TestServers:
 
     def _start_local_servers(self) -> None:
         servers_module: Any = importlib.import_module("localstack.servers")
-        folder = tempfile.TemporaryDirectory(prefix="cuepost-tests-", ignore_cleanup_errors=True)
-        self._folder = Path(folder.name)
-        self._stops.append(folder.cleanup)
-        servers = servers_module.start_servers(Path(folder.name))
+        base = Path(tempfile.gettempdir()) if self._durable else base_folder()
+        folder = ServerFolder(base, stop=servers_module.remove_servers)
+        self._folder = folder.path
+        self._stops.append(folder.remove)
+        servers = servers_module.start_servers(folder.path, durable=self._durable)
         self._stops.append(servers.stop)
         self._postgres_url = self._postgres_url or servers.postgres_url
         self._rabbitmq_url = self._rabbitmq_url or servers.rabbitmq_url
 
     def _start_postgres_container(self) -> str:
         container = _container("postgres:18").with_env("POSTGRES_PASSWORD", "test")
-        container = container.with_command("postgres -c fsync=off -c max_connections=300")
+        settings = "" if self._durable else " -c fsync=off"
+        container = container.with_command(f"postgres{settings} -c max_connections=300")
         host, port = self._run(container, 5432)
         return f"postgresql://postgres:test@{host}:{port}/postgres"
 
