@@ -1,7 +1,6 @@
 """Streams that go on where they were: behind Last-Event-ID, and over a loss of the broker's connection."""
 
 import asyncio
-from contextlib import AsyncExitStack
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import uuid4
@@ -162,23 +161,6 @@ async def test_what_is_in_a_retry_tier_may_be_missing(
     async with follow(gateway, auth, str(made(user_id).id)) as reading:
         assert (await reading.next()).data["code"] == "history_unavailable"
     assert keeper.questions > 0
-
-
-async def test_streams_that_resume_at_once_share_the_questions(
-    gateway: Any, auth: Any, user_id: Any, follow: Any, made: Any, trail: Any, keeper: Any, tell: Any
-) -> None:
-    last, new = made(user_id), made(user_id)
-    trail.events = [last]
-    keeper.may_store.clear()
-    async with AsyncExitStack() as opened:
-        readings = [await opened.enter_async_context(follow(gateway, auth, str(last.id))) for _ in range(9)]
-        for reading in readings:
-            assert (await reading.next()).id == str(last.id)
-        await eventually(lambda: keeper.got > 0)
-        await tell(new)
-        keeper.may_store.set()
-        assert {(await reading.next()).id for reading in readings} == {str(new.id)}
-    assert keeper.questions <= 6, "two that are out when most of them come, two for these, and two for whoever came late"
 
 
 @pytest.mark.parametrize("last", ["nonsense", str(uuid4()), "0" * 500])
