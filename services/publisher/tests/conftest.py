@@ -141,6 +141,13 @@ INSERT INTO tiktok_quotas (owner, name, calls, takers)
 SELECT :owner, :name, array_agg(clock_timestamp()), array_agg(gen_random_uuid()) FROM generate_series(1, CAST(:n AS integer))
 """
 
+LEASE_SECONDS = 60.0
+"""No machine is busy so long that a lease ends while its holder lives: it ends when a test says so."""
+BEAT = timedelta(seconds=0.5)
+"""What a beat brings, tests wait for."""
+PROCESS_LEASE_SECONDS = 15.0
+"""A process beats as its lease wants it, every third of it."""
+
 _FILES: dict[int, tuple[bytes, str]] = {}
 """Bytes and sha256 of the media made so far, by size: making them takes longer than sending them."""
 
@@ -208,7 +215,7 @@ class World:
             "scheduler_url": self.accounts_url, "source_url_allowed_hosts": ["127.0.0.1"],
             "tiktok_api_url": self.driver.base_url, "storage_url": f"file://{self.folder}", "service_instance": "publisher-1",
             "service_private_key": self.keys.private_text("publisher"), "service_public_keys": self.keys.public_texts(),
-            "lease_seconds": 2.0, "upload_settle_seconds": 0.2, "drain_seconds": 1.0, "http_port": 0,
+            "lease_seconds": LEASE_SECONDS, "upload_settle_seconds": 0.2, "drain_seconds": 1.0, "http_port": 0,
         }  # fmt: skip
         return Settings(**(fields | changes))
 
@@ -231,7 +238,7 @@ class World:
         settings = self.settings(**changes)
         clients = HttpClients(internal=httpx.AsyncClient(), tiktok=tiktok_http_client())
         tools = tools_of(settings, self.database, self.outbox, clients)
-        heartbeat = Heartbeat(self.database, lease=timedelta(seconds=settings.lease_seconds))
+        heartbeat = Heartbeat(self.database, lease=timedelta(seconds=settings.lease_seconds), every=BEAT)
         lanes = lanes_of(settings, tools, heartbeat)
         for part in (heartbeat, *lanes):
             await part.start()
@@ -249,7 +256,7 @@ class World:
         self, *, crash_point: str = "", crash_points_folder: Path | None = None, **changes: Any
     ) -> AsyncIterator[asyncio.subprocess.Process]:
         """Run `python -m publisher`, or with a crash point the program that dies there; killed when the block ends."""
-        module, environment = "publisher", self.environment(**changes)
+        module, environment = "publisher", self.environment(**{"lease_seconds": PROCESS_LEASE_SECONDS} | changes)
         if crash_point or crash_points_folder is not None:
             module = "crashing_publisher"
             environment |= {"PYTHONPATH": str(DEPLOY), "CRASH_POINT": crash_point}
@@ -309,6 +316,13 @@ class World:
                 update(publish_jobs)
                 .where(publish_jobs.c.post_id == post.post_id)
                 .values(run_at=func.clock_timestamp(), **values)
+            )
+
+    async def end_leases(self, instance: str) -> None:
+        """Let the leases of a replica that is no more end now; those of a living one would be renewed."""
+        async with self.database.transaction() as tx:
+            await tx.connection.execute(
+                update(publish_jobs).where(publish_jobs.c.lease_owner == instance).values(run_at=func.clock_timestamp())
             )
 
     async def pass_time(self, seconds: float) -> None:

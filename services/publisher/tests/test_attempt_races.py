@@ -79,6 +79,7 @@ async def test_attempts_in_any_order_while_replicas_are_killed(processes: Any, t
         await eventually(lambda: _some_ended(world, posts), 60)
         first.kill()
         await first.wait()
+        await world.end_leases("first")
         for post in posts:
             await eventually(lambda post=post: _ended(world, post), 90)
     for post in posts:
@@ -111,6 +112,8 @@ async def test_the_sweep_asks_all_the_time_and_nothing_is_done_twice(processes: 
         await eventually(lambda: _has_started(world, post), 60)
         if (await world.job(post)).lease_owner == "first":
             first.kill()
+            await first.wait()
+            await world.end_leases("first")
         await eventually(lambda: _ended(world, post), 90)
         asking = False
         asked = await sweeping

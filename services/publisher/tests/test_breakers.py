@@ -105,7 +105,7 @@ async def test_one_call_tries_and_the_others_wait_for_it(clock: Clock) -> None:
         return await answer
 
     trying = asyncio.create_task(breakers.call(Endpoint.INIT, slow))
-    await eventually(lambda: (Endpoint.INIT, "") in breakers._trying, 5)
+    await eventually(lambda: (Endpoint.INIT, "") in breakers._trying, 60)
     with pytest.raises(BreakerOpen) as caught:
         await breakers.call(Endpoint.INIT, up)
     assert caught.value.wait == PROBE_WAIT_SECONDS

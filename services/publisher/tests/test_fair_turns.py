@@ -46,7 +46,7 @@ async def test_ten_posts_due_at_once_meet_no_refusal_and_keep_their_order(world:
             waits = [(await world.job(post)).awaits_quota for post in posts[6:]]
             return await states(world, posts[:6]) == [State.SUCCEEDED] * 6 and waits == [INIT.name] * 4
 
-        await eventually(first_are_out, 40)
+        await eventually(first_are_out, 60)
         forecasts = [(await world.job(post)).run_at for post in posts[6:]]
         told = [await world.event(post, "deferred") for post in posts[6:]]
         now = await world.database_now()
@@ -58,7 +58,7 @@ async def test_ten_posts_due_at_once_meet_no_refusal_and_keep_their_order(world:
         async def all_are_out() -> bool:
             return await states(world, posts) == [State.SUCCEEDED] * 10
 
-        await eventually(all_are_out, 40)
+        await eventually(all_are_out, 60)
     assert await order_of_inits(world, posts) == [post.content.title for post in posts]
     assert (await world.driver.stats())["rate_limited"] == {}
     for post in posts:

@@ -24,7 +24,8 @@ PATIENCE = 60.0
 BIG = 73_000_000
 STATUS = "/v2/post/publish/status/fetch/"
 POINT = "lease_nearly_over"
-LEASE_SECONDS = 3.0
+LEASE_SECONDS = 6.0
+"""Busy machines stall for less."""
 
 MOMENTS = {
     "while it uploads": ({"endpoint": "upload", "skip": 2}, {Step.UPLOADING}),

@@ -22,7 +22,7 @@ STATUS = "/v2/post/publish/status/fetch/"
 
 async def ask(world: Any, post: Any, attempt: int = 1) -> dict[str, Any]:
     """Ask a replica that has no broker: its lanes run beside it in the test."""
-    async with asyncio.timeout(20), serving(world.app) as url, httpx.AsyncClient(base_url=url) as http:
+    async with asyncio.timeout(60), serving(world.app) as url, httpx.AsyncClient(base_url=url) as http:
         headers = world.keys.authorization("scheduler", "publisher")
         answer = await http.post(f"/internal/posts/{post.post_id}/look", json={"attempt": attempt}, headers=headers)
     assert answer.status_code == 200, answer.text

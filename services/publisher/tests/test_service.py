@@ -185,7 +185,7 @@ async def test_an_account_that_is_back_wakes_its_jobs(service: Service) -> None:
     context = Context(user_id=post.user_id)
     news = wrap(event, service="accounts", subject=str(account), context=context, sequence=3)
     await service.tell(news, news)
-    await eventually(lambda: _going_on(world, post), 20)
+    await eventually(lambda: _going_on(world, post), 60)
     await world.state(post, State.SUCCEEDED)
     assert len(await world.publications(post)) == 1
 
@@ -243,10 +243,10 @@ async def test_webhooks_are_heard(service: Service, rabbitmq_url: str) -> None:
         for name in ("post.publish.unheard", "authorization.removed")
     ]
     broken = webhook(open_id, "post.publish.complete", "not an object")
-    heard_at = await world.database_now()
+    next_look_at = (await world.job(post)).run_at
     await service.tell(broken, *others, complete, complete)
-    job = await world.state(post, State.SUCCEEDED, timeout=10)
-    assert job.updated_at - heard_at < timedelta(seconds=5)
+    job = await world.state(post, State.SUCCEEDED)
+    assert job.updated_at < next_look_at
     await eventually(lambda: dead_letters(rabbitmq_url, webhooks.QUEUE.name, 1))
 
 

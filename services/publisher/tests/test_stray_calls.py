@@ -18,6 +18,8 @@ from tiktok_simulator.media_host import MediaHost, media_host
 pytestmark = pytest.mark.integration
 
 PATIENCE = 60.0
+SHORT_LEASE_SECONDS = 6.0
+"""That of the process that is paused; busy machines stall for less."""
 ONE_PIECE = 200_000
 """So few bytes that they are read, and leave, at once: the stray call is a whole file."""
 DATA = bytes(range(256)) * 4_000
@@ -44,7 +46,8 @@ async def stray(
     Yields the job as the other one left it. `meanwhile` happens before it goes on.
     """
     await world.accept(post)
-    async with world.process(service_instance="stray", crash_point=f"stop:{point}") as paused:
+    crashing = world.process(service_instance="stray", lease_seconds=SHORT_LEASE_SECONDS, crash_point=f"stop:{point}")
+    async with crashing as paused:
         process = psutil.Process(paused.pid)
         await eventually(lambda: process.status() == psutil.STATUS_STOPPED, PATIENCE)
         async with world.process(service_instance="other", **changes):

@@ -17,7 +17,10 @@ from publisher.usecases.cancel_job import CancelOutcome, cancel_job
 pytestmark = pytest.mark.integration
 
 BIG = 73_000_000
-PATIENCE = 60.0
+PATIENCE = 90.0
+"""Seconds for whatever is waited for: on a busy machine a process alone takes a while to start."""
+SHORT_LEASE_SECONDS = 6.0
+"""That of a process that is paused; busy machines stall for less."""
 
 
 @pytest.mark.parametrize(
@@ -42,11 +45,12 @@ async def test_killed_at(processes: Any, point: str, abandoned: int) -> None:
     post = world.post(account, world.media(BIG))
     await world.accept(post)
     async with world.process(service_instance="first", crash_point=point) as first:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE):
             assert await first.wait() == -signal.SIGKILL
         assert not (await world.job(post)).checkpoint.state.is_end
+        await world.end_leases("first")
         async with world.process(service_instance="second"):
-            job = await world.state(post, State.SUCCEEDED, timeout=40)
+            job = await world.state(post, State.SUCCEEDED, timeout=PATIENCE)
     assert job.last_owner == "second"
     (publication,) = await world.publications(post)
     assert publication["sha256"] == post.media.sha256
@@ -72,6 +76,7 @@ async def test_killed_there_it_can_be_cancelled_until_a_chunk_is_intended(
             assert await first.wait() == -signal.SIGKILL
     async with world.database.transaction() as tx:
         assert await cancel_job(tx, post.post_id, post.attempt, outbox=world.outbox, replica="test") is outcome
+    await world.end_leases("first")
     proof = world.post(post.account_id, world.media())
     await world.accept(proof)
     async with world.process(service_instance="second"):
@@ -91,6 +96,7 @@ async def test_killed_there_a_later_attempt_starts_only_when_nothing_can_come_of
         async with asyncio.timeout(PATIENCE):
             assert await first.wait() == -signal.SIGKILL
     await world.accept(second)
+    await world.end_leases("first")
     async with world.process(service_instance="second"):
         await world.state(second, State.CANCELLED, timeout=PATIENCE)
     (publication,) = await world.publications(post)
@@ -112,6 +118,7 @@ async def test_killed_while_polling_after_a_day_it_is_unconfirmed_and_never_fail
     async with world.database.transaction() as tx:
         submitted = update(publish_jobs).values(submitted_at=publish_jobs.c.submitted_at - timedelta(days=1))
         await tx.connection.execute(submitted)
+    await world.end_leases("first")
     async with world.process(service_instance="second"):
         job = await world.state(post, State.UNCONFIRMED, State.FAILED, timeout=PATIENCE)
     assert (job.checkpoint.state, job.last_owner) == (State.UNCONFIRMED, "second")
@@ -124,15 +131,15 @@ async def test_paused_beyond_its_lease_it_sends_nothing_more(processes: Any) -> 
     post = world.post(account, world.media(BIG))
     await world.driver.fault("upload", skip=2, delay=3)
     await world.accept(post)
-    async with world.process(service_instance="paused") as paused:
-        await eventually(lambda: _uploading(world, post), 60)
+    async with world.process(service_instance="paused", lease_seconds=SHORT_LEASE_SECONDS) as paused:
+        await eventually(lambda: _uploading(world, post), PATIENCE)
         os.kill(paused.pid, signal.SIGSTOP)
         stopped_at = (await world.job(post)).checkpoint.sent_bytes
         async with world.process(service_instance="other"):
-            job = await world.state(post, State.SUCCEEDED, timeout=40)
+            job = await world.state(post, State.SUCCEEDED, timeout=PATIENCE)
             os.kill(paused.pid, signal.SIGCONT)
             paused.send_signal(signal.SIGTERM)
-            async with asyncio.timeout(15):
+            async with asyncio.timeout(PATIENCE):
                 assert await paused.wait() == 0
     assert stopped_at < BIG
     assert job.last_owner == "other"
@@ -140,7 +147,7 @@ async def test_paused_beyond_its_lease_it_sends_nothing_more(processes: Any) -> 
     assert publication["sha256"] == post.media.sha256
     assert len(await world.inits(post)) == 1
     assert (await world.job(post)).lease_token == job.lease_token
-    await eventually(lambda: _told_all(world, post))
+    await eventually(lambda: _told_all(world, post), PATIENCE)
 
 
 async def test_asked_to_end_it_hands_back_at_once(processes: Any) -> None:
@@ -150,13 +157,13 @@ async def test_asked_to_end_it_hands_back_at_once(processes: Any) -> None:
     await world.driver.fault("upload", skip=2, delay=3)
     await world.accept(post)
     async with world.process(service_instance="ending", lease_seconds=60.0) as ending:
-        await eventually(lambda: _uploading(world, post), 60)
+        await eventually(lambda: _uploading(world, post), PATIENCE)
         ending.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE):
             assert await ending.wait() == 0
         assert (await world.job(post)).lease_owner is None
         async with world.process(service_instance="next"):
-            await world.state(post, State.SUCCEEDED, timeout=40)
+            await world.state(post, State.SUCCEEDED, timeout=PATIENCE)
     (publication,) = await world.publications(post)
     assert publication["sha256"] == post.media.sha256
     assert len(await world.inits(post)) == 1
@@ -169,14 +176,14 @@ async def test_asked_to_end_it_does_not_wait_for_a_tiktok_that_hangs(processes: 
     await world.driver.fault("upload", skip=2, delay=600)
     await world.accept(post)
     async with world.process(service_instance="ending", lease_seconds=300.0, drain_seconds=1.0) as ending:
-        await eventually(lambda: _uploading(world, post), 60)
+        await eventually(lambda: _uploading(world, post), PATIENCE)
         ending.send_signal(signal.SIGTERM)
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(PATIENCE):
             assert await ending.wait() == 0
         assert (await world.job(post)).lease_owner is None
         await world.driver.admin("DELETE", "faults")
         async with world.process(service_instance="next"):
-            job = await world.state(post, State.SUCCEEDED, timeout=60)
+            job = await world.state(post, State.SUCCEEDED, timeout=PATIENCE)
     assert job.last_owner == "next"
     (publication,) = await world.publications(post)
     assert publication["sha256"] == post.media.sha256

@@ -23,6 +23,8 @@ pytestmark = pytest.mark.integration
 SEVERAL_CHUNKS = 66_000_000
 PATIENCE = 90.0
 """Seconds for whatever is waited for: on a busy machine a process alone takes a while to start."""
+SHORT_LEASE_SECONDS = 6.0
+"""That of a process that is paused; busy machines stall for less."""
 DATA = bytes(range(256)) * 4_000
 SHA256 = hashlib.sha256(DATA).hexdigest()
 CREATOR_INFO = "/v2/post/publish/creator_info/query/"
@@ -55,6 +57,7 @@ async def killed_at(world: Any, post: Any, point: str, *, wanted: State, cancel:
         async with asyncio.timeout(PATIENCE):
             assert await first.wait() == -signal.SIGKILL
         assert not (await world.job(post)).checkpoint.state.is_end
+        await world.end_leases("first")
         async with world.process(service_instance="second"):
             job = await world.state(post, wanted, timeout=PATIENCE)
     assert job.last_owner == "second"
@@ -167,7 +170,7 @@ async def paused_while(world: Any, host: MediaHost, post: Any, step: Step, *, wa
     Then it goes on, and shows with another post that it is alive.
     """
     await world.accept(post)
-    async with world.process(service_instance="paused") as paused:
+    async with world.process(service_instance="paused", lease_seconds=SHORT_LEASE_SECONDS) as paused:
         await eventually(lambda: calling(world, post, step), PATIENCE)
         os.kill(paused.pid, signal.SIGSTOP)
         async with world.process(service_instance="other"):

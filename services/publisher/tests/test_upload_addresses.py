@@ -57,7 +57,7 @@ async def test_an_upload_goes_on_from_a_sealed_address(world: Any, monkeypatch: 
         assert "http" not in stored
         assert replica.tools.addresses.open(stored).startswith("http")
         await world.due_now(post, deferrals=0)
-        await world.state(post, State.SUCCEEDED, timeout=40)
+        await world.state(post, State.SUCCEEDED)
     assert (await world.job(post)).upload_url is None
     assert len(await world.publications(post)) == 1
 

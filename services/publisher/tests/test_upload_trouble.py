@@ -122,7 +122,7 @@ async def test_chunks_refused_for_long_defer_and_go_on(world: Any) -> None:
     await world.driver.fault("upload", status=503, skip=2, times=3)
     async with world.replica():
         await world.accept(post)
-        await world.state(post, State.SUCCEEDED, timeout=40)
+        await world.state(post, State.SUCCEEDED)
     assert len(await world.inits(post)) == 1
     assert len(await world.publications(post)) == 1
 
@@ -136,7 +136,7 @@ async def test_odd_answers_are_asked_about(world: Any, fault: dict[str, Any]) ->
     await world.driver.fault("upload", **fault)
     async with world.replica():
         await world.accept(post)
-        await world.state(post, State.SUCCEEDED, timeout=40)
+        await world.state(post, State.SUCCEEDED)
     (item,) = await world.publications(post)
     assert item["sha256"] == post.media.sha256
     assert len(await world.inits(post)) == 1
@@ -182,14 +182,19 @@ async def test_nothing_is_stored_once_the_lease_is_known_to_be_lost(world: Any) 
 async def test_a_lease_lost_in_the_middle_of_a_chunk_stops_the_chunk(world: Any) -> None:
     post = world.post(await world.account(), world.media(BIG))
     async with world.replica() as replica:
+        lost: list[Lease] = []
 
         def lose() -> None:
-            for lease in replica.heartbeat.held:
+            lost.extend(replica.heartbeat.held)
+            for lease in lost:
                 replica.heartbeat.let_go(lease)
                 lease.revoke()
 
         failing_once(replica.tools.media, lose, at=35_000_000)
         await world.accept(post)
+        await eventually(lambda: lost and not replica.lanes[0].running, 60)
+        await world.end_leases(replica.tools.replica)
+        replica.lanes[0].wake()
         await world.state(post, State.SUCCEEDED)
     (item,) = await world.publications(post)
     assert item["sha256"] == post.media.sha256

@@ -53,7 +53,7 @@ async def test_a_webhook_makes_the_next_look_at_once(world: Any) -> None:
         post = await processing(world, replica)
         await world.driver.advance(3600)
         assert await world.webhook(post, "complete", replica=replica) == 1
-        await world.state(post, State.SUCCEEDED, timeout=10)
+        await world.state(post, State.SUCCEEDED)
     succeeded = await world.event(post, "succeeded")
     assert (succeeded["evidence"], succeeded["tiktok_video_id"] is not None) == ("status", True)
 
@@ -131,7 +131,7 @@ async def test_without_a_status_they_count_after_a_while(world: Any, names: list
         await world.driver.fault(STATUS, status=500, times=1000)
         for name in names:
             await world.webhook(post, name, replica=replica, reason="internal")
-        await world.state(post, state, timeout=30)
+        await world.state(post, state)
     told = await world.event(post, "succeeded" if state is State.SUCCEEDED else "failed")
     if state is State.SUCCEEDED:
         assert told["evidence"] == "webhook"

@@ -11,12 +11,14 @@ from common.clock import utc_now
 from common.testing.eventually import eventually
 from common.testing.file_host import Act, FileHost, file_host, video_bytes
 from publisher.api.progress import Progress, progress_of
-from publisher.domain.job import State, Step
+from publisher.domain.job import Lane, State, Step
 from publisher.storage import accounts
 from publisher.storage.accounts import AccountCopy
 from publisher.usecases.cancel_job import CancelOutcome, cancel_job
+from publisher.usecases.claim_jobs import claim_jobs
 
 SIZE = 2_000_000
+MINUTE = timedelta(minutes=1)
 DATA = video_bytes(SIZE)
 
 
@@ -44,17 +46,20 @@ async def is_fetching(world: Any, post: Any) -> bool:
 
 async def test_it_shows_how_many_bytes_have_come(world: Any, host: FileHost) -> None:
     post, act = await stopped(world, host)
-    async with world.replica(lease_seconds=0.6):
+    async with world.replica(service_instance="fetching"):
         await eventually(lambda: is_fetching(world, post), 60)
         shown = progress(await world.job(post))
         assert (shown.step, shown.next_step, shown.upload) == ("fetching", "fetch", None)
         assert shown.fetch is not None
         assert 0 < shown.fetch.fetched_bytes <= SIZE // 2
         assert shown.fetch.total_bytes == SIZE
-        # However long it takes, the lease is renewed and nobody else takes the job.
+        # However long it takes: each beat puts the end of its lease off, and until then nobody else gets the job.
         begun = await world.job(post)
-        await eventually(lambda: _is_renewed_beyond(world, post, begun.run_at + timedelta(seconds=0.6)), 60)
-        assert (await world.job(post)).lease_token == begun.lease_token
+        renewed = begun
+        for _ in range(3):
+            renewed = await eventually(lambda before=renewed.run_at: _renewed_after(world, post, before), 60)
+            assert await _taken_by_another(world) == []
+        assert (renewed.lease_owner, renewed.lease_token) == ("fetching", begun.lease_token)
         assert len(host.asked) == 1
         act.go_on.set()
         await world.state(post, State.SUCCEEDED)
@@ -62,13 +67,24 @@ async def test_it_shows_how_many_bytes_have_come(world: Any, host: FileHost) -> 
     assert (done.fetch, done.upload.sent_bytes) == (None, SIZE)
 
 
-async def _is_renewed_beyond(world: Any, post: Any, moment: datetime) -> bool:
-    return bool((await world.job(post)).run_at > moment)
+async def _renewed_after(world: Any, post: Any, moment: datetime) -> Any:
+    """Return the job when its lease ends later than at a moment."""
+    job = await world.job(post)
+    return job if job.run_at > moment else None
+
+
+async def _taken_by_another(world: Any) -> list[Any]:
+    """Return the jobs that another replica gets when it looks for some."""
+    async with world.database.transaction() as tx:
+        claimed = await claim_jobs(
+            tx, Lane.SEND, owner="another", lease=MINUTE, limit=10, vouch_after=MINUTE, outbox=world.outbox
+        )
+    return list(claimed.jobs)
 
 
 async def test_it_can_be_cancelled_and_leaves_nothing(world: Any, host: FileHost) -> None:
     post, act = await stopped(world, host)
-    async with world.replica(lease_seconds=0.6) as replica:
+    async with world.replica() as replica:
         await eventually(lambda: is_fetching(world, post), 60)
         async with world.database.transaction() as tx:
             assert await cancel_job(tx, post.post_id, 1, outbox=world.outbox, replica="test") is CancelOutcome.CANCELLED
@@ -81,7 +97,7 @@ async def test_it_can_be_cancelled_and_leaves_nothing(world: Any, host: FileHost
 
 
 async def test_the_deadline_ends_it(world: Any, host: FileHost) -> None:
-    deadline = await world.database_now() + timedelta(seconds=1.5)
+    deadline = await world.database_now() + timedelta(seconds=6)
     post, _ = await stopped(world, host, publish_before=deadline)
     async with world.replica():
         await world.state(post, State.FAILED)
@@ -127,7 +143,7 @@ async def test_fetching_takes_a_place(world: Any, host: FileHost) -> None:
     first, act = await stopped(world, host)
     second = world.post_from(first.account_id, host.put("/2", Act(DATA)))
     async with world.replica(upload_concurrency=1) as replica:
-        await asyncio.wait_for(host.reached.wait(), 20)
+        await asyncio.wait_for(host.reached.wait(), 60)
         await world.accept(second)
         replica.lanes[0].wake()
         await world.told_of(second, "started")
