@@ -1,12 +1,15 @@
 """Pytest plugin with the fixtures that need servers, and the scan for secrets that ends every run; see the root `conftest.py`."""
 
 import signal
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 import structlog
+from httpx._transports import default
 
 from common.testing.broker_queues import QueueRecorder
 from common.testing.databases import TestDatabases
@@ -28,6 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     _write_traces_plainly()
+    _load_certificates_once()
     config.stash[SCAN], config.stash[LISTENING] = SecretScan(), pytest.MonkeyPatch()
     config.stash[SCAN].install(config.stash[LISTENING])
 
@@ -36,6 +40,22 @@ def _write_traces_plainly() -> None:
     """Have structlog write traces as they are: drawn with their local variables, they took a sixth of some runs."""
     renderer = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(processors=[*structlog.get_config()["processors"][:-1], renderer])
+
+
+def _load_certificates_once() -> None:
+    """Have all HTTP clients of this process share what they trust by default: each read it anew, half of the time of some files."""
+    names = vars(default)
+    load: Callable[..., ssl.SSLContext] = names["create_ssl_context"]
+    shared: dict[bool, ssl.SSLContext] = {}
+
+    def load_once(verify: Any = True, cert: Any = None, trust_env: bool = True) -> ssl.SSLContext:
+        if verify is not True or cert is not None:
+            return load(verify=verify, cert=cert, trust_env=trust_env)
+        if trust_env not in shared:
+            shared[trust_env] = load(trust_env=trust_env)
+        return shared[trust_env]
+
+    names["create_ssl_context"] = load_once
 
 
 @pytest.hookimpl(wrapper=True)
