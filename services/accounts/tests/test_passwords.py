@@ -91,7 +91,7 @@ async def test_requests_are_answered_while_passwords_are_hashed(start: Any, gate
     person = await accounts.register()
     logins = [asyncio.create_task(accounts.login(f"p{number}@example.com", "a wrong guess")) for number in range(80)]
     await eventually(lambda: gate.inside == 2)
-    me = await asyncio.wait_for(accounts.http.get("/internal/auth/me", headers=person.auth), 10)
+    me = await asyncio.wait_for(accounts.http.get("/internal/auth/me", headers=person.auth), 60)
     assert me.status_code == 200
     # Only who found no place is answered before the gate opens.
     await eventually(lambda: any(login.done() for login in logins))

@@ -92,7 +92,7 @@ async def spawn(settings: Settings, service_keys: ServiceKeys, program_log: Call
                     assert process.returncode is None, path.read_text()
                     return False
 
-            await eventually(ready, timeout=60)
+            await eventually(ready)
             return Replica(process, http, service_keys)
 
         try:
@@ -245,7 +245,7 @@ async def test_a_process_killed_between_tiktoks_answer_and_the_commit(
             changed = answer.status_code != 200 or answer.json()["access_token"] != meanwhile.json()["access_token"]
             return answer if changed else None
 
-        answer = await eventually(settled, timeout=15)
+        answer = await eventually(settled)
     finally:
         grants._settings = settings
     error = await value(database, f"SELECT last_error FROM tiktok_accounts WHERE id = '{account_id}'")

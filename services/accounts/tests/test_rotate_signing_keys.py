@@ -59,7 +59,7 @@ async def remote(accounts: Any) -> AsyncIterator[UserTokenVerifier]:
 
 async def test_a_new_key_is_published_before_it_signs_and_takes_over_at_its_moment(accounts: Any) -> None:
     old = accounts.parts.keys.signing_key().kid
-    rotation = await rotated(accounts, overlap=timedelta(seconds=1))
+    rotation = await rotated(accounts, overlap=timedelta(seconds=6))
     assert (rotation.begun, rotation.old_kids) == (True, (old,))
     assert rotation.old_until == rotation.signs_from + DAY + RETIRE_MARGIN
 

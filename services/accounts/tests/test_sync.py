@@ -259,7 +259,7 @@ async def test_a_batch_ends_within_its_time(accounts: Any, send: Any, monkeypatc
     good, silent = await make_accounts(accounts, person, 2)
     open_id = await accounts.scalar(f"SELECT open_id FROM tiktok_accounts WHERE id = '{silent}'")
     accounts.simulator.state.faults.add(Fault(endpoint=USER_INFO, open_id=open_id, delay=30, times=3))
-    syncs = ProfileSyncs(accounts.database, accounts.parts.tokens, accounts.parts.profiles, batch_seconds=0.5)
+    syncs = ProfileSyncs(accounts.database, accounts.parts.tokens, accounts.parts.profiles, batch_seconds=2.0)
     found = await syncs.read_many([silent, good], person.user_id)
     assert list(found) == [silent, good]
     assert getattr(found[silent], "code", None) == "tiktok_unavailable"

@@ -62,7 +62,7 @@ class Analytics:
 
     async def stored_exactly(self, number: int) -> None:
         """Wait until that many events are stored and the queue holds nothing more."""
-        await eventually(lambda: self._settled(number), timeout=20)
+        await eventually(lambda: self._settled(number))
 
     async def _settled(self, number: int) -> bool:
         assert await self.stored() == number

@@ -90,7 +90,7 @@ async def record(database: Database, events: list[Event]) -> int:
 
 async def blocked(database: Database) -> None:
     """Wait until somebody waits for the end of the chain."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while True:
             async with database.read() as connection:
                 query = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"

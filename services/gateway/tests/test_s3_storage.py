@@ -93,14 +93,14 @@ async def test_an_upload_that_is_given_up_leaves_no_parts(store: ObjectStore, bu
         await never.wait()
 
     uploading = asyncio.create_task(store_upload(store, stalling(), declared="", key="media/u/1", max_bytes=10**9))
-    await eventually(lambda: asyncio.to_thread(bucket.unfinished), timeout=10)
+    await eventually(lambda: asyncio.to_thread(bucket.unfinished))
     uploading.cancel()
     await asyncio.wait([uploading])
 
     async def gone() -> bool:
         return await asyncio.to_thread(bucket.unfinished) == []
 
-    await eventually(gone, timeout=10)
+    await eventually(gone)
     assert bucket.keys() == []
 
 

@@ -155,7 +155,7 @@ async def raw(gateway: httpx.AsyncClient, head: str, body: bytes, *, close: bool
     if close:
         writer.write_eof()
     try:
-        return await asyncio.wait_for(reader.readline(), 10)
+        return await asyncio.wait_for(reader.readline(), 60)
     finally:
         writer.close()
 

@@ -41,7 +41,7 @@ async def test_a_killed_gateway_leaves_only_what_is_swept(
             sys.executable, "-P", "-m", "gateway", env=environment, stdout=log, stderr=log
         )
     try:
-        _, writer = await eventually(lambda: connect(port), timeout=30)
+        _, writer = await eventually(lambda: connect(port))
         head = (
             f"POST /api/v1/media/upload HTTP/1.1\r\nHost: x\r\nAuthorization: {auth['Authorization']}\r\n"
             "Content-Type: multipart/form-data; boundary=B\r\nContent-Length: 400000000\r\n\r\n"
@@ -49,7 +49,7 @@ async def test_a_killed_gateway_leaves_only_what_is_swept(
         )
         writer.write(head.encode())
         sending = asyncio.create_task(send(writer))
-        await eventually(lambda: files(tmp_path) != [], timeout=20)
+        await eventually(lambda: files(tmp_path) != [])
         process.send_signal(signal.SIGKILL)
         await process.wait()
         await asyncio.wait([sending])

@@ -27,7 +27,7 @@ def echo_app() -> FastAPI:
 
     @app.get("/slow")
     async def slow() -> str:
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(1.5)
         return "slow"
 
     return app
@@ -46,7 +46,7 @@ async def connect() -> AsyncIterator[Open]:
     async def opened() -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(60):
                 yield reader, writer
         finally:
             writer.close()
@@ -110,7 +110,7 @@ async def test_a_head_that_does_not_come_is_408(connect: Open, monkeypatch: pyte
 
 
 async def test_the_next_head_has_its_own_time_and_never_cuts_an_answer(connect: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(capped, "HEAD_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(capped, "HEAD_TIMEOUT_SECONDS", 1.0)
     answer = await exchange(connect, b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\nGET /he")
     slow, _, refusal = answer.partition(b'"slow"')
     assert slow.startswith(b"HTTP/1.1 200 ")
@@ -118,12 +118,12 @@ async def test_the_next_head_has_its_own_time_and_never_cuts_an_answer(connect: 
 
 
 async def test_an_idle_kept_connection_is_not_a_late_head(connect: Open, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(capped, "HEAD_TIMEOUT_SECONDS", 0.1)
+    monkeypatch.setattr(capped, "HEAD_TIMEOUT_SECONDS", 1.0)
     async with connect() as (reader, writer):
         writer.write(GET + b"\r\n")
         assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
         with pytest.raises(TimeoutError):
-            await asyncio.wait_for(reader.read(1), 0.3)
+            await asyncio.wait_for(reader.read(1), 1.5)
         writer.write(GET + b"\r\n")
         assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
 

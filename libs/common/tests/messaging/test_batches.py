@@ -102,7 +102,7 @@ async def test_what_arrives_during_a_commit_is_the_next_batch(parts: Any, channe
         assert consumer.healthy() is None
         assert await consumer.check() is None
         await send(channel, parts.queue, envelopes[0])
-        await asyncio.wait_for(gate.entered.wait(), 10)
+        await asyncio.wait_for(gate.entered.wait(), 60)
         for envelope in envelopes[1:]:
             await send(channel, parts.queue, envelope)
         await eventually(lambda: len(consumer._arrived) == 120)
@@ -128,7 +128,7 @@ async def test_bad_messages_fail_alone_and_each_goes_where_it_belongs(parts: Any
     first, good = cancelled(), [cancelled(), cancelled()]
     async with running(consumer := gate.consumer()):
         await send(channel, parts.queue, first)
-        await asyncio.wait_for(gate.entered.wait(), 10)
+        await asyncio.wait_for(gate.entered.wait(), 60)
         await send(channel, parts.queue, good[0])
         await send(channel, parts.queue, b"no envelope")
         await send(channel, parts.queue, cancelled(BEAST))
@@ -171,7 +171,7 @@ async def test_without_a_database_a_batch_waits_whole_and_costs_no_attempt(
     envelopes = [cancelled() for _ in range(4)]
     async with running(consumer := gate.consumer()):
         await send(channel, parts.queue, envelopes[0])
-        await asyncio.wait_for(gate.entered.wait(), 10)
+        await asyncio.wait_for(gate.entered.wait(), 60)
         for envelope in envelopes[1:]:
             await send(channel, parts.queue, envelope)
         await eventually(lambda: len(consumer._arrived) == 3)
@@ -206,14 +206,14 @@ async def test_stopping_finishes_what_has_arrived(parts: Any, channel: AbstractC
     await consumer.start()
     for envelope in envelopes:
         await send(channel, parts.queue, envelope)
-    await asyncio.wait_for(gate.entered.wait(), 10)
+    await asyncio.wait_for(gate.entered.wait(), 60)
     await eventually(lambda: len(consumer._arrived) == 2)
     stopping = asyncio.create_task(consumer.stop())
     late = cancelled()
     await eventually(lambda: consumer._stopping)
     await send(channel, parts.queue, late)
     gate.opened.set()
-    await asyncio.wait_for(stopping, 10)
+    await asyncio.wait_for(stopping, 60)
     await gate.until(*envelopes)
     assert Envelope.model_validate_json((await next_message(channel, parts.queue)).body).id == late.id
 
@@ -226,7 +226,7 @@ async def test_stopped_in_mid_commit_it_hands_back_all_and_a_later_one_handles_e
     async with running(hanging.consumer(grace=0.2)):
         for envelope in sent:
             await send(channel, parts.queue, envelope)
-        await asyncio.wait_for(hanging.entered.wait(), 10)
+        await asyncio.wait_for(hanging.entered.wait(), 60)
     assert await parts.effects_seen() == []
     async with running(working.consumer()):
         await working.until(*sent)
@@ -263,7 +263,7 @@ async def test_a_lost_connection_gives_everything_back_and_each_is_handled_once(
         async with running(consumer):
             for envelope in envelopes:
                 await send(channel, parts.queue, envelope)
-            await asyncio.wait_for(gate.entered.wait(), 10)
+            await asyncio.wait_for(gate.entered.wait(), 60)
             way.cut()
             await eventually(lambda: not consumer._arrived)
             assert await consumer.check() is not None

@@ -38,7 +38,7 @@ async def test_a_lost_channel_ends_the_waiting_and_the_next_one_counts_from_the_
     assert (lost.confirmed, lost.unknown) == ([0], [1])
     fresh = confirms.expect(again, [0])
     confirms.hear([Confirm(1, multiple=False, is_taken=True)])
-    await asyncio.wait_for(fresh, 1)
+    await asyncio.wait_for(fresh, 60)
     assert again.confirmed == [0]
 
 

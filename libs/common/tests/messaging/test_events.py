@@ -59,7 +59,7 @@ class Recorder:
                 while len(await self.parts.effects_seen()) < count:
                     await self.changed.wait()
 
-        await asyncio.wait_for(enough(), 15)
+        await asyncio.wait_for(enough(), 60)
 
 
 @pytest.fixture
@@ -273,7 +273,7 @@ async def test_stopping_hands_back_what_is_in_hand(parts: Any, rabbitmq_url: str
     async with broker_channel(rabbitmq_url) as channel:
         async with running(consumer):
             await send(channel, parts.queue, envelope)
-            await asyncio.wait_for(entered.wait(), 10)
+            await asyncio.wait_for(entered.wait(), 60)
         message = await next_message(channel, parts.queue)
     assert Envelope.model_validate_json(message.body).id == envelope.id
     assert await parts.effects_seen() == []

@@ -35,7 +35,7 @@ async def answered(client: Any, location: str, auth: Any) -> Any:
         shown = (await client.get(location, headers=auth)).json()
         return shown["answer"] if shown["status"] == "done" else None
 
-    return await eventually(done, timeout=15)
+    return await eventually(done)
 
 
 @pytest.mark.parametrize("headers", [{}, {"Idempotency-Key": "k"}])
@@ -67,7 +67,7 @@ async def test_a_connection_cut_between_publish_and_confirm(
         gate[0].mend()
         assert (await answered(client, location, auth))["body"] == {"effect": 1}
         # It is sent again, twice: by the client that lost the confirm, and from what is kept.
-        await eventually(lambda: client.app.state.edge.commands._client._unconfirmed == {}, timeout=15)
+        await eventually(lambda: client.app.state.edge.commands._client._unconfirmed == {})
         await client.app.state.edge.commands._kept.send()
         assert kept_in(storage_folder) == []
     later = await first_gateway.post(POSTS, json={"caption": "later"}, headers=auth)
@@ -123,7 +123,7 @@ def command(**fields: Any) -> Envelope:
 
 @pytest.fixture
 async def client(rabbitmq_url: str) -> Any:
-    client = CommandClient(SecretStr(rabbitmq_url), prefix="gateway.replies", instance=uuid4().hex[:6], timeout=15)
+    client = CommandClient(SecretStr(rabbitmq_url), prefix="gateway.replies", instance=uuid4().hex[:6])
     await client.start()
     yield client
     await client.stop()
@@ -281,4 +281,4 @@ async def test_a_storage_that_is_away_costs_the_guarantee_not_the_answer(
         async def has_run() -> bool:
             return bool(await service.count() == 1)
 
-        await eventually(has_run, timeout=15)
+        await eventually(has_run)

@@ -20,6 +20,7 @@ from common.contracts.context import Context
 from common.contracts.envelope import wrap
 from common.contracts.message import Command, Event
 from common.contracts.scheduler import CreatePost, GivenFields, UpdatePost
+from common.database.database import Transaction
 from common.ids import uuid7
 from common.messaging.command_client import CommandClient
 from common.messaging.publisher import MessagePublisher, Outgoing
@@ -30,7 +31,9 @@ from common.testing.broker_queues import QueueRecorder
 from common.testing.http_server import serving
 from common.testing.keys import ServiceKeys, UserKeys
 from scheduler.app import wire
+from scheduler.domain.post import Post
 from scheduler.settings import Settings
+from scheduler.usecases.waker import Waker
 
 Make = Callable[..., Path]
 
@@ -192,6 +195,23 @@ def scheduler(running_scheduler: Running, world: Any) -> Running:
     running_scheduler.neighbours.answers.clear()
     running_scheduler.neighbours.asked.clear()
     return running_scheduler
+
+
+@pytest.fixture
+def woken(monkeypatch: pytest.MonkeyPatch) -> list[UUID]:
+    """Return the posts for which the due loop was woken after their commit, as they come."""
+    woken: list[UUID] = []
+    wake_for = Waker.wake_for
+
+    def noting(waker: Waker, tx: Transaction, post: Post) -> None:
+        def wake() -> None:
+            woken.append(post.id)
+            waker._wake()
+
+        wake_for(Waker(wake), tx, post)
+
+    monkeypatch.setattr(Waker, "wake_for", noting)
+    return woken
 
 
 @dataclass

@@ -33,7 +33,7 @@ async def test_publish_now(world: Any, scheduler: Any, status: str) -> None:
     async def is_due() -> bool:
         return bool((await world.reload(post)).status == "due")
 
-    await eventually(is_due, timeout=3)
+    await eventually(is_due)
     now = await world.reload(post)
     assert now.publish_before is not None
     assert now.publish_before > utc_now() + timedelta(hours=23)
@@ -49,7 +49,7 @@ async def test_now_is_by_the_databases_clock(world: Any, scheduler: Any, ahead: 
     async def is_due() -> bool:
         return bool((await world.reload(post)).status == "due")
 
-    await eventually(is_due, timeout=3)
+    await eventually(is_due)
     now = await world.reload(post)
     assert abs(now.due_at - utc_now()) < timedelta(seconds=10)
     assert abs(now.publish_before - utc_now() - timedelta(hours=24)) < timedelta(seconds=10)

@@ -37,7 +37,7 @@ async def test_a_replica_whose_clock_is_wrong_claims_on_time(
     finally:
         await due.loop.stop()
     (envelope,) = await world.told()
-    assert timedelta(0) <= envelope.time - post.next_attempt_at < timedelta(seconds=2)
+    assert timedelta(0) <= envelope.time - post.next_attempt_at < timedelta(minutes=1)
 
 
 async def _left(world: Any) -> bool:

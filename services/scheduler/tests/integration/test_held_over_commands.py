@@ -111,7 +111,7 @@ async def test_over_the_broker_it_goes_on_when_the_account_is_back(world: Any, s
     async def is_due() -> bool:
         return bool((await world.reload(post)).status == "due")
 
-    await eventually(is_due, timeout=5)
+    await eventually(is_due)
 
 
 def _shown(account_id: UUID, version: int) -> dict[str, Any]:

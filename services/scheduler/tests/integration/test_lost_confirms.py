@@ -56,7 +56,7 @@ async def test_the_broker_has_it_but_its_confirm_is_lost(
     gate.cut()
     gate.mend()
     # It is sent again, and its repeat handled before a later command of the same queue is answered.
-    await eventually(lambda: client._unconfirmed == {} and client.healthy() is None, timeout=10)
+    await eventually(lambda: client._unconfirmed == {} and client.healthy() is None)
     later = await author.create(caption="later", allow_duplicate=True)
     assert later.status == 201
     assert await world.counts() == {"scheduled": 2}
@@ -74,7 +74,7 @@ async def test_it_never_reached_the_broker(world: Any, author: Any, sender: tupl
         await calling
     assert await world.counts() == {}
     gate.mend()
-    stored = await eventually(lambda: answer_of(world.database, envelope), timeout=10)
+    stored = await eventually(lambda: answer_of(world.database, envelope))
     assert stored is not None
     assert stored.status == 201
     assert await world.counts() == {"scheduled": 1}

@@ -182,8 +182,8 @@ async def test_a_registration_that_dies_on_its_queue_rejects_the_file(world: Any
     async def rejected() -> bool:
         return bool((await scheduler.get(f"/internal/media/{media_id}", user_id)).json()["status"] == "rejected")
 
-    await eventually(rejected, timeout=20)
-    operation = await eventually(lambda: scheduler.get(f"/internal/operations/{envelope.id}", user_id), timeout=20)
+    await eventually(rejected)
+    operation = await eventually(lambda: scheduler.get(f"/internal/operations/{envelope.id}", user_id))
     assert "command_failed" in operation.text
 
 
