@@ -13,7 +13,7 @@ from demo.video import make_video
 from system.operator import Operator
 from system.waiting import wait_for
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 ACCOUNTS = "/api/v1/accounts"
 
 

@@ -20,7 +20,7 @@ from system.operator import Operator
 from system.small_video import make_small_video
 from system.waiting import wait_for
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 API = "/api/v1"
 POSTS, MEDIA = f"{API}/posts", f"{API}/media"

@@ -15,7 +15,7 @@ from chaos.storm import Storm
 from system.folder_host import folder_host
 from system.operator import Operator
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 SEED = 20
 ROWS_HERE = {"file: after_init_answer", "file: mid_chunk:0", "pull: after_init_answer", "photo: while_polling"}

@@ -13,7 +13,7 @@ from localstack.stack import Stack
 from system.operator import Operator
 from system.small_video import make_small_video
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 DOCS = Path(__file__).parents[1] / "docs"
 _BLOCK = re.compile(r"```(sh|json|text)\n(.*?)```", re.DOTALL)

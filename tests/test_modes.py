@@ -15,7 +15,7 @@ from system.small_video import make_small_video
 from system.waiting import wait_for
 from tiktok_simulator.sample_photo import make_photo
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 INIT = "/v2/post/publish/video/init/"
 PHOTOS = [make_photo("jpeg", seed=1), make_photo("webp", seed=2)]

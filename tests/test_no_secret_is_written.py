@@ -30,7 +30,7 @@ from system.stack_secrets import given_secrets, made_secrets
 from system.waiting import wait_for
 from system.written import Written
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 TOKEN_PATH = "/v2/oauth/token/"
 INIT = "/v2/post/publish/video/init/"

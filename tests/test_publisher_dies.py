@@ -10,7 +10,7 @@ from demo.video import Video, make_video
 from system.operator import Operator
 from system.waiting import wait_for
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 INIT = "/v2/post/publish/video/init/"
 CHUNK = 10_000_000

@@ -8,7 +8,7 @@ from demo.video import Video
 from system.operator import Operator
 from system.small_video import make_small_video
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 POSTS = 6
 

@@ -25,7 +25,7 @@ from localstack.stack import Stack
 from system.operator import Operator
 from system.waiting import wait_for
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 TRIES = 4
 

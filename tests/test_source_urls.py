@@ -14,7 +14,7 @@ from system.small_video import make_small_video
 from system.waiting import wait_for
 from system.written import Written
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 
 def _status(operator: Operator, post: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from system.waiting import wait_for
 
 SCHEMAS = Path(__file__).parents[1] / "docs/schemas"
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="session")

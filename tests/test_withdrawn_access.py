@@ -11,7 +11,7 @@ from system.operator import Operator
 from system.small_video import make_small_video
 from system.waiting import wait_for
 
-pytestmark = [pytest.mark.system, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 CONNECTED = "accounts.account.connected"
 EXPIRED = "accounts.account.expired"

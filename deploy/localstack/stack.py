@@ -51,7 +51,7 @@ class Stack:
         modules: Mapping[str, str] | None = None,
         blueprint: Blueprint | None = None,
         say: Say = silent,
-        timeout: float = 60.0,
+        timeout: float = 180.0,
     ) -> None:
         self.root = root.resolve()
         self.paths = Paths(self.root)

@@ -248,7 +248,7 @@ async def kept_at_least(example: Example, number: int) -> None:
     await eventually(enough, timeout=60)
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(400)
 async def test_the_example_loses_and_doubles_nothing_over_kills_and_a_restart_of_the_broker(
     servers: Servers, tmp_path: Path, ended: AsyncExitStack
 ) -> None:
