@@ -10,16 +10,16 @@ from common.contracts.context import Context
 from common.errors import Problem
 from scheduler.clients.publisher import PublisherAway, PublisherClient, PublisherUndecided
 from scheduler.domain.post import Post
-from scheduler.domain.post_states import Happening, Kind, transition
-from scheduler.usecases.cancel_post import Word, ask_publisher, cancel_post
+from scheduler.domain.post_states import Happening, Kind, PostState, transition
+from scheduler.usecases.cancel_post import Asked, Word, ask_publisher, cancel_post
 
 pytestmark = pytest.mark.integration
 
 
-async def refused(world: Any, post: Post, word: Word | None) -> str:
+async def refused(world: Any, post: Post, asked: Asked) -> str:
     with pytest.raises(Problem) as caught:
         async with world.database.transaction() as tx:
-            await cancel_post(tx, world.outbox, post.id, post.user_id, word, context=Context())
+            await cancel_post(tx, world.outbox, post.id, post.user_id, asked, context=Context())
     assert await world.reload(post) == post
     return caught.value.code
 
@@ -27,14 +27,14 @@ async def refused(world: Any, post: Post, word: Word | None) -> str:
 @pytest.mark.parametrize("word", [None, Word(attempt=1, cancelled=True)])
 async def test_a_word_on_nothing_or_on_an_earlier_attempt_decides_nothing(world: Any, word: Word | None) -> None:
     post = await world.post(status="due", attempt=2, next_attempt_at=None, scheduled_time=utc_now())
-    assert await refused(world, post, word) == "cancel_undecided"
+    assert await refused(world, post, Asked(PostState.DUE, word)) == "cancel_undecided"
 
 
 async def test_cancelled_by_the_event_meanwhile_stays_on_the_lists(world: Any) -> None:
     post = await world.post(status="cancelled", attempt=2, next_attempt_at=None, scheduled_time=utc_now())
     async with world.database.transaction() as tx:
-        word = Word(attempt=2, cancelled=True)
-        after = await cancel_post(tx, world.outbox, post.id, post.user_id, word, context=Context())
+        asked = Asked(PostState.DUE, Word(attempt=2, cancelled=True))
+        after = await cancel_post(tx, world.outbox, post.id, post.user_id, asked, context=Context())
     assert after == post
     assert await world.told() == []
 
@@ -42,7 +42,7 @@ async def test_cancelled_by_the_event_meanwhile_stays_on_the_lists(world: Any) -
 @pytest.mark.parametrize("status", ["published", "failed", "processing"])
 async def test_ended_meanwhile_it_is_too_late(world: Any, status: str) -> None:
     post = await world.post(status=status, attempt=2, next_attempt_at=None, scheduled_time=utc_now())
-    assert await refused(world, post, Word(attempt=2, cancelled=False)) == "too_late_to_cancel"
+    assert await refused(world, post, Asked(PostState.DUE, Word(attempt=2, cancelled=False))) == "too_late_to_cancel"
 
 
 FETCHED = {"transfer": "pull", "source_url": "https://videos.example.com/a.mp4"}
@@ -60,7 +60,7 @@ class Publisher:
         return self.answer
 
 
-async def ask(post: Post, answer: bool | Exception) -> Word | None:
+async def ask(post: Post, answer: bool | Exception) -> Asked:
     return await ask_publisher(Publisher(answer), post)  # type: ignore[arg-type]
 
 
@@ -68,7 +68,7 @@ async def test_what_tiktok_fetches_by_itself_may_be_stopped_while_it_is_processe
     fields = {"attempt": 2, "next_attempt_at": None, "scheduled_time": utc_now()}
     post = await world.post(status="processing", **FETCHED, **fields)
     photos = await world.post(status="processing", photo_urls=["https://videos.example.com/a.jpg"], **fields)
-    assert await ask(photos, True) == Word(2, cancelled=True)
+    assert await ask(photos, True) == Asked(PostState.PROCESSING, Word(2, cancelled=True))
     with pytest.raises(Problem) as undecided:
         await ask(post, PublisherUndecided())
     assert (undecided.value.status, undecided.value.code) == (503, "cancel_undecided")
@@ -76,28 +76,28 @@ async def test_what_tiktok_fetches_by_itself_may_be_stopped_while_it_is_processe
     with pytest.raises(Problem) as away:
         await ask(post, PublisherAway("x"))
     assert away.value.code == "cancel_undecided"
-    assert await refused(world, post, None) == "cancel_undecided"
+    assert await refused(world, post, Asked(PostState.SCHEDULED)) == "cancel_undecided"
     assert await refused(world, post, await ask(post, False)) == "too_late_to_cancel"
     async with world.database.transaction() as tx:
-        word = await ask(post, True)
-        after = await cancel_post(tx, world.outbox, post.id, post.user_id, word, context=Context())
+        asked = await ask(post, True)
+        after = await cancel_post(tx, world.outbox, post.id, post.user_id, asked, context=Context())
     assert after.status == "cancelled"
 
 
 async def test_read_as_processing_and_failed_before_the_lock_it_is_not_hidden(world: Any) -> None:
     """The request was to stop a post on its way, not to take a failed one off the lists."""
     post = await world.post(status="processing", attempt=2, next_attempt_at=None, scheduled_time=utc_now())
-    word = await ask_publisher(PublisherClient(None), post)  # type: ignore[arg-type]
+    asked = await ask_publisher(PublisherClient(None), post)  # type: ignore[arg-type]
     await world.execute("UPDATE posts SET status = 'failed'")
-    assert await refused(world, await world.reload(post), word) == "too_late_to_cancel"
+    assert await refused(world, await world.reload(post), asked) == "too_late_to_cancel"
 
 
 async def test_an_attempt_that_failed_is_cancelled_and_not_retried(world: Any) -> None:
     """The publisher's job has failed, which the scheduler has not heard of yet: the post is processing here."""
     post = await world.post(status="processing", attempt=2, next_attempt_at=None, scheduled_time=utc_now())
     async with world.database.transaction() as tx:
-        word = Word(attempt=2, cancelled=True)
-        after = await cancel_post(tx, world.outbox, post.id, post.user_id, word, context=Context())
+        asked = Asked(PostState.DUE, Word(attempt=2, cancelled=True))
+        after = await cancel_post(tx, world.outbox, post.id, post.user_id, asked, context=Context())
     assert after.status == "cancelled"
     late = Happening(Kind.FAILED_RETRY, 2, 9)
     assert transition(after.standing, late) is None
@@ -106,16 +106,66 @@ async def test_an_attempt_that_failed_is_cancelled_and_not_retried(world: Any) -
 async def test_failed_for_good_meanwhile_it_is_stopped_and_stays_on_the_lists(world: Any) -> None:
     post = await world.post(status="failed", attempt=2, next_attempt_at=None, scheduled_time=utc_now())
     async with world.database.transaction() as tx:
-        word = Word(attempt=2, cancelled=True)
-        assert await cancel_post(tx, world.outbox, post.id, post.user_id, word, context=Context()) == post
+        asked = Asked(PostState.DUE, Word(attempt=2, cancelled=True))
+        assert await cancel_post(tx, world.outbox, post.id, post.user_id, asked, context=Context()) == post
     assert await world.told() == []
 
 
 async def test_a_retry_that_waits_again_is_cancelled_without_the_word(world: Any) -> None:
     post = await world.post(status="retry_scheduled", attempt=1)
     async with world.database.transaction() as tx:
-        word = Word(attempt=1, cancelled=False)
-        after = await cancel_post(tx, world.outbox, post.id, post.user_id, word, context=Context())
+        asked = Asked(PostState.DUE, Word(attempt=1, cancelled=False))
+        after = await cancel_post(tx, world.outbox, post.id, post.user_id, asked, context=Context())
     assert after.status == "cancelled"
     (envelope,) = await world.told()
     assert (envelope.userid, envelope.actor) == (post.user_id, "service:scheduler")
+
+
+class Between(PublisherClient):
+    """No publisher, and none is asked: the post waited, or had ended, when it was read."""
+
+    def __init__(self) -> None:
+        super().__init__(None)  # type: ignore[arg-type]
+
+
+async def delete_while(world: Any, post: Post, *, becomes: str) -> Post:
+    """Have the post change its state between the two moments of a DELETE: after it was read, before it is locked."""
+    asked = await ask_publisher(Between(), post)
+    await world.execute("UPDATE posts SET status = :status, attempt = 1 WHERE id = :id", status=becomes, id=post.id)
+    async with world.database.transaction() as tx:
+        return await cancel_post(tx, world.outbox, post.id, post.user_id, asked, context=Context())
+
+
+@pytest.mark.parametrize("status", ["scheduled", "retry_scheduled", "draft"])
+@pytest.mark.parametrize("becomes", ["published", "sent_to_inbox", "unconfirmed", "failed"])
+async def test_waiting_when_read_and_ended_before_the_lock_it_is_not_hidden(world: Any, status: str, becomes: str) -> None:
+    """204 would say that nothing is published, and the lists would agree."""
+    post = await world.post(status=status)
+    with pytest.raises(Problem) as caught:
+        await delete_while(world, post, becomes=becomes)
+    assert (caught.value.status, caught.value.code) == (409, "too_late_to_cancel")
+    after = await world.reload(post)
+    assert (after.status, after.deleted_at) == (becomes, None)
+    assert await world.told() == []
+
+
+async def test_waiting_when_read_and_cancelled_before_the_lock_it_stays_on_the_lists(world: Any) -> None:
+    post = await world.post()
+    after = await delete_while(world, post, becomes="cancelled")
+    assert (after.status, after.deleted_at) == ("cancelled", None)
+    assert await world.told() == []
+
+
+async def test_taken_off_the_lists_while_it_ends_in_another_way_it_is_to_be_looked_at_first(world: Any) -> None:
+    """Who takes a failed post off the lists does not know that it is live after all."""
+    post = await world.post(status="failed")
+    with pytest.raises(Problem) as caught:
+        await delete_while(world, post, becomes="published")
+    assert (caught.value.status, caught.value.code) == (409, "post_changed")
+    assert (await world.reload(post)).deleted_at is None
+
+
+@pytest.mark.parametrize("status", ["published", "failed", "cancelled", "unconfirmed", "sent_to_inbox"])
+async def test_ended_at_both_moments_it_is_taken_off_the_lists(world: Any, status: str) -> None:
+    after = await delete_while(world, await world.post(status=status), becomes=status)
+    assert after.deleted_at is not None

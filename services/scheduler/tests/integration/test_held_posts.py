@@ -23,7 +23,7 @@ from scheduler.domain.post import Post
 from scheduler.domain.retry import RetryPolicy
 from scheduler.encoding import post_json
 from scheduler.usecases.apply_publish_event import PublishRules, apply_publish_event
-from scheduler.usecases.cancel_post import cancel_post
+from scheduler.usecases.cancel_post import Asked, cancel_post
 from scheduler.usecases.create_post import create_post
 from scheduler.usecases.judge_posts import Candidate
 from scheduler.usecases.post_status import post_status
@@ -65,7 +65,7 @@ async def test_a_held_post_can_be_cancelled_and_stays_so(world: Any, account: An
     post = await world.post(account_id=account.id, user_id=account.user_id)
     await world.hear(account, contract.AccountExpired, 2, "expired")
     async with world.database.transaction() as tx:
-        await cancel_post(tx, world.outbox, post.id, post.user_id, None, context=Context())
+        await cancel_post(tx, world.outbox, post.id, post.user_id, Asked(post.state), context=Context())
     await world.hear(account, contract.AccountConnected, 3)
     now = await world.reload(post)
     assert (now.status, now.held) == ("cancelled", False)
@@ -198,11 +198,12 @@ async def test_moved_to_another_account_it_is_held_or_goes_on_and_tells_it(world
 async def test_hiding_is_told_once(world: Any, account: Any) -> None:
     post = await world.post(**moving(account, status="published"))
     async with world.database.transaction() as tx:
-        hidden = await cancel_post(tx, world.outbox, post.id, post.user_id, None, context=Context(user_id=post.user_id))
+        asked, context = Asked(post.state), Context(user_id=post.user_id)
+        hidden = await cancel_post(tx, world.outbox, post.id, post.user_id, asked, context=context)
     for _ in range(2):
         with pytest.raises(Problem, match="no such post"):
             async with world.database.transaction() as tx:
-                await cancel_post(tx, world.outbox, post.id, post.user_id, None, context=Context())
+                await cancel_post(tx, world.outbox, post.id, post.user_id, Asked(post.state), context=Context())
     (envelope,) = await world.told()
     assert (envelope.key, envelope.sequence_number) == ("scheduler.post.updated.v1", hidden.version)
     assert envelope.data["changes"] == {"deleted_at": [None, rfc3339(hidden.deleted_at)]}

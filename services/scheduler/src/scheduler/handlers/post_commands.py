@@ -22,7 +22,7 @@ from scheduler.domain.post import Post
 from scheduler.encoding import etag, post_json
 from scheduler.storage.posts import get_post
 from scheduler.usecases.apply_publish_event import PublishRules
-from scheduler.usecases.cancel_post import Word, ask_publisher, cancel_post
+from scheduler.usecases.cancel_post import Asked, ask_publisher, cancel_post
 from scheduler.usecases.confirm_post import confirm_post
 from scheduler.usecases.create_post import create_post, owner
 from scheduler.usecases.create_posts import Batch, create_posts, prepare_posts
@@ -147,15 +147,15 @@ class PostCommands:
         post = await confirm_post(tx, self.outbox, command.post_id, user_id, video_id, context=envelope.context)
         return _shown(post, 200)
 
-    async def prepare_cancel(self, command: CancelPost, envelope: Envelope) -> Word | None:
-        """Get the publisher's word on a post that it has in hand."""
+    async def prepare_cancel(self, command: CancelPost, envelope: Envelope) -> Asked:
+        """Look at the post, and get the publisher's word if it has it in hand."""
         async with self.database.read() as connection:
             post = await get_post(connection, command.post_id, owner(envelope))
         return await ask_publisher(self.publisher, post)
 
-    async def cancel(self, tx: Transaction, command: CancelPost, envelope: Envelope, word: Word | None) -> Reply:
+    async def cancel(self, tx: Transaction, command: CancelPost, envelope: Envelope, asked: Asked) -> Reply:
         """Cancel the post or take it off the lists: 204."""
-        await cancel_post(tx, self.outbox, command.post_id, owner(envelope), word, context=envelope.context)
+        await cancel_post(tx, self.outbox, command.post_id, owner(envelope), asked, context=envelope.context)
         return Reply(status=204)
 
 

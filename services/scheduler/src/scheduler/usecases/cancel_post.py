@@ -11,11 +11,11 @@ from common.database.database import Transaction
 from common.messaging.outbox import Outbox
 from scheduler.clients.publisher import PublisherAway, PublisherClient, PublisherUndecided
 from scheduler.domain.post import Post
-from scheduler.domain.post_states import MOVING, Happening, Kind, PostState, transition
+from scheduler.domain.post_states import FINISHED, MOVING, Happening, Kind, PostState, transition
 from scheduler.encoding import moment
 from scheduler.storage.posts import change_post, lock_post
 from scheduler.usecases.post_events import emit_state, wrap_event
-from scheduler.usecases.problems import cancel_undecided, cancel_under_way, post_not_found, too_late_to_cancel
+from scheduler.usecases.problems import cancel_undecided, cancel_under_way, post_changed, post_not_found, too_late_to_cancel
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,17 +26,31 @@ class Word:
     cancelled: bool
 
 
-async def ask_publisher(publisher: PublisherClient, post: Post | None) -> Word | None:
-    """Get the publisher's word on a post it has in hand, None for any other; raises Problem 503 `cancel_undecided`.
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What was found out before the transaction.
+
+    `seen` is the state in which the post was then, None when there was none; `word` the publisher's, None when it did not have the
+    post in hand.
+    """
+
+    seen: PostState | None
+    word: Word | None = None
+
+
+async def ask_publisher(publisher: PublisherClient, post: Post | None) -> Asked:
+    """Get the publisher's word on a post it has in hand; raises Problem 503 `cancel_undecided`.
 
     It is not asked about a post that TikTok processes: that is too late, unless TikTok fetches it by itself.
     """
-    if post is None or post.state not in MOVING:
-        return None
+    if post is None:
+        return Asked(None)
+    if post.state not in MOVING:
+        return Asked(post.state)
     if post.state is PostState.PROCESSING and not post.is_fetched_by_tiktok:
-        return Word(post.attempt, cancelled=False)
+        return Asked(post.state, Word(post.attempt, cancelled=False))
     try:
-        return Word(post.attempt, await publisher.cancel(post.id, post.attempt))
+        return Asked(post.state, Word(post.attempt, await publisher.cancel(post.id, post.attempt)))
     except PublisherAway:
         raise cancel_undecided() from None
     except PublisherUndecided:
@@ -44,12 +58,13 @@ async def ask_publisher(publisher: PublisherClient, post: Post | None) -> Word |
 
 
 async def cancel_post(
-    tx: Transaction, outbox: Outbox, post_id: UUID, user_id: UUID, word: Word | None, *, context: Context
+    tx: Transaction, outbox: Outbox, post_id: UUID, user_id: UUID, asked: Asked, *, context: Context
 ) -> Post:
     """Cancel a waiting post; take a draft or a finished one off the lists, which `PostUpdated` tells.
 
-    `word` was asked for before this transaction. Raises Problem 404, 409 `too_late_to_cancel`, and 503 `cancel_undecided` when the
-    post became due only after the publisher would have been asked: the client may try again.
+    Taken off is only what had ended in the same way when it was `asked` about, before this transaction. Raises Problem 404; 409
+    `too_late_to_cancel`, also of a post that ended since; 409 `post_changed` of one that had ended, and then in another way;
+    503 `cancel_undecided` when the post became due only after the publisher would have been asked: the client may try again.
     """
     post = await lock_post(tx.connection, post_id, user_id)
     if post is None:
@@ -58,12 +73,14 @@ async def cancel_post(
         columns = {"deleted_at": utc_now()} if post.state is PostState.DRAFT else {}
         return await _cancel(tx, outbox, post, columns, context)
     if post.state in MOVING:
-        _require_word(post, word)
+        _require_word(post, asked.word)
         return await _cancel(tx, outbox, post, {}, context)
-    if word is None:
+    if asked.seen is post.state:
         return await _hide(tx, outbox, post, context)
-    # It was on its way when the publisher was asked and has ended since: this request was to stop it, not to hide it.
-    is_stopped = post.state is PostState.CANCELLED or (post.state is PostState.FAILED and _confirms(word, post))
+    if asked.seen in FINISHED:
+        raise post_changed()
+    # It waited or was on its way when it was asked about, and has ended since: this request was to stop it, not to hide it.
+    is_stopped = post.state is PostState.CANCELLED or (post.state is PostState.FAILED and _confirms(asked.word, post))
     if not is_stopped:
         raise too_late_to_cancel(post.status)
     return post

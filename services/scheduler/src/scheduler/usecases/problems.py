@@ -133,10 +133,17 @@ def retry_too_early(until: datetime, *, now: datetime) -> Problem:
 
 
 def too_late_to_cancel(status: str) -> Problem:
-    """Return the 409 of a post on its way."""
+    """Return the 409 of a post on its way, or of one that ended while it was to be stopped."""
+    if status == "failed":
+        return Problem(
+            409,
+            "too_late_to_cancel",
+            "The post failed before it could be cancelled; it is not tried again by itself.",
+            hint="DELETE it again to take it off the lists.",
+        )
     return Problem(
         409,
         "too_late_to_cancel",
-        f"The post is {status}: its video is already on the way to TikTok.",
+        f"The post is {status}: its video is already on the way to TikTok, or there.",
         hint="Delete it in the TikTok app once it is published.",
     )
