@@ -1,16 +1,18 @@
 """The whole stack as its operator sees it: start, kill anything, scale, start again; nothing disturbs what runs."""
 
 import asyncio
+import base64
 import json
+import secrets
 import signal
 import socket
 import stat
 import subprocess
+import sys
 import time
-import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cache
 
 import asyncpg
@@ -22,7 +24,8 @@ from localstack import service_environment
 from localstack.code_digest import code_of
 from localstack.demo_access import read_stack_env, working_key
 from localstack.errors import StackError
-from localstack.key_rotation import operator_command, rotate_encryption_key
+from localstack.key_rotation import operator_command
+from localstack.paths import CHECKOUT
 from localstack.ports import SERVICES, Ports
 from localstack.postgres import owner_url
 from localstack.process_table import rows
@@ -59,8 +62,8 @@ def frozen_code() -> Iterator[None]:
 def stack(
     tmp_path_factory: pytest.TempPathFactory, lines: list[str], frozen_code: None, secret_scan: SecretScan
 ) -> Iterator[Stack]:
-    unlimited = {"RATE_LIMIT_PER_USER": "100000/minute"}
-    whole = Stack(tmp_path_factory.mktemp("whole"), Ports.free(), say=lines.append, environment=unlimited)
+    settings = {"RATE_LIMIT_PER_USER": "100000/minute", "SIGNING_KEY_OVERLAP_SECONDS": "2"}
+    whole = Stack(tmp_path_factory.mktemp("whole"), Ports.free(), say=lines.append, environment=settings)
     try:
         whole.up()
         yield whole
@@ -179,28 +182,121 @@ def test_a_changed_setting_restarts_those_who_read_it_and_no_others(stack: Stack
     stack.up()
 
 
-def test_keys_rotate_while_the_system_runs(stack: Stack, lines: list[str]) -> None:
+COMMAND_AT = """
+import sys
+from pathlib import Path
+import localstack.__main__ as commands
+commands.CHECKOUT = Path(sys.argv.pop(1))
+sys.exit(commands.main())
+"""
+
+
+def make_target(stack: Stack, target: str) -> str:
+    """Run a target of the Makefile on this stack instead of the checkout's; returns what it printed."""
+    script = stack.root / "command_at.py"
+    script.write_text(COMMAND_AT, encoding="utf-8")
+    command = f"PYTHONPATH=deploy {sys.executable} {script} {stack.root}"
+    # Everything is installed already, and another's install must not be waited for.
+    make = ["make", "--old-file=bootstrap", target, f"STACK={command}"]
+    done = subprocess.run(make, cwd=CHECKOUT, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout + done.stderr
+
+
+@dataclass
+class Session:
+    """Somebody who is logged in."""
+
+    http: httpx.Client
+    tokens: dict[str, str]
+
+    @classmethod
+    def begin(cls, http: httpx.Client) -> "Session":
+        """Register."""
+        body = {"email": f"{secrets.token_hex(6)}@example.com", "username": "rotating", "password": secrets.token_urlsafe(24)}
+        return cls(http, http.post("/auth/register", json=body).raise_for_status().json())
+
+    @property
+    def kid(self) -> str:
+        """Which key signed the access token."""
+        head = self.tokens["access_token"].split(".")[0]
+        return str(json.loads(base64.urlsafe_b64decode(head + "=="))["kid"])
+
+    def works(self) -> bool:
+        """Return whether the gateway lets the access token in."""
+        bearer = {"Authorization": f"Bearer {self.tokens['access_token']}"}
+        return self.http.get("/auth/me", headers=bearer).status_code == 200
+
+    def refreshed(self) -> "Session":
+        """Refresh."""
+        answer = self.http.post("/auth/refresh", json={"refresh_token": self.tokens["refresh_token"]})
+        return Session(self.http, answer.raise_for_status().json())
+
+
+def published(stack: Stack) -> set[str]:
+    """Return the ids of the keys that accounts publishes."""
+    url = f"http://127.0.0.1:{stack.env('accounts')['HTTP_PORT']}/.well-known/jwks.json"
+    return {key["kid"] for key in httpx.get(url, timeout=10, trust_env=False).raise_for_status().json()["keys"]}
+
+
+def test_the_encryption_key_rotates_while_the_system_runs(stack: Stack) -> None:
     key, old, before = make_ready(stack), stack.secrets["encryption_key"], pids(stack)
     with reading(stack, key) as reader:
-        rotate_encryption_key(stack, lines.append)
+        told = make_target(stack, "rotate-encryption-key")
     new = stack.secrets["encryption_key"]
     assert new != old
+    assert "The encryption key is a new one" in told
     assert pids(stack) == before, "nothing restarts"
     assert reader.statuses == {200}, "and no request fails meanwhile"
     assert sum(reader.answers.values()) > 20
     stack.kill("accounts-1")
     until(lambda: stack.states()["accounts-1"].pid not in {0, before["accounts-1"]} and stack.healthy("accounts-1"))
+    assert make_ready(stack) == key, "nobody is logged out"
+    assert not any(secret in told for secret in (old, new))
+
+
+def test_signing_keys_rotate_and_nobody_is_logged_out_before_or_after_the_overlap(stack: Stack) -> None:
+    """Not while both keys are there, and not when the old one is gone."""
+    address = f"{public_url(stack.blueprint)}/api/v1"
+    key = make_ready(stack)
+    with httpx.Client(base_url=address, timeout=30, trust_env=False) as http:
+        early = Session.begin(http)
+        other = Session.begin(http)
+        (old,) = published(stack)
+        assert early.kid == old
+        told = make_target(stack, "rotate-keys")
+        assert "is published and signs from" in told
+        new = told.split("new signing key ")[1].split()[0]
+        assert f"old signing key {old} verifies until" in told
+        # Replicas read the keys every half minute, which is why the overlap is usually longer than that.
+        until(lambda: published(stack) == {old, new}, 60)
+        until(lambda: Session.begin(http).kid == new, 60)
+        assert early.works(), "tokens of the old key are good until they end"
+        late = early.refreshed()
+        assert (late.kid, late.works(), early.works()) == (new, True, True)
+        # The day after: the old key's last token has ended, also those that the gateway keeps for API keys.
+        asyncio.run(retire(stack.env("accounts")["DATABASE_URL"], old))
+        for name in ("accounts-1", "gateway-1"):
+            killed = stack.kill(name)
+            until(lambda name=name, killed=killed: stack.states()[name].pid not in {0, killed} and stack.healthy(name))
+        assert published(stack) == {new}
+        assert late.works()
+        assert late.refreshed().works()
+        again = other.refreshed()
+        assert (again.kid, again.works()) == (new, True), "who was away all the time goes on, too"
+    assert make_ready(stack) == key, "and so do API keys"
     # With the rights of accounts itself, as in any other deployment.
     command = operator_command("accounts.rotate_signing_keys")
     done = subprocess.run(command, env=stack.env("accounts"), capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    assert "is published and signs from" in done.stdout
-    assert make_ready(stack) == key, "nobody is logged out"
-    address = f"{public_url(stack.blueprint)}/api/v1/accounts"
-    with urllib.request.urlopen(urllib.request.Request(address, headers={"Authorization": f"Bearer {key}"})) as answer:
-        assert answer.status == 200
-    told = "\n".join(lines) + done.stdout
-    assert not any(secret in told for secret in (old, new))
+    assert f"old signing key {new} verifies until" in done.stdout
+
+
+async def retire(url: str, kid: str) -> None:
+    connection = await asyncpg.connect(url)
+    done = await connection.execute("UPDATE signing_keys SET retired_at = now() WHERE kid = $1", kid)
+    await connection.close()
+    assert done == "UPDATE 1"
 
 
 def test_the_audit_trail_is_proven_while_the_system_runs(stack: Stack) -> None:
