@@ -52,6 +52,24 @@ async def test_the_word_does_not_let_it_start_beside_one_that_runs(world: Any, s
         assert not await world.inits(post)
 
 
+@pytest.mark.parametrize("change", ["state = 'elsewhere'", "transfer = 'elsewhere'"])
+@pytest.mark.parametrize("dismissed", [0, 1])
+async def test_one_that_cannot_be_read_may_still_publish_and_stops_no_other_post(
+    world: Any, change: str, dismissed: int
+) -> None:
+    post = await unconfirmed(world)
+    async with world.database.transaction() as tx:
+        await tx.connection.execute(text(f"UPDATE publish_jobs SET {change}"))
+    second = post.model_copy(update={"attempt": 2, "dismissed_attempts": dismissed})
+    other = world.post(post.account_id, world.media())
+    async with world.replica() as replica:
+        await world.accept(second, other)
+        await world.state(other, State.SUCCEEDED)
+        await eventually(lambda: world.waits(second, "earlier_attempt_open"))
+        assert replica.lanes[0].healthy() is None
+    assert not await world.inits(post)
+
+
 async def test_evidence_counts_more_than_the_word(world: Any) -> None:
     post = await unconfirmed(world)
     async with world.database.transaction() as tx:

@@ -4,7 +4,7 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import text, update
 
 from common.database import Transaction
 from common.ids import uuid7
@@ -59,6 +59,14 @@ async def test_a_lower_attempt_is_answered_with_the_latest_ones_event(world: Any
     assert await world.accept(next_attempt(post, 2)) == 0
     assert [event.data["attempt"] for event in await world.events(post)] == [3, 3]
     assert not (await claim(world)).jobs
+
+
+async def test_an_attempt_whose_state_is_not_known_holds_up_no_other_post(world: Any) -> None:
+    strange, other = (world.post(uuid7(), None) for _ in range(2))
+    await world.accept(strange)
+    async with world.database.transaction() as tx:
+        await tx.connection.execute(text("UPDATE publish_jobs SET state = 'elsewhere'"))
+    assert await world.accept(strange, other) == 1
 
 
 async def test_the_same_batch_twice_at_once_makes_each_job_once(world: Any) -> None:

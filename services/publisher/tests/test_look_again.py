@@ -98,7 +98,7 @@ async def test_a_later_proof_is_no_publication(world: Any) -> None:
     assert (await world.job(post)).checkpoint.state is State.FAILED
 
 
-@pytest.mark.parametrize("state", ["queued", "running"])
+@pytest.mark.parametrize("state", ["queued", "running", "elsewhere"])
 async def test_what_still_runs_is_no_proof(world: Any, state: str) -> None:
     post = world.post(uuid7(), None)
     await world.accept(post)
@@ -128,7 +128,7 @@ async def lost_init(world: Any, *, transfer: str = "pull", publish_id: str | Non
     return post
 
 
-@pytest.mark.parametrize("transfer", ["pull", "photo"])
+@pytest.mark.parametrize("transfer", ["pull", "photo", "elsewhere"])
 async def test_nobody_can_know_what_comes_of_an_init_without_an_answer_for_an_hour(world: Any, transfer: str) -> None:
     post = await lost_init(world, transfer=transfer)
     answer = await ask(world, post)

@@ -203,6 +203,18 @@ async def test_a_draft_that_its_creator_posts_is_published(world: Any) -> None:
     assert outcomes[-1] == "published"
 
 
+async def test_one_about_an_attempt_whose_state_is_not_known_is_a_reason_to_look(world: Any) -> None:
+    post = world.post(await world.account(), None)
+    await world.accept(post)
+    open_id = world.accounts.tokens[post.account_id]["open_id"]
+    await _set(world, post, f"publish_id = 'v_pub_url~v2.1', open_id = '{open_id}', state = 'elsewhere', run_at = NULL")
+    content = {"publish_id": "v_pub_url~v2.1", "publish_type": "DIRECT_PUBLISH"}
+    claim = publish_claim("post.publish.complete", content)
+    assert claim is not None
+    async with world.database.transaction() as tx:
+        assert await hear_claim(tx, claim, open_id, datetime.now(UTC), wakes=[]) == 1
+
+
 async def test_another_creators_webhook_and_an_unknown_publication_wake_nobody(world: Any) -> None:
     await world.driver.fault("processing", stuck=True)
     async with world.replica() as replica:

@@ -27,6 +27,11 @@ class State(StrEnum):
         """Whether this attempt published nothing and never will."""
         return self in {State.FAILED, State.CANCELLED}
 
+    @classmethod
+    def of_stored(cls, value: str) -> "State":
+        """Return the stored state of an attempt; one that is not known counts as running: it may still publish."""
+        return next((state for state in cls if state == value), cls.RUNNING)
+
 
 class Step(StrEnum):
     """The last checkpoint that was stored. `init_intended` and `uploading` are intents: the call may or may not have run.
@@ -51,6 +56,11 @@ class Transfer(StrEnum):
     FILE = "file"
     PULL = "pull"
     PHOTO = "photo"
+
+    @classmethod
+    def of_stored(cls, value: str) -> "Transfer":
+        """Return the stored transfer of an attempt; one that is not known counts as what publishes from init alone."""
+        return next((transfer for transfer in cls if transfer == value), cls.PULL)
 
 
 class CancelState(StrEnum):

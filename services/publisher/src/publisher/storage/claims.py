@@ -103,7 +103,7 @@ async def jobs_of(connection: AsyncConnection, publish_id: str, open_id: str) ->
         .with_for_update()
     )
     rows = await connection.execute(statement)
-    return [Standing(row.id, State(row.state), row.outcome, row.tiktok_video_id is not None) for row in rows]
+    return [Standing(row.id, State.of_stored(row.state), row.outcome, row.tiktok_video_id is not None) for row in rows]
 
 
 async def nameless_jobs(connection: AsyncConnection, open_id: str) -> Sequence[UUID]:

@@ -148,7 +148,7 @@ def _known_from(row: "Row[Any]") -> Known:
         id=row.id,
         post_id=row.post_id,
         attempt=row.attempt,
-        state=State(row.state),
+        state=State.of_stored(row.state),
         sequence=row.sequence,
         is_tombstone=row.post is None,
         last_event=None if event is None else StoredEvent(event["key"], event["data"]),

@@ -199,11 +199,11 @@ async def hand_back(connection: AsyncConnection, leases: Sequence[tuple[UUID, in
 
 
 async def states_of_posts(connection: AsyncConnection, post_ids: Sequence[UUID]) -> dict[UUID, dict[int, State]]:
-    """Return the state of every known attempt of the posts."""
+    """Return the state of every known attempt of the posts; one that cannot be read counts as running."""
     statement = select(_jobs.c.post_id, _jobs.c.attempt, _jobs.c.state).where(_jobs.c.post_id.in_(post_ids))
     states: dict[UUID, dict[int, State]] = {}
     for row in await connection.execute(statement):
-        states.setdefault(row.post_id, {})[row.attempt] = State(row.state)
+        states.setdefault(row.post_id, {})[row.attempt] = State.of_stored(row.state)
     return states
 
 

@@ -58,19 +58,19 @@ async def look_at(connection: AsyncConnection, job_ids: Sequence[UUID]) -> None:
 
 
 async def attempts_until(connection: AsyncConnection, post_id: UUID, attempt: int) -> Sequence[Looked]:
-    """Return the post's attempts up to a number, in order; tombstones too."""
+    """Return the post's attempts up to a number, in order; tombstones too. One that cannot be read may still publish."""
     until = (_jobs.c.post_id == post_id, _jobs.c.attempt <= attempt)
     statement = select(_jobs, _clock.label("seen_at")).where(*until).order_by(_jobs.c.attempt)
     return [
         Looked(
             id=row.id,
             attempt=row.attempt,
-            state=State(row.state),
+            state=State.of_stored(row.state),
             looks=row.polls,
             in_hand=row.lease_owner is not None or row.look_at_once,
             sequence=row.sequence,
             last_event=None if row.last_event is None else StoredEvent(row.last_event["key"], row.last_event["data"]),
-            transfer=Transfer(row.transfer),
+            transfer=Transfer.of_stored(row.transfer),
             publish_id=row.publish_id,
             ended_at=row.finished_at,
             seen_at=row.seen_at,
