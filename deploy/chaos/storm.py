@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from chaos.judge import Broken, Posted, judge
+from chaos.judge import Broken, Posted, judge, judge_whole
 from chaos.plan import Death, Plan
 from chaos.site import ENDS, Mode, Order, Site
 from chaos.visitors import Visitors
@@ -21,6 +21,7 @@ from localstack.errors import StackError
 
 LIST_LIMIT = 100
 _PAUSE_SECONDS = 0.3
+_FETCHED = frozenset({Mode.PULL, Mode.PHOTO})
 _ENDS_NO_POST = frozenset({"access_token_invalid", "rate_limit_exceeded", "spam_risk_user_banned_from_posting"})
 """Refusals that are replayed, waited out or held: a post that failed with one was given up wrongly."""
 
@@ -84,6 +85,7 @@ class Storm:
         ]
         mine = {creator.open_id for creator in creators}
         broken = judge(posts, [item for item in ledger if item["open_id"] in mine])
+        broken += judge_whole(posts, stuck=self._stuck())
         broken += [item for one in visited for item in one.broken]
         orders += [one.order for one in visited if one.order]
         not_armed = self._site.crash.armed()
@@ -116,6 +118,10 @@ class Storm:
                 self._say(f"{len(open_)} of {len(orders)} are under way, {len(self._deaths)} deaths so far")
             time.sleep(_PAUSE_SECONDS)
         return told
+
+    def _stuck(self) -> int:
+        """Return with how many posts TikTok was told never to come to an end."""
+        return sum(fault.get("times", 1) for _, fault in self._plan.faults if fault.get("stuck"))
 
     def _happened(self) -> dict[str, tuple[int, int]]:
         """Return by endpoint how many calls were to go wrong, and how many did."""
@@ -171,7 +177,7 @@ class Storm:
         fields = post or {"status": "", "error_code": None, "publish_id": None}
         return Posted(
             order.post_id, order.creator.open_id, order.title, order.content.sha256, str(fields["status"]),
-            fields["error_code"], fields["publish_id"], reasons,
+            fields["error_code"], fields["publish_id"], reasons, is_uploaded=order.mode not in _FETCHED,
         )  # fmt: skip
 
     def _reasons(self, order: Order, creators: list[Creator]) -> frozenset[str]:

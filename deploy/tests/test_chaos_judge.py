@@ -8,7 +8,7 @@ import pytest
 
 from chaos.content import ContentMaker
 from chaos.crash_folder import CrashFolder
-from chaos.judge import Posted, count, judge
+from chaos.judge import Posted, count, judge, judge_whole
 from chaos.plan import SERVERS, plan
 from chaos.site import Mode
 from chaos.storm import reasons_of
@@ -70,6 +70,35 @@ def test_published_without_a_publication_or_by_another_name() -> None:
 @pytest.mark.parametrize("items", [[], [item()]])
 def test_unconfirmed_may_be_live_or_not(items: list[dict[str, Any]]) -> None:
     assert promises(replace(POST, state="unconfirmed"), *items) == []
+
+
+def storm(**states: int) -> list[Posted]:
+    return [replace(POST, state=state, is_uploaded=True) for state, number in states.items() for _ in range(number)]
+
+
+def whole(posts: list[Posted], stuck: int = 0) -> list[str]:
+    return [broken.promise for broken in judge_whole(posts, stuck=stuck)]
+
+
+@pytest.mark.parametrize(
+    ("published", "unconfirmed", "failed"), [(187, 3, 10), (186, 5, 9), (156, 7, 37), (6, 1, 5), (0, 0, 1), (0, 1, 0)]
+)
+def test_a_storm_that_went_well_as_a_whole(published: int, unconfirmed: int, failed: int) -> None:
+    assert whole(storm(published=published, unconfirmed=unconfirmed, failed=failed)) == []
+
+
+def test_a_storm_of_which_too_little_was_published() -> None:
+    assert whole(storm(published=155, failed=45)) == ["only 155 of 200 posts were published, not 156"]
+    assert whole(storm(published=100, sent_to_inbox=56, failed=44)) == []
+    assert whole(storm(published=5, failed=7)) == ["only 5 of 12 posts were published, not 6"]
+
+
+def test_a_storm_with_too_many_files_of_unknown_outcome() -> None:
+    posts = storm(published=192, unconfirmed=8)
+    assert whole(posts) == ["8 of 200 uploaded files are unconfirmed, more than 7"]
+    assert whole(posts, stuck=1) == []
+    assert whole([replace(post, is_uploaded=post.state == "published") for post in posts]) == []
+    assert whole([replace(post, may_be_cancelled=post.state == "unconfirmed") for post in posts]) == []
 
 
 def test_cancelled_is_an_end_only_for_who_wanted_it_and_only_without_a_publication() -> None:
