@@ -7,8 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from common.http.body_guard import LARGE_AT_ONCE, BodyGuard
-from common.testing.eventually import eventually
+from common.errors import Problem
+from common.http.body_guard import DeclaredBody, Pace, read_checked
 
 NESTED_TAGS = b'{"name": "x", "tags": ' + b'{"a":' * 63 + b"1" + b"}" * 63 + b"}"
 
@@ -108,58 +108,25 @@ async def test_a_slow_body_is_given_up(
     assert_problem(await client.post("/items", content=stalled()), 408, "body_timeout")
 
 
-class Guarded:
-    """A guard with a path for large bodies before an app that keeps each request until it is told to go on."""
-
-    def __init__(self) -> None:
-        self.under_way, self.most, self.go_on = 0, 0, asyncio.Event()
-        self.guard = BodyGuard(self._app, limit_bytes=10, limits={"/large": 1_000})
-        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(self.guard), base_url="http://guard")
-
-    async def _app(self, scope: Any, receive: Any, send: Any) -> None:
-        self.under_way += 1
-        self.most = max(self.most, self.under_way)
-        await self.go_on.wait()
-        self.under_way -= 1
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"x"})
-
-    async def post(self, content: Any, path: str = "/large") -> int:
-        answer = await self.http.post(path, content=content, headers={"Content-Type": "text/plain"})
-        return answer.status_code
+JSON_BODY = DeclaredBody(None, is_json=True, is_there=True)
 
 
-async def _unknown_length() -> AsyncIterator[bytes]:
-    yield b"x"
+async def test_a_body_that_arrives_fast_enough_may_take_longer() -> None:
+    """Each piece buys time; who sends nothing more is given up."""
+    for piece, pause in ((b"[" + b" " * 1_000, 0.2), (b"[", 60.0)):
+        pieces = [piece, b"]"]
 
+        async def receive(pieces: list[bytes] = pieces, pause: float = pause) -> Any:
+            if len(pieces) == 1:
+                await asyncio.sleep(pause)
+            return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
 
-@pytest.mark.parametrize("body", [lambda: b"x" * 11, _unknown_length], ids=["more than ordinary", "unknown length"])
-async def test_of_large_bodies_a_few_are_in_hand_and_the_others_wait(body: Any) -> None:
-    guarded = Guarded()
-    large = [asyncio.create_task(guarded.post(body())) for _ in range(LARGE_AT_ONCE + 3)]
-    await eventually(lambda: guarded.under_way == LARGE_AT_ONCE)
-    # Others do not wait for them, nor do small ones there, and those without a body.
-    others = [("x" * 10, "/large"), ("", "/large"), ("x" * 10, "/ordinary")]
-    small = [asyncio.create_task(guarded.post(content, path)) for content, path in others]
-    await eventually(lambda: guarded.under_way == LARGE_AT_ONCE + len(others))
-    guarded.go_on.set()
-    assert await asyncio.gather(*large, *small) == [200] * (len(large) + len(small))
-    assert guarded.most == LARGE_AT_ONCE + len(others)
-
-
-async def test_who_waits_too_long_for_a_place_is_told_and_takes_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("common.http.body_guard.LARGE_PATIENCE_SECONDS", 0.05)
-    guarded = Guarded()
-    large = [asyncio.create_task(guarded.post(b"x" * 11)) for _ in range(LARGE_AT_ONCE)]
-    await eventually(lambda: guarded.under_way == LARGE_AT_ONCE)
-    answer = await guarded.http.post("/large", content=b"x" * 11)
-    assert (answer.status_code, answer.json()["code"], answer.headers["retry-after"]) == (503, "service_unavailable", "5")
-    # One that is refused gives its place back.
-    guarded.go_on.set()
-    await asyncio.gather(*large)
-    for _ in range(LARGE_AT_ONCE + 1):
-        assert await guarded.post(b"x" * 1_001) == 413
-    assert await guarded.post(b"x" * 11) == 200
+        pace = Pace(seconds=0.1, bytes_per_second=10)
+        if pause < 60:
+            assert await read_checked(JSON_BODY, receive, limit_bytes=2_000, pace=pace) == piece + b"]"
+        else:
+            with pytest.raises(Problem, match="body_timeout"):
+                await read_checked(JSON_BODY, receive, limit_bytes=2_000, pace=pace)
 
 
 async def test_two_content_types_are_refused(client: httpx.AsyncClient, assert_problem: Any) -> None:

@@ -18,6 +18,7 @@ from gateway.api.allow import install_allow
 from gateway.api.documents import install_openapi
 from gateway.api.drain import DrainRefusedBody
 from gateway.api.head import HeadAsGet
+from gateway.api.large_body import ORDINARY_BODY_BYTES
 from gateway.api.routes import accounts, analytics, audit, auth, events, jwks, media, operations, posts, tiktok, webhooks
 from gateway.clients.accounts_client import AccountsClient
 from gateway.clients.event_log import EventLog
@@ -47,9 +48,6 @@ from gateway.usecases.tell_refusals import AccessRefusals
 from gateway.usecases.trail_proof import TrailProof
 
 VERSION = "1.0.0"
-BODY_LIMIT_BYTES = 512 * 1024
-BULK_BODY_LIMIT_BYTES = 8 * 1024 * 1024
-"""Of POST `/posts/bulk` alone: 500 captions of 2,200 units, each six bytes when its client writes JSON with escapes."""
 
 ROUTES = (posts, media, accounts, auth, tiktok, webhooks, analytics, audit, events, operations, jwks)
 
@@ -58,6 +56,11 @@ LIVE_RECHECK_S = 30.0
 
 EXPORTS, EXPORTS_PER_USER = 16, 2
 """Each holds a connection to analytics for as long as its client takes: they must not use up those that everybody needs."""
+
+LARGE_BODIES, LARGE_BODIES_PER_USER = 4, 2
+"""Batches beyond the ordinary limit in hand: what is made of one takes several times its size."""
+LARGE_WAITING, LARGE_WAITING_PER_USER = 200, 20
+"""Each keeps a connection, and nothing of its body."""
 
 
 def build() -> tuple[FastAPI, Settings]:
@@ -123,9 +126,8 @@ def build_app(settings: Settings) -> FastAPI:
         docs=True,
         user_tokens=tokens,
         behind_gateway=False,
-        body_limit_bytes=BODY_LIMIT_BYTES,
-        body_limits={posts.BULK_PATH: BULK_BODY_LIMIT_BYTES},
-        upload_prefixes=[media.UPLOAD_PATH, webhooks.PATH],
+        body_limit_bytes=ORDINARY_BODY_BYTES,
+        upload_prefixes=[media.UPLOAD_PATH, webhooks.PATH, posts.BULK_PATH],
         middleware=_transport(settings),
     )
     app.state.edge = Edge(
@@ -146,6 +148,12 @@ def build_app(settings: Settings) -> FastAPI:
         upload_max_bytes=settings.upload_max_bytes,
         upload_stall_seconds=settings.upload_stall_seconds,
         exports=Places(in_all=EXPORTS, per_user=EXPORTS_PER_USER),
+        large_bodies=Places(
+            in_all=LARGE_BODIES,
+            per_user=LARGE_BODIES_PER_USER,
+            waiting_in_all=LARGE_WAITING,
+            waiting_per_user=LARGE_WAITING_PER_USER,
+        ),
         live_feed=live_feed,
         live_streams=live_streams,
         live_places=Places(in_all=settings.live_streams, per_user=settings.live_streams_per_user),

@@ -39,6 +39,7 @@ class Edge:
     upload_max_bytes: int
     upload_stall_seconds: float
     exports: Places
+    large_bodies: Places
     live_feed: LiveFeed
     live_streams: LiveStreams
     live_places: Places

@@ -1,7 +1,7 @@
 """The FastAPI app of a service: lifecycle, health, request ids, limits and problems in one place."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 import structlog
@@ -34,7 +34,6 @@ def create_app(
     service_tokens: ServiceTokenVerifier | None = None,
     behind_gateway: bool = True,
     body_limit_bytes: int = DEFAULT_LIMIT_BYTES,
-    body_limits: Mapping[str, int] | None = None,
     upload_prefixes: Sequence[str] = (),
     middleware: Sequence[Middleware] = (),
 ) -> FastAPI:
@@ -42,9 +41,10 @@ def create_app(
 
     `components` start in the given order and stop in reverse; `/readyz` asks each `healthy()` and every check. `user_tokens` and
     `service_tokens` serve the dependencies of `common.http.identity`; `user_tokens` is started first, as a component.
-    `behind_gateway` says that forwarded client addresses are believed (all services but the gateway). `body_limits` are other
-    limits than `body_limit_bytes` for single paths; paths below `upload_prefixes` are held to none. `middleware` comes right within
-    the one that gives requests their ids, before any body is read. `app.state.stopping` is set when the process was asked to end.
+    `behind_gateway` says that forwarded client addresses are believed (all services but the gateway). Paths that begin
+    with one of `upload_prefixes` are not held to `body_limit_bytes`: their routes read bodies themselves. `middleware` comes right
+    within the one that gives requests their ids, before any body is read. `app.state.stopping` is set when the process was asked
+    to end.
     """
     parts: list[Component] = [*([user_tokens] if user_tokens is not None else []), *components]
 
@@ -71,7 +71,7 @@ def create_app(
         middleware=[
             Middleware(RequestMiddleware),
             *middleware,
-            Middleware(BodyGuard, limit_bytes=body_limit_bytes, limits=body_limits, unguarded_prefixes=tuple(upload_prefixes)),
+            Middleware(BodyGuard, limit_bytes=body_limit_bytes, unguarded_prefixes=tuple(upload_prefixes)),
         ],
     )
     app.state.started = False

@@ -4,8 +4,8 @@ import asyncio
 import json
 import math
 import re
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,9 +16,6 @@ from common.http.request_id import SCOPE_KEY
 
 DEFAULT_LIMIT_BYTES = 1024 * 1024
 BODY_TIMEOUT_SECONDS = 30.0
-LARGE_AT_ONCE = 4
-"""So many bodies beyond the ordinary limit are in hand at a time: what is made of one takes several times its size."""
-LARGE_PATIENCE_SECONDS = 30.0
 MAX_DEPTH = 64
 MAX_INTEGER = 2**63 - 1
 
@@ -106,127 +103,132 @@ SINGLE_HEADERS = frozenset({b"content-type"})
 class BodyGuard:
     """Pure ASGI middleware: reads the body (up to `limit_bytes`, within 30 s), checks it, and hands it on in one piece.
 
-    `limits` has other limits for single paths; of bodies there that are larger than `limit_bytes`, or do not tell their size, only
-    a few are in hand at a time, from their first byte to the answer: the others wait unread, and are told 503 after 30 s. Paths
-    that begin with one of `unguarded_prefixes` (uploads) are passed on untouched; their routes keep their own limits.
+    Paths that begin with one of `unguarded_prefixes` are passed on untouched; their routes keep their own limits.
     """
 
     def __init__(
-        self,
-        app: ASGIApp,
-        *,
-        limit_bytes: int = DEFAULT_LIMIT_BYTES,
-        limits: Mapping[str, int] | None = None,
-        unguarded_prefixes: Sequence[str] = (),
+        self, app: ASGIApp, *, limit_bytes: int = DEFAULT_LIMIT_BYTES, unguarded_prefixes: Sequence[str] = ()
     ) -> None:
         self._app = app
         self._limit = limit_bytes
-        self._limits = limits or {}
         self._unguarded = tuple(unguarded_prefixes)
-        self._places = asyncio.Semaphore(LARGE_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request; other scopes pass through."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        async with AsyncExitStack() as stack:
-            try:
-                _check_address(scope)
-                _check_headers(scope)
-                if self._unguarded and scope["path"].startswith(self._unguarded):
-                    guarded: Receive | None = receive
-                else:
-                    await stack.enter_async_context(self._place(scope))
-                    guarded = await self._guard(scope, receive)
-            except Problem as problem:
-                await problem_response(problem, scope.get(SCOPE_KEY))(scope, receive, send)
-                return
-            if guarded is not None:
-                await self._app(scope, guarded, send)
-
-    @asynccontextmanager
-    async def _place(self, scope: Scope) -> AsyncIterator[None]:
-        """Hold one of the places for large bodies where the request may bring one; raises Problem 503."""
-        length, _, has_body = _declared(scope)
-        if scope["path"] not in self._limits or not has_body or (length is not None and length <= self._limit):
-            yield
+        try:
+            _check_address(scope)
+            _check_headers(scope)
+            if self._unguarded and scope["path"].startswith(self._unguarded):
+                guarded: Receive | None = receive
+            else:
+                guarded = await self._guard(scope, receive)
+        except Problem as problem:
+            await problem_response(problem, scope.get(SCOPE_KEY))(scope, receive, send)
             return
-        try:
-            async with asyncio.timeout(LARGE_PATIENCE_SECONDS):
-                await self._places.acquire()
-        except TimeoutError:
-            raise Problem(
-                503,
-                "service_unavailable",
-                "Too many large requests are under way.",
-                hint="Nothing has happened; send it again in a few seconds.",
-                headers={"Retry-After": "5", "Connection": "close"},
-            ) from None
-        try:
-            yield
-        finally:
-            self._places.release()
+        if guarded is not None:
+            await self._app(scope, guarded, send)
 
     async def _guard(self, scope: Scope, receive: Receive) -> Receive | None:
         """Return a receive that replays the checked body, None when the client went away meanwhile."""
-        length, is_json, has_body = _declared(scope)
-        limit = self._limits.get(scope["path"], self._limit)
-        if length is not None and length > limit:
-            raise _too_large(limit)
-        if not has_body:
+        declared = declared_body(scope)
+        declared.refuse_beyond(self._limit)
+        if not declared.is_there:
             return receive
-        try:
-            async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
-                body = await _read(receive, limit)
-        except TimeoutError:
-            raise Problem(
-                408,
-                "body_timeout",
-                f"The body did not arrive within {BODY_TIMEOUT_SECONDS:g} seconds.",
-                headers={"Connection": "close"},
-            ) from None
-        if body is None:
-            return None
-        problem = check_json(body) if is_json else None
-        if problem is not None:
-            raise problem
-        return _replay(body, receive)
+        body = await read_checked(declared, receive, limit_bytes=self._limit)
+        return replay(body, receive) if body is not None else None
 
 
-async def _read(receive: Receive, limit: int) -> bytes | None:
+@dataclass(frozen=True, slots=True)
+class DeclaredBody:
+    """What a request's head says of its body: bytes (None: not told), whether it may be JSON, whether there is one at all."""
+
+    length: int | None
+    is_json: bool
+    is_there: bool
+
+    def refuse_beyond(self, limit_bytes: int) -> None:
+        """Raise Problem 413 `body_too_large` when the length alone tells that it is larger."""
+        if self.length is not None and self.length > limit_bytes:
+            raise _too_large(limit_bytes)
+
+    def fits(self, limit_bytes: int) -> bool:
+        """Tell whether it is sure to be no larger than so many bytes."""
+        return not self.is_there or (self.length is not None and self.length <= limit_bytes)
+
+
+def declared_body(scope: Scope) -> DeclaredBody:
+    """Return what the head of an HTTP request says of its body."""
+    length: int | None = None
+    is_json = True
+    is_there = False
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            length = int(value) if value.isdigit() else None
+            is_there = length != 0
+        elif name == b"transfer-encoding":
+            is_there = True
+        elif name == b"content-type":
+            is_json = b"json" in value.lower()
+    return DeclaredBody(length, is_json, is_there)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long a body may take to arrive: so many seconds, and a second more for each so many bytes that are there."""
+
+    seconds: float
+    bytes_per_second: int | None = None
+
+
+async def read_checked(
+    declared: DeclaredBody, receive: Receive, *, limit_bytes: int, pace: Pace | None = None
+) -> bytes | None:
+    """Return the whole body, None when the client went away meanwhile; without a `pace` it has 30 s.
+
+    Raises Problem 413 `body_too_large`, 408 `body_timeout`, and for JSON the one of `check_json`.
+    """
+    pace = pace or Pace(BODY_TIMEOUT_SECONDS)
+    try:
+        body = await _read(receive, limit_bytes, pace)
+    except TimeoutError:
+        raise Problem(
+            408,
+            "body_timeout",
+            f"The body did not arrive within {pace.seconds:g} seconds."
+            if pace.bytes_per_second is None
+            else f"The body arrived too slowly: less than {pace.bytes_per_second} bytes a second.",
+            headers={"Connection": "close"},
+        ) from None
+    if body is not None and declared.is_json and (problem := check_json(body)) is not None:
+        raise problem
+    return body
+
+
+async def _read(receive: Receive, limit: int, pace: Pace) -> bytes | None:
     chunks: list[bytes] = []
     size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return None
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        if size > limit:
-            raise _too_large(limit)
-        chunks.append(chunk)
-        if not message.get("more_body", False):
-            return b"".join(chunks)
+    began = asyncio.get_running_loop().time()
+    async with asyncio.timeout(pace.seconds) as timer:
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                return None
+            chunk = message.get("body", b"")
+            size += len(chunk)
+            if size > limit:
+                raise _too_large(limit)
+            chunks.append(chunk)
+            if not message.get("more_body", False):
+                return b"".join(chunks)
+            if pace.bytes_per_second is not None and not timer.expired():
+                timer.reschedule(began + pace.seconds + size / pace.bytes_per_second)
 
 
 def _too_large(limit: int) -> Problem:
     return Problem(413, "body_too_large", f"The body is larger than {limit} bytes.", headers={"Connection": "close"})
-
-
-def _declared(scope: Scope) -> tuple[int | None, bool, bool]:
-    length: int | None = None
-    is_json = True
-    has_body = False
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            length = int(value) if value.isdigit() else None
-            has_body = length != 0
-        elif name == b"transfer-encoding":
-            has_body = True
-        elif name == b"content-type":
-            is_json = b"json" in value.lower()
-    return length, is_json, has_body
 
 
 def _check_address(scope: Scope) -> None:
@@ -247,10 +249,11 @@ def _check_headers(scope: Scope) -> None:
             seen.add(name)
 
 
-def _replay(body: bytes, receive: Receive) -> Receive:
+def replay(body: bytes, receive: Receive) -> Receive:
+    """Return a receive that gives the body in one piece, and then what `receive` gives."""
     pending: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
-    async def replay() -> Message:
+    async def replayed() -> Message:
         return pending.pop() if pending else await receive()
 
-    return replay
+    return replayed

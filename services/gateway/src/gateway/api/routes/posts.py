@@ -12,6 +12,7 @@ from gateway.api.callers import allowed
 from gateway.api.commanding import command, read_body, wanted_versions
 from gateway.api.documents import IDEMPOTENCY_KEY, IF_MATCH, accepted, accepted_or, body, paging, parameters, problems, query
 from gateway.api.forwarding import forward
+from gateway.api.large_body import large_body
 from gateway.api.models.posts import (
     BulkPosts,
     BulkVerdicts,
@@ -25,9 +26,12 @@ from gateway.api.models.posts import (
     Validation,
 )
 from gateway.api.models.shared import EmptyBody
+from gateway.edge import edge_of
 from gateway.security.authenticator import Caller
 
 BULK_PATH = "/api/v1/posts/bulk"
+BULK_BODY_LIMIT_BYTES = 8 * 1024 * 1024
+"""500 captions of 2,200 units, each six bytes when its client writes JSON with escapes."""
 router = APIRouter(prefix="/api/v1/posts", tags=["posts"])
 Reader = Annotated[Caller, Depends(allowed("posts:read"))]
 Writer = Annotated[Caller, Depends(allowed("posts:write"))]
@@ -93,7 +97,7 @@ async def validate_post(request: Request, caller: Writer) -> Response:
 @router.post(
     "/bulk",
     response_model=BulkVerdicts,
-    responses=accepted() | problems(401, 403, 413, 415),
+    responses=accepted() | problems(400, 401, 403, 408, 413, 415),
     openapi_extra=_BULK_BODY
     | parameters(
         IDEMPOTENCY_KEY,
@@ -103,7 +107,9 @@ async def validate_post(request: Request, caller: Writer) -> Response:
 )
 async def create_posts(request: Request, caller: Writer) -> Response:
     """Schedule up to 500 posts, or see what would become of them."""
-    return await command(request, caller, await read_bulk(request), scope="posts:write")
+    user_id = caller.claims.user_id
+    async with large_body(request, user_id, edge_of(request).large_bodies, limit_bytes=BULK_BODY_LIMIT_BYTES) as whole:
+        return await command(whole, caller, await read_bulk(whole), scope="posts:write")
 
 
 async def update_post(request: Request, caller: Writer, post_id: UUID) -> Response:
