@@ -71,14 +71,17 @@ class ObjectStorage:
 
     async def exists(self, key: str) -> bool:
         """Tell whether there is such an object."""
+        return await self.size(key) is not None
+
+    async def size(self, key: str) -> int | None:
+        """Return how many bytes an object has, None when there is no such object."""
         try:
             async with asyncio.timeout(LOOK_SECONDS):
-                await obstore.head_async(self._store, key)
+                return (await obstore.head_async(self._store, key))["size"]
         except (NotFoundError, FileNotFoundError):
-            return False
+            return None
         except (BaseError, OSError) as error:
             raise _away(error) from error
-        return True
 
     async def remove(self, key: str) -> None:
         """Remove an object; one that is not there is no error."""

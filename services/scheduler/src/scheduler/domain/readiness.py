@@ -11,7 +11,7 @@ MEDIA_LOST = Finding(
     "media_id",
     "media_lost",
     "The file's bytes are not in the storage any more.",
-    "Upload it again and give the post its new media_id.",
+    "Upload the same file again, or give the post another media_id.",
 )
 GRANT_NOTICE = timedelta(days=30)
 """A grant that lives longer is renewed by using the account before it ends, so it says nothing about a post years ahead."""

@@ -18,7 +18,14 @@ from scheduler.probe.prober import Prober
 from scheduler.storage.media import media_of_upload
 from scheduler.usecases.create_post import owner
 from scheduler.usecases.delete_media import delete_media
-from scheduler.usecases.register_media import Verdict, give_up_media, judge_upload, note_upload, register_media
+from scheduler.usecases.register_media import (
+    Verdict,
+    give_up_media,
+    judge_upload,
+    look_for_lost,
+    note_upload,
+    register_media,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,8 @@ class MediaCommands:
     async def prepare(self, command: RegisterMedia, envelope: Envelope) -> tuple[Media, Verdict]:
         """Note the upload, so that the file shows as `processing`, then probe it."""
         file = await note_upload(self.database, command, envelope.id, owner(envelope))
-        return file, await judge_upload(self.storage, self.prober, file)
+        verdict = await judge_upload(self.storage, self.prober, file)
+        return file, await look_for_lost(self.database, self.storage, file, verdict)
 
     async def register(
         self, tx: Transaction, command: RegisterMedia, envelope: Envelope, prepared: tuple[Media, Verdict]

@@ -1,7 +1,7 @@
 """Take an uploaded file into the library: known at once, judged by the probe, then ready or rejected."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -15,7 +15,8 @@ from scheduler.domain.media import Media, MediaStatus, thumbnail_key
 from scheduler.domain.media_rules import MediaProblem, PhotoFacts, VideoFacts, check_media
 from scheduler.probe.prober import Prober
 from scheduler.storage.media import NewMedia, add_media, change_media, lock_media
-from scheduler.storage.stored_objects import add_object, give_up_object, share_object
+from scheduler.storage.stored_objects import LostObject, add_object, give_up_object, lock_lost, share_object
+from scheduler.usecases.lost_objects import find_lost_twin
 from scheduler.usecases.problems import media_not_found
 
 CHECK_FAILED = MediaProblem("file", "check_failed", "The file could not be checked.", hint="Upload it again.")
@@ -24,11 +25,20 @@ CHECK_FAILED = MediaProblem("file", "check_failed", "The file could not be check
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the probe found: the facts, if the file can be read, and every rule that it breaks."""
+    """What the probe found: the facts, if the file can be read, and every rule that it breaks.
+
+    `lost` is the object of the same content that the storage does not hold any more.
+    """
 
     facts: VideoFacts | PhotoFacts | None
     problems: tuple[MediaProblem, ...]
     has_thumbnail: bool = False
+    lost: LostObject | None = None
+
+    @property
+    def is_good(self) -> bool:
+        """Whether the file becomes ready."""
+        return self.facts is not None and not self.problems
 
 
 async def note_upload(database: Database, command: RegisterMedia, command_id: UUID, user_id: UUID) -> Media:
@@ -79,23 +89,36 @@ async def judge_upload(storage: ObjectStorage, prober: Prober, file: Media) -> V
     return Verdict(found.facts, tuple(problems), has_thumbnail=found.thumbnail is not None)
 
 
+async def look_for_lost(database: Database, storage: ObjectStorage, file: Media, verdict: Verdict) -> Verdict:
+    """Return the verdict with the object that a good file would share and that the storage lost; raises Transient."""
+    return replace(verdict, lost=await find_lost_twin(database, storage, file)) if verdict.is_good else verdict
+
+
 async def register_media(
     tx: Transaction, outbox: Outbox, media_id: UUID, user_id: UUID, verdict: Verdict, *, context: Context
 ) -> Media:
     """Store the verdict and emit `MediaReady` or `MediaRejected`; a file that was judged before stays as it is.
 
-    Identical bytes of a user are kept once: the file shares an object that is there already. One that could not be checked is
-    judged when its registration runs again (a replayed dead letter). Raises Problem 404 when the file is another user's.
+    Identical bytes of a user are kept once: the file shares an object that is there already. Where that was lost, all that share
+    it get the file's own. One that could not be checked is judged when its registration runs again (a replayed dead letter).
+    Raises Problem 404 when the file is another user's.
     """
+    if verdict.lost is not None:
+        await lock_lost(tx.connection, verdict.lost, media_id)
     media = await lock_media(tx.connection, media_id, user_id)
     if media is None:
         raise media_not_found()
     if media.status != MediaStatus.PROCESSING and not is_unchecked(media):
         return media
     columns = _columns(verdict)
-    if verdict.facts is not None and not verdict.problems:
+    if verdict.is_good:
         columns["storage_key"] = await share_object(
-            tx.connection, media.storage_key, user_id, media.sha256, has_thumbnail=verdict.has_thumbnail
+            tx.connection,
+            media.storage_key,
+            user_id,
+            media.sha256,
+            has_thumbnail=verdict.has_thumbnail,
+            lost=verdict.lost,
         )
     elif CHECK_FAILED not in verdict.problems:
         await give_up_object(tx.connection, media.storage_key)
