@@ -8,10 +8,12 @@ from common.due_loop import DueLoop, StepResult
 from common.messaging.outbox import Outbox
 from scheduler.loops.backlog import Backlog
 from scheduler.storage.claim import ClaimLimits, seconds_to_next_due
-from scheduler.usecases.claim_due_posts import claim_due_posts
+from scheduler.storage.users_in_line import FIRST
+from scheduler.usecases.claim_due_posts import MAX_WALK, claim_due_posts, walk_of
 
 LOOK_PAST_EVERY_S = 0.2
-"""How often a batch is filled up from behind one user's backlog: passing over thousands of rows is not free."""
+"""How often others are looked for behind a crowd: going past thousands of users is not free. Small batches, which go past fewer,
+look as much more often."""
 PACE_S = 0.005
 """After a claim that had room left, the next one begins so long after it at the earliest: posts that fall due one after the other
 within that time leave together, for a fraction of the work."""
@@ -33,7 +35,8 @@ class DuePosts:
         self._outbox = outbox
         self._limits = limits
         self._backlog = backlog
-        self._looked_past_at = float("-inf")
+        self._look_past_at = float("-inf")
+        self._turn = FIRST
         self._is_paused = False
         self.loop = DueLoop("due_posts", self.step)
 
@@ -49,12 +52,13 @@ class DuePosts:
         batch = min(self._limits.batch, room)
         limits = replace(self._limits, batch=batch, per_user=min(self._limits.per_user, max(1, batch // SHARES)))
         now = asyncio.get_running_loop().time()
-        look_past = now - self._looked_past_at >= LOOK_PAST_EVERY_S
+        turn = self._turn if now >= self._look_past_at else None
         async with self._database.transaction() as tx:
-            claimed = await claim_due_posts(tx, self._outbox, limits, look_past=look_past)
+            claimed = await claim_due_posts(tx, self._outbox, limits, turn=turn)
         self._backlog.took(claimed.posts)
-        if claimed.crowded and look_past:
-            self._looked_past_at = now
+        if claimed.turn is not None:
+            self._turn = claimed.turn
+            self._look_past_at = now + LOOK_PAST_EVERY_S * walk_of(batch) / MAX_WALK
         if claimed.posts >= limits.batch:
             return StepResult(done=claimed.posts, more=True)
         async with self._database.read_fast() as driver:

@@ -11,13 +11,23 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.database import Driver
 
-_CLAIM = """
-WITH head AS MATERIALIZED (
+_OF_ALL = """
   SELECT id, user_id, media_id, next_attempt_at FROM posts
-  WHERE status IN ('scheduled', 'retry_scheduled') AND NOT held AND next_attempt_at <= statement_timestamp() {others}
+  WHERE status IN ('scheduled', 'retry_scheduled') AND NOT held AND next_attempt_at <= statement_timestamp()
   ORDER BY next_attempt_at LIMIT $1
   FOR UPDATE SKIP LOCKED
-), ranked AS (
+"""
+_OF_USERS = """
+  SELECT post.* FROM unnest($7::uuid[]) AS users (id), LATERAL (
+    SELECT id, user_id, media_id, next_attempt_at FROM posts
+    WHERE status IN ('scheduled', 'retry_scheduled') AND NOT held AND user_id = users.id
+      AND next_attempt_at <= statement_timestamp()
+    ORDER BY next_attempt_at LIMIT $2
+    FOR UPDATE SKIP LOCKED
+  ) AS post LIMIT $1
+"""
+_CLAIM = """
+WITH head AS MATERIALIZED ({head}), ranked AS (
   SELECT id, media_id, row_number() OVER (PARTITION BY user_id ORDER BY next_attempt_at) AS place FROM head
 ), chosen AS (
   SELECT ranked.id, file.*, statement_timestamp() AS now
@@ -52,8 +62,8 @@ RETURNING posts.id, posts.user_id, posts.account_id, posts.status, posts.attempt
   posts.dismissed_attempts,
   file_id, storage_key, content_type, size_bytes, sha256, duration_ms
 """
-FIRST_CLAIM = _CLAIM.format(others="")
-_OTHERS_CLAIM = _CLAIM.format(others="AND user_id <> ALL($7::uuid[])")
+FIRST_CLAIM = _CLAIM.format(head=_OF_ALL)
+_USERS_CLAIM = _CLAIM.format(head=_OF_USERS)
 
 _FAIL = text("""
 UPDATE posts SET status = 'failed', attempt = attempt - 1, sweep_at = NULL, ended_at = statement_timestamp(),
@@ -129,21 +139,24 @@ class DuePost:
     duration_ms: int | None
 
 
-async def claim_due(
-    driver: Driver, limits: ClaimLimits, deadline: FailureText, *, crowded: Collection[UUID] = ()
-) -> Sequence[DuePost]:
+async def claim_due(driver: Driver, limits: ClaimLimits, deadline: FailureText) -> Sequence[DuePost]:
     """Mark posts whose time has come as `due` (attempt + 1, version + 1) and return them; none early, none twice.
 
-    One statement: rows locked by another replica are skipped, at most `per_user` of one user are taken. Users in `crowded` are
-    passed over, so that a later post of another user is reached behind their backlog. Posts past `publish_before` become
-    `failed` instead.
+    The earliest of all. One statement: rows locked by another replica are skipped, at most `per_user` of one user are taken. Posts
+    past `publish_before` become `failed` instead.
     """
-    values = (limits.batch, limits.per_user, limits.sweep_after, deadline.code, deadline.message, deadline.hint)
-    if crowded:
-        rows = await driver.fetch(_OTHERS_CLAIM, *values, list(crowded))
-    else:
-        rows = await driver.fetch(FIRST_CLAIM, *values)
-    return [DuePost(*row) for row in rows]
+    return [DuePost(*row) for row in await driver.fetch(FIRST_CLAIM, *_values(limits, deadline))]
+
+
+async def claim_due_of(
+    driver: Driver, limits: ClaimLimits, deadline: FailureText, users: Collection[UUID]
+) -> Sequence[DuePost]:
+    """Do the same with posts of these users only, the earliest of each, however many of others come before them."""
+    return [DuePost(*row) for row in await driver.fetch(_USERS_CLAIM, *_values(limits, deadline), list(users))]
+
+
+def _values(limits: ClaimLimits, deadline: FailureText) -> tuple[object, ...]:
+    return (limits.batch, limits.per_user, limits.sweep_after, deadline.code, deadline.message, deadline.hint)
 
 
 async def fail_claimed(connection: AsyncConnection, ids: Collection[UUID], failure: FailureText) -> None:

@@ -101,6 +101,7 @@ posts = Table(
     _moment("check_after"),
     _moment("video_since"),
     Index("ix_posts_due", "next_attempt_at", postgresql_where=text(f"{WAITING_SQL} AND NOT held")),
+    Index("ix_posts_line", "user_id", "next_attempt_at", postgresql_where=text(f"{WAITING_SQL} AND NOT held")),
     Index(
         "ix_posts_unchecked",
         "next_attempt_at",
