@@ -27,7 +27,7 @@ from localstack.errors import StackError
 from localstack.identity import Record, birth, end, read_record
 from localstack.launch import Spec, read_spec
 from localstack.paths import Paths, write_private
-from localstack.supervisor_config import SOCKET, STOP_SECONDS, configuration
+from localstack.supervisor_config import SOCKET, STOP_SECONDS, STOP_SECONDS_SERVICE, configuration
 
 RPC_SECONDS = 60.0
 
@@ -183,7 +183,7 @@ class Supervisor:
             except xmlrpc.client.Fault as fault:
                 if "NOT_RUNNING" not in fault.faultString and "BAD_NAME" not in fault.faultString:
                     raise StackError(f"{name} could not be stopped: {fault.faultString}") from fault
-        deadline = time.monotonic() + max(STOP_SECONDS.values()) + 10
+        deadline = time.monotonic() + max(*STOP_SECONDS.values(), STOP_SECONDS_SERVICE) + 10
         while any(state.pid for name, state in self.states().items() if name in waiting):
             if time.monotonic() > deadline:
                 raise StackError(f"did not stop in time: {', '.join(sorted(waiting))}")

@@ -14,7 +14,8 @@ from localstack.paths import CHECKOUT, Paths
 
 SOCKET = "supervisor.sock"
 STOP_SECONDS = {"postgres": 30, "rabbitmq": 30, "epmd": 5}
-STOP_SECONDS_SERVICE = 25
+STOP_SECONDS_SERVICE = 85
+"""The longest grace time is the publisher's, 80 s; whoever has nothing in hand ends at once."""
 STOP_SIGNALS = {"postgres": signal.SIGINT}
 """SIGINT is PostgreSQL's fast shutdown: sessions are ended, everything is on disk."""
 

@@ -300,7 +300,7 @@ async def test_a_wish_that_comes_during_an_init_that_is_refused_ends_it_there(wo
 async def test_asked_to_end_before_its_init_it_leaves_that_to_another(world: Any, host: MediaHost) -> None:
     post = await pull_of(world, host.put("/a.mp4", DATA))
     await world.driver.fault(CREATOR_INFO, delay=30)
-    async with world.replica(drain_seconds=40.0) as replica:
+    async with world.replica(drain_seconds=32.0) as replica:
         await world.accept(post)
         await eventually(lambda: called(world))
         ending = [asyncio.create_task(lane.stop()) for lane in replica.lanes]

@@ -10,11 +10,14 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from pydantic import ValidationError
 from sqlalchemy import text, update
 
 from common.ids import uuid7
 from common.messaging.inbox import Inbox
+from common.settings import problems_of
 from common.testing.eventually import eventually
+from common.testing.keys import ServiceKeys
 from publisher.clients.accounts import MAX_CACHED, AccountsClient
 from publisher.clients.media_store import MediaMissing, MediaStore, MediaUnavailable
 from publisher.clients.tiktok_troubles import failure_from, trouble_of
@@ -27,7 +30,26 @@ from publisher.settings import Settings
 from publisher.storage.intake import transfer_of
 from publisher.storage.job import Job
 from publisher.storage.tables import inbox, publish_jobs
+from tiktok._http import CALL_SECONDS
 from tiktok.errors import GrantInvalid, TikTokRateLimited, TikTokRefused, TikTokUnavailable, TokenInvalid
+
+
+def test_the_end_of_a_publisher_leaves_time_for_an_init_and_for_the_hand_back(service_keys: ServiceKeys) -> None:
+    fields = {
+        "amqp_url": "amqp://localhost", "database_url": "postgresql://localhost/x", "storage_url": "file:///x",
+        "service_private_key": service_keys.private_text("publisher"), "service_public_keys": service_keys.public_texts(),
+    }  # fmt: skip
+    assert Settings(**fields).drain_seconds > CALL_SECONDS
+    assert Settings(**fields, shutdown_grace_seconds=20.0, drain_seconds=8.0).drain_seconds == 8.0
+    for times in (
+        {"drain_seconds": 32.5},
+        {"shutdown_grace_seconds": 79.0},
+        {"shutdown_grace_seconds": 20, "drain_seconds": 10},
+    ):
+        with pytest.raises(ValidationError) as raised:
+            Settings(**fields, **times)
+        (problem,) = problems_of(raised.value)
+        assert problem.startswith("DRAIN_SECONDS: must be at most 0.4 of SHUTDOWN_GRACE_SECONDS")
 
 
 async def test_files_are_read_in_pieces_and_only_the_range(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ import pytest_asyncio
 
 from common.testing.eventually import eventually
 from publisher.domain.job import State, Step
+from publisher.settings import Settings
 from publisher.usecases.cancel_job import CancelOutcome, cancel_job
 from tiktok_simulator.media_host import MediaHost, Resource, media_host
 
@@ -145,12 +146,12 @@ async def test_paused_during_its_init_it_stores_nothing_of_the_answer(processes:
 
 
 async def test_asked_to_end_during_its_init_it_waits_for_the_answer(processes: Any, host: MediaHost) -> None:
-    """The answer comes after more than half of `DRAIN_SECONDS`: all of them are the init's."""
+    """With the times that hold where nothing is set."""
     world = processes
     post = await pull_of(world, host)
-    await world.driver.fault(INIT, delay=12)
+    await world.driver.fault(INIT, delay=8)
     await world.accept(post)
-    times = {"drain_seconds": 20.0, "shutdown_grace_seconds": 100.0}
+    times = {name: Settings.model_fields[name].default for name in ("drain_seconds", "shutdown_grace_seconds")}
     async with world.process(service_instance="ending", **times) as ending:
         await eventually(lambda: calling(world, post, Step.INIT_INTENDED), PATIENCE)
         ending.send_signal(signal.SIGTERM)

@@ -154,7 +154,7 @@ async def test_asked_to_end_a_replica_hands_back_at_once_what_waits_for_a_place(
     account = await world.account()
     sending, waiting = world.post(account, world.media()), world.post(account, world.media())
     await world.driver.fault("upload", delay=600)
-    async with world.replica(upload_concurrency=1, drain_seconds=60.0) as replica:
+    async with world.replica(upload_concurrency=1, drain_seconds=60.0, shutdown_grace_seconds=200.0) as replica:
         await world.accept(sending)
         await eventually(lambda: _no_faults(world), 60)
         await world.accept(waiting)

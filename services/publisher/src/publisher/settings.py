@@ -9,6 +9,9 @@ from common.settings import BaseUrl, DatabaseSettings, ServiceSettings
 SLOWEST_UPLOAD = 100_000
 """Bytes a second: less, and a chunk of 64 MB would not be through before its time is over."""
 
+DRAIN_SHARE = 0.4
+"""Of the grace time one half is the requests', and of the other one fifth each the end of the intake and the hand-back."""
+
 
 class Settings(ServiceSettings, DatabaseSettings):
     """What the publisher needs to run; times in seconds."""
@@ -34,7 +37,9 @@ class Settings(ServiceSettings, DatabaseSettings):
     """A TikTok endpoint that failed so often in a row is left alone for so long, then tried by one call."""
 
     lease_seconds: float = Field(default=15.0, ge=0.5, le=300)
-    drain_seconds: float = Field(default=6.0, ge=0, le=600)
+    drain_seconds: float = Field(default=32.0, ge=0, le=600, validate_default=True)
+    """Longer than a call to TikTok may take: an init that publishes and is broken off leaves nobody who knows of it."""
+    shutdown_grace_seconds: float = Field(default=80.0, gt=0, le=600)
     publish_paused: bool = False
     """Jobs are accepted and kept, none is started: for maintenance and for measuring intake alone."""
 
@@ -58,6 +63,16 @@ class Settings(ServiceSettings, DatabaseSettings):
 
     retention_days: float = Field(default=30.0, gt=0)
     inbox_retention_days: float = Field(default=14.0, gt=0)
+
+    @field_validator("drain_seconds")
+    @classmethod
+    def _leaves_time_for_the_hand_back(cls, drain: float, info: ValidationInfo) -> float:
+        grace = info.data.get("shutdown_grace_seconds")
+        if grace is not None and drain > DRAIN_SHARE * grace:
+            raise ValueError(
+                f"must be at most {DRAIN_SHARE:g} of SHUTDOWN_GRACE_SECONDS, so that the leases can be handed back"
+            )
+        return drain
 
     @field_validator("upload_bytes_per_second")
     @classmethod
