@@ -1,17 +1,23 @@
 """The guides are true: each of their commands is run, in order, in one shell, and prints what the page prints."""
 
 import json
+import os
 import re
+import signal
 import subprocess
+from contextlib import suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
+from common.testing.http_server import free_port
 from localstack.stack import Stack
 from system.operator import Operator
 from system.small_video import make_small_video
+from system.waiting import wait_for
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
@@ -61,20 +67,48 @@ def fits(printed: Any, wanted: Any) -> bool:
 
 @pytest.mark.parametrize("guide", ["authentication.md", "posts.md", "audit.md", "live.md", "statistics.md"])
 def test_every_command_prints_what_the_guide_prints(operator: Operator, tmp_path: Path, guide: str) -> None:
+    _write_addresses(operator.stack, tmp_path / ".local")
+    _follow(guide, tmp_path)
+
+
+def test_the_simulator_alone_serves_what_its_guide_says(tmp_path: Path) -> None:
+    """With the command that the guide gives: `make simulator`."""
+    port = free_port()
+    address = f"http://127.0.0.1:{port}"
+    environment = {**os.environ, "SIMULATOR_PORT": str(port)}
+    with (tmp_path / "simulator.log").open("wb") as log:
+        made = subprocess.Popen(
+            ["make", "simulator"], cwd=DOCS.parent, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        wait_for("the simulator", lambda: _answers(address), timeout=60)
+        _follow("simulator.md", tmp_path, SIMULATOR_URL=address)
+    finally:
+        os.killpg(made.pid, signal.SIGTERM)
+        made.wait(60)
+
+
+def _answers(address: str) -> bool:
+    with suppress(httpx.TransportError):
+        return httpx.get(address, trust_env=False).status_code == httpx.codes.OK
+    return False
+
+
+def _follow(guide: str, folder: Path, **environment: str) -> None:
+    """Run a guide's commands in a folder, and compare what they print."""
     found = examples((DOCS / guide).read_text())
     assert len(found) >= 4
-    make_small_video(tmp_path / "video.mp4")
-    _write_addresses(operator.stack, tmp_path / ".local")
+    make_small_video(folder / "video.mp4")
     script = "set -eu\n" + "".join(f"{command}\necho '{_MARK}'\n" for command, _ in found)
     ran = subprocess.run(
         ["bash"],
         input=script,
-        cwd=tmp_path,
+        cwd=folder,
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
-        env={"PATH": "/usr/local/bin:/usr/bin:/bin", "NO_PROXY": "127.0.0.1"},
+        env={"PATH": "/usr/local/bin:/usr/bin:/bin", "NO_PROXY": "127.0.0.1", **environment},
     )
     printed = ran.stdout.split(_MARK)
     for (command, wanted), output in zip(found, printed, strict=False):
