@@ -1,6 +1,7 @@
 """One more look at attempts of unknown outcome, asked for over HTTP: what it tells, and when it tells nothing."""
 
-import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -8,6 +9,7 @@ import httpx
 import pytest
 from sqlalchemy import text
 
+from common.errors import Problem
 from common.ids import uuid7
 from common.testing.eventually import eventually
 from common.testing.http_server import serving
@@ -20,14 +22,29 @@ pytestmark = pytest.mark.integration
 STATUS = "/v2/post/publish/status/fetch/"
 
 
+Ask = Callable[..., Awaitable[dict[str, Any]]]
+
+
+@asynccontextmanager
+async def asking(world: Any) -> AsyncIterator[Ask]:
+    """Give a way to ask one replica again and again."""
+    app = wire(world.settings(lease_seconds=15.0))
+    async with serving(app) as url, httpx.AsyncClient(base_url=url, timeout=60.0) as http:
+
+        async def ask(post: Any, attempt: int = 1) -> dict[str, Any]:
+            headers = world.keys.authorization("scheduler", "publisher")
+            answer = await http.post(f"/internal/posts/{post.post_id}/look", json={"attempt": attempt}, headers=headers)
+            assert answer.status_code == 200, answer.text
+            body: dict[str, Any] = answer.json()
+            return body
+
+        yield ask
+
+
 async def ask(world: Any, post: Any, attempt: int = 1) -> dict[str, Any]:
-    """Ask a replica that has no broker: its lanes run beside it in the test."""
-    async with asyncio.timeout(60), serving(world.app) as url, httpx.AsyncClient(base_url=url) as http:
-        headers = world.keys.authorization("scheduler", "publisher")
-        answer = await http.post(f"/internal/posts/{post.post_id}/look", json={"attempt": attempt}, headers=headers)
-    assert answer.status_code == 200, answer.text
-    body: dict[str, Any] = answer.json()
-    return body
+    """Ask a replica that knows nothing of earlier questions."""
+    async with asking(world) as ask_once:
+        return await ask_once(post, attempt)
 
 
 async def unconfirmed(world: Any, *, live: bool) -> Any:
@@ -54,7 +71,6 @@ async def rests(world: Any, post: Any) -> bool:
 
 @pytest.fixture
 def world(processes: Any) -> Any:
-    processes.app = wire(processes.settings(lease_seconds=15.0))
     return processes
 
 
@@ -80,6 +96,43 @@ async def test_while_tiktok_does_not_answer_it_is_unanswered(world: Any) -> None
     post = await unconfirmed(world, live=True)
     await world.driver.fault(STATUS, status=500, times=3)
     assert (await ask(world, post))["outcome"] == "unanswered"
+
+
+async def test_looks_that_tiktok_never_answers_are_unanswered_however_many(world: Any) -> None:
+    """More than are made again soon: from then on each one counts for the plan, and still says nothing."""
+    post = await unconfirmed(world, live=True)
+    await world.driver.fault(STATUS, status=500, times=1_000)
+    outcomes = []
+    async with asking(world) as ask_again:
+        for _ in range(11):
+            outcomes.append((await ask_again(post))["outcome"])
+            await forget_quotas(world)
+    assert outcomes == ["unanswered"] * 11
+    assert (await world.job(post)).checkpoint.polls > 3
+    await world.driver.admin("DELETE", "faults")
+    assert (await ask(world, post))["outcome"] == "live"
+
+
+@pytest.mark.parametrize("answer", [(409, "account_expired"), (404, "account_not_found")], ids=["expired", "gone"])
+async def test_while_the_account_is_away_tiktok_is_not_asked_and_it_is_unanswered(world: Any, answer: tuple[int, str]) -> None:
+    post = await unconfirmed(world, live=True)
+    world.accounts.problem = Problem(*answer, "Away.")
+    assert (await ask(world, post))["outcome"] == "unanswered"
+    assert (await world.job(post)).checkpoint.polls == 4
+    world.accounts.problem = None
+    assert (await ask(world, post))["outcome"] == "live"
+
+
+async def test_a_fault_that_tiktok_tells_instead_of_the_status_is_no_answer(world: Any) -> None:
+    post = await unconfirmed(world, live=True)
+    await world.driver.fault(STATUS, status=200, code="unheard_of")
+    assert (await ask(world, post))["outcome"] == "unanswered"
+    assert (await world.job(post)).checkpoint.polls == 4
+
+
+async def forget_quotas(world: Any) -> None:
+    async with world.database.transaction() as tx:
+        await tx.connection.execute(text("DELETE FROM tiktok_quotas"))
 
 
 async def test_a_look_that_takes_too_long_is_unanswered_and_goes_on(world: Any, monkeypatch: pytest.MonkeyPatch) -> None:

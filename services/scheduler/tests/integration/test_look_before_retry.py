@@ -119,6 +119,16 @@ async def test_nobody_is_asked_about_a_failed_post_or_without_the_word(world: An
     assert not [asked for asked in scheduler.neighbours.asked if asked.endswith("/look")]
 
 
+@pytest.mark.parametrize("change", ["status = 'expired'", "deleted = true"])
+async def test_through_an_account_that_is_away_nobody_is_asked(world: Any, scheduler: Any, change: str) -> None:
+    post = await unconfirmed(world)
+    await world.execute(f"UPDATE accounts SET {change}")
+    reply = await retry(scheduler, post)
+    assert (reply.status, reply.body["code"]) == (409, "account_not_active")
+    assert not [asked for asked in scheduler.neighbours.asked if asked.endswith("/look")]
+    assert await world.reload(post) == post
+
+
 async def test_while_nobody_can_know_the_word_does_not_count_and_it_says_from_when_on_it_does(
     world: Any, scheduler: Any
 ) -> None:

@@ -20,12 +20,15 @@ _ENDS = tuple(state.value for state in State if state.is_end)
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """Where an attempt stands between two looks; `looks` counts those that TikTok answered, `seen_at` is the database's time."""
+    """Where an attempt stands between two looks, seen at `seen_at`; `answered_at` is when the look began that TikTok answered last.
+
+    Both by the database's clock.
+    """
 
     id: UUID
     attempt: int
     state: State
-    looks: int
+    answered_at: datetime | None
     in_hand: bool
     sequence: int
     last_event: StoredEvent | None
@@ -66,7 +69,7 @@ async def attempts_until(connection: AsyncConnection, post_id: UUID, attempt: in
             id=row.id,
             attempt=row.attempt,
             state=State.of_stored(row.state),
-            looks=row.polls,
+            answered_at=row.answered_at,
             in_hand=row.lease_owner is not None or row.look_at_once,
             sequence=row.sequence,
             last_event=None if row.last_event is None else StoredEvent(row.last_event["key"], row.last_event["data"]),

@@ -81,6 +81,8 @@ publish_jobs = Table(
     Column("tiktok_status", Text),
     Column("outcome", Text),
     Column("tiktok_video_id", Text),
+    # By the database's clock: when the look at the ended job began that TikTok answered last. Other looks count for the plan alone.
+    Column("answered_at", _moment),
     # What was told last: reason for people, event for the sweep.
     Column("reason", JSONB),
     Column("last_event", JSONB),

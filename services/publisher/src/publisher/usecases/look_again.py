@@ -21,7 +21,7 @@ class LookOutcome(StrEnum):
     NOT_PUBLISHED = "not_published"
     """It is proven that none of them was."""
     UNKNOWN = "unknown"
-    """TikTok was asked and did not tell."""
+    """TikTok was asked about each attempt of unknown outcome, and answered, and its answer settles nothing."""
     TOO_EARLY = "too_early"
     """TikTok cannot be asked, and something may still come of an attempt: nobody can know yet."""
     UNANSWERED = "unanswered"
@@ -66,8 +66,13 @@ async def look_result(
     waits = [until for job in unknown if (until := job.too_early_until(vouch_after)) is not None]
     if waits:
         return LookResult(LookOutcome.TOO_EARLY, until=max(waits))
-    is_answered = all(job.id in before and job.looks > before[job.id].looks for job in unknown)
+    is_answered = all(_is_answered(job, before) for job in unknown)
     return LookResult(LookOutcome.UNKNOWN if is_answered else LookOutcome.UNANSWERED)
+
+
+def _is_answered(job: Looked, before: Mapping[UUID, Looked]) -> bool:
+    """Whether TikTok answered a look that began since; that it was looked at is no answer."""
+    return job.id in before and job.answered_at is not None and job.answered_at > before[job.id].seen_at
 
 
 def _is_looked_at(job: Looked, before: Mapping[UUID, Looked]) -> bool:

@@ -20,6 +20,7 @@ from common.messaging.routes import CommandRoute, on_command, on_prepared_comman
 from scheduler.clients.publisher import PublisherClient
 from scheduler.domain.post import Post
 from scheduler.encoding import etag, post_json
+from scheduler.storage.accounts import get_account
 from scheduler.storage.posts import get_post
 from scheduler.usecases.apply_publish_event import PublishRules
 from scheduler.usecases.cancel_post import Asked, ask_publisher, cancel_post
@@ -27,10 +28,10 @@ from scheduler.usecases.confirm_post import confirm_post
 from scheduler.usecases.create_post import create_post, owner
 from scheduler.usecases.create_posts import Batch, create_posts, prepare_posts
 from scheduler.usecases.judge_posts import Candidate
-from scheduler.usecases.look_before_retry import LastLook, look_before_retry, settle_as_live
+from scheduler.usecases.look_before_retry import LastLook, look_before_retry, needs_look, settle_as_live
 from scheduler.usecases.problems import post_not_found
 from scheduler.usecases.publish_post_now import publish_post_now
-from scheduler.usecases.retry_post import retry_post
+from scheduler.usecases.retry_post import require_account, retry_post
 from scheduler.usecases.surroundings import Surveyor
 from scheduler.usecases.update_post import EditPlan, require_editable, update_post
 from scheduler.usecases.waker import Waker
@@ -118,10 +119,15 @@ class PostCommands:
         return _shown(post, 202)
 
     async def prepare_retry(self, command: RetryPost, envelope: Envelope) -> LastLook | None:
-        """Let TikTok be asked once more about a post whose outcome is not known."""
+        """Let TikTok be asked once more about a post whose outcome is not known; through an account that cannot be, nobody is."""
+        user_id = owner(envelope)
         async with self.database.read() as connection:
-            post = await get_post(connection, command.post_id, owner(envelope))
-        return await look_before_retry(self.publisher, post, confirm_not_published=command.confirm_not_published)
+            post = await get_post(connection, command.post_id, user_id)
+            if not needs_look(post, confirm_not_published=command.confirm_not_published):
+                return None
+            if post.account_id is not None:
+                require_account(await get_account(connection, post.account_id, user_id))
+        return await look_before_retry(self.publisher, post)
 
     async def retry(self, tx: Transaction, command: RetryPost, envelope: Envelope, look: LastLook | None) -> Reply:
         """Give the post another attempt: 202 with the post; one that is live after all is published instead: 200 with the post."""

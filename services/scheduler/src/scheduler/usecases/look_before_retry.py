@@ -1,6 +1,7 @@
 """Before a person's word counts, TikTok is asked once more whether the post is there."""
 
 from dataclasses import dataclass
+from typing import TypeGuard
 from uuid import UUID
 
 from pydantic import ValidationError
@@ -32,15 +33,18 @@ class LastLook:
     sequence: int = 0
 
 
-async def look_before_retry(publisher: PublisherClient, post: Post | None, *, confirm_not_published: bool) -> LastLook | None:
-    """Look, for an unconfirmed post that its owner says was not published; None where no look is needed.
+def needs_look(post: Post | None, *, confirm_not_published: bool) -> TypeGuard[Post]:
+    """Whether it is an unconfirmed post that its owner says was not published."""
+    return post is not None and post.state is PostState.UNCONFIRMED and confirm_not_published
+
+
+async def look_before_retry(publisher: PublisherClient, post: Post) -> LastLook:
+    """Look at an unconfirmed post that its owner says was not published.
 
     Raises Problem 503 `retry_undecided` while the publisher or TikTok cannot be asked: nothing is lost, and nothing could be
-    published now anyway; 409 `retry_too_early` when the publisher says that nobody can know yet. When TikTok was asked and does not
-    tell, the owner's word counts.
+    published now anyway; 409 `retry_too_early` when the publisher says that nobody can know yet. When TikTok
+    answered and that settles nothing, the owner's word counts.
     """
-    if post is None or post.state is not PostState.UNCONFIRMED or not confirm_not_published:
-        return None
     try:
         look = await publisher.look(post.id, post.attempt)
         live = _live(look)

@@ -7,6 +7,7 @@ from common.contracts.scheduler import PostRetryScheduled
 from common.database.database import Transaction
 from common.errors import Problem
 from common.messaging.outbox import Outbox
+from scheduler.domain.account_copy import AccountCopy
 from scheduler.domain.media import MediaStatus
 from scheduler.domain.post import Post
 from scheduler.domain.post_states import Happening, Kind, PostState, transition
@@ -82,7 +83,11 @@ async def retry_post(
 
 
 async def _require_account(tx: Transaction, account_id: UUID) -> None:
-    account = await lock_account(tx.connection, account_id)
+    require_account(await lock_account(tx.connection, account_id))
+
+
+def require_account(account: AccountCopy | None) -> None:
+    """Raise Problem 409 `account_not_active` unless posts of the account may go out."""
     if account is None or account.deleted:
         raise Problem(
             409, "account_not_active", "The TikTok account was disconnected.", hint="Connect it again, then retry the post."

@@ -20,26 +20,30 @@ TYPES = {"direct": "DIRECT_PUBLISH", "inbox": "INBOX_SHARE"}
 _log = structlog.get_logger(__name__)
 
 
-async def adopt(run: JobRun) -> None:
+async def adopt(run: JobRun) -> Defer | None:
     """Give the job the publication that can only be its own, if TikTok's status says that something came of it.
 
     Only when exactly one publication of the creator is nobody's, of this kind and of that time, and no other attempt may have made
-    it; and not when its video is public and says something else. Raises CallFailed, LeaseLost.
+    it; and not when its video is public and says something else. Returns the wait for the quota of the status where TikTok could
+    not be asked. Raises CallFailed, LeaseLost.
     """
     publish_id = await _the_only_one(run)
     if publish_id is None:
-        return
+        return None
     seen = await fetch(run, publish_id)
-    if isinstance(seen, Defer) or not isinstance(verdict(seen), Succeed):
-        return
+    if isinstance(seen, Defer):
+        return seen
+    if not isinstance(verdict(seen), Succeed):
+        return None
     wanted = wanted_of(run.job)
     videos = (
         await run.tools.tiktok.query_videos(run.job.account_id, seen.post_ids[:1], run.lease.check) if seen.post_ids else ()
     )
     if wanted is not None and any(not says(wanted.captions, candidate_of(video).texts) for video in videos):
         _log.warning("unclaimed_publication_says_something_else", publish_id=publish_id)
-        return
+        return None
     await run.store({"publish_id": publish_id})
+    return None
 
 
 async def _the_only_one(run: JobRun) -> str | None:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+from publisher.clients.tiktok_troubles import CODE_PREFIX
 from publisher.domain.backoff import defer_wait
 from publisher.domain.following import Seen
 from publisher.domain.matching import Finding
@@ -14,6 +15,8 @@ from publisher.runner.steps.adopt import adopt
 from publisher.runner.steps.find_video import find_video
 from publisher.runner.steps.status import fetch
 
+LIST_NOT_GRANTED = CODE_PREFIX + "scope_not_authorized"
+"""The creator does not let Cuepost see the videos: nothing more can be asked."""
 MAX_PASSING_TROUBLES = 8
 """So many looks in a row that TikTok did not answer are made again soon; then the next one of the plan is waited for."""
 
@@ -22,12 +25,14 @@ MAX_PASSING_TROUBLES = 8
 class Sight:
     """What a look saw: TikTok's status and what its list of videos told, None where it told nothing.
 
+    `answered`: TikTok was asked all that it can be asked about the attempt, and told what it knows, be it nothing.
     `again_in` is in how many seconds to look again because TikTok did not answer, or a quota (`awaits`) is used up. `for_account`:
     it will not answer before the account is back.
     """
 
     seen: Seen | None = None
     finding: Finding | None = None
+    answered: bool = False
     again_in: float | None = None
     awaits: str | None = None
     for_account: bool = False
@@ -41,7 +46,10 @@ async def look(run: JobRun, question: Question) -> Sight:
     try:
         return replace(sight, finding=await find_video(run))
     except CallFailed as failed:
-        return replace(sight, again_in=_after_trouble(run, failed.trouble).again_in)
+        if failed.trouble.reason.code == LIST_NOT_GRANTED:
+            return sight
+        listed = _after_trouble(run, failed.trouble)
+        return replace(sight, answered=sight.answered and listed.answered, again_in=listed.again_in)
 
 
 def unanswered(run: JobRun, wait: float | None = None) -> Sight:
@@ -52,14 +60,15 @@ def unanswered(run: JobRun, wait: float | None = None) -> Sight:
 
 async def _status(run: JobRun, question: Question) -> Sight:
     try:
-        if question is Question.OUTCOME:
-            await adopt(run)
+        deferred = await adopt(run) if question is Question.OUTCOME else None
+        if deferred is not None:
+            return Sight(again_in=deferred.seconds, awaits=deferred.awaits)
         if run.job.publish_id is None:
-            return Sight()
+            return Sight(answered=True)
         seen = await fetch(run, run.job.publish_id)
     except CallFailed as failed:
         return _after_trouble(run, failed.trouble)
-    return Sight(again_in=seen.seconds, awaits=seen.awaits) if isinstance(seen, Defer) else Sight(seen)
+    return Sight(again_in=seen.seconds, awaits=seen.awaits) if isinstance(seen, Defer) else Sight(seen, answered=True)
 
 
 def _after_trouble(run: JobRun, trouble: Trouble) -> Sight:
@@ -67,4 +76,5 @@ def _after_trouble(run: JobRun, trouble: Trouble) -> Sight:
         case TroubleKind.NOT_SENT | TroubleKind.NO_VERDICT | TroubleKind.BUSY:
             return unanswered(run, trouble.wait)
         case kind:
-            return Sight(for_account=kind is TroubleKind.ACCOUNT_WAITS)
+            # Refused for good is an answer: TikTok does not know it, or will never tell.
+            return Sight(answered=kind is TroubleKind.FINAL, for_account=kind is TroubleKind.ACCOUNT_WAITS)

@@ -29,12 +29,15 @@ async def watch(run: JobRun) -> None:
     if question is None:
         await run.store({}, ended=True)
         return
+    asked_at = run.clock.now()
     sight = await look(run, question)
     claims = await claims_of(run)
     patience, said_failed = run.tools.limits.webhook_patience, run.job.tiktok_status == SAID_FAILED
     told = after_look(question, sight.seen, claims, run.clock.now(), patience=patience, said_failed=said_failed)
     settled = told or found(question, sight.finding)
-    changes = {} if sight.seen is None else {"tiktok_status": sight.seen.status}
+    changes: dict[str, Any] = {} if sight.seen is None else {"tiktok_status": sight.seen.status}
+    if sight.answered:
+        changes["answered_at"] = asked_at
     match settled:
         case None:
             await _look_again(run, question, sight, claims, changes)
