@@ -50,3 +50,22 @@ async def test_a_database_with_no_connection_left_is_away(visitor: OpenUnder) ->
             await connection.execute(text("SELECT 1"))
     assert is_database_away(refusal.value)
     assert not is_database_busy(refusal.value)
+
+
+@pytest.mark.parametrize("code", ["53100", "53200", "25006"])
+async def test_a_database_that_takes_no_more_for_now_is_away(visitor: OpenUnder, code: str) -> None:
+    """Its disk is full, its memory is, or it became a standby: the same statement is right once that is mended."""
+    database = await visitor("CONNECTION LIMIT -1")
+    with pytest.raises(DBAPIError) as refusal:
+        async with database.read() as connection:
+            await connection.execute(text(f"DO $$ BEGIN RAISE EXCEPTION 'refused' USING ERRCODE = '{code}'; END $$"))
+    assert is_database_away(refusal.value)
+    assert not is_database_busy(refusal.value)
+
+
+async def test_a_standby_is_away(visitor: OpenUnder) -> None:
+    database = await visitor("SET default_transaction_read_only = on")
+    with pytest.raises(DBAPIError, match="read-only transaction") as refusal:
+        async with database.transaction() as tx:
+            await tx.connection.execute(text("CREATE TABLE t ()"))
+    assert is_database_away(refusal.value)

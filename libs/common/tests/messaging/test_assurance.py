@@ -19,8 +19,9 @@ from common.errors import Transient
 from common.messaging.assurance import Assurances
 from common.messaging.batch_consumer import BatchConsumer
 from common.messaging.batches import BatchHandler
+from common.messaging.dead_letters import Redelivery
 from common.messaging.reply import Reply
-from common.messaging.topology import COMMANDS, Binding, QueueSpec
+from common.messaging.topology import COMMANDS, Binding, QueueSpec, held_back_in
 from common.testing.amqp import broker_channel, next_message, running, send
 from common.testing.eventually import eventually
 from common.testing.tcp_gate import tcp_gate
@@ -60,9 +61,9 @@ class Asking:
         )
         return BatchConsumer(
             url or self.parts.amqp_url,
-            self.parts.redelivery,
+            Redelivery(self.parts.publisher, service="test", own_retries=True),
             handler,
-            QueueSpec(self.parts.queue, (Binding(COMMANDS, KEY),)),
+            QueueSpec(self.parts.queue, (Binding(COMMANDS, KEY),), own_retries=True),
             service="test",
             assurances=Assurances(KEY, self.parts.publisher),
         )
@@ -122,7 +123,7 @@ async def test_each_consumer_and_each_connection_has_a_name_of_its_own(
     assert before["consumer"] != after["consumer"]
 
 
-async def test_what_was_sent_to_a_retry_tier_is_not_handled(parts: Any, channel: AbstractChannel, asking: Asking) -> None:
+async def test_what_goes_to_a_retry_tier_is_not_handled(parts: Any, channel: AbstractChannel, asking: Asking) -> None:
     asking.may_go_on.set()
     asking.failure = Transient("not now")
     async with running(asking.consumer()):
@@ -131,12 +132,63 @@ async def test_what_was_sent_to_a_retry_tier_is_not_handled(parts: Any, channel:
         assert (await asking.answer())[1]["everything"] is False
 
 
-async def test_a_dead_letter_is_handled(parts: Any, channel: AbstractChannel, asking: Asking) -> None:
+async def test_a_dead_letter_is_not_handled(parts: Any, channel: AbstractChannel, asking: Asking) -> None:
     async with running(asking.consumer()):
         await send(channel, parts.queue, b"no envelope")
         await asking.ask("one")
-        assert (await asking.answer())[1]["everything"] is True
+        assert (await asking.answer())[1]["everything"] is False
         await next_message(channel, f"{parts.queue}.dead", timeout=60)
+
+
+async def test_what_was_sent_away_a_while_ago_is_for_others_to_find(
+    parts: Any, channel: AbstractChannel, asking: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is not, as long as it is still on the way there."""
+    monkeypatch.setattr("common.messaging.assurance.REMEMBERED_S", 0.0)
+    entered, may_pass = asyncio.Event(), asyncio.Event()
+    publish = parts.publisher.publish
+
+    async def held_up(message: Any) -> None:
+        if message.routing_key.endswith(".dead"):
+            entered.set()
+            await may_pass.wait()
+        await publish(message)
+
+    monkeypatch.setattr(parts.publisher, "publish", held_up)
+    async with running(asking.consumer()):
+        await send(channel, parts.queue, b"no envelope")
+        await asyncio.wait_for(entered.wait(), 60)
+        await asking.ask("meanwhile")
+        assert (await asking.answer())[1]["everything"] is False
+        may_pass.set()
+        await next_message(channel, f"{parts.queue}.dead", timeout=60)
+        await asking.ask("afterwards")
+        assert (await asking.answer())[1]["everything"] is True
+
+
+async def test_what_waits_for_another_try_is_in_a_queue_that_outlives_the_consumer(
+    parts: Any, channel: AbstractChannel, asking: Asking
+) -> None:
+    """And comes back from there to the next one."""
+    asking.may_go_on.set()
+    asking.failure = Transient("not now", retry_after=5)
+    waiting = f"{parts.queue}.retry.5s"
+    async with running(asking.consumer()):
+        await send(channel, parts.queue, event := told())
+
+        async def waits() -> bool:
+            return bool((await channel.declare_queue(waiting, passive=True)).declaration_result.message_count)
+
+        await eventually(waits)
+    assert waiting in held_back_in(parts.queue)
+    asking.failure = None
+    async with running(asking.consumer()):
+
+        async def handled() -> bool:
+            return await parts.effects_seen() == [str(event.id)]
+
+        await eventually(handled, timeout=60)
+    assert not await waits()
 
 
 async def test_who_wants_no_answer_or_cannot_be_answered_holds_up_nobody(

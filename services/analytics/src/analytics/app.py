@@ -59,7 +59,7 @@ def wire(settings: Settings) -> FastAPI:
     statistics = statistics_side(settings, publisher)
     consumer = BatchConsumer(
         settings.amqp_url,
-        Redelivery(publisher, service=settings.service),
+        Redelivery(publisher, service=settings.service, own_retries=ALL_EVENTS.own_retries),
         BatchHandler(
             ALL_EVENTS.name,
             database,

@@ -158,7 +158,7 @@ def build_app(settings: Settings) -> FastAPI:
         live_streams=live_streams,
         live_places=Places(in_all=settings.live_streams, per_user=settings.live_streams_per_user),
         access_refusals=access_refusals,
-        follower=EventFollower(EventLog(to_analytics), TrailProof(commands, live_feed.trail_writers).given, pace),
+        follower=EventFollower(EventLog(to_analytics), TrailProof(commands, live_feed.trail_queue).given, pace),
     )
     app.state.feed = feed
     live_feed.end_with(app.state.stopping)

@@ -22,7 +22,7 @@ from common.contracts.context import Context
 from common.contracts.envelope import Envelope, wrap
 from common.http.json_response import json_response
 from common.messaging.reply import Reply
-from common.messaging.topology import COMMANDS, EVENTS
+from common.messaging.topology import COMMANDS, EVENTS, held_back_in
 from common.testing.amqp import broker_channel as broker_channel_of
 from common.testing.amqp import send
 from gateway.handlers.live_feed import ANALYTICS_QUEUE
@@ -159,6 +159,8 @@ class Keeper:
         self.may_store.set()
         await self.channel.set_qos(prefetch_count=100)
         self.queue = await self.channel.declare_queue(ANALYTICS_QUEUE, durable=True)
+        for name in held_back_in(ANALYTICS_QUEUE):
+            await self.channel.declare_queue(name, durable=True)
         await self.queue.bind(COMMANDS.name, ConfirmStored.KEY)
         await self.queue.consume(self.take)
 
@@ -187,9 +189,12 @@ async def keepers(rabbitmq_url: str, trail: Trail) -> AsyncIterator[Callable[[],
             return keeper
 
         async with broker_channel_of(rabbitmq_url) as channel:
-            await channel.queue_delete(ANALYTICS_QUEUE)
+            queues = (ANALYTICS_QUEUE, *held_back_in(ANALYTICS_QUEUE))
+            for queue in queues:
+                await channel.queue_delete(queue)
             yield start
-            await channel.queue_delete(ANALYTICS_QUEUE)
+            for queue in queues:
+                await channel.queue_delete(queue)
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -3,13 +3,18 @@
 import asyncio
 from datetime import datetime, timedelta
 from typing import Any
+from unittest.mock import AsyncMock
 from uuid import uuid4
 
 import pytest
 from pydantic import SecretStr
 
 from common.clock import utc_now
+from common.errors import Problem
+from common.messaging.topology import held_back_in
+from common.testing.amqp import send
 from common.testing.eventually import eventually
+from gateway import app
 from gateway.handlers import live_feed
 from gateway.usecases import follow_events, live_streams
 
@@ -146,7 +151,101 @@ async def test_what_came_back_from_a_consumer_that_died_is_waited_for(
         assert [(await coming).id, (await reading.next()).id] == [str(late.id), str(new.id)]
 
 
-async def test_what_is_in_a_retry_tier_may_be_missing(
+async def test_what_could_not_be_stored_is_a_gap_behind_the_rest_and_nobody_waits_for_it(
+    gateway: Any,
+    auth: Any,
+    user_id: Any,
+    tell: Any,
+    follow: Any,
+    made: Any,
+    trail: Any,
+    keeper: Any,
+    hand_over: Any,
+) -> None:
+    """Its consumer has sent it away just now."""
+    last, late, new = made(user_id), made(user_id), made(user_id)
+    trail.events = [last]
+    keeper.everything = False
+    await hand_over(late)
+    async with follow(gateway, auth, str(last.id)) as reading:
+        await tell(new)
+        shown = [await reading.next() for _ in range(4)]
+    assert [frame.id for frame in shown] == [str(last.id), str(late.id), None, str(new.id)]
+    assert shown[2].data["code"] == "history_unavailable"
+    assert keeper.questions == 2
+
+
+@pytest.mark.parametrize("where", held_back_in(live_feed.ANALYTICS_QUEUE))
+async def test_what_waits_for_another_try_or_an_operator_is_a_gap_whoever_put_it_there(
+    gateway: Any,
+    auth: Any,
+    user_id: Any,
+    follow: Any,
+    made: Any,
+    trail: Any,
+    keeper: Any,
+    broker_channel: Any,
+    where: str,
+) -> None:
+    """Analytics was started anew since: who answers has stored all that it got."""
+    last = made(user_id)
+    trail.events = [last]
+    await send(broker_channel, where, made(user_id))
+    async with follow(gateway, auth, str(last.id)) as reading:
+        assert (await reading.next()).id == str(last.id)
+        assert (await reading.next()).data["code"] == "history_unavailable"
+
+
+async def test_while_analytics_is_waited_for_heartbeats_go_on(
+    run_gateway: Any,
+    services: Any,
+    auth: Any,
+    user_id: Any,
+    follow: Any,
+    made: Any,
+    trail: Any,
+    keeper: Any,
+) -> None:
+    last, late = made(user_id), made(user_id)
+    trail.events = [last]
+    keeper.may_store.clear()
+    async with run_gateway(live_heartbeat_seconds=0.05) as client, follow(client, auth, str(last.id)) as reading:
+        assert (await reading.next()).id == str(last.id)
+        before = reading.heartbeats
+        coming = asyncio.create_task(reading.next())
+        await eventually(lambda: reading.heartbeats > before + 2 or coming.done())
+        assert not coming.done()
+        trail.events.append(late)
+        keeper.may_store.set()
+        assert (await coming).id == str(late.id)
+
+
+async def test_while_analytics_is_waited_for_the_token_is_looked_at(
+    run_gateway: Any,
+    services: Any,
+    auth: Any,
+    user_id: Any,
+    follow: Any,
+    made: Any,
+    trail: Any,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(app, "LIVE_RECHECK_S", 0.05)
+    monkeypatch.setattr(follow_events, "CATCH_UP_S", 3_600.0)
+    last = made(user_id)
+    trail.events = [last]
+    async with run_gateway() as client:
+        edge = client.app.state.edge
+        monkeypatch.setattr(edge.follower, "_stored", asyncio.Event().wait)
+        async with follow(client, auth, str(last.id)) as reading:
+            assert (await reading.next()).id == str(last.id)
+            expired = AsyncMock(side_effect=Problem(401, "token_expired", "The access token has expired."))
+            monkeypatch.setattr(edge.authenticator, "authenticate", expired)
+            shown = await reading.rest()
+    assert [(frame.name, frame.data["code"]) for frame in shown] == [("closed", "token_expired")]
+
+
+async def test_the_wait_for_analytics_ends_also_while_it_is_asked(
     gateway: Any,
     auth: Any,
     user_id: Any,
@@ -156,11 +255,22 @@ async def test_what_is_in_a_retry_tier_may_be_missing(
     keeper: Any,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(follow_events, "CATCH_UP_S", 0.2)
-    keeper.everything = False
+    monkeypatch.setattr(follow_events, "CATCH_UP_S", 0.5)
+    monkeypatch.setattr(gateway.app.state.edge.follower, "_stored", asyncio.Event().wait)
     async with follow(gateway, auth, str(made(user_id).id)) as reading:
         assert (await reading.next()).data["code"] == "history_unavailable"
-    assert keeper.questions > 0
+
+
+async def test_a_connection_that_cancels_what_waits_on_it_leaves_the_queue_unknown(
+    gateway: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Lost:
+        def channel(self, **_: object) -> object:
+            raise asyncio.CancelledError
+
+    feed = gateway.app.state.edge.live_feed
+    monkeypatch.setattr(feed, "_connection", Lost())
+    assert await feed.trail_queue() is None
 
 
 @pytest.mark.parametrize("last", ["nonsense", str(uuid4()), "0" * 500])

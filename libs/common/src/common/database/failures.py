@@ -8,12 +8,15 @@ from asyncpg.exceptions import (
     ConnectionDoesNotExistError,
     CrashShutdownError,
     DeadlockDetectedError,
+    DiskFullError,
     IdleInTransactionSessionTimeoutError,
     InterfaceError,
     InternalClientError,
     LockNotAvailableError,
+    OutOfMemoryError,
     PostgresConnectionError,
     QueryCanceledError,
+    ReadOnlySQLTransactionError,
     SerializationError,
     TooManyConnectionsError,
 )
@@ -25,11 +28,16 @@ _AWAY = (
     CannotConnectNowError,
     ConnectionDoesNotExistError,
     CrashShutdownError,
+    # Nothing can be written until somebody makes room.
+    DiskFullError,
     IdleInTransactionSessionTimeoutError,
     InterfaceError,
     # What asyncpg says on a connection that the server has ended, before it has noticed the end.
     InternalClientError,
+    OutOfMemoryError,
     PostgresConnectionError,
+    # A standby, or a server that its provider has closed for writing, where the one that takes writes was.
+    ReadOnlySQLTransactionError,
     TooManyConnectionsError,
 )
 _BUSY = (DeadlockDetectedError, LockNotAvailableError, QueryCanceledError, SerializationError)

@@ -6,6 +6,8 @@ its consumer: one connection of one process.
 """
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import uuid4
 from weakref import WeakKeyDictionary
 
@@ -14,11 +16,10 @@ import structlog
 from common.messaging.incoming import Incoming
 from common.messaging.publisher import MessagePublisher, Outgoing
 from common.messaging.reply import Reply
-from common.messaging.topology import RETRY_TIERS
 from common.messaging.wire.link import Session
 
-ON_THE_WAY_S = RETRY_TIERS[-1].delay_seconds + 60.0
-"""So long after a message was sent to a retry tier it may still be on its way round, and is not handled."""
+REMEMBERED_S = 60.0
+"""Longer than anybody asks for one proof: where a message was sent before that, its queue tells (`held_back_in`)."""
 
 _log = structlog.get_logger(__name__)
 
@@ -26,23 +27,31 @@ _log = structlog.get_logger(__name__)
 class Assurances:
     """Answers the questions of one queue; `key` is the routing key of the command that asks.
 
-    The reply's body has `consumer`, who answers, and `everything`: false while messages of this consumer are in a retry tier. What
-    became a dead letter counts as handled.
+    The reply's body has `consumer`, who answers, and `everything`: false when this consumer sends a message to a retry tier or to
+    the dead-letter queue, or did so in the last minute. What was sent there before, who asks finds in those queues before it asks
+    (`topology.held_back_in`): they outlive this process.
     """
 
     def __init__(self, key: str, publisher: MessagePublisher) -> None:
         self.key = key
         self._publisher = publisher
         self._names: WeakKeyDictionary[Session, str] = WeakKeyDictionary()
+        self._leaving = 0
         self._unsure_until = float("-inf")
 
-    def note_sent_back(self) -> None:
-        """Note that a message goes to a retry tier now."""
-        self._unsure_until = asyncio.get_running_loop().time() + ON_THE_WAY_S
+    @contextmanager
+    def sending_away(self) -> Iterator[None]:
+        """Take note of a message that goes to another queue in the block, and is acknowledged there."""
+        self._leaving += 1
+        try:
+            yield
+        finally:
+            self._leaving -= 1
+            self._unsure_until = asyncio.get_running_loop().time() + REMEMBERED_S
 
     async def answer(self, session: Session, question: Incoming) -> None:
         """Answer a question of this connection; whoever gets no answer asks again, so one that cannot be sent is forgotten."""
-        everything = asyncio.get_running_loop().time() >= self._unsure_until
+        everything = not self._leaving and asyncio.get_running_loop().time() >= self._unsure_until
         consumer = self._names.setdefault(session, uuid4().hex)
         if question.reply_to:
             reply = Reply(status=200, body={"consumer": consumer, "everything": everything})

@@ -7,6 +7,7 @@ single message of another queue would go: to a retry tier or the dead-letter que
 import asyncio
 from collections import deque
 from collections.abc import Coroutine, Sequence
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, Generic, TypeVar
 
@@ -14,7 +15,6 @@ import structlog
 from pydantic import SecretStr
 from structlog.contextvars import bound_contextvars
 
-from common.errors import Permanent
 from common.messaging.assurance import Assurances
 from common.messaging.batches import BatchHandler
 from common.messaging.dead_letters import Redelivery
@@ -139,12 +139,15 @@ class BatchConsumer(Generic[T]):
                 self._beside(self._assurances.answer(session, self._incoming(session, delivery)))
 
     def _settle(self, session: Session, delivery: Delivery, error: Exception) -> None:
-        async def settle() -> None:
-            _log.warning("message_failed", queue=self._queue, exc_info=error)
-            await self._redelivery.settle(self._incoming(session, delivery), error)
+        away = ExitStack()
+        if self._assurances is not None:
+            away.enter_context(self._assurances.sending_away())
 
-        if self._assurances is not None and not isinstance(error, Permanent):
-            self._assurances.note_sent_back()
+        async def settle() -> None:
+            with away:
+                _log.warning("message_failed", queue=self._queue, exc_info=error)
+                await self._redelivery.settle(self._incoming(session, delivery), error)
+
         self._beside(settle())
 
     def _beside(self, work: Coroutine[Any, Any, None]) -> None:

@@ -15,11 +15,15 @@ _log = structlog.get_logger(__name__)
 
 
 class Redelivery:
-    """Publishes failed messages to a retry tier or a dead-letter queue; acknowledges them after the confirm."""
+    """Publishes failed messages to a retry tier or a dead-letter queue; acknowledges them after the confirm.
 
-    def __init__(self, publisher: MessagePublisher, *, service: str) -> None:
+    With `own_retries` the tiers are queues beside that of the message (`QueueSpec.own_retries`).
+    """
+
+    def __init__(self, publisher: MessagePublisher, *, service: str, own_retries: bool = False) -> None:
         self._publisher = publisher
         self._service = service
+        self._own_retries = own_retries
 
     async def settle(self, incoming: Incoming, error: BaseException) -> bool:
         """Send the message on and acknowledge it; returns True when it became a dead letter.
@@ -47,8 +51,8 @@ class Redelivery:
         _log.warning("message_retry", queue=incoming.queue, attempt=attempt, tier=tier.name, reason=_reason(error))
         return Outgoing(
             body=incoming.body,
-            exchange=tier.exchange,
-            routing_key=incoming.queue,
+            exchange=None if self._own_retries else tier.exchange,
+            routing_key=tier.queue_of(incoming.queue).name if self._own_retries else incoming.queue,
             correlation_id=incoming.correlation_id,
             reply_to=incoming.reply_to,
             message_type=incoming.message_type,

@@ -44,6 +44,21 @@ class RetryTier:
             },
         )
 
+    def queue_of(self, target: str) -> RabbitQueue:
+        """Return the queue that holds only messages of queue `target` for the delay: how many there are can be asked."""
+        return RabbitQueue(
+            f"{target}.retry.{self.name}",
+            queue_type=QueueType.QUORUM,
+            durable=True,
+            arguments={
+                "x-message-ttl": self.delay_seconds * 1000,
+                "x-dead-letter-exchange": "",
+                "x-dead-letter-routing-key": target,
+                "x-dead-letter-strategy": "at-least-once",
+                "x-overflow": "reject-publish",
+            },
+        )
+
 
 RETRY_TIERS = (RetryTier("1s", 1), RetryTier("5s", 5), RetryTier("30s", 30), RetryTier("5m", 300))
 MAX_ATTEMPTS = 6
@@ -94,11 +109,20 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class QueueSpec:
-    """A queue of a service, its bindings, and how many messages one replica holds at once (`prefetch`)."""
+    """A queue of a service, its bindings, and how many messages one replica holds at once (`prefetch`).
+
+    With `own_retries` its failed messages wait in queues of their own, beside it, instead of those that all queues share.
+    """
 
     name: str
     bindings: tuple[Binding, ...]
     prefetch: int = 50
+    own_retries: bool = False
+
+
+def held_back_in(queue: str) -> tuple[str, ...]:
+    """Return the queues that hold what a queue with `own_retries` was given and did not handle."""
+    return (dead_letter_name(queue), *(tier.queue_of(queue).name for tier in RETRY_TIERS))
 
 
 def events_queue(name: str, *patterns: str, prefetch: int = 50) -> QueueSpec:

@@ -13,7 +13,9 @@ from common.errors import Permanent
 from common.messaging.batches import HandleBatch
 from common.messaging.topology import COMMANDS, EVENTS, Binding, QueueSpec
 
-ALL_EVENTS = QueueSpec("analytics.all_events", (Binding(EVENTS, "#"), Binding(COMMANDS, ConfirmStored.KEY)), prefetch=500)
+ALL_EVENTS = QueueSpec(
+    "analytics.all_events", (Binding(EVENTS, "#"), Binding(COMMANDS, ConfirmStored.KEY)), prefetch=500, own_retries=True
+)
 
 
 def decode(envelope: Envelope) -> Event:

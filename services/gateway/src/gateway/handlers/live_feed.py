@@ -17,10 +17,11 @@ from common.cancellation import is_own_cancellation
 from common.clock import utc_now
 from common.errors import Problem
 from common.messaging.connection import CONNECT_TIMEOUT_S, HEARTBEAT_S, PROBE_TIMEOUT_S
-from common.messaging.topology import EVENTS
+from common.messaging.topology import EVENTS, held_back_in
 from gateway.domain.closing import RESTARTING
 from gateway.domain.live_event import live_event
 from gateway.usecases.live_streams import LiveStreams
+from gateway.usecases.trail_proof import TrailQueue
 
 ANALYTICS_QUEUE = "analytics.all_events"
 LOOK_EVERY_S = 1.0
@@ -80,17 +81,21 @@ class LiveFeed:
                 headers={"Retry-After": "2"},
             ) from None
 
-    async def trail_writers(self) -> int | None:
-        """Return how many consumers the queue of analytics has; None when that cannot be asked."""
+    async def trail_queue(self) -> TrailQueue | None:
+        """Return who stores what is in the queue of analytics, and what did not get through it; None when that cannot be asked."""
         connection = self._connection
         if connection is None:
             return None
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S), connection.channel(publisher_confirms=False) as channel:
                 declared = await channel.declare_queue(ANALYTICS_QUEUE, passive=True)
-                return declared.declaration_result.consumer_count
-        except (AMQPError, OSError, TimeoutError, RuntimeError) as error:
-            _log.warning("trail_writers_unknown", reason=type(error).__name__)
+                held_back = [await _depth(channel, queue) for queue in held_back_in(ANALYTICS_QUEUE)]
+                return TrailQueue(declared.declaration_result.consumer_count or 0, sum(held_back))
+        except (AMQPError, OSError, TimeoutError, RuntimeError, asyncio.CancelledError) as error:
+            # A connection that is lost cancels what waits on it; only a cancellation of this very task is a stop.
+            if isinstance(error, asyncio.CancelledError) and is_own_cancellation():
+                raise
+            _log.warning("trail_queue_unknown", reason=type(error).__name__)
             return None
 
     async def _listen(self) -> None:

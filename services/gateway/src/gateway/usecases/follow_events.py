@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, TypeVar
 
 import structlog
 
@@ -12,17 +13,19 @@ from gateway.clients.event_log import EventLog, LogUnavailable
 from gateway.domain.closing import Closing
 from gateway.domain.server_sent import HEARTBEAT, frame, retry
 from gateway.usecases.live_streams import Stream
+from gateway.usecases.trail_proof import Stored
 
 OVERLAP = timedelta(seconds=10)
 """Repeated before the first moment that was missed: clocks differ, and events do not come in the order of their times."""
 SETTLE_S = 1.0
 """What was on its way to the queues when the stream was subscribed has got into that of analytics within this time."""
 CATCH_UP_S = 30.0
-"""If analytics is still behind then, the stream says `gap` and goes on."""
+"""If analytics is still behind when a stream has waited so long for it, the stream says `gap` and goes on."""
 GAP = "gap"
 CLOSED = "closed"
 
-Proof = Callable[[], Awaitable[bool]]
+T = TypeVar("T")
+Proof = Callable[[], Awaitable[Stored]]
 Recheck = Callable[[], Awaitable[Closing | None]]
 
 _log = structlog.get_logger(__name__)
@@ -45,8 +48,53 @@ class Pace:
     recheck: float
 
 
+class _Watch:
+    """Looks at the token of a stream now and then, and closes the stream when it may not go on."""
+
+    def __init__(self, stream: Stream, recheck: Recheck, every: float) -> None:
+        self._stream = stream
+        self._recheck = recheck
+        self._every = every
+        self._at = asyncio.get_running_loop().time() + every
+
+    async def look(self) -> None:
+        """Look, when it is time to."""
+        now = asyncio.get_running_loop().time()
+        if now < self._at:
+            return
+        self._at = now + self._every
+        closing = await self._recheck()
+        if closing is not None:
+            self._stream.close(closing)
+
+
+class _Waiting:
+    """Waits for analytics on behalf of one stream: heartbeats go on, the token is looked at, and there is an end to it."""
+
+    def __init__(self, stream: Stream, watch: _Watch, beat: float) -> None:
+        self._stream = stream
+        self._watch = watch
+        self._beat = beat
+        self._left = CATCH_UP_S
+
+    async def beats(self, task: asyncio.Future[Any]) -> AsyncGenerator[bytes]:
+        """Yield heartbeats until `task` is done; it is cancelled when the stream closes, or has waited for 30 s in all."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        ended = asyncio.ensure_future(self._stream.wait_closed(self._left))
+        try:
+            while not (await asyncio.wait({task, ended}, timeout=self._beat, return_when=asyncio.FIRST_COMPLETED))[0]:
+                yield HEARTBEAT
+                await self._watch.look()
+        finally:
+            self._left -= loop.time() - began
+            task.cancel()
+            ended.cancel()
+            await asyncio.gather(task, ended, return_exceptions=True)
+
+
 class EventFollower:
-    """Writes streams; `stored` tells whether what was published before the call is in the trail, False when that is not known."""
+    """Writes streams; `stored` tells what the trail holds of what was published before the call."""
 
     def __init__(self, log: EventLog, stored: Proof, pace: Pace) -> None:
         self._event_log = log
@@ -61,68 +109,69 @@ class EventFollower:
         yield retry()
         if unresumable:
             yield TOO_OLD
-        loop = asyncio.get_running_loop()
-        check_at = loop.time() + self._pace.recheck
+        watch = _Watch(stream, recheck, self._pace.recheck)
+        beat = min(self._pace.heartbeat, self._pace.recheck)
         while stream.closing is None:
             if stream.replay_since is not None:
-                async with aclosing(self._replay(stream)) as pieces:
+                async with aclosing(self._replay(stream, _Waiting(stream, watch, beat))) as pieces:
                     async for piece in pieces:
                         yield piece
                 continue
             events = stream.take()
             if events:
                 yield b"".join(event.frame for event in events)
-            elif not await stream.wait(min(self._pace.heartbeat, self._pace.recheck)):
+            elif not await stream.wait(beat):
                 yield HEARTBEAT
-            if loop.time() >= check_at:
-                check_at = loop.time() + self._pace.recheck
-                closing = await recheck()
-                if closing is not None:
-                    stream.close(closing)
+            await watch.look()
         yield frame(CLOSED, stream.closing.data)
 
-    async def _replay(self, stream: Stream) -> AsyncGenerator[bytes]:
+    async def _replay(self, stream: Stream, waiting: _Waiting) -> AsyncGenerator[bytes]:
         """Yield what the trail holds of what was missed; returns when that is all of it, after a `gap`, or when the stream closes.
 
         The stream is subscribed already. Once it is proven that what was published before is in the trail, the last pass is made
         behind that moment. Passes join up, each goes on where the one before ended.
         """
-        give_up_at = asyncio.get_running_loop().time() + CATCH_UP_S
-        above, complete = 0, False
+        above, stored = 0, Stored.UNKNOWN
         with stream.replay() as since:
             try:
                 while True:
                     stream.overflowed = False
                     async with aclosing(self._event_log.pages(stream.user_id, since=since - OVERLAP, above=above)) as pages:
-                        async for page in pages:
+                        while True:
+                            reading = asyncio.ensure_future(anext(pages, None))
+                            async with aclosing(waiting.beats(reading)) as beats:
+                                async for beat in beats:
+                                    yield beat
                             if stream.is_closed:
                                 return
+                            page = _result(reading)
+                            if page is None:
+                                break
                             above = page.upto
                             yield b"".join(event.frame for event in stream.fresh(page.events))
-                    if complete and not stream.overflowed:
-                        return
-                    if asyncio.get_running_loop().time() > give_up_at:
+                    if stored is not Stored.UNKNOWN and not stream.overflowed:
                         break
-                    # What overflowed before that was proven may have been published too late to be in the next pass.
-                    complete = await self._stored_all(stream) and not stream.overflowed
+                    proving = asyncio.ensure_future(self._proof())
+                    async with aclosing(waiting.beats(proving)) as beats:
+                        async for beat in beats:
+                            yield beat
                     if stream.is_closed:
                         return
+                    # What overflowed before that was proven may have been published too late to be in the next pass.
+                    stored = _result(proving) if not stream.overflowed else Stored.UNKNOWN
             except LogUnavailable as error:
+                stored = Stored.UNKNOWN
                 _log.warning("live_replay_failed", reason=str(error))
-            if not stream.is_closed:
+            if stored is not Stored.ALL and not stream.is_closed:
                 yield BEHIND
 
-    async def _stored_all(self, stream: Stream) -> bool:
-        """Whether analytics has stored what was published before the stream was subscribed; False when that is not known.
+    async def _proof(self) -> Stored:
+        await asyncio.sleep(SETTLE_S)
+        return await self._stored()
 
-        Returns at once when the stream is closed.
-        """
-        await stream.wait_closed(SETTLE_S)
-        stored = asyncio.ensure_future(self._stored())
-        closed = asyncio.ensure_future(stream.wait_closed(CATCH_UP_S))
-        try:
-            await asyncio.wait({stored, closed}, return_when=asyncio.FIRST_COMPLETED)
-            return stored.done() and await stored
-        finally:
-            stored.cancel()
-            closed.cancel()
+
+def _result(task: asyncio.Future[T]) -> T:
+    """Return what the task returned; raises LogUnavailable when it was not waited for any longer."""
+    if task.cancelled():
+        raise LogUnavailable("analytics is behind")
+    return task.result()

@@ -7,7 +7,7 @@ from contextlib import suppress
 from aiormq.abc import DeliveredMessage
 from pydantic import SecretStr
 
-from common.messaging.topology import QueueSpec, dead_letter_queue, work_queue
+from common.messaging.topology import RETRY_TIERS, QueueSpec, dead_letter_queue, work_queue
 from common.messaging.wire.declare import declare_exchange, declare_queue
 from common.messaging.wire.frames import Delivery, ack_frames
 from common.messaging.wire.link import Link, Session
@@ -74,6 +74,8 @@ class ConsumingLink:
         for spec in self._queues:
             await declare_queue(channel, dead_letter_queue(spec.name))
             await declare_queue(channel, work_queue(spec.name))
+            for tier in RETRY_TIERS if spec.own_retries else ():
+                await declare_queue(channel, tier.queue_of(spec.name))
             for binding in spec.bindings:
                 await declare_exchange(channel, binding.exchange)
                 await channel.queue_bind(spec.name, binding.exchange.name, routing_key=binding.pattern)
