@@ -131,3 +131,65 @@ async def test_who_stops_sends_what_waits(sender: Sender) -> None:
     made.note(claims(uuid4()), "posts:write", "POST /x", Context())
     await made.stop()
     assert len(sender.sent) == 1
+
+
+class SlowSender(Sender):
+    """Sends one after the other, each when it may."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered, self.may_send = asyncio.Event(), asyncio.Event()
+        self.failure: BaseException | None = None
+
+    async def send(self, envelope: Envelope) -> None:
+        self.entered.set()
+        await self.may_send.wait()
+        if self.failure is not None:
+            failure, self.failure = self.failure, None
+            raise failure
+        await super().send(envelope)
+
+
+def noted(made: AccessRefusals, number: int) -> list[str]:
+    keys = [uuid4() for _ in range(number)]
+    for key in keys:
+        made.note(claims(key), "posts:write", "POST /x", Context())
+    return [str(key) for key in keys]
+
+
+async def test_who_stops_while_one_is_being_sent_sends_each_once() -> None:
+    sender = SlowSender()
+    made = AccessRefusals(sender)  # type: ignore[arg-type] # it sends
+    await made.start()
+    keys = noted(made, 3)
+    await sender.entered.wait()
+    stopping = asyncio.create_task(made.stop())
+    for _ in range(3):
+        await asyncio.sleep(0)
+    sender.may_send.set()
+    await stopping
+    assert [data["api_key_id"] for data in sender.sent] == keys
+
+
+async def test_who_stops_does_not_wait_long_for_a_broker_that_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tell_refusals, "STOP_S", 0.01)
+    sender = SlowSender()
+    made = AccessRefusals(sender)  # type: ignore[arg-type] # it sends
+    await made.start()
+    noted(made, 2)
+    await sender.entered.wait()
+    await made.stop()
+    assert sender.sent == []
+
+
+async def test_one_that_cannot_be_sent_for_another_reason_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tell_refusals, "RETRY_S", 0.01)
+    sender = SlowSender()
+    sender.failure = ValueError("odd")
+    sender.may_send.set()
+    made = AccessRefusals(sender)  # type: ignore[arg-type] # it sends
+    await made.start()
+    keys = noted(made, 2)
+    await eventually(lambda: sorted(data["api_key_id"] for data in sender.sent) == sorted(keys))
+    assert made.healthy() is None
+    await made.stop()

@@ -41,6 +41,7 @@ class AccessRefusals:
         self._told: OrderedDict[tuple[str | None, str], _Told] = OrderedDict()
         self._waiting: deque[Envelope] = deque()
         self._wake = asyncio.Event()
+        self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -51,11 +52,15 @@ class AccessRefusals:
         """Send what waits, for a second at most, and end."""
         if self._task is None:
             return
-        with suppress(EventNotSent, TimeoutError):
-            async with asyncio.timeout(STOP_S):
-                await self._send_all()
+        self._stopping.set()
+        self._wake.set()
+        await asyncio.wait({self._task}, timeout=STOP_S)
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+
+    def healthy(self) -> str | None:
+        """Return None, or why nothing is told of."""
+        return "not running" if self._task is None or self._task.done() else None
 
     def note(self, claims: UserClaims, right: str, operation: str, context: Context) -> None:
         """Note that a caller was refused something for want of `right`; `operation` is what they wanted."""
@@ -86,16 +91,19 @@ class AccessRefusals:
         self._wake.set()
 
     async def _run(self) -> None:
-        while True:
-            await self._wake.wait()
-            self._wake.clear()
+        while self._waiting or not self._stopping.is_set():
+            if not self._waiting:
+                self._wake.clear()
+                await self._wake.wait()
+                continue
             try:
-                await self._send_all()
-            except EventNotSent:
-                self._wake.set()
-                await asyncio.sleep(RETRY_S)
-
-    async def _send_all(self) -> None:
-        while self._waiting:
-            await self._sender.send(self._waiting[0])
-            self._waiting.popleft()
+                await self._sender.send(self._waiting[0])
+            except Exception as error:  # noqa: BLE001 - whatever it is, those behind it are told of all the same
+                _log.warning("access_refusal_waits", exc_info=None if isinstance(error, EventNotSent) else error)
+                if self._stopping.is_set():
+                    return
+                self._waiting.rotate(-1)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), RETRY_S)
+            else:
+                self._waiting.popleft()
