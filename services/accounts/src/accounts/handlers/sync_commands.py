@@ -19,6 +19,8 @@ from common.messaging.reply import Reply
 from common.messaging.routes import CommandRoute, on_prepared_command
 
 Readings = Mapping[UUID, SyncedProfile | Problem]
+NOT_FOUND = account_not_found().code
+"""Is not told of: there is no account of this user that anything happened to, and whoever asks may name any ids."""
 UP_TO_DATE = "Profile and counters are as TikTok shows them."
 
 
@@ -52,7 +54,8 @@ class SyncCommands:
             if account is not None:
                 return Reply(status=200, body=_synced(account))
             read = account_not_found()
-        await self._tell_failed(tx, envelope, command.account_id, read)
+        if read.code != NOT_FOUND:
+            await self._tell_failed(tx, envelope, command.account_id, read)
         return Reply.of_problem(read).model_copy(update={"replayable": False})
 
     async def read_many(self, command: SyncAccounts, envelope: Envelope) -> Readings:
@@ -71,7 +74,8 @@ class SyncCommands:
             if stored is None:
                 problems[account_id] = account_not_found()
         for account_id, problem in problems.items():
-            await self._tell_failed(tx, envelope, account_id, problem)
+            if problem.code != NOT_FOUND:
+                await self._tell_failed(tx, envelope, account_id, problem)
         return Reply(status=200, body=_results(list(readings), problems))
 
     async def _tell_failed(self, tx: Transaction, envelope: Envelope, account_id: UUID, problem: Problem) -> None:
