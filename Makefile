@@ -63,7 +63,7 @@ rotate-keys: bootstrap ## a new key for users' tokens; nobody is logged out
 rotate-encryption-key: bootstrap ## a new key for what is stored encrypted, while everything runs
 	@$(STACK) rotate-encryption-key
 
-schemas: bootstrap ## write docs/events.md, docs/asyncapi.json and docs/schemas from the contracts (accept=KEY takes a breaking change)
+schemas: bootstrap ## write docs/events.md, docs/asyncapi.json and docs/schemas from the contracts (accept=KEY takes a breaking change, accept=all every one)
 	@$(PYTHON) -m schemas $(accept)
 
 test: bootstrap ## lint, types, boundaries, all tests, coverage

@@ -1,7 +1,7 @@
 """What a change of the events breaks for whoever reads them, or reads what was sent before.
 
 Compatible are new events and new fields that may be absent; values that are added to a list of values, since consumers take unknown
-ones as they take unknown fields. Anything else is a new event type, `.v2` beside `.v1`.
+ones as they take unknown fields. Anything else is a new event type, `.v2` beside `.v1`; so is a value that is gone or renamed.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def promises(document: Json) -> Promises:
 
 
 def _promised(fields: Iterable[Field]) -> dict[str, Field]:
-    return {field.path: replace(field, values=()) for field in fields}
+    return {field.path: replace(field, values=tuple(sorted(set(field.values)))) for field in fields}
 
 
 def _data(message: Json, known: Json) -> Json:
@@ -62,6 +62,8 @@ def _changes(old: dict[str, Field], new: dict[str, Field]) -> Iterator[str]:
                 yield f"{path} is gone"
         elif now.types - field.types:
             yield f"{path} was {_named(field)} and is {_named(now)}"
+        elif now.values and (lost := set(field.values) - set(now.values)):
+            yield f"{path} is no longer {' or '.join(sorted(lost))}"
         elif field.required and not now.required:
             yield f"{path} may be absent now"
         elif now.required and not field.required:

@@ -18,7 +18,8 @@ ASYNCAPI = Path("docs/asyncapi.json")
 PAGE = Path("docs/events.md")
 SCHEMAS = Path("docs/schemas")
 PROMISED = Path("deploy/schemas/promised.json")
-"""Each event's fields with their types; `?` behind them: it may be absent. Not written anew from the contracts, but moved on."""
+"""Each event's fields with their types; `?` behind them: it may be absent; `=`: the only values. Not written anew from the
+contracts, but moved on."""
 
 
 def wanted() -> dict[Path, str]:
@@ -48,32 +49,32 @@ def write(root: Path) -> list[Path]:
 
 
 def promised(root: Path) -> Promises:
-    """Return what readers were promised by what is committed; nothing where nothing is."""
-    text = _text(root / PROMISED)
-    events: dict[str, dict[str, str]] = json.loads(text) if text is not None else {}
-    return {
-        key: {
-            path: Field(path, frozenset(said.rstrip("?").split(" | ")), not said.endswith("?"))
-            for path, said in fields.items()
-        }
-        for key, fields in events.items()
-    }
+    """Return what readers were promised by what is committed; raises FileNotFoundError where nothing is."""
+    events: dict[str, dict[str, str]] = json.loads((root / PROMISED).read_text(encoding="utf-8"))
+    return {key: {path: _read(path, said) for path, said in fields.items()} for key, fields in events.items()}
 
 
 def promise(root: Path, what: Promises) -> bool:
     """Write down what readers are promised from now on; returns whether that changed."""
-    said = {
-        key: {
-            path: " | ".join(sorted(field.types)) + ("" if field.required else "?") for path, field in sorted(fields.items())
-        }
-        for key, fields in sorted(what.items())
-    }
+    said = {key: {path: _said(field) for path, field in sorted(fields.items())} for key, fields in sorted(what.items())}
     text = _written(said)
     changed = _text(root / PROMISED) != text
     if changed:
         (root / PROMISED).parent.mkdir(parents=True, exist_ok=True)
         (root / PROMISED).write_text(text, encoding="utf-8")
     return changed
+
+
+def _said(field: Field) -> str:
+    types = " | ".join(sorted(field.types)) + ("" if field.required else "?")
+    return f"{types} = {' | '.join(field.values)}" if field.values else types
+
+
+def _read(path: str, said: str) -> Field:
+    types, _, values = said.partition(" = ")
+    return Field(
+        path, frozenset(types.rstrip("?").split(" | ")), not types.endswith("?"), tuple(values.split(" | ")) if values else ()
+    )
 
 
 def _text(path: Path) -> str | None:

@@ -17,7 +17,7 @@ from schemas.__main__ import update
 from schemas.asyncapi import asyncapi
 from schemas.breaking import breaking_changes, moved_on, promises
 from schemas.catalogue import catalogue, message_schema
-from schemas.documents import ASYNCAPI, SCHEMAS, differences, promised, wanted, write
+from schemas.documents import ASYNCAPI, PROMISED, SCHEMAS, differences, promised, wanted, write
 
 Json = dict[str, Any]
 OFFICIAL = Path(__file__).parent / "data/asyncapi-3.0.0.schema.json.gz"
@@ -136,6 +136,10 @@ def no_longer_required(document: Json) -> None:
     schema_of(document, "PublishStarted")["required"].remove("replica")
 
 
+def value_gone(document: Json) -> None:
+    schema_of(document, "SessionRevoked")["properties"]["reason"]["enum"].remove("logout")
+
+
 def envelope_gone(document: Json) -> None:
     del schema_of(document, "Envelope")["properties"]["userid"]
 
@@ -153,6 +157,7 @@ def envelope_gone(document: Json) -> None:
         (newly_required, "publisher.publish.deferred.v1: log_id is required now, and what was sent before may lack it"),
         (new_and_required, "publisher.publish.started.v1: host is new and required, and what was sent before lacks it"),
         (no_longer_required, "publisher.publish.started.v1: replica may be absent now"),
+        (value_gone, "accounts.session.revoked.v1: reason is no longer logout"),
         (envelope_gone, "envelope: userid is gone"),
     ],
 )
@@ -177,7 +182,7 @@ def test_a_break_is_found_in_any_checkout_and_until_it_is_decided_on(
 ) -> None:
     """A copy of a checkout without git's history; the change is made, and all documents are written anew, again and again."""
     key = "publisher.publish.started.v1"
-    assert update(tmp_path, []) == 0
+    assert update(tmp_path, ["all"]) == 0
     assert promised(tmp_path) == promises(asyncapi()) == promised(CHECKOUT)
 
     planted = asyncapi()
@@ -194,6 +199,22 @@ def test_a_break_is_found_in_any_checkout_and_until_it_is_decided_on(
 
     assert update(tmp_path, ["publisher.publish.deferred.v1"]) == 1
     assert update(tmp_path, [key]) == 0
+    assert promised(tmp_path) == promises(planted)
+
+
+def test_without_what_was_promised_nothing_is_written_unless_all_is_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert update(tmp_path, []) == update(tmp_path, ["publisher.publish.started.v1"]) == 2
+    assert f"{PROMISED} is missing" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+    assert update(tmp_path, ["all"]) == 0
+    planted = asyncapi()
+    value_gone(planted)
+    for module in ("schemas.documents", "schemas.__main__"):
+        monkeypatch.setattr(f"{module}.asyncapi", lambda: planted)
+    assert update(tmp_path, []) == 1
+    assert update(tmp_path, ["all"]) == 0
     assert promised(tmp_path) == promises(planted)
 
 
