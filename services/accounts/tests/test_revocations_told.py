@@ -1,4 +1,4 @@
-"""Who is told that a session or key has ended can rely on it: the broker knows it by then, or a second has passed.
+"""Who is told that a session or key has ended can rely on it: the broker knows it by then, or gateways had a second to read of it.
 
 A closed gate stops every relay where it takes a revocation out of the outbox: committed by then, and told to nobody.
 """
@@ -8,9 +8,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any
 
+import asyncpg
 import pytest
 
 from common.testing.eventually import eventually
+from common.testing.tcp_gate import TcpGate, tcp_gate
 
 pytestmark = pytest.mark.integration
 
@@ -26,13 +28,19 @@ async def open_gate(closed_gate: Callable[[], AbstractAsyncContextManager[Open]]
         yield open_it
 
 
+@pytest.fixture
+async def database_gate(settings: Any) -> AsyncIterator[tuple[TcpGate, str]]:
+    """Open a gate in front of the database; it outlives the replicas behind it."""
+    async with tcp_gate(settings.database_url.get_secret_value()) as opened:
+        yield opened
+
+
 async def log_out(accounts: Any, person: Any) -> Any:
     return await accounts.http.post("/internal/auth/logout", headers=person.auth)
 
 
 async def revoke_key(accounts: Any, person: Any) -> Any:
-    keys = (await accounts.http.get("/internal/auth/api-keys", headers=person.auth)).json()["items"]
-    return await accounts.http.delete(f"/internal/auth/api-keys/{keys[0]['id']}", headers=person.auth)
+    return await accounts.http.delete(f"/internal/auth/api-keys/{person.key_id}", headers=person.auth)
 
 
 async def reuse(accounts: Any, person: Any) -> Any:
@@ -44,7 +52,8 @@ async def with_key_and_old_token(accounts: Any) -> Any:
     """Register somebody who has a key, and whose first refresh token is an old one by now."""
     person = await accounts.register()
     wanted = {"name": "k", "scopes": ["posts:read"]}
-    assert (await accounts.http.post("/internal/auth/api-keys", json=wanted, headers=person.auth)).status_code == 201
+    made = await accounts.http.post("/internal/auth/api-keys", json=wanted, headers=person.auth)
+    person.key_id = made.json()["id"]
     newer = (await reuse(accounts, person)).json()["refresh_token"]
     body = {"refresh_token": newer}
     assert (await accounts.http.post("/internal/auth/refresh", json=body, headers=accounts.gateway)).status_code == 200
@@ -84,3 +93,30 @@ async def test_a_broker_that_says_nothing_is_not_waited_for_without_end(
     assert await accounts.scalar(WAITING) == 1
     told = (await accounts.http.get("/internal/revocations", headers=accounts.gateway)).json()["items"]
     assert len(told) == 1, "who reads knows it"
+
+
+@pytest.mark.parametrize(("end", "ended"), [(log_out, 401), (revoke_key, 404), (reuse, 401)])
+async def test_without_the_databases_word_nobody_is_told_that_it_ended(
+    database_gate: Any, settings: Any, start: Any, open_gate: Open, end: Callable[..., Awaitable[Any]], ended: int
+) -> None:
+    """It freezes right after the commit: the broker has not heard of it, and no gateway can read of it."""
+    gate, address = database_gate
+    accounts = await start(database_url=address, revocation_patience_seconds=5)
+    person = await with_key_and_old_token(accounts)
+    looking = await asyncpg.connect(settings.database_url.get_secret_value())
+    answer = asyncio.create_task(end(accounts, person))
+
+    async def committed() -> bool:
+        return int(await looking.fetchval(WAITING)) == 1
+
+    try:
+        await eventually(committed)
+        gate.open.clear()
+        unknown = await answer
+    finally:
+        gate.mend()
+        await looking.close()
+    assert unknown.status_code == 503, "nobody knows whether a gateway has heard"
+    assert int(unknown.headers["retry-after"]) >= 1
+    await open_gate()
+    assert (await end(accounts, person)).status_code == ended, "it has ended, whatever was answered"

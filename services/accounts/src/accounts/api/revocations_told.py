@@ -12,7 +12,8 @@ async def revocations_told(parts: Parts) -> None:
     """Return once the broker has confirmed all revocations that were committed before, or `REVOCATION_PATIENCE_SECONDS` later.
 
     Whoever gets no answer because this process died may hold a revocation of which no gateway has heard; whoever gets one does not:
-    in a second without the broker's word gateways, which read what was revoked twice a second, have learned of it.
+    in a second without the broker's word gateways, which read what was revoked twice a second, have learned of it. Where the
+    database does not answer they can read nothing either: its error, or TimeoutError, becomes a 503, and the client repeats.
     """
     patience = parts.settings.revocation_patience_seconds
     if not await parts.relay.wait_until_sent((SessionRevoked.KEY, ApiKeyRevoked.KEY), patience=patience):
