@@ -1,11 +1,15 @@
 """Slowing down of guesses, per person and per address."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
+import asyncpg
 import pytest
 
+from accounts.domain.throttle import ThrottleRule
 from accounts.security.opaque import digest
+from accounts.storage.throttles import count_refusal, take_attempt
 from common.errors import Transient
 
 pytestmark = pytest.mark.integration
@@ -39,6 +43,48 @@ async def test_one_address_trying_many_people_is_slowed_down(start: Any) -> None
     await accounts.execute(STRETCH)
     assert (await accounts.login("p4@example.com", "a wrong guess", ip="198.51.100.7")).status_code == 429
     assert (await accounts.login(person.email, ip="198.51.100.8")).status_code == 200, "others are not concerned"
+
+
+async def test_many_logins_at_once_with_the_right_password_are_no_failures(accounts: Any) -> None:
+    person = await accounts.register()
+    answers = await asyncio.gather(*(accounts.login(person.email) for _ in range(12)))
+    assert [answer.status_code for answer in answers] == [200] * 12
+    failed = "SELECT coalesce(sum(failures), 0) FROM login_throttles"
+    assert await accounts.scalar(failed) == 0
+
+
+class Overtaken:
+    """A connection after each of whose statements somebody else removes every row that it has not locked."""
+
+    def __init__(self, connection: Any, other: Any) -> None:
+        self._connection = connection
+        self._other = other
+
+    async def execute(self, statement: Any) -> Any:
+        result = await self._connection.execute(statement)
+        await self._other.execute(
+            "DELETE FROM login_throttles WHERE subject_hash IN"
+            " (SELECT subject_hash FROM login_throttles FOR UPDATE SKIP LOCKED)"
+        )
+        return result
+
+
+async def test_a_row_that_is_forgotten_meanwhile_is_counted_in_anew(accounts: Any) -> None:
+    """A login that succeeds beside this one removes the person's row."""
+    rule, every = ThrottleRule(3), timedelta(minutes=1)
+    other = await asyncpg.connect(accounts.parts.settings.database_url.get_secret_value())
+    try:
+        for counted in (1, 2):
+            async with accounts.database.transaction() as tx:
+                connection: Any = Overtaken(tx.connection, other)
+                assert await take_attempt(connection, b"person", rule) is None
+            assert await accounts.scalar("SELECT failures FROM login_throttles") == counted
+        for times in (1, 0):
+            async with accounts.database.transaction() as tx:
+                connection = Overtaken(tx.connection, other)
+                assert await count_refusal(connection, b"refused", told_every=every) == times
+    finally:
+        await other.close()
 
 
 async def failures_of_address(accounts: Any, ip: str) -> tuple[int, float]:

@@ -14,6 +14,7 @@ from accounts.command_side import Wires, command_side
 from accounts.creator_infos import CreatorInfos
 from accounts.domain.throttle import ThrottleRule
 from accounts.grant_revoker import GrantRevoker
+from accounts.login_turns import LoginTurns
 from accounts.loops.held_keys import HeldKeys
 from accounts.loops.retention import Retention
 from accounts.loops.token_gauges import TokenGauges
@@ -133,6 +134,10 @@ def _tiktok_side(settings: Settings, database: Database, outbox: Outbox, client:
 def _parts(settings: Settings, database: Database, outbox: Outbox, relay: Relay, tiktok_side: TikTokSide) -> Parts:
     keys = KeyStore(database, tiktok_side.vault)
     cost = Argon2Cost(settings.argon2_time_cost, settings.argon2_memory_kib)
+    limits = LoginLimits(
+        person=ThrottleRule(settings.login_free_failures),
+        address=ThrottleRule(settings.login_free_failures_per_address),
+    )
     return Parts(
         settings=settings,
         database=database,
@@ -142,10 +147,8 @@ def _parts(settings: Settings, database: Database, outbox: Outbox, relay: Relay,
         keys=keys,
         jwts=_jwts(settings, keys),
         passwords=Passwords(cost, threads=settings.argon2_threads),
-        login_limits=LoginLimits(
-            person=ThrottleRule(settings.login_free_failures),
-            address=ThrottleRule(settings.login_free_failures_per_address),
-        ),
+        login_limits=limits,
+        login_turns=LoginTurns(limits.person),
         oauth=tiktok_side.oauth,
         profiles=tiktok_side.profiles,
         tokens=tiktok_side.tokens,

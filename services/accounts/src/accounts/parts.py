@@ -7,6 +7,7 @@ from datetime import timedelta
 from accounts.access_tokens import AccessTokens
 from accounts.clients.profiles import ProfileReader
 from accounts.creator_infos import CreatorInfos
+from accounts.login_turns import LoginTurns
 from accounts.security.key_store import KeyStore
 from accounts.security.passwords import Passwords
 from accounts.security.user_jwts import UserJwts
@@ -32,6 +33,7 @@ class Parts:
     jwts: UserJwts
     passwords: Passwords
     login_limits: LoginLimits
+    login_turns: LoginTurns
     oauth: OAuthClient
     profiles: ProfileReader
     tokens: AccessTokens

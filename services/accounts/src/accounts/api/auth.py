@@ -67,36 +67,11 @@ async def register_user(request: Request, body: Registration, parts: WiredParts,
 
 @router.post("/login")
 async def log_in(request: Request, body: Login, parts: WiredParts, _: FromGateway) -> TokensAnswer:
-    """Open a session. 401 `invalid_credentials`, 429 `too_many_attempts`, 503 while too many passwords wait to be hashed."""
+    """Open a session. 401 `invalid_credentials`, 429 `too_many_attempts`, 503 while too many of all, or of one person, wait."""
     key, password = email_key(body.email), normal_password(body.password)
     attempt = LoginAttempt.of(key, client_ip(request))
-    async with parts.database.transaction() as tx:
-        wait = await begin_login(tx, attempt, parts.login_limits)
-    async with parts.database.read() as connection:
-        known = await find_credentials(connection, key)
-    user_id = known.user_id if known is not None else None
-    context = request_context(request, user_id=user_id)
-    if wait is not None:
-        async with parts.database.transaction() as tx:
-            await fail_login(tx, parts.outbox, context, user_id=user_id, reason="too_many_attempts")
-        LOGINS.labels("too_many_attempts").inc()
-        raise too_many_attempts(wait)
-    verdict = await _verdict(parts, attempt, known, password)
-    if known is None or not verdict.fits:
-        async with parts.database.transaction() as tx:
-            await fail_login(tx, parts.outbox, context, user_id=user_id, reason="invalid_credentials")
-        LOGINS.labels("invalid_credentials").inc()
-        raise invalid_credentials()
-    stronger = await _stronger(parts, verdict, password)
-    async with parts.database.transaction() as tx:
-        await pass_login(tx, attempt, parts.login_limits)
-        if stronger is not None:
-            await replace_password_hash(tx.connection, known.user_id, old=known.password_hash, new=stronger)
-        session = await open_session(
-            tx, parts.outbox, context, known.user_id, life=parts.refresh_life, token_life=parts.jwts.session_life
-        )
-    LOGINS.labels("ok").inc()
-    return _tokens(parts, session)
+    async with parts.login_turns.of(attempt.person):
+        return await _log_in(request, parts, attempt, key, password)
 
 
 @router.post("/refresh")
@@ -151,6 +126,37 @@ async def me(parts: WiredParts, claims: LiveUser) -> UserAnswer:
     if user is None:
         raise Problem(404, "user_not_found", "There is no such user.")
     return UserAnswer.of(user)
+
+
+async def _log_in(request: Request, parts: Parts, attempt: LoginAttempt, key: str, password: SecretStr) -> TokensAnswer:
+    """Count the attempt, compare the password of the person with this email key, and open a session."""
+    async with parts.database.transaction() as tx:
+        wait = await begin_login(tx, attempt, parts.login_limits)
+    async with parts.database.read() as connection:
+        known = await find_credentials(connection, key)
+    user_id = known.user_id if known is not None else None
+    context = request_context(request, user_id=user_id)
+    if wait is not None:
+        async with parts.database.transaction() as tx:
+            await fail_login(tx, parts.outbox, context, user_id=user_id, reason="too_many_attempts")
+        LOGINS.labels("too_many_attempts").inc()
+        raise too_many_attempts(wait)
+    verdict = await _verdict(parts, attempt, known, password)
+    if known is None or not verdict.fits:
+        async with parts.database.transaction() as tx:
+            await fail_login(tx, parts.outbox, context, user_id=user_id, reason="invalid_credentials")
+        LOGINS.labels("invalid_credentials").inc()
+        raise invalid_credentials()
+    stronger = await _stronger(parts, verdict, password)
+    async with parts.database.transaction() as tx:
+        await pass_login(tx, attempt, parts.login_limits)
+        if stronger is not None:
+            await replace_password_hash(tx.connection, known.user_id, old=known.password_hash, new=stronger)
+        session = await open_session(
+            tx, parts.outbox, context, known.user_id, life=parts.refresh_life, token_life=parts.jwts.session_life
+        )
+    LOGINS.labels("ok").inc()
+    return _tokens(parts, session)
 
 
 async def _verdict(parts: Parts, attempt: LoginAttempt, known: Credentials | None, password: SecretStr) -> Verdict:

@@ -5,8 +5,9 @@ are those since the last one was told of, and until `blocked_until` none is.
 """
 
 from datetime import timedelta
+from typing import Any
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import Row, delete, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -20,32 +21,23 @@ async def take_attempt(connection: AsyncConnection, subject_hash: bytes, rule: T
     Counting first, under the row's lock, is what keeps a hundred guesses at once from all passing the check. An attempt that
     is given back leaves the fading of the other failures as it was.
     """
-    new = insert(throttles).values(subject_hash=subject_hash, failures=0, blocked_until=func.now(), last_failed_at=func.now())
-    await connection.execute(new.on_conflict_do_nothing())
-    mine = throttles.c.subject_hash == subject_hash
-    columns = (throttles.c.failures, throttles.c.blocked_until, throttles.c.last_failed_at)
-    statement = select(*columns, func.clock_timestamp().label("now")).where(mine).with_for_update()
-    row = (await connection.execute(statement)).one()
+    row = await _locked(connection, subject_hash)
     if row.blocked_until > row.now:
         return timedelta(seconds=(row.blocked_until - row.now).total_seconds())
     left = Failures(row.failures, row.last_failed_at).at(row.now)
     blocked_until = row.now + rule.wait_after(left.count + 1)
     counted = {"failures": left.count + 1, "blocked_until": blocked_until, "last_failed_at": left.faded_to}
-    await connection.execute(update(throttles).where(mine).values(counted))
+    await connection.execute(update(throttles).where(throttles.c.subject_hash == subject_hash).values(counted))
     return None
 
 
 async def count_refusal(connection: AsyncConnection, subject_hash: bytes, *, told_every: timedelta) -> int:
     """Count a refusal; returns how many there were since one was told of last, 0 when it is too early to tell of it."""
-    new = insert(throttles).values(subject_hash=subject_hash, failures=0, blocked_until=func.now(), last_failed_at=func.now())
-    await connection.execute(new.on_conflict_do_nothing())
-    mine = throttles.c.subject_hash == subject_hash
-    columns = (throttles.c.failures, throttles.c.blocked_until, func.clock_timestamp().label("now"))
-    row = (await connection.execute(select(*columns).where(mine).with_for_update())).one()
+    row = await _locked(connection, subject_hash)
     is_told = row.blocked_until <= row.now
     failures, until = (0, row.now + told_every) if is_told else (row.failures + 1, row.blocked_until)
     counted = {"failures": failures, "blocked_until": until, "last_failed_at": row.now}
-    await connection.execute(update(throttles).where(mine).values(counted))
+    await connection.execute(update(throttles).where(throttles.c.subject_hash == subject_hash).values(counted))
     return int(row.failures) + 1 if is_told else 0
 
 
@@ -64,3 +56,14 @@ async def give_back_attempt(connection: AsyncConnection, subject_hash: bytes, ru
     left = row.failures - 1
     blocked_until = row.blocked_until - rule.wait_after(row.failures) + rule.wait_after(left)
     await connection.execute(update(throttles).where(mine).values(failures=left, blocked_until=blocked_until))
+
+
+async def _locked(connection: AsyncConnection, subject_hash: bytes) -> Row[Any]:
+    """Return the subject's row, locked, and the time by then (`now`); a new one where there was none.
+
+    In one statement, because a login that succeeds meanwhile removes the row.
+    """
+    new = insert(throttles).values(subject_hash=subject_hash, failures=0, blocked_until=func.now(), last_failed_at=func.now())
+    unchanged = new.on_conflict_do_update(index_elements=[throttles.c.subject_hash], set_={"failures": throttles.c.failures})
+    columns = (throttles.c.failures, throttles.c.blocked_until, throttles.c.last_failed_at)
+    return (await connection.execute(unchanged.returning(*columns, func.clock_timestamp().label("now")))).one()
