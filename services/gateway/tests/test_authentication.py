@@ -228,6 +228,20 @@ async def test_an_api_key_while_accounts_is_away_is_503(gateway: Any, key: str, 
 
 
 @pytest.mark.usefixtures("me")
+@pytest.mark.parametrize(("status", "code"), [(401, "invalid_token"), (401, "error"), (403, "caller_not_allowed")])
+async def test_a_refusal_of_the_gateway_itself_says_nothing_of_the_key(
+    gateway: Any, key: str, services: Any, user_keys: UserKeys, user_id: UUID, status: int, code: str
+) -> None:
+    """Accounts does not take the gateway's own token (its key was not passed on yet, a clock is wrong): the key may be good."""
+    headers = {"Authorization": f"Bearer {key}"}
+    services.answer("POST", "/internal/api-keys/exchange", {"code": code, "title": "x"}, status=status)
+    answer = await gateway.get(ME, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (503, "service_unavailable")
+    exchange(services, user_keys, user_id, uuid4(), [])
+    assert await status_of(gateway, headers) == 200, "it is asked for again at once"
+
+
+@pytest.mark.usefixtures("me")
 async def test_limit_per_user(run_gateway: Any, user_keys: UserKeys, user_id: UUID) -> None:
     headers = user_keys.authorization(user_id)
     async with run_gateway(rate_limit_per_user="3/hour") as client:

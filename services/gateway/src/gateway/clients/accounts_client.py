@@ -12,9 +12,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, TypeAdapter, V
 
 from common.auth.jwks import JWKS_PATH
 from common.clock import rfc3339
-from common.errors import Transient
+from common.errors import Problem, Transient
 from common.http.client import ServiceClient, ServiceFailure
-from gateway.security.api_keys import ExchangedKey
+from gateway.security.api_keys import KEY_REFUSED, ExchangedKey
 from gateway.security.revocations import Revocation
 
 EXCHANGE_TIMEOUT_S = 5.0
@@ -61,10 +61,18 @@ class AccountsClient:
         self._jwks_lock = asyncio.Lock()
 
     async def exchange_api_key(self, key: str, headers: Mapping[str, str]) -> ExchangedKey:
-        """Return the user token of an API key; raises the `Problem` accounts refuses with, or Transient."""
-        answer = await self._client.post(
-            "/internal/api-keys/exchange", json={"key": key}, headers=headers, timeout=EXCHANGE_TIMEOUT_S
-        )
+        """Return the user token of an API key; raises the `Problem` 401 `invalid_api_key`, or Transient.
+
+        Any other refusal is of the gateway's own token or request, and says nothing of the key.
+        """
+        try:
+            answer = await self._client.post(
+                "/internal/api-keys/exchange", json={"key": key}, headers=headers, timeout=EXCHANGE_TIMEOUT_S
+            )
+        except Problem as problem:
+            if problem.code == KEY_REFUSED:
+                raise
+            raise ServiceFailure(f"accounts refused to exchange a key: {problem}", problem=problem) from problem
         try:
             found = _EXCHANGED.validate_python(answer)
         except ValidationError:

@@ -19,7 +19,7 @@ MAX_CACHED = 10_000
 RENEW_BEFORE_S = 20.0
 REFUSED_FOR_S = 60.0
 """A key that was refused never becomes good: whoever goes on sending it is not asked about for this long."""
-UNAUTHORIZED = 401
+KEY_REFUSED = "invalid_api_key"
 _FORM = re.compile(r"cpk_[A-Za-z0-9_-]{8,250}")
 
 
@@ -50,7 +50,7 @@ def looks_like_api_key(token: str) -> bool:
 class ApiKeyTokens:
     """Gives the user token of an API key; one exchange at a time per key, the key itself is never kept.
 
-    `exchange` asks accounts; it raises what the caller is told (a Problem) or Transient while accounts is away.
+    `exchange` asks accounts; it raises 401 `invalid_api_key`, or Transient when accounts does not say whether the key is good.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class ApiKeyTokens:
     async def token_of(self, key: str, headers: Mapping[str, str]) -> str:
         """Return a user token with the key's rights, good for at least 20 s.
 
-        `headers` tell accounts who asks. Raises Problem 401 `invalid_api_key`, or Transient while accounts is away.
+        `headers` tell accounts who asks. Raises Problem 401 `invalid_api_key`, or Transient when accounts does not say.
         """
         if _FORM.fullmatch(key) is None:
             raise invalid_api_key()
@@ -103,7 +103,7 @@ class ApiKeyTokens:
         try:
             exchanged = await self._exchange(key, headers)
         except Problem as problem:
-            if problem.status == UNAUTHORIZED:
+            if problem.code == KEY_REFUSED:
                 self._note_refused(digest)
             raise
         renew_at = asked_at + exchanged.expires_in - RENEW_BEFORE_S
@@ -127,4 +127,4 @@ class ApiKeyTokens:
 
 def invalid_api_key() -> Problem:
     """Return the 401 for a key that is malformed, unknown, expired or revoked."""
-    return refused("invalid_api_key", "The API key is not valid.")
+    return refused(KEY_REFUSED, "The API key is not valid.")
