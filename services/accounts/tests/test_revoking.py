@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 from fastapi import FastAPI, Request, Response
 from structlog.testing import capture_logs
@@ -21,6 +22,7 @@ from common.http.client import ServiceClient, internal_client
 from common.http.json_response import json_response
 from common.testing.eventually import eventually
 from common.testing.http_server import serving
+from tiktok._http import flat_answer_of
 from tiktok_simulator.faults import Fault
 
 pytestmark = pytest.mark.integration
@@ -230,6 +232,26 @@ async def test_a_call_that_failed_is_repeated_after_a_while(world: World, fault:
     await world.look()
     assert (await world.row("outcome IS NOT NULL"), await world.pairs(), world.connected()) == (True, 0, False)
     assert await world.row("attempts") == 2
+
+
+@pytest.mark.parametrize("status", [403, 404, 407, 451])
+async def test_a_page_of_something_in_between_is_no_refusal_of_the_token(
+    world: World, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    """The access of this account had ended, so nothing can be refreshed: only TikTok's own word settles it."""
+    account_id = await world.gone(await world.accounts.register())
+    await world.accounts.execute(f"UPDATE tiktok_accounts SET status = 'expired' WHERE id = '{account_id}'")
+    page = httpx.Response(status, content=b"<html>Blocked</html>", request=httpx.Request("POST", "https://tiktok.example"))
+
+    async def blocked(*_: Any) -> None:
+        flat_answer_of(page)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tiktok.oauth.OAuthClient.revoke", blocked)
+        await world.look()
+    assert (await world.row("finished_at"), await world.row("last_error")) == (None, f"http_{status}")
+    await world.look()
+    assert (await world.row("outcome"), world.connected()) == ("revoked", False)
 
 
 async def test_waits_grow_and_end(world: World) -> None:

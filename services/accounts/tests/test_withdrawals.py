@@ -6,11 +6,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 from aio_pika import DeliveryMode, Message
 
 from accounts.domain.withdrawal import CLOCKS_DIFFER, is_of_an_older_grant
-from accounts.handlers.tiktok_webhooks import SETTLED_WITHIN, TikTokWebhooks
+from accounts.handlers.tiktok_webhooks import ACCEPTED_FOR, SETTLED_WITHIN, TikTokWebhooks
 from accounts.storage.held_grants import find_held_grant
 from accounts.token_refresher import GRANT_GONE
 from common.contracts.context import Context
@@ -21,6 +22,7 @@ from common.messaging.incoming import ATTEMPT_HEADER
 from common.messaging.topology import MAX_ATTEMPTS
 from common.testing.amqp import broker_channel, next_message
 from common.testing.eventually import eventually
+from tiktok._http import data_of
 from tiktok.errors import ScopeMissing, TikTokRateLimited, TikTokUnavailable, TokenInvalid
 from tiktok_simulator.faults import Fault
 
@@ -162,15 +164,70 @@ async def test_a_withdrawal_older_than_the_last_refresh_is_ignored(
     assert [event for event in events.received if event.key == EXPIRED] == []
 
 
-@pytest.mark.parametrize(("minutes_ago", "seconds"), [(0, 0), (10, 0), (10, 3600)])
+BEFORE = ACCEPTED_FOR.total_seconds() + 10
+"""So many seconds after a removal a token that works proves that the access was not withdrawn."""
+
+
 async def test_a_grant_that_works_is_not_ended_by_what_somebody_tells(
-    accounts: Any, events: Any, tell: Tell, settled: Any, minutes_ago: int, seconds: int
+    accounts: Any, events: Any, tell: Tell, settled: Any
 ) -> None:
-    person, account_id = await connected(accounts, minutes_ago=minutes_ago)
-    await tell(open_id(accounts), seconds=seconds)
+    person, account_id = await connected(accounts)
+    await tell(open_id(accounts), seconds=-BEFORE)
     await settled()
     assert (await shown(accounts, person, account_id))["status"] == "active"
-    await tell(withdraw(accounts), seconds=seconds)
+    await tell(withdraw(accounts))
+    (event,) = await events.of(EXPIRED)
+    assert event.data["reason"] == DISCONNECTED
+
+
+@pytest.fixture
+async def waiting(broker_url: str) -> AsyncIterator[Callable[[], Awaitable[Any]]]:
+    """Return how to take the next message that waits five minutes, and `again`, which lets it be looked at as the tier does."""
+    async with broker_channel(broker_url) as channel:
+        waits = await channel.declare_queue(f"waits.{uuid4().hex}", exclusive=True)
+        await waits.bind("cuepost.retry.5m")
+
+        async def one() -> Any:
+            return await next_message(channel, waits.name, timeout=60)
+
+        async def again(message: Any) -> None:
+            copy = Message(message.body, headers=message.headers)
+            await channel.default_exchange.publish(copy, routing_key=message.routing_key)
+
+        one.again = again  # type: ignore[attr-defined]
+        yield one
+
+
+@pytest.mark.parametrize(("minutes_ago", "seconds"), [(0, 0), (10, 0), (10, 3600)])
+async def test_a_token_that_still_works_is_looked_at_again_minutes_later(
+    accounts: Any, events: Any, tell: Tell, waiting: Any, minutes_ago: int, seconds: int
+) -> None:
+    """TikTok may take it for some seconds more, so the first look settles nothing."""
+    person, account_id = await connected(accounts, minutes_ago=minutes_ago)
+    await tell(open_id(accounts), seconds=seconds)
+    message = await waiting()
+    assert (await shown(accounts, person, account_id))["status"] == "active"
+    withdraw(accounts)
+    await waiting.again(message)
+    (event,) = await events.of(EXPIRED)
+    assert event.data["reason"] == DISCONNECTED
+
+
+@pytest.mark.parametrize("status", [403, 404, 407, 451])
+async def test_a_page_of_something_in_between_is_no_word_of_tiktok(
+    accounts: Any, events: Any, waiting: Any, tell: Tell, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
+    await connected(accounts, minutes_ago=20)
+    page = httpx.Response(status, content=b"<html>Blocked</html>", request=httpx.Request("GET", "https://tiktok.example"))
+
+    async def blocked(*_: Any, **__: Any) -> None:
+        data_of(page)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("accounts.clients.profiles.ProfileReader.read", blocked)
+        await tell(withdraw(accounts), seconds=-BEFORE)
+        message = await waiting()
+    await waiting.again(message)
     (event,) = await events.of(EXPIRED)
     assert event.data["reason"] == DISCONNECTED
 
@@ -260,16 +317,16 @@ async def test_a_withdrawal_that_tiktok_leaves_open_for_a_week_is_for_an_operato
     assert letter.headers["x-cuepost-reason"].startswith("TikTok does not say whether the access was withdrawn")
 
 
-async def test_a_refusal_of_another_kind_proves_that_the_token_works(
+async def test_a_scope_that_is_missing_proves_that_the_token_works(
     accounts: Any, events: Any, tell: Tell, settled: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    person, account_id = await connected(accounts, minutes_ago=0)
+    person, account_id = await connected(accounts)
 
     async def refuse(*_: Any, **__: Any) -> None:
         raise ScopeMissing("scope_not_authorized")
 
     monkeypatch.setattr("accounts.clients.profiles.ProfileReader.read", refuse)
-    await tell(open_id(accounts))
+    await tell(open_id(accounts), seconds=-BEFORE)
     await settled()
     assert (await shown(accounts, person, account_id))["status"] == "active"
 

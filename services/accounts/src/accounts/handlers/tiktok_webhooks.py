@@ -1,8 +1,8 @@
 """What TikTok tells by webhook: a creator, or TikTok, withdrew the access.
 
 Webhooks come late, twice and in any order, so what counts is when the access was removed, not when we hear of it. Unless that was
-before TikTok gave us the grant we hold, TikTok is asked whether its token still works: what does is not declared expired. Where a
-refresh was first to learn that the grant is gone, the webhook still gives the reason.
+before TikTok gave us the grant we hold, TikTok is asked whether its token still works: what does, also some minutes later, is not
+declared expired. Where a refresh was first to learn that the grant is gone, the webhook still gives the reason.
 """
 
 from dataclasses import dataclass, replace
@@ -19,6 +19,7 @@ from accounts.storage.held_grants import HeldGrant, find_held_grant
 from accounts.token_refresher import GRANT_GONE
 from accounts.usecases.expire_account import expire_account
 from accounts.usecases.explain_expiry import explain_expiry
+from common.clock import utc_now
 from common.contracts.context import Context
 from common.contracts.envelope import Envelope
 from common.contracts.gateway import WebhookReceived
@@ -28,11 +29,13 @@ from common.errors import Permanent, Problem, Transient
 from common.messaging.inbox import Inbox
 from common.messaging.incoming import Incoming, work_for
 from common.messaging.outbox import Outbox
-from tiktok.errors import TikTokError, TikTokRateLimited, TikTokRefused, TokenInvalid
+from tiktok.errors import ScopeMissing, TikTokError, TikTokRateLimited, TokenInvalid
 from tiktok.webhooks import AUTHORIZATION_REMOVED, RemovalReason, WebhookRefused, removal_reason
 
 log = structlog.get_logger(__name__)
 
+ACCEPTED_FOR = timedelta(minutes=5)
+"""TikTok may go on taking a token for a while after the access was removed: one that works sooner than this proves nothing."""
 SETTLED_WITHIN = timedelta(days=7)
 """For so long after it happened a withdrawal waits for TikTok's word; then it is a dead letter, which an operator can replay. As
 long as the inbox remembers what was handled, and many times the life of an access token: by then a refresh has asked, too."""
@@ -53,8 +56,8 @@ class TikTokWebhooks:
         """Take one delivery; the effect happens once, however often it comes.
 
         Other events, other apps and creators whom nobody here has connected are passed over. Raises Permanent for a removal
-        that cannot be read, Transient while a refresh is under way or TikTok does not say whether the token works: then it waits,
-        and is looked at again every five minutes at the latest, for `SETTLED_WITHIN`.
+        that cannot be read, Transient while a refresh is under way, TikTok does not say whether the token works, or has not had
+        `ACCEPTED_FOR` to refuse it: then it waits, and is looked at again every five minutes at the latest, for `SETTLED_WITHIN`.
         """
         envelope = incoming.envelope()
         if envelope.key != WebhookReceived.KEY:
@@ -127,7 +130,15 @@ class TikTokWebhooks:
         log.info(outcome, account_id=str(grant.account_id), removed_at=removed_at)
 
     async def _is_gone(self, grant: HeldGrant, open_id: str, removed_at: datetime) -> bool:
-        return not is_of_an_older_grant(removed_at, grant.obtained_at) and not await self._still_works(grant, open_id)
+        """Return whether the grant was withdrawn; raises Transient while that cannot be told."""
+        if is_of_an_older_grant(removed_at, grant.obtained_at):
+            return False
+        if not await self._still_works(grant, open_id):
+            return True
+        too_early = removed_at + ACCEPTED_FOR - utc_now()
+        if too_early > timedelta(0):
+            raise Transient("the token works, which so soon proves nothing", retry_after=too_early.total_seconds())
+        return False
 
     async def _still_works(self, grant: HeldGrant, open_id: str) -> bool:
         """Ask TikTok; raises Transient when it does not say."""
@@ -138,8 +149,8 @@ class TikTokWebhooks:
             return False
         except TikTokRateLimited as error:
             raise Transient(f"TikTok asks to wait: {error.code}", retry_after=error.retry_after) from None
-        except TikTokRefused:
-            # The token was good enough to be told no.
+        except ScopeMissing:
+            # The token was good enough to be told no. Any other refusal may be of something between TikTok and here.
             return True
         except (TikTokError, Problem) as error:
             raise Transient(f"TikTok does not say whether the access was withdrawn: {error.code}") from None
