@@ -1,11 +1,12 @@
 """Migrations on a database that is in use."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import asyncpg
 import pytest
 
-from common.database.migrate import upgrade
+from common.database.migrate import MigrationBlocked, upgrade
 
 pytestmark = pytest.mark.integration
 
@@ -69,3 +70,22 @@ async def test_what_is_searched_in_is_folded_again(empty_database: Callable[[str
         folded = "lukasz ore" if row["n"] % 2 == 0 else "jose"
         assert row["search_text"] == f"n{row['n']} {folded}"
         assert (row["by"] == written) is (row["n"] % 2 == 1)
+
+
+async def test_a_table_in_use_is_not_waited_for_without_end(empty_database: Callable[[str], Awaitable[str]]) -> None:
+    """Whoever asks for it after the migration would wait as well; what was begun is undone, and can be done again."""
+    url = await empty_database("accounts_in_use")
+    await upgrade("accounts", url, "0005")
+    user = await asyncpg.connect(url)
+    try:
+        using = user.transaction()
+        await using.start()
+        await user.execute("SELECT FROM tiktok_accounts")
+        with pytest.raises(MigrationBlocked, match="nothing was changed"):
+            await asyncio.wait_for(upgrade("accounts", url, lock_patience=0.5), 60)
+        assert await user.fetchval("SELECT version_num FROM alembic_version") == "0005"
+        await using.rollback()
+        await upgrade("accounts", url)
+        assert await user.fetchval("SELECT version_num FROM alembic_version") > "0005"
+    finally:
+        await user.close()

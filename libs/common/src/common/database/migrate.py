@@ -14,8 +14,10 @@ from pathlib import Path
 
 from alembic import command, context
 from alembic.config import Config
+from asyncpg.exceptions import LockNotAvailableError
 from pydantic import Field, SecretStr
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -23,6 +25,12 @@ from common.database.database import CONNECT_TIMEOUT_S, async_url
 from common.settings import EnvironmentSettings, load
 
 LOCK_KEY = 0x63756570
+LOCK_PATIENCE_S = 10.0
+"""A table that a migration waits for is closed to everybody who comes after it, so it does not wait for long."""
+
+
+class MigrationBlocked(Exception):
+    """A table was in use for too long; nothing was changed. Migrating again, once its user has ended, is right."""
 
 
 class MigrationSettings(EnvironmentSettings):
@@ -41,16 +49,27 @@ def config_for(service: str) -> Config:
     return config
 
 
-async def upgrade(service: str, url: SecretStr | str, revision: str = "head", *, role: str = "") -> None:
-    """Bring the database at `url` to `revision`; two runs at once wait for each other (advisory lock).
+async def upgrade(
+    service: str,
+    url: SecretStr | str,
+    revision: str = "head",
+    *,
+    role: str = "",
+    lock_patience: float = LOCK_PATIENCE_S,
+) -> None:
+    """Bring the database at `url` to `revision`, in one transaction; two runs at once wait for each other (advisory lock).
 
-    `role` is the one the service runs as, where that is not named like the service.
+    `role` is the one the service runs as, where that is not named like the service. Raises MigrationBlocked when somebody else uses
+    a table for more than `lock_patience` seconds; then nothing was changed.
     """
     engine = create_async_engine(async_url(url), poolclass=NullPool, connect_args={"timeout": CONNECT_TIMEOUT_S})
     config = config_for(service)
 
     def run(connection: Connection) -> None:
         connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
+        # Only now: for the other run one waits as long as it takes.
+        milliseconds = f"{lock_patience * 1000:.0f}"
+        connection.execute(text("SELECT set_config('lock_timeout', :patience, true)"), {"patience": milliseconds})
         config.attributes["connection"] = connection
         config.attributes["service_role"] = role or service
         command.upgrade(config, revision)
@@ -58,6 +77,13 @@ async def upgrade(service: str, url: SecretStr | str, revision: str = "head", *,
     try:
         async with engine.begin() as connection:
             await connection.run_sync(run)
+    except DBAPIError as error:
+        if error.orig is None or not isinstance(error.orig.__cause__, LockNotAvailableError):
+            raise
+        raise MigrationBlocked(
+            f"{service} was not migrated, nothing was changed: somebody else used a table for more than {lock_patience:g} s;"
+            " see pg_stat_activity for long transactions, end them, and migrate again"
+        ) from error
     finally:
         await engine.dispose()
 
@@ -81,7 +107,10 @@ def main() -> None:
     if len(sys.argv) != 2:
         sys.exit("usage: python -m common.database.migrate SERVICE")
     settings = load(MigrationSettings)
-    asyncio.run(upgrade(sys.argv[1], settings.database_url, role=settings.database_service_role))
+    try:
+        asyncio.run(upgrade(sys.argv[1], settings.database_url, role=settings.database_service_role))
+    except MigrationBlocked as blocked:
+        sys.exit(str(blocked))
 
 
 if __name__ == "__main__":
