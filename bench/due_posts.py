@@ -44,6 +44,7 @@ QUEUES = (
     "publisher.accounts",
     "publisher.webhooks",
     "scheduler.commands",
+    "scheduler.batches",
     "scheduler.media",
     "scheduler.publish_results",
     "scheduler.accounts",

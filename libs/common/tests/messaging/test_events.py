@@ -14,11 +14,10 @@ from common.contracts.publisher import PublishCancelled
 from common.database.database import Transaction
 from common.errors import Transient
 from common.messaging import topology
-from common.messaging.consumer import LARGE_AT_ONCE, LARGE_BODY_BYTES
 from common.messaging.events import handle_events
 from common.messaging.incoming import Incoming
 from common.messaging.routes import on_event
-from common.messaging.topology import RetryTier, events_queue
+from common.messaging.topology import Binding, QueueSpec, RetryTier, events_queue
 from common.testing.amqp import broker_channel, next_message, running, send
 from common.testing.eventually import eventually
 
@@ -98,38 +97,66 @@ async def test_an_event_leaves_the_outbox_and_has_its_effect_once(parts: Any, re
     assert await parts.relay.backlog() == 0
 
 
-async def test_of_large_messages_two_are_handled_at_a_time_and_hold_up_no_small_one(parts: Any, rabbitmq_url: str) -> None:
+async def test_of_each_queue_as_many_are_in_hand_as_it_says(parts: Any, rabbitmq_url: str) -> None:
     consumer = parts.consumer()
-    under_way: list[int] = []
-    most, go_on = 0, asyncio.Event()
+    under_way = {"few": 0, "many": 0}
+    go_on = asyncio.Event()
 
     async def handle(incoming: Incoming) -> None:
-        nonlocal most
-        if len(incoming.body) > LARGE_BODY_BYTES:
-            under_way.append(len(incoming.body))
-            most = max(most, len(under_way))
-            await go_on.wait()
-            under_way.pop()
+        under_way[incoming.queue.removeprefix(f"{parts.queue}.")] += 1
+        await go_on.wait()
         async with parts.database.transaction() as tx:
-            await parts.effect(tx, incoming.body[:5].decode())
+            await parts.effect(tx, incoming.queue)
 
-    consumer.subscribe(events_queue(parts.queue, f"{parts.queue}.#"), handle)
+    for name, prefetch in (("few", 2), ("many", 4)):
+        consumer.subscribe(events_queue(f"{parts.queue}.{name}", prefetch=prefetch), handle)
     async with running(consumer), broker_channel(rabbitmq_url) as channel:
-        for body in (b"large" + bytes(LARGE_BODY_BYTES),) * 5 + (b"small",):
-            await channel.default_exchange.publish(aio_pika.Message(body), routing_key=parts.queue)
-
-        async def small_one_is_through() -> bool:
-            return bool(await parts.effects_seen() == ["small"])
-
-        await eventually(small_one_is_through, 30)
-        await eventually(lambda: len(under_way) == LARGE_AT_ONCE, 30)
+        for _ in range(5):
+            await send(channel, f"{parts.queue}.few", b"x")
+        await eventually(lambda: under_way["few"] == 2, 60)
+        for _ in range(4):
+            await send(channel, f"{parts.queue}.many", b"x")
+        await eventually(lambda: under_way["many"] == 4, 60)
+        assert under_way["few"] == 2
         go_on.set()
 
         async def all_are_through() -> bool:
-            return len(await parts.effects_seen()) == 6
+            return len(await parts.effects_seen()) == 9
 
-        await eventually(all_are_through, 30)
-    assert most == LARGE_AT_ONCE
+        await eventually(all_are_through, 60)
+
+
+async def test_a_queue_takes_its_bindings_from_the_one_that_had_them(parts: Any, rabbitmq_url: str) -> None:
+    """After an upgrade what is sent comes to the new queue alone; what waits in the old one is still handled."""
+    old, new = f"{parts.queue}.old", f"{parts.queue}.new"
+    binding = Binding(topology.EVENTS, f"{parts.queue}.*")
+    handled: list[str] = []
+
+    async def handle(incoming: Incoming) -> None:
+        handled.append(f"{incoming.queue.removeprefix(parts.queue)} {incoming.body.decode()}")
+
+    def consumer_of(*specs: QueueSpec) -> Any:
+        consumer = parts.consumer()
+        for spec in specs:
+            consumer.subscribe(spec, handle)
+        return consumer
+
+    async with broker_channel(rabbitmq_url) as channel:
+        exchange = await channel.declare_exchange(topology.EVENTS.name, type="topic", durable=True)
+
+        async def publish(body: bytes) -> None:
+            await exchange.publish(aio_pika.Message(body), routing_key=f"{parts.queue}.x")
+
+        async with running(consumer_of(QueueSpec(old, (binding,)))):
+            pass
+        await publish(b"1")
+        taking, rest = QueueSpec(new, (binding,), taken_from=old), QueueSpec(old, ())
+        async with running(consumer_of(taking)):
+            await publish(b"2")
+            await eventually(lambda: handled == [".new 2"], 60)
+        async with running(consumer_of(rest)):
+            await eventually(lambda: handled == [".new 2", ".old 1"], 60)
+        assert (await channel.declare_queue(old, passive=True)).declaration_result.message_count == 0
 
 
 async def test_a_rolled_back_transaction_tells_nothing(parts: Any) -> None:

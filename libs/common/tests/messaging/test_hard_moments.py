@@ -114,9 +114,9 @@ async def test_a_failed_message_is_passed_on_once_the_broker_confirms_again(part
     async def never(tx: Transaction, event: PublishCancelled, envelope: Envelope) -> None:
         raise Permanent("never")
 
-    consumer = parts.consumer(prefetch=1)
+    consumer = parts.consumer()
     handle = handle_events(parts.database, parts.inbox, [on_event(PublishCancelled, never)])
-    consumer.subscribe(events_queue(parts.queue), handle)
+    consumer.subscribe(events_queue(parts.queue, prefetch=1), handle)
     failing_once(parts.publisher, TimeoutError(), asyncio.CancelledError(), ConnectionError())
     first, second = cancelled(), cancelled()
     async with running(consumer), broker_channel(rabbitmq_url) as channel:

@@ -103,7 +103,7 @@ def _consumer(wires: Wires, queue: QueueSpec, routes: Sequence[CommandRoute]) ->
     redelivery = Redelivery(wires.publisher, service=settings.service)
     # They stop one after the other, and what else there is to stop wants its share of the time, too.
     grace = settings.shutdown_grace_seconds / 4
-    consumer = Consumer(settings.amqp_url, redelivery, service=settings.service, prefetch=queue.prefetch, grace=grace)
+    consumer = Consumer(settings.amqp_url, redelivery, service=settings.service, grace=grace)
     handling = CommandHandling(wires.database, inbox_messages, wires.publisher, routes)
     consumer.subscribe(queue, handling.handle, on_dead=handling.on_dead)
     return consumer

@@ -85,7 +85,7 @@ def wire(settings: Settings, *, crash: CrashPoints = NOWHERE) -> FastAPI:
     # They stop one after the other.
     grace = settings.shutdown_grace_seconds / 20
     intake = BatchConsumer(settings.amqp_url, redelivery, batches, QUEUE, service=settings.service, grace=grace)
-    news = Consumer(settings.amqp_url, redelivery, service=settings.service, prefetch=account_news.QUEUE.prefetch, grace=grace)
+    news = Consumer(settings.amqp_url, redelivery, service=settings.service, grace=grace)
     wakes = [send.wake, follow.wake]
     news.subscribe(account_news.QUEUE, handle_events(database, inbox, account_news.account_routes(wakes)))
     news.subscribe(webhooks.QUEUE, handle_events(database, inbox, webhooks.webhook_routes(wakes)))

@@ -208,15 +208,15 @@ def _consumers(settings: Settings, parts: Parts) -> tuple[Consumer, Consumer]:
     events = EventHandlers(parts.outbox, parts.waker, _publish_rules(settings))
     inbox = Inbox(tables.inbox)
 
-    def consumer(prefetch: int) -> Consumer:
+    def consumer() -> Consumer:
         # They stop one after the other, and relay, loops and pools want their share of the time, too.
         grace = settings.shutdown_grace_seconds / 4
-        return Consumer(settings.amqp_url, redelivery, service=settings.service, prefetch=prefetch, grace=grace)
+        return Consumer(settings.amqp_url, redelivery, service=settings.service, grace=grace)
 
     def handling(routes: Sequence[CommandRoute]) -> CommandHandling:
         return CommandHandling(parts.database, tables.inbox, parts.publisher, routes)
 
-    main, slow = consumer(queues.COMMANDS.prefetch), consumer(queues.MEDIA.prefetch)
+    main, slow = consumer(), consumer()
     files = _media_commands(settings, parts)
     posts = handling([*_post_commands(settings, parts).routes(), *files.quick_routes()])
     media = handling(files.routes())
@@ -228,6 +228,7 @@ def _consumers(settings: Settings, parts: Parts) -> tuple[Consumer, Consumer]:
             await media.on_dead(incoming)
 
     main.subscribe(queues.COMMANDS, posts.handle, on_dead=posts.on_dead)
+    main.subscribe(queues.BATCHES, posts.handle, on_dead=posts.on_dead)
     main.subscribe(queues.PUBLISH_RESULTS, handle_events(parts.database, inbox, events.publish_routes()))
     main.subscribe(queues.ACCOUNTS, handle_events(parts.database, inbox, events.account_routes()))
     slow.subscribe(queues.MEDIA, media.handle, on_dead=on_dead_registration)

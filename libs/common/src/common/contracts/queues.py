@@ -8,6 +8,7 @@ WORK_QUEUES = (
     "publisher.accounts",
     "publisher.post_due",
     "scheduler.accounts",
+    "scheduler.batches",
     "scheduler.commands",
     "scheduler.media",
     "scheduler.publish_results",

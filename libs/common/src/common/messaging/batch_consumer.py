@@ -65,7 +65,6 @@ class BatchConsumer(Generic[T]):
             url,
             name=f"{service}:consume:{spec.name}",
             queues=[spec],
-            prefetch=spec.prefetch,
             take=self._take,
             on_lost=self._arrived.clear,
         )

@@ -9,7 +9,6 @@ its consumer keeps dying         the same, before RabbitMQ itself would drop it 
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 
 import structlog
@@ -27,31 +26,23 @@ from common.messaging.wire.link import Session
 Handle = Callable[[Incoming], Awaitable[None]]
 OnDead = Callable[[Incoming], Awaitable[None]]
 
-LARGE_BODY_BYTES = 512 * 1024
-LARGE_AT_ONCE = 2
-"""So many messages of that size are handled at a time: what is made of one takes several times its size."""
-
 _log = structlog.get_logger(__name__)
 
 
 class Consumer:
     """A component that consumes some queues over one connection.
 
-    `subscribe` before `start`. Of large messages (batches of posts) only a few are handled at a time. Stopping takes no new
-    deliveries, lets handlers in hand finish for `grace` seconds and leaves the rest unacknowledged, which hands it back to the
-    queue.
+    `subscribe` before `start`. Of each queue as many messages are handled at a time as it says. Stopping takes no new deliveries,
+    lets handlers in hand finish for `grace` seconds and leaves the rest unacknowledged, which hands it back to the queue.
     """
 
-    def __init__(
-        self, url: SecretStr, redelivery: Redelivery, *, service: str, prefetch: int = 50, grace: float = 15.0
-    ) -> None:
+    def __init__(self, url: SecretStr, redelivery: Redelivery, *, service: str, grace: float = 15.0) -> None:
         self._redelivery = redelivery
         self._grace = grace
         self._queues: list[QueueSpec] = []
         self._handlers: dict[str, tuple[Handle, OnDead | None]] = {}
         self._in_hand: set[asyncio.Task[None]] = set()
-        self._places = asyncio.Semaphore(LARGE_AT_ONCE)
-        self._link = ConsumingLink(url, name=f"{service}:consume", queues=self._queues, prefetch=prefetch, take=self._take)
+        self._link = ConsumingLink(url, name=f"{service}:consume", queues=self._queues, take=self._take)
         self.start = self._link.start
         """Connect, declare queues, dead-letter queues and bindings, then consume."""
         self.check = self._link.check
@@ -83,17 +74,13 @@ class Consumer:
         with bound_contextvars(queue=incoming.queue, delivery_attempt=incoming.attempt):
             try:
                 incoming.require_survivable()
-                async with self._place(incoming):
-                    await until_database_answers(lambda: handle(incoming))
+                await until_database_answers(lambda: handle(incoming))
             except Exception as error:  # noqa: BLE001 - every failure is sent on: retry tier or dead letter
                 _log.warning("message_failed", queue=incoming.queue, exc_info=error)
                 if await self._redelivery.settle(incoming, error) and on_dead is not None:
                     await _tell(incoming, on_dead)
             else:
                 await incoming.acknowledge()
-
-    def _place(self, incoming: Incoming) -> AbstractAsyncContextManager[None]:
-        return self._places if len(incoming.body) > LARGE_BODY_BYTES else nullcontext()
 
 
 async def _tell(incoming: Incoming, on_dead: OnDead) -> None:

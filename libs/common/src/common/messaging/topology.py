@@ -112,12 +112,15 @@ class QueueSpec:
     """A queue of a service, its bindings, and how many messages one replica holds at once (`prefetch`).
 
     With `own_retries` its failed messages wait in queues of their own, beside it, instead of those that all queues share.
+    `taken_from` names the queue of the same service that had these bindings in an earlier version: it loses them once this one
+    has them. What waits there is handled there.
     """
 
     name: str
     bindings: tuple[Binding, ...]
     prefetch: int = 50
     own_retries: bool = False
+    taken_from: str | None = None
 
 
 def held_back_in(queue: str) -> tuple[str, ...]:
@@ -130,6 +133,6 @@ def events_queue(name: str, *patterns: str, prefetch: int = 50) -> QueueSpec:
     return QueueSpec(name, tuple(Binding(EVENTS, pattern) for pattern in patterns), prefetch)
 
 
-def commands_queue(name: str, *keys: str, prefetch: int = 20) -> QueueSpec:
+def commands_queue(name: str, *keys: str, prefetch: int = 20, taken_from: str | None = None) -> QueueSpec:
     """Return a queue bound to commands by routing key."""
-    return QueueSpec(name, tuple(Binding(COMMANDS, key) for key in keys), prefetch)
+    return QueueSpec(name, tuple(Binding(COMMANDS, key) for key in keys), prefetch, taken_from=taken_from)

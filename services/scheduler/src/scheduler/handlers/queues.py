@@ -14,12 +14,11 @@ from common.contracts.scheduler import (
 from common.messaging.topology import commands_queue, events_queue
 
 MAIN_PREFETCH = 20
-"""One consumer serves all but the slow queue, with one prefetch for each of its queues."""
+"""Of each queue of what is quick."""
 
 COMMANDS = commands_queue(
     "scheduler.commands",
     CreatePost.KEY,
-    CreatePosts.KEY,
     UpdatePost.KEY,
     PublishPostNow.KEY,
     RetryPost.KEY,
@@ -28,6 +27,8 @@ COMMANDS = commands_queue(
     DeleteMedia.KEY,
     prefetch=MAIN_PREFETCH,
 )
+BATCHES = commands_queue("scheduler.batches", CreatePosts.KEY, prefetch=2, taken_from=COMMANDS.name)
+"""A batch takes seconds, and several times its megabytes of memory."""
 MEDIA = commands_queue("scheduler.media", RegisterMedia.KEY, prefetch=4)
 PUBLISH_RESULTS = events_queue("scheduler.publish_results", "publisher.publish.*.v1", prefetch=MAIN_PREFETCH)
 ACCOUNTS = events_queue("scheduler.accounts", "accounts.account.*.v1", prefetch=MAIN_PREFETCH)

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from aiormq.abc import DeliveredMessage
+from aiormq.abc import AbstractChannel, DeliveredMessage
 from pydantic import SecretStr
 
 from common.messaging.topology import RETRY_TIERS, QueueSpec, dead_letter_queue, work_queue
@@ -21,8 +21,8 @@ Take = Callable[[Session, Sequence[Delivery]], None]
 class ConsumingLink:
     """A component that hands deliveries to `take`, with the connection that they belong to: their tags mean nothing on another.
 
-    At most `prefetch` of each queue are unacknowledged. A delivery names its queue. `on_lost` is called when a connection is lost:
-    what was delivered over it comes again.
+    Of each queue at most its `prefetch` are unacknowledged. A delivery names its queue. `on_lost` is called when a connection is
+    lost: what was delivered over it comes again.
     """
 
     def __init__(
@@ -31,12 +31,10 @@ class ConsumingLink:
         *,
         name: str,
         queues: Sequence[QueueSpec],
-        prefetch: int,
         take: Take,
         on_lost: Callable[[], None] = lambda: None,
     ) -> None:
         self._queues = queues
-        self._prefetch = prefetch
         self._take = take
         self._session: Session | None = None
         self._link = Link(url, name=name, tap=self._tap, prepare=self._prepare, on_lost=on_lost, confirms=False)
@@ -70,7 +68,6 @@ class ConsumingLink:
         channel = session.channel
         # The broker takes the consumer away with its queue: a new connection makes both anew.
         channel.on_consumer_cancel_callbacks.add(lambda _: self._link.drop(session))
-        await channel.basic_qos(prefetch_count=self._prefetch)
         for spec in self._queues:
             await declare_queue(channel, dead_letter_queue(spec.name))
             await declare_queue(channel, work_queue(spec.name))
@@ -79,7 +76,20 @@ class ConsumingLink:
             for binding in spec.bindings:
                 await declare_exchange(channel, binding.exchange)
                 await channel.queue_bind(spec.name, binding.exchange.name, routing_key=binding.pattern)
+            await _take_over(channel, spec)
+            # Holds for the consumers that begin after it.
+            await channel.basic_qos(prefetch_count=spec.prefetch)
             await channel.basic_consume(spec.name, _unused, consumer_tag=spec.name)
+
+
+async def _take_over(channel: AbstractChannel, spec: QueueSpec) -> None:
+    """Take its bindings from the queue that had them before; replicas of an earlier version give them to that one again."""
+    if spec.taken_from is None:
+        return
+    await declare_queue(channel, dead_letter_queue(spec.taken_from))
+    await declare_queue(channel, work_queue(spec.taken_from))
+    for binding in spec.bindings:
+        await channel.queue_unbind(spec.taken_from, binding.exchange.name, routing_key=binding.pattern)
 
 
 async def acknowledge(session: Session, tags: Sequence[int]) -> None:
