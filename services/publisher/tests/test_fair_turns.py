@@ -5,6 +5,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from common.testing.eventually import eventually
 from publisher.domain.job import Lane, State
@@ -12,6 +13,7 @@ from publisher.domain.tiktok_limits import INIT, STATUS
 from publisher.runner.steps import quota
 from publisher.storage import jobs
 
+STATUS_FETCH = "/v2/post/publish/status/fetch/"
 CREATOR_INFO = "/v2/post/publish/creator_info/query/"
 
 pytestmark = pytest.mark.integration
@@ -137,6 +139,48 @@ async def test_statuses_that_must_wait_say_so_and_come_in_their_turn(world: Any)
         await world.pass_time(61)
         assert (await world.state(post, State.SUCCEEDED)).awaits_quota is None
     assert await world.told(post) == ["started", "submitted", "succeeded"]
+
+
+@pytest.mark.parametrize("simulator_changes", [{"processing_seconds": 3600}])
+async def test_repeats_of_statuses_that_are_not_answered_count_too(world: Any) -> None:
+    """Twenty posts at once, and each status is asked for again when its answer is lost: three times would be twice the quota."""
+    first, *others = posts = await line_of(world, 20)
+    async with world.replica():
+        await world.accept(first)
+        await world.told_of(first, "submitted")
+    await world.accept(*others)
+    await _are_where(world, first)
+    await world.pass_time(61)
+    asked_before = await _statuses(world)
+    await world.driver.fault(STATUS_FETCH, lost_answer=True, times=STATUS.allowed)
+    async with AsyncExitStack() as stack:
+        await three(world, stack, breaker_failures=10_000)
+        await eventually(lambda: _have_a_reason(world, posts), 60)
+    stats = await world.driver.stats()
+    assert stats["rate_limited"] == {}
+    assert len(posts) <= await _statuses(world) - asked_before <= STATUS.allowed
+
+
+async def _are_where(world: Any, post: Any) -> None:
+    """Bring all posts where one of them is: TikTok has its bytes, and is to be asked now."""
+    async with world.database.transaction() as tx:
+        await tx.connection.execute(
+            text(
+                "UPDATE publish_jobs AS job SET state = one.state, step = one.step, lane = one.lane, publish_id = one.publish_id,"
+                " open_id = one.open_id, submitted_at = one.submitted_at, irrevocable_since = one.irrevocable_since,"
+                " last_chunk_intended = true, reason = NULL, run_at = now() FROM publish_jobs AS one WHERE one.post_id = :post"
+            ),
+            {"post": post.post_id},
+        )
+
+
+async def _statuses(world: Any) -> int:
+    return sum((await world.driver.stats())["requests"].get(STATUS_FETCH, {}).values())
+
+
+async def _have_a_reason(world: Any, posts: list[Any]) -> bool:
+    """Whether each has been looked at in vain, or waits for its turn."""
+    return all([(await world.job(post)).reason is not None for post in posts])
 
 
 async def _are(world: Any, posts: list[Any], state: State) -> bool:

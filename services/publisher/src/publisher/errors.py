@@ -1,5 +1,6 @@
 """Errors of the publisher."""
 
+from publisher.domain.outcomes import Defer
 from publisher.domain.troubles import Trouble
 
 
@@ -8,6 +9,14 @@ class LeaseLost(Exception):
 
     Whoever catches it sends nothing and stores nothing for the job any more.
     """
+
+
+class QuotaUsedUp(Exception):
+    """One of TikTok's limits has no room for a call, so it was not made; `wait` is until its turn comes."""
+
+    def __init__(self, wait: Defer) -> None:
+        super().__init__(wait.awaits)
+        self.wait = wait
 
 
 class CallFailed(Exception):

@@ -10,7 +10,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 from publisher.clients.accounts import Access, AccountsClient
 from publisher.clients.breakers import BreakerOpen, Breakers, Endpoint
 from publisher.clients.tiktok_troubles import not_sent_to, trouble_of
-from publisher.errors import CallFailed
+from publisher.errors import CallFailed, QuotaUsedUp
 from tiktok.errors import TikTokError, TikTokUnavailable, TokenInvalid
 from tiktok.models import CreatorInfo, FileSource, PostInfo, PublishStatus, PullInit, PullSource, VideoInit
 from tiktok.photos import PhotoPost
@@ -26,8 +26,9 @@ VIDEO_LIST = "video.list"
 """The scope that shows a creator's public videos."""
 MATCHED_FIELDS = ("create_time", "title", "video_description", "duration")
 
-BeforeSend = Callable[[], None]
-"""Called just before each request; raises when nothing may be sent any more (the lease check)."""
+BeforeSend = Callable[[], Awaitable[None]]
+"""Called just before each request, repeats included. It takes what the request counts against (QuotaUsedUp), then checks the
+lease: raises when nothing may be sent any more."""
 
 
 class TikTok:
@@ -35,7 +36,8 @@ class TikTok:
 
     Each raises `CallFailed`. A refused token is refreshed and the call repeated once: a refusal had no effect. Reads are
     repeated up to 3 times; an init only when nothing of it left this machine. While an endpoint's breaker is open, nothing is sent
-    there, and the failure says when it may be again.
+    there, and the failure says when it may be again. Each request counts: QuotaUsedUp is raised when there was no room for the
+    first one; a repeat without room is not made, and the failure before it stands.
     """
 
     def __init__(self, http: httpx.AsyncClient, api_url: str, accounts: AccountsClient, breakers: Breakers) -> None:
@@ -200,9 +202,16 @@ class TikTok:
         before_send: BeforeSend,
         may_repeat: Callable[[BaseException], bool],
     ) -> T:
+        failed: TikTokUnavailable | None = None
+
         async def once() -> T:
-            before_send()
-            return await self.breakers.call(endpoint, send)
+            nonlocal failed
+            await before_send()
+            try:
+                return await self.breakers.call(endpoint, send)
+            except TikTokUnavailable as error:
+                failed = error
+                raise
 
         repeating = AsyncRetrying(
             retry=retry_if_exception(may_repeat),
@@ -210,7 +219,13 @@ class TikTok:
             wait=wait_exponential_jitter(multiplier=FIRST_WAIT_SECONDS, max=MAX_WAIT_SECONDS, jitter=FIRST_WAIT_SECONDS),
             reraise=True,
         )
-        return await repeating(once)
+        try:
+            return await repeating(once)
+        except QuotaUsedUp:
+            if failed is None:
+                raise
+            # Told as a wait for the quota, a call that always fails would never count as one.
+            raise failed from None
 
 
 def _is_unavailable(error: BaseException) -> bool:

@@ -51,7 +51,11 @@ class JobRun:
             return None
         return events.started(job, self.tools.replica, job.started_at or self.clock.now())
 
-    def check_init(self) -> None:
+    async def check_send(self) -> None:
+        """Check the lease just before a call. Raises LeaseLost."""
+        self.lease.check()
+
+    async def check_init(self) -> None:
         """Check the lease just before an init. Whoever is paused after that sends it all the same. Raises LeaseLost."""
         self.lease.check()
         self.tools.crash.reach("init_checked")

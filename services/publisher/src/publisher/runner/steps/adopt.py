@@ -37,7 +37,7 @@ async def adopt(run: JobRun) -> Defer | None:
         return None
     wanted = wanted_of(run.job)
     videos = (
-        await run.tools.tiktok.query_videos(run.job.account_id, seen.post_ids[:1], run.lease.check) if seen.post_ids else ()
+        await run.tools.tiktok.query_videos(run.job.account_id, seen.post_ids[:1], run.check_send) if seen.post_ids else ()
     )
     if wanted is not None and any(not says(wanted.captions, candidate_of(video).texts) for video in videos):
         _log.warning("unclaimed_publication_says_something_else", publish_id=publish_id)

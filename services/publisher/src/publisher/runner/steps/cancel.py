@@ -16,7 +16,7 @@ async def ask_to_cancel(run: JobRun) -> dict[str, Any]:
     if run.job.checkpoint.cancel_state is not CancelState.WANTED:
         return {}
     try:
-        await run.tools.tiktok.cancel(run.job.account_id, run.job.publish_id or "", run.lease.check)
+        await run.tools.tiktok.cancel(run.job.account_id, run.job.publish_id or "", run.check_send)
     except CallFailed as failed:
         return {"cancel_state": CancelState.REFUSED.value} if is_refusal(failed.trouble) else {}
     run.tools.crash.reach("after_cancel_answer")

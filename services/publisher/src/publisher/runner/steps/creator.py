@@ -2,9 +2,10 @@
 
 from publisher.clients.accounts import Access
 from publisher.domain import preflight
+from publisher.errors import QuotaUsedUp
 from publisher.runner.conclude import Outcome
 from publisher.runner.run import JobRun
-from publisher.runner.steps.quota import wait_for_quota
+from publisher.runner.steps.quota import counted
 from publisher.storage import creator_infos, quotas
 from tiktok.models import CreatorInfo
 
@@ -17,10 +18,11 @@ async def check_creator(run: JobRun, access: Access) -> Outcome | None:
     async with database.read() as connection:
         known = await creator_infos.fresh(connection, post.account_id, run.tools.limits.creator_info)
     if known is None:
-        wait = await wait_for_quota(run, quotas.of_creator_info(run.job))
-        if wait is not None:
-            return wait
-        info = await run.tools.tiktok.creator_info(post.account_id, access, run.lease.check)
+        before_send = counted(run, quotas.of_creator_info(run.job))
+        try:
+            info = await run.tools.tiktok.creator_info(post.account_id, access, before_send)
+        except QuotaUsedUp as used_up:
+            return used_up.wait
         async with database.transaction() as tx:
             await creator_infos.keep(tx.connection, post.account_id, info.model_dump(mode="json"))
     else:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from publisher.domain.matching import Candidate, Finding, Wanted, find, seen_far_enough
+from publisher.errors import QuotaUsedUp
 from publisher.runner.run import JobRun
-from publisher.runner.steps.quota import wait_for_quota
+from publisher.runner.steps.quota import counted
 from publisher.storage import quotas, rivals
 from publisher.storage.job import Job
 from tiktok.videos import Video
@@ -56,9 +57,10 @@ async def _list(run: JobRun, wanted: Wanted) -> tuple[Sequence[Candidate], bool]
     videos: list[Candidate] = []
     cursor: int | None = None
     for _ in range(MAX_PAGES):
-        if await wait_for_quota(run, quotas.of_video_list(run.job)) is not None:
+        try:
+            page = await run.tools.tiktok.videos(run.job.account_id, cursor, counted(run, quotas.of_video_list(run.job)))
+        except QuotaUsedUp:
             return videos, False
-        page = await run.tools.tiktok.videos(run.job.account_id, cursor, run.lease.check)
         if page is None:
             return None
         videos += [candidate_of(video) for video in page.videos]

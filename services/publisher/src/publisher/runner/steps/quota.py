@@ -1,11 +1,13 @@
-"""TikTok's limits as a job meets them: one is taken before each call, and a job that finds none waits for its turn."""
+"""TikTok's limits as a job meets them: one is taken before each try of a call, and a job that finds none waits for its turn."""
 
 from collections.abc import Sequence
 from dataclasses import replace
 
+from publisher.clients.tiktok import BeforeSend
 from publisher.domain.outcomes import Defer
 from publisher.domain.pacing import Limit, Standing, only_awaits_turn, seconds_to_wait
 from publisher.domain.tiktok_limits import INIT, TURN, wait_reason
+from publisher.errors import QuotaUsedUp
 from publisher.metrics import QUOTA_WAITS
 from publisher.runner.run import JobRun
 from publisher.storage import quota_line, quotas
@@ -30,9 +32,16 @@ async def take_init(run: JobRun) -> Defer | None:
     return await _asked(run, _of_beginning(run))
 
 
-async def wait_for_quota(run: JobRun, ask: Ask) -> Defer | None:
-    """Take one; returns how long to wait when there is none left."""
-    return await _asked(run, [ask])
+def counted(run: JobRun, ask: Ask) -> BeforeSend:
+    """Return what comes before each try of a call: one is taken, then the lease checked. It raises QuotaUsedUp, LeaseLost."""
+
+    async def take_one() -> None:
+        wait = await _asked(run, [ask])
+        if wait is not None:
+            raise QuotaUsedUp(wait)
+        run.lease.check()
+
+    return take_one
 
 
 def _of_beginning(run: JobRun) -> Sequence[Ask]:

@@ -8,11 +8,11 @@ from publisher.domain.claims import without_status
 from publisher.domain.following import Seen
 from publisher.domain.outcomes import Defer, Look
 from publisher.domain.troubles import Trouble, TroubleKind, after_status_trouble, is_refusal
-from publisher.errors import CallFailed
+from publisher.errors import CallFailed, QuotaUsedUp
 from publisher.runner.claims import claims_of
 from publisher.runner.conclude import Outcome
 from publisher.runner.run import JobRun
-from publisher.runner.steps.quota import wait_for_quota
+from publisher.runner.steps.quota import counted
 from publisher.runner.steps.refusal import learn
 from publisher.storage import quotas
 
@@ -28,15 +28,15 @@ class StatusUnknown(Exception):
 
 async def fetch(run: JobRun, publish_id: str) -> Seen | Defer:
     """Return TikTok's status of a publication, or the wait for its quota. Raises CallFailed, LeaseLost."""
-    wait = await wait_for_quota(run, quotas.of_status(run.job))
-    if wait is not None:
-        return wait
+    quota = quotas.of_status(run.job)
     run.tools.crash.reach("while_polling")
     try:
-        status = await run.tools.tiktok.status(run.job.account_id, publish_id, run.lease.check)
+        status = await run.tools.tiktok.status(run.job.account_id, publish_id, counted(run, quota))
+    except QuotaUsedUp as used_up:
+        return used_up.wait
     except CallFailed as failed:
         if failed.trouble.kind is TroubleKind.BUSY:
-            await learn(run, failed.trouble, quotas.of_status(run.job))
+            await learn(run, failed.trouble, quota)
         raise
     run.tools.crash.reach("after_status_answer")
     return Seen(
