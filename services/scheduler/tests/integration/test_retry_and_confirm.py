@@ -1,10 +1,13 @@
 """A person settles what the machine will not decide: another attempt, or the word that it is live."""
 
+import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy import text
 
 from common.clock import utc_now
 from common.contracts.context import Context
@@ -13,12 +16,14 @@ from common.contracts.scheduler import ConfirmPost, PostDue, RetryPost
 from common.errors import Problem
 from common.ids import uuid7
 from common.messaging.reply import Reply
+from common.testing.eventually import eventually
 from scheduler.domain.outcome import Patience
 from scheduler.domain.post import Post
 from scheduler.domain.post_states import PostState
 from scheduler.domain.retry import RetryPolicy
 from scheduler.domain.video_id import is_video_id
 from scheduler.storage.claim import ClaimLimits
+from scheduler.storage.posts import serialise_duplicates
 from scheduler.usecases.apply_publish_event import PublishRules, apply_publish_event
 from scheduler.usecases.claim_due_posts import claim_due_posts
 from scheduler.usecases.confirm_post import confirm_post
@@ -41,7 +46,13 @@ async def ended(world: Any, status: str, **fields: Any) -> Post:
 
 
 async def retry(
-    world: Any, post: Post, *, confirmed: bool = False, user_id: UUID | None = None, looked_until: int | None = 2
+    world: Any,
+    post: Post,
+    *,
+    confirmed: bool = False,
+    user_id: UUID | None = None,
+    looked_until: int | None = 2,
+    allow_duplicate: bool = False,
 ) -> Post:
     context = Context(user_id=post.user_id, actor=f"user:{post.user_id}")
     async with world.database.transaction() as tx:
@@ -53,6 +64,7 @@ async def retry(
             user_id or post.user_id,
             confirm_not_published=confirmed,
             looked_until=looked_until,
+            allow_duplicate=allow_duplicate,
             context=context,
         )
 
@@ -139,6 +151,67 @@ async def test_what_a_retry_needs_must_be_there(world: Any) -> None:
     await world.execute("UPDATE media SET deleted_at = now()")
     assert (await refused(world, post)).code == "media_not_available"
     assert (await refused(world, post, user_id=uuid7())).code == "post_not_found"
+
+
+async def posted_again(world: Any, post: Post, status: str = "published", **fields: Any) -> Post:
+    """Store another post of the same video for the same account."""
+    same = {
+        "user_id": post.user_id,
+        "account_id": post.account_id,
+        "media_id": post.media_id,
+        "media_sha256": post.media_sha256,
+    }
+    other: Post = await world.post(
+        **(same | {"status": status, "next_attempt_at": None, "scheduled_time": utc_now()} | fields)
+    )
+    return other
+
+
+@pytest.mark.parametrize(("status", "confirmed"), [("failed", False), ("unconfirmed", True)])
+async def test_a_video_that_was_posted_again_meanwhile_only_if_that_is_meant(world: Any, status: str, confirmed: bool) -> None:
+    post = await ended(world, status, media_sha256="ab" * 32)
+    other = await posted_again(world, post)
+    problem = await refused(world, post, confirmed=confirmed)
+    assert (problem.status, problem.code, problem.extra["post_id"]) == (409, "duplicate_media", str(other.id))
+    assert "allow_duplicate" in (problem.hint or "")
+    assert (await retry(world, post, confirmed=confirmed, allow_duplicate=True)).status == "retry_scheduled"
+
+
+@pytest.mark.parametrize(
+    ("status", "fields"),
+    [
+        ("failed", {}),
+        ("cancelled", {}),
+        ("draft", {}),
+        ("published", {"created_at": utc_now() - timedelta(hours=25)}),
+        ("published", {"account_id": uuid7()}),
+        ("published", {"media_sha256": "cd" * 32}),
+    ],
+)
+async def test_what_is_no_duplicate_at_creation_is_none_of_a_retry(world: Any, status: str, fields: dict[str, Any]) -> None:
+    post = await ended(world, "failed", media_sha256="ab" * 32)
+    await posted_again(world, post, status, **fields)
+    assert (await retry(world, post)).status == "retry_scheduled"
+
+
+async def test_a_retry_and_a_creation_of_the_same_video_wait_for_each_other(world: Any) -> None:
+    post = await ended(world, "failed", media_sha256="ab" * 32)
+    async with world.database.transaction() as tx:
+        await serialise_duplicates(tx.connection, [(post.account_id, "ab" * 32)])
+        retrying = asyncio.create_task(retry(world, post))
+        await eventually(waits_for_lock(world), timeout=60)
+        await posted_again(world, post)
+    with pytest.raises(Problem, match="duplicate_media"):
+        await retrying
+
+
+def waits_for_lock(world: Any) -> Callable[[], Awaitable[bool]]:
+    async def waits() -> bool:
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        async with world.database.read() as connection:
+            return bool(await connection.scalar(text(waiting)))
+
+    return waits
 
 
 async def test_a_post_without_a_file_needs_none(world: Any) -> None:

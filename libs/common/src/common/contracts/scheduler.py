@@ -320,6 +320,7 @@ class RetryPost(Command):
     KEY: ClassVar[str] = "scheduler.retry_post.v1"
     post_id: UUID
     confirm_not_published: bool = False
+    allow_duplicate: bool = False
 
 
 class ConfirmPost(Command):

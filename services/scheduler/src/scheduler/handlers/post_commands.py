@@ -143,6 +143,7 @@ class PostCommands:
             owner(envelope),
             confirm_not_published=command.confirm_not_published,
             looked_until=None if look is None else look.attempt,
+            allow_duplicate=command.allow_duplicate,
             context=envelope.context,
         )
         return _shown(post, 202)

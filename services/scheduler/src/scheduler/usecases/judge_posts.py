@@ -100,7 +100,7 @@ def _judge(
         findings += _media(item, media)
     pair = _pair(item, accounts, files)
     if pair in twins and pair is not None:
-        findings.append(_duplicate(twins[pair]))
+        findings.append(duplicate_finding(twins[pair]))
     elif pair is not None and not findings:
         twins[pair] = None
     return Judged(item.wanted, tuple(findings), (*item.wanted.warnings, *_doubts(item)), account, media)
@@ -191,7 +191,7 @@ def _pair(item: Candidate, accounts: Mapping[UUID, AccountCopy], files: Mapping[
     return account_id, files[media_id].sha256
 
 
-def _duplicate(twin: Twin | None) -> Finding:
+def duplicate_finding(twin: Twin | None) -> Finding:
     """Return the finding about a post that is stored; None: about an earlier row of the same batch."""
     if twin is None:
         message = "An earlier row has the same video for the same account."

@@ -15,9 +15,10 @@ from scheduler.domain.schedule_time import DEFAULT_DEADLINE
 from scheduler.storage.accounts import lock_account
 from scheduler.storage.clock import database_now
 from scheduler.storage.media import find_media
-from scheduler.storage.posts import change_post, get_post, lock_post
+from scheduler.storage.posts import change_post, find_duplicates, get_post, lock_post, serialise_duplicates
+from scheduler.usecases.judge_posts import duplicate_finding
 from scheduler.usecases.post_events import wrap_event
-from scheduler.usecases.problems import post_not_found, retry_undecided
+from scheduler.usecases.problems import post_not_found, problem_of, retry_undecided
 from scheduler.usecases.waker import Waker
 
 
@@ -30,14 +31,15 @@ async def retry_post(
     *,
     confirm_not_published: bool,
     looked_until: int | None,
+    allow_duplicate: bool,
     context: Context,
 ) -> Post:
     """Make the post due at once as a new attempt, with 24 hours from now and the machine's retries counted from zero.
 
     An unconfirmed post only with `confirm_not_published`, and after a look at TikTok at all its attempts (`looked_until`): they are
     then dismissed by the owner's word, which goes to the publisher with the next one. Raises Problem 404; 409
-    `confirmation_required`, `post_not_retryable`, `account_not_active`, `media_not_available`; 503 `retry_undecided` when the post
-    became unconfirmed only after the look.
+    `confirmation_required`, `post_not_retryable`, `account_not_active`, `media_not_available`, `duplicate_media` unless
+    `allow_duplicate`; 503 `retry_undecided` when the post became unconfirmed only after the look.
     """
     post = await get_post(tx.connection, post_id, user_id)
     if post is not None and post.account_id is not None:
@@ -54,6 +56,8 @@ async def retry_post(
     if is_unconfirmed and looked_until != post.attempt:
         raise retry_undecided()
     await _require_media(tx, post)
+    if not allow_duplicate:
+        await _require_no_duplicate(tx, post)
     now = await database_now(tx.connection)
     columns = {
         "status": state.value,
@@ -113,6 +117,17 @@ async def _require_media(tx: Transaction, post: Post) -> None:
             "The file of this post is not in the library any more.",
             hint="Upload it again and create a new post.",
         )
+
+
+async def _require_no_duplicate(tx: Transaction, post: Post) -> None:
+    """Pass when no other post of the last 24 hours has this video for this account, by the rules of creation."""
+    if post.account_id is None or post.media_sha256 is None:
+        return
+    pair = post.account_id, post.media_sha256
+    await serialise_duplicates(tx.connection, [pair])
+    twins = await find_duplicates(tx.connection, [pair], post.user_id, other_than=post.id)
+    if pair in twins:
+        raise problem_of([duplicate_finding(twins[pair])])
 
 
 def _confirmation_required() -> Problem:

@@ -38,11 +38,16 @@ class PostPatch(GivenFields):
 
 
 class RetryBody(BaseModel):
-    """`confirm_not_published`: you have looked at TikTok, and the post is not there. Needed for unconfirmed posts only."""
+    """What you know and want.
+
+    `confirm_not_published`: you have looked at TikTok, and the post is not there; needed for unconfirmed posts only.
+    `allow_duplicate`: also when another post of the last 24 hours has the same video for the same account.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     confirm_not_published: bool = False
+    allow_duplicate: bool = False
 
 
 class ConfirmBody(BaseModel):
