@@ -13,10 +13,12 @@ import pytest_asyncio
 from sqlalchemy import select, text
 
 from common.contracts.context import Context
-from common.contracts.envelope import wrap
+from common.contracts.envelope import Envelope, wrap
 from common.contracts.scheduler import DeleteMedia, PostDue, RegisterMedia
 from common.ids import uuid7
 from common.messaging.reply import Reply
+from common.messaging.topology import EVENTS
+from common.testing.amqp import broker_channel, next_message
 from common.testing.eventually import eventually
 from scheduler.clients.object_storage import ObjectStorage
 from scheduler.domain.media import thumbnail_key
@@ -112,15 +114,18 @@ async def library(world: Any, scheduler: Any, make_video: Any) -> Library:
     return Library(world, scheduler, make_video())
 
 
-async def test_a_post_on_the_old_file_is_publishable_again(world: Any, library: Library) -> None:
+async def test_a_post_on_the_old_file_is_publishable_again(world: Any, library: Library, rabbitmq_url: str) -> None:
     old = await library.upload()
-    post = await world.post(user_id=library.user_id, media_id=old)
     await library.lose(old)
     new = await library.upload()
     assert [await library.key(old), await library.key(new)] == [library.own_key(new)] * 2
     await library.settled_as(library.own_key(new))
-    await world.claim()
-    (due,) = [PostDue.model_validate(one.data) for one in await world.told() if one.key == "scheduler.post.due.v1"]
+    async with broker_channel(rabbitmq_url) as channel:
+        queue = await channel.declare_queue(f"test.{uuid7()}", exclusive=True)
+        await queue.bind(EVENTS.name, "scheduler.post.due.v1")
+        post = await world.post(user_id=library.user_id, media_id=old)
+        told = await next_message(channel, queue.name, timeout=60)
+    due = PostDue.model_validate(Envelope.model_validate_json(told.body).data)
     assert due.post_id == post.id
     assert due.media is not None
     assert (due.media.media_id, due.media.storage_key) == (old, library.own_key(new))
