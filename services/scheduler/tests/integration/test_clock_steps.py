@@ -39,10 +39,14 @@ class Watched(DuePosts):
     """The due loop, which notes when it has looked."""
 
     looks: int = 0
+    has_looked: bool = False
+    """Whether the loop is on its way from a look to its sleep."""
 
     async def step(self) -> StepResult:
+        self.has_looked = False
         result = await super().step()
         self.looks += 1
+        self.has_looked = not result.more
         return result
 
 
@@ -52,6 +56,17 @@ class Stepped:
     def __init__(self, world: Any, due: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
         self.world, self.due = world, due
         self._monkeypatch = monkeypatch
+        self.sleeps: list[float] = []
+        """For how many seconds at most the loop was about to sleep, each time."""
+        self._timeout = asyncio.timeout
+        monkeypatch.setattr("common.due_loop.asyncio.timeout", self._note)
+
+    def _note(self, delay: float | None) -> asyncio.Timeout:
+        task = asyncio.current_task()
+        if delay is not None and task is not None and task.get_name() == "due-loop:due_posts" and self.due.has_looked:
+            self.sleeps.append(delay)
+            self.due.has_looked = False
+        return self._timeout(delay)
 
     async def step_clock(self, by: timedelta) -> None:
         """Let all clocks differ from the true time by this much from now on."""
@@ -130,6 +145,7 @@ async def test_a_step_forward_lets_leave_what_has_become_due_and_nothing_else(st
     await stepped.left(first)
     await stepped.looked()
     assert await stepped.status(second) == "scheduled"
+    assert 0 < max(stepped.sleeps) <= 1.0, "it looks again within a second, however far away the next post is"
 
 
 async def test_after_a_step_back_nothing_leaves_at_the_old_instant(stepped: Stepped) -> None:
