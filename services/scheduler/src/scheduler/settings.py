@@ -13,6 +13,7 @@ from scheduler.probe.limits import ProbeLimits
 from scheduler.storage.claim import ClaimLimits
 from scheduler.storage.preflight import PreflightLimits
 from scheduler.storage.sweep import SweepLimits
+from scheduler.usecases.end_unreadable import OVER_AFTER
 
 
 class Settings(DatabaseSettings, ServiceSettings):
@@ -40,6 +41,9 @@ class Settings(DatabaseSettings, ServiceSettings):
     sweep_due_seconds: float = Field(default=120.0, gt=0)
     sweep_publishing_seconds: float = Field(default=600.0, gt=0)
     sweep_processing_seconds: float = Field(default=1800.0, gt=0)
+
+    unconfirmed_after_seconds: float = Field(default=86_400.0, gt=0)
+    """The publisher's setting, how long it waits for an outcome; here it tells when none is to come any more."""
 
     reply_retention_days: int = Field(default=7, ge=1, le=365)
     source_url_allowed_hosts: list[str] = Field(default=[], max_length=100)
@@ -84,7 +88,10 @@ class Settings(DatabaseSettings, ServiceSettings):
     @property
     def sweep_limits(self) -> SweepLimits:
         """How much one sweep takes."""
-        return SweepLimits(again_after=timedelta(seconds=self.sweep_due_seconds))
+        return SweepLimits(
+            again_after=timedelta(seconds=self.sweep_due_seconds),
+            hopeless_after=max(OVER_AFTER, 2 * timedelta(seconds=self.unconfirmed_after_seconds)),
+        )
 
     @property
     def cleanup(self) -> Cleanup:

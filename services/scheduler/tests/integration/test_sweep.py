@@ -1,5 +1,6 @@
 """No post waits silently: sweeping moving posts, stopping unwanted ones, forgetting old replies."""
 
+import asyncio
 from datetime import timedelta
 from typing import Any
 
@@ -7,18 +8,25 @@ import pytest
 from sqlalchemy import func, insert, select, text
 
 from common.clock import utc_now
+from common.contracts.context import Context
+from common.contracts.envelope import wrap
+from common.contracts.publisher import PublishCancelled
 from common.contracts.registry import parse
-from common.contracts.scheduler import PostDue
+from common.contracts.scheduler import PostDue, PostFailed
 from common.ids import uuid7
 from common.messaging.inbox import Inbox
 from scheduler.clients.publisher import PublisherAway, PublisherUndecided
+from scheduler.domain.outcome import GIVEN_UP, Patience
 from scheduler.domain.post import Post
+from scheduler.domain.retry import RetryPolicy
 from scheduler.loops.backlog import Backlog
 from scheduler.loops.prune import Prune
 from scheduler.loops.sweep import Sweep
+from scheduler.settings import Settings
 from scheduler.storage.sweep import SweepLimits
 from scheduler.storage.tables import inbox
-from scheduler.usecases.end_unreadable import end_unreadable
+from scheduler.usecases.apply_publish_event import PublishRules, apply_publish_event
+from scheduler.usecases.end_unreadable import AT_ONCE, end_unreadable
 
 pytestmark = pytest.mark.integration
 
@@ -212,7 +220,7 @@ async def test_one_that_has_ended_since_it_was_swept_is_not_asked_about(world: A
     post = await unreadable(world, 100, status="published")
     publisher = Publisher(True)
     for post_id in (post.id, uuid7()):
-        await end_unreadable(world.database, world.outbox, publisher, post_id)  # type: ignore[arg-type]
+        await end_unreadable(world.database, world.outbox, publisher, post_id, hopeless_after=timedelta(hours=48))  # type: ignore[arg-type]
     assert not publisher.asked
     assert (await world.reload(post)).status == "published"
 
@@ -229,6 +237,99 @@ async def test_what_is_heard_while_the_publisher_is_asked_counts(world: Any) -> 
     await loop.sweep_moving()
     assert (await world.reload(post)).status == "published"
     assert not await world.told()
+
+
+async def test_the_event_of_the_stop_may_come_before_its_answer(world: Any) -> None:
+    """Nobody cancelled the post, so it fails with its reason, whichever of the two is first; also once it is unconfirmed."""
+
+    class EventFirst(Publisher):
+        async def cancel(self, post_id: object, attempt: int) -> bool:
+            await stopped(world, await world.reload(post))
+            return True
+
+    post = await unreadable(world, 2)
+    loop = Sweep(
+        world.database, world.outbox, EventFirst(True), SweepLimits(), Backlog(world.database, NothingWaits(), limit=1_000)
+    )  # type: ignore[arg-type]
+    await loop.sweep_moving()
+    now = await world.reload(post)
+    assert (now.status, now.error_code, now.error_message) == ("failed", "internal_error", GIVEN_UP.message)
+    (envelope,) = await world.told()
+    assert parse(envelope, PostFailed).code == "internal_error"
+    late = await unreadable(world, 49, transfer="pull")
+    await sweep(world, PublisherUndecided()).sweep_moving()
+    assert (await world.reload(late)).status == "unconfirmed"
+    await stopped(world, late)
+    assert (await world.reload(late)).status == "failed"
+
+
+async def test_a_stop_of_another_attempt_or_of_an_ended_account_is_told_as_such(world: Any) -> None:
+    earlier = await unreadable(world, 2, given_up_attempt=2)
+    gone = await unreadable(world, 2, given_up_attempt=3, cancel_at=utc_now())
+    for post, code in ((earlier, None), (gone, "account_disconnected")):
+        await stopped(world, post)
+        now = await world.reload(post)
+        assert (now.status, now.error_code) == ("cancelled", code)
+
+
+async def stopped(world: Any, post: Post) -> None:
+    """Let the publisher's event arrive that the post's attempt was stopped."""
+    event = PublishCancelled(
+        post_id=post.id, attempt=post.attempt, job_id=uuid7(), account_id=post.account_id, replica="publisher-1"
+    )
+    context = Context(user_id=post.user_id, actor="service:publisher")
+    envelope = wrap(event, service="publisher", subject=str(post.id), context=context, sequence=9)
+    rules = PublishRules(RetryPolicy(), Patience())
+    async with world.database.transaction() as tx:
+        await apply_publish_event(tx, world.outbox, world.waker, rules, event, envelope)
+
+
+@pytest.mark.parametrize("fields", [{"transfer": "pull"}, {"photo_urls": ["https://photos.example.com/1.jpg"]}])
+async def test_what_tiktok_fetches_is_not_broken_off_while_it_may_be_published(world: Any, fields: dict[str, Any]) -> None:
+    post = await unreadable(world, 47, **fields)
+    loop = sweep(world, True)
+    await loop.sweep_moving()
+    assert not loop._publisher.asked  # type: ignore[attr-defined]
+    assert (await world.reload(post)).status == "publishing"
+    two_hours = "publish_before = publish_before - interval '2 h', updated_at = updated_at - interval '2 h'"
+    await world.execute(f"UPDATE posts SET sweep_at = now(), {two_hours}")
+    await sweep(world, True).sweep_moving()
+    assert (await world.reload(post)).status == "failed"
+
+
+def test_how_long_there_is_hope_follows_the_publishers_patience() -> None:
+    for seconds, hours in ((86_400.0, 48), (90.0, 1)):
+        settings = Settings.model_construct(sweep_due_seconds=1.0, unconfirmed_after_seconds=seconds)
+        assert settings.sweep_limits.hopeless_after == timedelta(hours=hours)
+
+
+@pytest.mark.parametrize(("is_away", "asked"), [(False, 25), (True, AT_ONCE)])
+async def test_many_are_asked_about_a_few_at_a_time(world: Any, is_away: bool, asked: int) -> None:
+    """All of a batch at once in turns of ten; the rest of it waits for the next sweep when the publisher is away."""
+    for _ in range(25):
+        await unreadable(world, 2)
+
+    class Together(Publisher):
+        now, most = 0, 0
+        full = asyncio.Event()
+
+        async def cancel(self, post_id: object, attempt: int) -> bool:
+            self.asked.append((post_id, attempt))
+            self.now += 1
+            self.most = max(self.most, self.now)
+            if self.most == AT_ONCE:
+                self.full.set()
+            await asyncio.wait_for(self.full.wait(), 60)
+            self.now -= 1
+            if is_away:
+                raise PublisherAway
+            return True
+
+    publisher = Together(True)
+    loop = Sweep(world.database, world.outbox, publisher, SweepLimits(), Backlog(world.database, NothingWaits(), limit=1_000))  # type: ignore[arg-type]
+    await loop.sweep_moving()
+    assert (len(publisher.asked), publisher.most) == (asked, AT_ONCE)
+    assert (await world.counts()) == ({"publishing": 25} if is_away else {"failed": 25})
 
 
 async def test_others_are_left_alone(world: Any) -> None:

@@ -39,6 +39,13 @@ ACCOUNT_DISCONNECTED = Reason(
 )
 """Why a post is cancelled that nobody cancelled."""
 
+GIVEN_UP = Reason(
+    "internal_error",
+    "The post could not be followed to its end because of a fault of ours; nothing was published.",
+    "Create the post again; tell the operator if it fails again.",
+)
+"""Why a post failed whose attempt the scheduler wanted stopped, since it cannot ask about it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Report:

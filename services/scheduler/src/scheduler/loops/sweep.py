@@ -8,7 +8,7 @@ from common.messaging.outbox import Outbox
 from scheduler.clients.publisher import PublisherClient
 from scheduler.loops.backlog import Backlog
 from scheduler.storage.sweep import SweepLimits, seconds_to_next_sweep
-from scheduler.usecases.end_unreadable import end_unreadable
+from scheduler.usecases.end_unreadable import end_all_unreadable
 from scheduler.usecases.stop_unwanted import stop_unwanted
 from scheduler.usecases.sweep_posts import expire_posts, sweep_posts
 
@@ -41,8 +41,10 @@ class Sweep:
             return StepResult()
         async with self._database.transaction() as tx:
             swept = await sweep_posts(tx, self._outbox, replace(self._limits, batch=batch))
-        for post_id in swept.unreadable:
-            await end_unreadable(self._database, self._outbox, self._publisher, post_id)
+        hopeless_after = self._limits.hopeless_after
+        await end_all_unreadable(
+            self._database, self._outbox, self._publisher, swept.unreadable, hopeless_after=hopeless_after
+        )
         return StepResult(done=swept.posts, more=swept.posts >= self._limits.batch)
 
     async def sweep_deadlines(self) -> StepResult:

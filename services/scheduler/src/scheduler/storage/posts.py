@@ -76,6 +76,11 @@ async def change_post(connection: AsyncConnection, post: Post, changes: dict[str
     return to_post((await connection.execute(statement)).one())
 
 
+async def note_given_up(connection: AsyncConnection, post: Post) -> None:
+    """Remember that the scheduler itself wants the post's current attempt stopped; nothing else of the post changes."""
+    await connection.execute(update(posts).where(posts.c.id == post.id).values(given_up_attempt=post.attempt))
+
+
 async def note_sequence(connection: AsyncConnection, post: Post, sequence: int) -> None:
     """Remember the publisher's newest sequence of the current attempt; not a change that clients see."""
     await connection.execute(

@@ -44,11 +44,15 @@ ORDER BY sweep_at LIMIT 1
 
 @dataclass(frozen=True, slots=True)
 class SweepLimits:
-    """How many posts one sweep takes, and when one that goes on unchanged is asked about again, at the earliest and latest."""
+    """How many posts one sweep takes, and when one that goes on unchanged is asked about again, at the earliest and latest.
+
+    One that cannot be asked about is over after `hopeless_after`: the publisher has told an end by then of all that it had begun.
+    """
 
     batch: int = 200
     again_after: timedelta = timedelta(minutes=2)
     at_most: timedelta = timedelta(hours=1)
+    hopeless_after: timedelta = timedelta(hours=48)
 
 
 async def take_overdue(connection: AsyncConnection, limits: SweepLimits) -> Sequence[DuePost]:

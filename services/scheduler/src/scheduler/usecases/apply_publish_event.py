@@ -13,7 +13,7 @@ from common.contracts.scheduler import PostUpdated
 from common.database.database import Transaction
 from common.messaging.outbox import Outbox
 from scheduler.domain.account_copy import AccountCopy
-from scheduler.domain.outcome import ACCOUNT_DISCONNECTED, Change, Patience, Reason, Report, judge
+from scheduler.domain.outcome import ACCOUNT_DISCONNECTED, GIVEN_UP, Change, Patience, Reason, Report, judge
 from scheduler.domain.post import Post
 from scheduler.domain.post_states import Kind, PostState
 from scheduler.domain.retry import Failure, RetryPolicy
@@ -52,6 +52,9 @@ async def apply_publish_event(
         _log.warning("publish_event_of_unknown_post", post_id=str(event.post_id), kind=event.KEY)
         return
     report = report_of(event, envelope)
+    if report.kind is Kind.CANCEL_CONFIRMED and post.given_up_attempt == report.attempt and post.cancel_at is None:
+        # Nobody cancelled it: the scheduler itself had the attempt stopped, and its answer is still on the way.
+        report = replace(report, kind=Kind.FAILED_FINAL, reason=GIVEN_UP)
     now = await database_now(tx.connection)
     change = judge(post, report, policy=rules.policy, patience=rules.patience, now=now, jitter=random.random())  # noqa: S311
     if not change.columns or _is_overtaken_by_truth(event):
