@@ -7,6 +7,7 @@ WORK_QUEUES = (
     "analytics.all_events",
     "publisher.accounts",
     "publisher.post_due",
+    "publisher.webhooks",
     "scheduler.accounts",
     "scheduler.batches",
     "scheduler.commands",
