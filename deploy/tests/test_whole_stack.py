@@ -38,6 +38,9 @@ from system.stack_secrets import note
 pytestmark = [pytest.mark.system, pytest.mark.integration]
 
 
+SETTINGS = {"RATE_LIMIT_PER_USER": "100000/minute", "SIGNING_KEY_OVERLAP_SECONDS": "2"}
+
+
 def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
@@ -62,8 +65,7 @@ def frozen_code() -> Iterator[None]:
 def stack(
     tmp_path_factory: pytest.TempPathFactory, lines: list[str], frozen_code: None, secret_scan: SecretScan
 ) -> Iterator[Stack]:
-    settings = {"RATE_LIMIT_PER_USER": "100000/minute", "SIGNING_KEY_OVERLAP_SECONDS": "2"}
-    whole = Stack(tmp_path_factory.mktemp("whole"), Ports.free(), say=lines.append, environment=settings)
+    whole = Stack(tmp_path_factory.mktemp("whole"), Ports.free(), say=lines.append, environment=SETTINGS)
     try:
         whole.up()
         yield whole
@@ -175,7 +177,7 @@ def test_up_again_restarts_nothing(stack: Stack) -> None:
 
 def test_a_changed_setting_restarts_those_who_read_it_and_no_others(stack: Stack) -> None:
     before = pids(stack)
-    changed = Stack(stack.root, stack.ports, environment={"COMMAND_TIMEOUT_SECONDS": "6"})
+    changed = Stack(stack.root, stack.ports, environment={**SETTINGS, "COMMAND_TIMEOUT_SECONDS": "6"})
     changed.up()
     assert {name for name, pid in pids(stack).items() if before[name] != pid} == {"gateway-1"}
     assert changed.env("gateway")["COMMAND_TIMEOUT_SECONDS"] == "6"
