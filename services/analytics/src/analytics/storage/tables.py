@@ -4,10 +4,12 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     Date,
     DateTime,
     Index,
+    Integer,
     LargeBinary,
     PrimaryKeyConstraint,
     Table,
@@ -80,3 +82,14 @@ checkpoints = Table(
     schema=SCHEMA,
 )
 """What stays of each month that was dropped (`domain/checkpoint.py`); written by the function that drops it, and by nobody else."""
+
+retention = Table(
+    "retention",
+    metadata,
+    Column(
+        "only_row", Boolean, CheckConstraint("only_row", name="ck_retention_only_row"), primary_key=True, server_default="true"
+    ),
+    Column("days", Integer, CheckConstraint("days BETWEEN 31 AND 36500", name="ck_retention_days"), nullable=False),
+    schema=SCHEMA,
+)
+"""How many days of the trail are kept at least; written by its owner's function alone (`audit.keep_at_least`)."""
