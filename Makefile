@@ -10,7 +10,7 @@ SERVICES := gateway accounts scheduler publisher analytics
 # `make scale publisher=3`: only what is given on the command line counts.
 REPLICAS = $(foreach service,$(SERVICES),$(if $(filter command,$(origin $(service))),$(service)=$($(service))))
 
-.PHONY: help bootstrap up down ps logs scale reset demo simulator migrate dead-letters audit-tail audit-verify audit-export rotate-keys rotate-encryption-key schemas test bench chaos lock
+.PHONY: help bootstrap up down ps logs scale reset demo simulator migrate dead-letters audit-tail audit-verify audit-export audit-retention rotate-keys rotate-encryption-key schemas test bench chaos lock
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 30
@@ -56,6 +56,9 @@ audit-verify: bootstrap ## prove that nothing in the audit trail was changed [kn
 
 audit-export: bootstrap ## print the whole audit trail as JSON Lines, operators' actions too [after=SEQ: only what follows]
 	@$(STACK) audit-export $(after)
+
+audit-retention: bootstrap ## show for how long the audit trail is kept [days=90: from now on; see docs/operations.md for what to do before]
+	@$(STACK) audit-retention $(days)
 
 rotate-keys: bootstrap ## a new key for users' tokens; nobody is logged out
 	@$(STACK) rotate-keys

@@ -13,6 +13,7 @@ from localstack.blueprint import Blueprint
 from localstack.errors import StackError
 from localstack.key_rotation import operator_command, operator_environment, rotate_encryption_key
 from localstack.paths import CHECKOUT
+from localstack.postgres import owner_url
 from localstack.process_table import rows, table
 from localstack.rabbitmq import broker_url
 from localstack.ready import make_ready, ready_block
@@ -68,6 +69,8 @@ def _parser() -> argparse.ArgumentParser:
         "audit-export", _audit_export, "print every record of the audit trail, of all users and operators, as JSON Lines"
     )
     export.add_argument("arguments", nargs=argparse.REMAINDER, metavar="SEQ", help="only those behind this one")
+    retention = add("audit-retention", _audit_retention, "show, or change, for how many days the audit trail is kept")
+    retention.add_argument("arguments", nargs=argparse.REMAINDER, metavar="DAYS", help="from now on")
     add("rotate-keys", _rotate_keys, "put a new key for users' tokens in the place of the present one")
     add("rotate-encryption-key", _rotate_encryption_key, "put a new encryption key in the place of the present one")
     servers = add("servers", _servers, "start PostgreSQL and RabbitMQ alone and print their addresses")
@@ -173,12 +176,19 @@ def _audit_export(options: argparse.Namespace) -> int:
     return _of_analytics("analytics.export_trail", *options.arguments)
 
 
-def _of_analytics(module: str, *arguments: str) -> int:
+def _audit_retention(options: argparse.Namespace) -> int:
+    return _of_analytics("analytics.audit_retention", *options.arguments, as_owner=True)
+
+
+def _of_analytics(module: str, *arguments: str, as_owner: bool = False) -> int:
     stack = Stack.saved(CHECKOUT)
     if not stack.states():
         raise StackError("the stack does not run; start it with: make up")
     command = operator_command(module, *arguments)
     own = program_environment(stack.blueprint, stack.paths, stack.secrets, "analytics")
+    if as_owner:
+        user = {name: os.environ[name] for name in ("LOGNAME", "USER") if name in os.environ}
+        own = {**user, **own, "DATABASE_URL": owner_url(stack.secrets, stack.ports, "analytics")}
     os.execvpe(command[0], command, own)  # noqa: S606 - becoming it is the point
 
 

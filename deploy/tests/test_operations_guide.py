@@ -13,6 +13,8 @@ PROGRAMS = {
     "make audit-verify known=120034:9f2b...": "-m localstack audit-verify 120034:9f2b...",
     "make audit-export": "-m localstack audit-export",
     "make audit-export after=120034": "-m localstack audit-export 120034",
+    "make audit-retention": "-m localstack audit-retention",
+    "make audit-retention days=90": "-m localstack audit-retention 90",
     "make audit-tail": "-m audit_tail",
     'make audit-tail only="scheduler.post.# publisher.#"': "-m audit_tail scheduler.post.# publisher.#",
     "make audit-tail json=1": "-m audit_tail --json",

@@ -6,7 +6,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from prometheus_client import REGISTRY
 from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from analytics.domain.event import Event
 from analytics.domain.month import Month
@@ -160,3 +162,17 @@ async def test_two_replicas_take_turns(database: Database, audit_key: Ed25519Pri
     for loop in loops:
         await loop.stop()
         assert loop._failures == 0
+
+
+async def test_a_setting_that_the_database_was_told_to_exceed_is_warned_of_once(
+    database: Database, audit_key: Ed25519PrivateKey
+) -> None:
+    await keep(database, audit_key, retention=YEAR)
+    loop = Retention(database, audit_key, retention=timedelta(days=90), now=lambda: NOW)
+    with capture_logs() as logs:
+        await loop._keep()
+        await loop._keep()
+    warned = {"event": "months_kept_longer", "log_level": "warning", "setting": 90, "kept": 400}
+    assert [line for line in logs if line["log_level"] == "warning"] == [warned]
+    shown = [REGISTRY.get_sample_value("cuepost_audit_retention_days", {"of": of}) for of in ("setting", "database")]
+    assert shown == [90, 400]

@@ -1,8 +1,10 @@
 """`make audit-verify`: it proves the trail, or names the first record that was changed by hand in SQL."""
 
 import asyncio
+import json
 import os
 import sys
+from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import SecretStr
 from sqlalchemy import text
 from sqlalchemy.exc import DBAPIError
 
@@ -236,6 +239,52 @@ async def test_pages_of_the_chain_join_over_months(
         assert proof.records == 21
 
 
+async def test_a_shorter_retention_counts_once_the_owner_says_so(
+    trail: Trail, as_owner: Callable[[str], str], audit_key: Ed25519PrivateKey
+) -> None:
+    """The order of docs/operations.md: the setting, then the owner's command; the trail holds throughout, and shows who did it."""
+    await trail.owner.execute("DELETE FROM audit.records")
+    for days in (200, 160):
+        await trail.append(5, NOW - timedelta(days=days))
+    noted = await trail.head()
+
+    async def dropped(days: int) -> int:
+        async with trail.database.transaction() as tx:
+            return len((await keep_months(tx, audit_key, now=NOW, retention=timedelta(days=days))).dropped)
+
+    async def shortened(url: SecretStr, *days: str) -> str:
+        command = sys.executable, "-P", "-m", "analytics.audit_retention", *days
+        environment = {"PATH": os.environ["PATH"], "DATABASE_URL": url.get_secret_value(), "LOGNAME": "ada"}
+        process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=PIPE, stderr=STDOUT)
+        return (await process.communicate())[0].decode()
+
+    service = trail.settings.database_url
+    owner = SecretStr(as_owner(service.get_secret_value()))
+    assert "31 days after" in await shortened(owner)
+    assert await dropped(400) == 0
+    trail.settings = trail.settings.model_copy(update={"event_retention_days": 90})
+    assert await dropped(90) == 0
+    said = await trail.verify(noted)
+    assert said[1].startswith("months are kept for 400 days: the database was told so before EVENT_RETENTION_DAYS was 90\n10 ")
+
+    assert await shortened(service, "90") == "nothing was changed: InsufficientPrivilegeError\n"
+    assert "invalid days_of value" in await shortened(owner, "30")
+    assert await shortened(owner, "90") == "months are kept for 90 days after their end, before: 400 days\n"
+    assert await shortened(owner, "90") == "months are kept for 90 days after their end, before: 90 days\n"
+    assert "90 days after" in await shortened(service)
+    assert await dropped(90) == 2
+    code, lines = await trail.verify(noted)
+    assert code == 0
+    assert lines.startswith("2 older months were dropped, each with a signed checkpoint\n1 records hold, 11 to 11,")
+    told = await trail.owner.fetchrow("SELECT actor, action, object_type, object_id, data FROM audit.records")
+    assert told is not None
+    assert tuple(told)[:4] == ("operator:ada", "system.audit_retention_changed", "system", "audit.retention")
+    assert json.loads(told["data"])["details"] == {"days": 90, "before": 400}
+
+    assert await dropped(400) == 0
+    assert (await trail.verify())[1].startswith("months are kept for 400 days"), "a replica with the old setting undoes it"
+
+
 async def test_the_command_ends_with_its_verdict(trail: Trail) -> None:
     async def ended(*arguments: str, **changes: str) -> tuple[int | None, str]:
         secrets = {name: getattr(trail.settings, name).get_secret_value() for name in ("database_url", "amqp_url")}
@@ -248,8 +297,8 @@ async def test_the_command_ends_with_its_verdict(trail: Trail) -> None:
             sys.executable,
             *("-P", "-m", "analytics.verify_audit", *arguments),
             env=environment,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
+            stdout=PIPE,
+            stderr=STDOUT,
         )
         output, _ = await process.communicate()
         return process.returncode, output.decode()

@@ -12,6 +12,9 @@ VIDEO_LOOKS = Counter("cuepost_video_looks_total", "Looks at published videos fo
 OVERDUE = Gauge("cuepost_statistics_overdue", "Accounts and videos whose look should have been ten minutes ago.", ["kind"])
 PROJECTION_BEHIND = Gauge("cuepost_statistics_behind_records", "Records of the trail that statistics have not read yet.")
 
+AUDIT_RETENTION = Gauge("cuepost_audit_retention_days", "How long the audit trail is kept.", ["of"])
+"""Of the `setting`, and of the `database`, which is what counts: its owner keeps the longest that it was ever told of."""
+
 for _outcome in ("ok", "known", "failed", "missed", "not_allowed", "no_turn"):
     SNAPSHOTS.labels(_outcome)
 for _outcome in ("ok", "left_out", "failed", "not_allowed", "no_turn"):

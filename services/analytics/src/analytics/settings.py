@@ -4,14 +4,15 @@ from datetime import timedelta
 from typing import Annotated, ClassVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from pydantic import AfterValidator, Field, PositiveFloat
+from pydantic import AfterValidator, Field, PositiveFloat, SecretStr
 
 from analytics.domain.look_times import VideoLooks
 from analytics.usecases.keep_statistics import Kept
 from common.auth.keys import private_key_from, public_key_from
-from common.settings import BaseUrl, DatabaseSettings, PrivateKey, ServiceSettings
+from common.settings import BaseUrl, DatabaseSettings, EnvironmentSettings, PrivateKey, ServiceSettings
 
 MAX_AGES = 24
+SHORTEST_RETENTION_DAYS, LONGEST_RETENTION_DAYS = 31, 36_500
 
 
 def _public_keys(keys: list[str]) -> list[str]:
@@ -24,6 +25,12 @@ def _growing(ages: list[float]) -> list[float]:
     if ages != sorted(set(ages)) or len(ages) > MAX_AGES:
         raise ValueError(f"must be up to {MAX_AGES} ages, each greater than the one before")
     return ages
+
+
+class OwnerSettings(EnvironmentSettings):
+    """What a command of the database's owner needs: `database_url` is the owner's."""
+
+    database_url: SecretStr = Field(description="postgresql://analytics_owner:password@host:port/analytics")
 
 
 class Settings(ServiceSettings, DatabaseSettings):
@@ -39,7 +46,7 @@ class Settings(ServiceSettings, DatabaseSettings):
     SERVICE: ClassVar[str] = "analytics"
 
     http_port: int = Field(default=8403, ge=0, le=65535)
-    event_retention_days: int = Field(default=400, ge=31, le=36_500)
+    event_retention_days: int = Field(default=400, ge=SHORTEST_RETENTION_DAYS, le=LONGEST_RETENTION_DAYS)
     event_batch_size: int = Field(default=500, ge=1, le=5_000)
     tiktok_api_url: BaseUrl = "https://open.tiktokapis.com"
     user_info_calls_per_minute: float = Field(default=40, gt=0, le=600)

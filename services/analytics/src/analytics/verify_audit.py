@@ -1,7 +1,8 @@
 """`python -m analytics.verify_audit [SEQ:HASH ...]`: proves the audit trail, in the environment of the analytics service.
 
 Ends with 0 when all of it holds, 1 with the first record that does not, 2 when it could not look. It prints the head it came to;
-given again later, as SEQ:HASH, it also proves that the end of the trail was not cut off and written anew since.
+given again later, as SEQ:HASH, it also proves that the end of the trail was not cut off and written anew since. Where the database
+keeps months for longer than EVENT_RETENTION_DAYS, it says so first (`analytics.audit_retention` shortens it).
 """
 
 import argparse
@@ -12,6 +13,7 @@ from collections.abc import Sequence
 from analytics.domain.chain import Broken
 from analytics.domain.record import GENESIS, Head
 from analytics.settings import Settings
+from analytics.storage.months import kept_days
 from analytics.usecases.verify_audit import Proof, verify_audit
 from common.database import Database
 from common.settings import load
@@ -42,6 +44,12 @@ def lines_of(proof: Proof) -> list[str]:
     return [*lines, f"head {_text(proof.head)}"]
 
 
+def _about_retention(kept: int, wanted: int) -> list[str]:
+    if kept <= wanted:
+        return []
+    return [f"months are kept for {kept} days: the database was told so before EVENT_RETENTION_DAYS was {wanted}"]
+
+
 def _text(head: Head) -> str:
     return f"{head.seq}:{head.hash.hex()}"
 
@@ -59,11 +67,12 @@ async def run(settings: Settings, known: Sequence[Head]) -> tuple[int, list[str]
     try:
         async with database.read() as connection:
             proof = await verify_audit(connection, trusted=settings.audit_public_keys, known=known)
+            kept = await kept_days(connection)
     except Broken as broken:
         return BROKEN, [f"BROKEN: {broken}"]
     finally:
         await database.stop()
-    return HOLDS, lines_of(proof)
+    return HOLDS, [*_about_retention(kept or 0, settings.event_retention_days), *lines_of(proof)]
 
 
 def main() -> int:

@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from analytics.metrics import AUDIT_RETENTION
 from analytics.usecases.keep_months import keep_months
 from common.clock import utc_now
 from common.database import Database
@@ -27,6 +28,7 @@ class Retention(DueLoop):
         self._key = key
         self._retention = retention
         self._now = now
+        self._told: int | None = None
 
     async def _keep(self) -> StepResult:
         async with self._database.transaction() as tx:
@@ -37,4 +39,13 @@ class Retention(DueLoop):
                 added=[month.partition for month in kept.added],
                 dropped=[month.partition for month in kept.dropped],
             )
+        self._tell(kept.days)
         return StepResult()
+
+    def _tell(self, days: int) -> None:
+        """Show how long months are kept, and say so once when that is longer than the setting."""
+        AUDIT_RETENTION.labels("setting").set(self._retention.days)
+        AUDIT_RETENTION.labels("database").set(days)
+        if days > self._retention.days and days != self._told:
+            _log.warning("months_kept_longer", setting=self._retention.days, kept=days)
+        self._told = days

@@ -1,16 +1,18 @@
 """Partitions of the audit trail: one per month, made ahead and dropped as a whole.
 
 The service's role owns none of it. Functions of the owner do what it may ask for (migrations 0002, 0007): add a month, drop the
-oldest one that is over long enough, leaving a signed checkpoint, and make "long enough" longer.
+oldest one that is over long enough, leaving a signed checkpoint, and make "long enough" longer. The owner makes it shorter.
 """
 
 from datetime import datetime
 
-from sqlalchemy import text
+from sqlalchemy import select, text
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from analytics.domain.checkpoint import Checkpoint, SignedCheckpoint
 from analytics.domain.month import Month
+from analytics.storage.tables import retention
 
 LOCK_KEY = 0x616E_6D6F
 """Advisory lock of whoever changes months (the functions take it too); whoever reads the whole chain shares it."""
@@ -40,6 +42,18 @@ async def keep_at_least(connection: AsyncConnection, days: int) -> int:
     """Have months kept so many days after their end from now on; returns how many they are, which never becomes fewer this way."""
     kept = await connection.scalar(text("SELECT audit.keep_at_least(:days)"), {"days": days})
     return int(kept)
+
+
+async def kept_days(connection: AsyncConnection) -> int | None:
+    """Return how many days after their end months are kept at least; None while the database was told of no retention."""
+    days = await connection.scalar(select(retention.c.days))
+    return None if days is None else int(days)
+
+
+async def keep(connection: AsyncConnection, days: int) -> None:
+    """Have months kept so many days after their end from now on, fewer than before, too; the owner's role alone may."""
+    statement = insert(retention).values(days=days)
+    await connection.execute(statement.on_conflict_do_update(index_elements=["only_row"], set_={"days": days}))
 
 
 async def checkpoint_of(connection: AsyncConnection, month: Month, *, signed_at: datetime) -> Checkpoint | None:

@@ -92,4 +92,4 @@ retention = Table(
     Column("days", Integer, CheckConstraint("days BETWEEN 31 AND 36500", name="ck_retention_days"), nullable=False),
     schema=SCHEMA,
 )
-"""How many days of the trail are kept at least; written by its owner's function alone (`audit.keep_at_least`)."""
+"""How many days of the trail are kept at least; written by its owner alone, and by the owner's function `audit.keep_at_least`."""

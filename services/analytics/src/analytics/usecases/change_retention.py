@@ -1,0 +1,40 @@
+"""Changes how long the audit trail is kept, as its owner: the only way to shorten it."""
+
+from analytics.domain.event import Event
+from analytics.storage import months, records
+from analytics.usecases.record_events import record_events
+from common.clock import utc_now
+from common.contracts.operations import OperatorAction
+from common.database import Transaction
+from common.ids import uuid7
+
+SOURCE = "/services/operator"
+SUBJECT = "audit.retention"
+ACTION = "audit_retention_changed"
+
+
+async def change_retention(tx: Transaction, days: int, *, operator: str) -> int | None:
+    """Have months kept for `days` after their end, and record who said so; returns what it was before, None for nothing.
+
+    It needs the owner's role. The record is part of the trail in the same transaction, so no change is without one. Months past it
+    are dropped when the service looks next, unless it was told of a longer retention: then that counts again.
+    """
+    # In the order in which writers and whoever changes months take them.
+    await records.lock(tx.connection)
+    await months.lock(tx.connection)
+    before = await months.kept_days(tx.connection)
+    if before == days:
+        return before
+    await months.keep(tx.connection, days)
+    action = OperatorAction(action=ACTION, details={"days": days, "before": before})
+    event = Event(
+        id=uuid7(),
+        key=OperatorAction.KEY,
+        source=SOURCE,
+        subject=SUBJECT,
+        time=utc_now(),
+        actor=f"operator:{operator}",
+        data=action.model_dump(mode="json"),
+    )
+    await record_events(tx, [event])
+    return before
