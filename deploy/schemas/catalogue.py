@@ -42,7 +42,9 @@ _SEQUENCES = {
     "media": "the file's version",
     "publish": "the job's step counter",
 }
-_MAYBE_UNKNOWN = ("accounts.login.failed.v1", "accounts.api_key.refused.v1", "accounts.connect.failed.v1")
+_MAYBE_UNKNOWN = tuple(
+    f"accounts.{family}.v1" for family in ("login.failed", "api_key.refused", "connect.failed", "session.refresh_refused")
+)
 _BY_THE_MACHINE = ("account_stats", "publish", "webhook")
 
 

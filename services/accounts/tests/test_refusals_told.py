@@ -1,4 +1,4 @@
-"""What was refused is told of: keys, connections, syncs; not once for each request of who guesses, and without secrets."""
+"""What was refused is told of: keys, refresh tokens, connections, syncs; not for each request of who guesses, without secrets."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,8 +13,8 @@ pytestmark = pytest.mark.integration
 KEYS = "/internal/auth/api-keys"
 EXCHANGE = "/internal/api-keys/exchange"
 USER_INFO = "/v2/user/info/"
-KEY_REFUSED, CONNECT_FAILED, SYNC_FAILED = (
-    f"accounts.{name}.v1" for name in ("api_key.refused", "connect.failed", "sync.failed")
+KEY_REFUSED, CONNECT_FAILED, SYNC_FAILED, REFRESH_REFUSED = (
+    f"accounts.{name}.v1" for name in ("api_key.refused", "connect.failed", "sync.failed", "session.refresh_refused")
 )
 
 
@@ -67,6 +67,45 @@ async def test_a_key_that_was_revoked_or_has_expired_is_told_of_to_its_owner(acc
         assert event.data == {"api_key_id": made["id"], "user_id": str(person.user_id), "reason": reason, "times": 1}
         assert (event.subject, event.userid, event.actor) == (made["id"], person.user_id, f"api_key:{made['id']}")
         assert made["key"].removeprefix("cpk_").encode() not in b"".join(events.raw)
+
+
+async def refresh_refused(accounts: Any, token: str, ip: str = "192.0.2.1") -> None:
+    headers = accounts.gateway | {"X-Forwarded-Client-IP": ip, "X-Forwarded-User-Agent": "guesser/1"}
+    answer = await accounts.http.post("/internal/auth/refresh", json={"refresh_token": token}, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (401, "invalid_refresh_token")
+
+
+async def test_guessed_refresh_tokens_are_told_of_once_a_minute_for_each_address(accounts: Any, events: Any) -> None:
+    guesses = [uuid4().hex for _ in range(4)]
+    for guess, ip in zip(guesses, ("192.0.2.1", "192.0.2.1", "192.0.2.1", "192.0.2.2"), strict=True):
+        await refresh_refused(accounts, guess, ip)
+    first, other = await events.of(REFRESH_REFUSED, 2)
+    assert first.data == {"session_id": None, "user_id": None, "reason": "unknown", "times": 1}
+    assert (first.subject, first.userid, first.actor, first.clientip) == ("unknown", None, None, "192.0.2.1")
+    assert (first.useragent, other.clientip) == ("guesser/1", "192.0.2.2")
+    await a_minute_later(accounts)
+    await refresh_refused(accounts, guesses[0])
+    assert (await events.of(REFRESH_REFUSED, 3))[-1].data["times"] == 3
+    assert not [guess for guess in guesses if guess.encode() in b"".join(events.raw)]
+
+
+async def test_a_refresh_token_of_a_session_that_is_over_is_told_of_to_its_user(accounts: Any, events: Any) -> None:
+    people = {reason: await accounts.register() for reason in ("revoked", "expired session", "expired token")}
+    await accounts.http.post("/internal/auth/logout", headers=people["revoked"].auth)
+    for name, table, key in (("expired session", "sessions", "id"), ("expired token", "refresh_tokens", "session_id")):
+        of = f"(SELECT id FROM sessions WHERE user_id = '{people[name].user_id}')"
+        await accounts.execute(f"UPDATE {table} SET expires_at = now() - interval '1 second' WHERE {key} = {of}")
+    for person in people.values():
+        for _ in range(2):
+            await refresh_refused(accounts, person.refresh_token)
+    told = {event.userid: event for event in await events.of(REFRESH_REFUSED, 3)}
+    started = {event.userid: event.subject for event in await events.of("accounts.session.started.v1", 3)}
+    for name, person in people.items():
+        event, session = told[person.user_id], started[person.user_id]
+        reason = name.partition(" ")[0]
+        assert event.data == {"session_id": session, "user_id": str(person.user_id), "reason": reason, "times": 1}
+        assert (event.subject, event.actor, event.clientip) == (session, f"user:{person.user_id}", "192.0.2.1")
+        assert person.refresh_token.encode() not in b"".join(events.raw)
 
 
 async def test_connections_that_fail_are_told_of_to_who_began_them(accounts: Any, events: Any) -> None:

@@ -44,6 +44,8 @@ def test_every_event_of_the_contract_is_an_action_on_an_object_of_the_design(key
         ("scheduler.post.published.v1", {"status": "published"}, "post.published", "sub", "success", None),
         ("accounts.account.connected.v1", {"account_id": "a"}, "account.connected", "a", "success", None),
         ("accounts.login.failed.v1", {"reason": "wrong_password"}, "session.login_failed", None, "failure", "wrong_password"),
+        ("accounts.session.refresh_refused.v1", {"reason": "unknown"}, "session.refresh_refused", None, "failure", "unknown"),
+        ("gateway.session.refused.v1", {"session_id": "s", "reason": "revoked"}, "session.refused", "s", "failure", "revoked"),
         ("accounts.session.revoked.v1", {"session_id": "s", "reason": "logout"}, "session.revoked", "s", "success", "logout"),
         (
             "scheduler.media.rejected.v1",

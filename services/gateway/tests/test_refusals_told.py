@@ -1,7 +1,8 @@
-"""Requests that lack a right are told of, once a minute for each key and right, and nobody waits for it."""
+"""Requests that lack a right, or come from a revoked session, are told of, once a minute for each, and nobody waits for it."""
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -10,9 +11,10 @@ import pytest_asyncio
 
 from common.auth.claims import UserClaims
 from common.clock import utc_now
+from common.contracts.accounts import SessionRevoked
 from common.contracts.context import Context
 from common.contracts.envelope import Envelope
-from common.contracts.gateway import AccessRefused
+from common.contracts.gateway import AccessRefused, SessionRefused
 from common.testing.eventually import eventually
 from gateway.clients.event_sender import EventNotSent
 from gateway.usecases import tell_refusals
@@ -29,7 +31,8 @@ async def told(broker_channel: Any) -> AsyncIterator[list[Envelope]]:
 
     queue = await broker_channel.declare_queue(exclusive=True)
     exchange = await broker_channel.declare_exchange("cuepost.events", type="topic", durable=True)
-    await queue.bind(exchange, AccessRefused.KEY)
+    for kind in (AccessRefused, SessionRefused):
+        await queue.bind(exchange, kind.KEY)
     await queue.consume(hear, no_ack=True)
     yield heard
 
@@ -55,6 +58,38 @@ async def test_a_key_without_the_right_is_told_of_once_for_each_right(
     event = by_right["posts:write"]
     assert (event.subject, event.userid, event.actor, event.useragent) == (key, user_id, f"api_key:{key}", "robot/1")
     assert (event.data["api_key_id"], event.data["user_id"], event.data["times"]) == (key, str(user_id), 1)
+
+
+@pytest.mark.integration
+async def test_a_token_of_a_revoked_session_is_told_of_once(
+    gateway: Any, user_keys: Any, user_id: UUID, emit: Any, told: list[Envelope]
+) -> None:
+    session = uuid4()
+    until = utc_now() + timedelta(hours=1)
+    await emit(SessionRevoked(session_id=session, user_id=user_id, reason="logout", tokens_expire_at=until))
+    auth = user_keys.authorization(user_id, session_id=str(session)) | {"User-Agent": "robot/1"}
+
+    async def refused() -> bool:
+        answer = await gateway.get(f"/api/v1/posts/{uuid4()}", headers=auth)
+        return answer.status_code == 401 and answer.json()["code"] == "session_revoked"
+
+    await eventually(refused)
+    assert await refused()
+    await eventually(lambda: told)
+    # Whatever else was noted until then comes before this.
+    key = str(uuid4())
+    await gateway.get("/api/v1/audit", headers=user_keys.authorization(user_id, api_key_id=key, scopes=["posts:read"]))
+    await eventually(lambda: told[-1].subject == key)
+    event, _ = told
+    assert event.key == SessionRefused.KEY
+    assert (event.subject, event.userid, event.actor, event.useragent) == (str(session), user_id, f"user:{user_id}", "robot/1")
+    assert event.data == {
+        "session_id": str(session),
+        "user_id": str(user_id),
+        "reason": "revoked",
+        "operation": "GET /api/v1/posts/{post_id}",
+        "times": 1,
+    }
 
 
 class Sender:

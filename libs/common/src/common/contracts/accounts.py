@@ -41,6 +41,20 @@ class SessionRevoked(Event):
     tokens_expire_at: datetime
 
 
+class RefreshRefused(Event):
+    """Refresh tokens were refused: unknown (then nothing names the session), or of a session that is expired or revoked.
+
+    Emitted at most once a minute for each address and session; `times` counts the refusals since the last one was told of. A used
+    token that comes back is told of by `accounts.session.revoked.v1`, once.
+    """
+
+    KEY: ClassVar[str] = "accounts.session.refresh_refused.v1"
+    session_id: UUID | None
+    user_id: UUID | None
+    reason: Literal["unknown", "expired", "revoked"]
+    times: int = Field(ge=1)
+
+
 class LoginFailed(Event):
     """A login was refused; `user_id` is null for an unknown email. The email itself is not carried."""
 

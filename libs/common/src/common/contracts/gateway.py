@@ -1,6 +1,6 @@
 """Events of the gateway."""
 
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -35,5 +35,20 @@ class AccessRefused(Event):
     api_key_id: UUID | None
     user_id: UUID
     right: str
+    operation: str
+    times: int = Field(ge=1)
+
+
+class SessionRefused(Event):
+    """Requests were refused because the session of their access token was revoked.
+
+    Emitted at most once a minute for each session by each gateway; `times` counts the refusals since the last one was told of,
+    `operation` is the latest.
+    """
+
+    KEY: ClassVar[str] = "gateway.session.refused.v1"
+    session_id: UUID
+    user_id: UUID
+    reason: Literal["revoked"]
     operation: str
     times: int = Field(ge=1)

@@ -79,13 +79,10 @@ async def refresh(request: Request, body: Refresh, parts: WiredParts, _: FromGat
     """Replace a session's tokens. 401 `invalid_refresh_token`, or `refresh_token_reused`, which ends the session."""
     async with parts.database.transaction() as tx:
         stored = await find_refresh_token(tx, body.refresh_token)
-        if stored is None:
-            SESSION_REFRESHES.labels(Refusal.INVALID.value).inc()
-            raise refresh_refused(Refusal.INVALID)
         outcome = await refresh_session(
             tx,
             parts.outbox,
-            request_context(request, user_id=stored.user_id),
+            request_context(request, user_id=None if stored is None else stored.user_id),
             token=body.refresh_token,
             stored=stored,
             life=parts.refresh_life,

@@ -42,6 +42,7 @@ class RefreshToken:
     unused: int
     expired: bool
     session_over: bool
+    session_revoked: bool
 
     def repeats_lost_answer(self, grace_seconds: float) -> bool:
         """Whether a used token may be sent once more: just used, nothing used since, and not over and over."""

@@ -47,7 +47,8 @@ async def lock_refresh_token(connection: AsyncConnection, token_hash: bytes) -> 
             select(
                 sessions.c.id,
                 sessions.c.user_id,
-                ((sessions.c.revoked_at.is_not(None)) | (sessions.c.expires_at <= func.now())).label("over"),
+                sessions.c.revoked_at.is_not(None).label("revoked"),
+                (sessions.c.expires_at <= func.now()).label("expired"),
             )
             .where(sessions.c.id == owner)
             .with_for_update()
@@ -68,7 +69,16 @@ async def lock_refresh_token(connection: AsyncConnection, token_hash: bytes) -> 
     if row is None:
         return None
     since = None if row[0] is None else max(float(row[0]), 0.0)
-    return RefreshToken(session.id, session.user_id, since, bool(row[1]), int(row[2]), row[3], session.over)
+    return RefreshToken(
+        session.id,
+        session.user_id,
+        since,
+        bool(row[1]),
+        int(row[2]),
+        expired=row[3],
+        session_over=session.revoked or session.expired,
+        session_revoked=session.revoked,
+    )
 
 
 async def rotate_refresh_token(

@@ -3,8 +3,10 @@
 The one exception is an answer that got lost: see docs/decisions/0015-a-lost-refresh-answer.md.
 """
 
+from dataclasses import replace
 from datetime import timedelta
 from enum import Enum
+from typing import Literal
 
 from pydantic import SecretStr
 
@@ -13,6 +15,8 @@ from accounts.security.opaque import digest, new_secret
 from accounts.storage.sessions import add_refresh_token, lock_refresh_token, rotate_refresh_token
 from accounts.usecases.end_session import end_session
 from accounts.usecases.open_session import OpenSession
+from accounts.usecases.tell_refusals import refusals_to_tell
+from common.contracts.accounts import RefreshRefused
 from common.contracts.context import Context
 from common.database import Transaction
 from common.errors import Problem
@@ -37,18 +41,18 @@ async def refresh_session(
     context: Context,
     *,
     token: SecretStr,
-    stored: RefreshToken,
+    stored: RefreshToken | None,
     life: timedelta,
     token_life: timedelta,
     grace: timedelta,
 ) -> OpenSession | Refusal:
-    """Rotate the token, or refuse it; the transaction is to be committed in both cases.
+    """Rotate the token, or refuse it; the transaction is to be committed in both cases. `stored` is None for an unknown token.
 
     A token that was used before means that two parties hold it: the whole session ends. Within `grace` of its use, and while
     nothing that was given for it has been used, its sender may have lost the answer and gets another.
     """
-    if stored.session_over:
-        return Refusal.INVALID
+    if stored is None or stored.session_over:
+        return await _invalid(tx, outbox, context, stored)
     session = OpenSession(stored.session_id, stored.user_id, new_secret())
     if stored.repeats_lost_answer(grace.total_seconds()):
         await add_refresh_token(
@@ -67,7 +71,7 @@ async def refresh_session(
         )
         return Refusal.REUSED
     if stored.expired:
-        return Refusal.INVALID
+        return await _invalid(tx, outbox, context, stored)
     await rotate_refresh_token(
         tx.connection,
         stored.session_id,
@@ -77,6 +81,21 @@ async def refresh_session(
         token_life=token_life,
     )
     return session
+
+
+async def _invalid(tx: Transaction, outbox: Outbox, context: Context, stored: RefreshToken | None) -> Refusal:
+    """Refuse, and tell of it at most once a minute for each address and session; all unknown tokens count as one."""
+    times = await refusals_to_tell(tx, context, "refresh_token", "" if stored is None else str(stored.session_id))
+    if not times:
+        return Refusal.INVALID
+    if stored is None:
+        refused = RefreshRefused(session_id=None, user_id=None, reason="unknown", times=times)
+        await outbox.emit(tx, refused, subject="unknown", context=replace(context, actor=None))
+        return Refusal.INVALID
+    reason: Literal["revoked", "expired"] = "revoked" if stored.session_revoked else "expired"
+    refused = RefreshRefused(session_id=stored.session_id, user_id=stored.user_id, reason=reason, times=times)
+    await outbox.emit(tx, refused, subject=str(stored.session_id), context=context)
+    return Refusal.INVALID
 
 
 def refresh_refused(refusal: Refusal) -> Problem:

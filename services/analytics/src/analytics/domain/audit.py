@@ -48,6 +48,7 @@ _RULES: dict[str, _Rule] = {
     "accounts.user.registered": _Rule("user", "registered", "user_id"),
     "accounts.session.started": _Rule("session", "started", "session_id"),
     "accounts.session.revoked": _Rule("session", "revoked", "session_id"),
+    "accounts.session.refresh_refused": _Rule("session", "refresh_refused", "session_id", "failure"),
     "accounts.login.failed": _Rule("session", "login_failed", "session_id", "failure"),
     "accounts.api_key.created": _Rule("api_key", "created", "api_key_id"),
     "accounts.api_key.used": _Rule("api_key", "used", "api_key_id"),
@@ -82,13 +83,16 @@ _RULES: dict[str, _Rule] = {
     "publisher.publish.cancelled": _Rule("post", "publish_cancelled", "post_id"),
     "publisher.publish.identified": _Rule("post", "publish_identified", "post_id"),
     "gateway.access.refused": _Rule("api_key", "access_refused", "api_key_id", "failure"),
+    "gateway.session.refused": _Rule("session", "refused", "session_id", "failure"),
     "gateway.webhook.received": _Rule("webhook", "received", ""),
     "analytics.account_stats.collected": _Rule("account", "stats_collected", "account_id"),
 }
 _RESUMED = _Rule("post", "resumed", "post_id")
 _SENT_TO_INBOX = _Rule("post", "sent_to_inbox", "post_id")
 # The subject of these is no session, key or account: none was opened, known or connected.
-_WITHOUT_SUBJECT = frozenset({"accounts.login.failed", "accounts.api_key.refused", "accounts.connect.failed"})
+_WITHOUT_SUBJECT = frozenset(
+    f"accounts.{family}" for family in ("login.failed", "api_key.refused", "connect.failed", "session.refresh_refused")
+)
 
 
 def describe(event: Event) -> AuditEntry:

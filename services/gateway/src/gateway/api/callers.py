@@ -20,7 +20,7 @@ from common.http.identity import (
 )
 from gateway.domain.client_address import client_address
 from gateway.edge import edge_of
-from gateway.security.authenticator import Caller
+from gateway.security.authenticator import Caller, SessionRevoked
 from gateway.security.rate_limit_headers import STATE_KEY
 from gateway.security.rate_limits import Allowance
 
@@ -85,7 +85,12 @@ async def signed_in(request: Request) -> Caller:
     """
     note_client(request)
     edge = edge_of(request)
-    caller = await _authenticated(request, bearer_token(request))
+    try:
+        caller = await _authenticated(request, bearer_token(request))
+    except SessionRevoked as refusal:
+        context = request_context(request, user_id=refusal.claims.user_id)
+        edge.access_refusals.note_revoked(refusal.claims, _operation(request), context)
+        raise
     remember_user(request, caller.claims)
     _count(request, await edge.rate_limits.hit_user(caller.claims.user_id))
     return caller
@@ -135,9 +140,14 @@ async def person(request: Request, caller: Annotated[Caller, Depends(signed_in)]
 
 
 def _note_refused(request: Request, caller: Caller, right: str) -> None:
-    """Have it told that the caller lacks a right; what was asked for is named by its route, not by what stood in the path."""
+    """Have it told that the caller lacks a right."""
+    edge_of(request).access_refusals.note(caller.claims, right, _operation(request), request_context(request))
+
+
+def _operation(request: Request) -> str:
+    """Return what was asked for, named by its route, not by what stood in the path."""
     path = getattr(request.scope.get("route"), "path", request.url.path)
-    edge_of(request).access_refusals.note(caller.claims, right, f"{request.method} {path}", request_context(request))
+    return f"{request.method} {path}"
 
 
 _RIGHTS[signed_in] = Right()

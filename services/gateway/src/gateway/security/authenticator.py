@@ -19,6 +19,15 @@ class Caller:
     token: str = field(repr=False)
 
 
+class SessionRevoked(Problem):
+    """401 `session_revoked`; `claims` are those of the token, which is otherwise good."""
+
+    def __init__(self, claims: UserClaims) -> None:
+        told = refused("session_revoked", "The session of this token was revoked.")
+        super().__init__(told.status, told.code, told.detail, headers=told.headers)
+        self.claims = claims
+
+
 class Authenticator:
     """Verifies tokens at the edge; refuses everyone while revocations are not known."""
 
@@ -45,7 +54,7 @@ class Authenticator:
         if claims.api_key_id in self._revoked:
             raise invalid_api_key()
         if claims.session_id in self._revoked:
-            raise refused("session_revoked", "The session of this token was revoked.")
+            raise SessionRevoked(claims)
         return Caller(claims, token)
 
 

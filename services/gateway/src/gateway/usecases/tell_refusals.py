@@ -1,4 +1,4 @@
-"""Tells of requests that were refused for want of a right; now and then for each key, however often it is sent."""
+"""Tells of requests that were refused for want of a right, or because their session was revoked; now and then, however often."""
 
 import asyncio
 import time
@@ -12,10 +12,11 @@ import structlog
 from common.auth.claims import UserClaims
 from common.contracts.context import Context
 from common.contracts.envelope import Envelope, wrap
-from common.contracts.gateway import AccessRefused
+from common.contracts.gateway import AccessRefused, SessionRefused
 from gateway.clients.event_sender import EventNotSent, EventSender
 
 SOURCE = "gateway"
+REVOKED = "revoked"
 TOLD_EVERY_S = 60.0
 MAX_REMEMBERED = 10_000
 MAX_WAITING = 1_000
@@ -33,12 +34,12 @@ class _Told:
 
 
 class AccessRefusals:
-    """A component that sends an event at most once a minute for each credential and right; nobody waits for it."""
+    """A component that sends an event at most once a minute for each credential and right, or end; nobody waits for it."""
 
     def __init__(self, sender: EventSender, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._sender = sender
         self._clock = clock
-        self._told: OrderedDict[tuple[str | None, str], _Told] = OrderedDict()
+        self._told: OrderedDict[tuple[str, str], _Told] = OrderedDict()
         self._waiting: deque[Envelope] = deque()
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
@@ -64,30 +65,40 @@ class AccessRefusals:
 
     def note(self, claims: UserClaims, right: str, operation: str, context: Context) -> None:
         """Note that a caller was refused something for want of `right`; `operation` is what they wanted."""
-        key = claims.api_key_id or claims.session_id, right
-        told, now = self._told.get(key), self._clock()
+        subject = claims.api_key_id or claims.session_id or str(claims.user_id)
+        times = self._times_to_tell(subject, right)
+        if times:
+            said = {"api_key_id": claims.api_key_id, "user_id": claims.user_id, "right": right}
+            refused = AccessRefused.model_validate({**said, "operation": operation, "times": times})
+            self._tell(wrap(refused, service=SOURCE, subject=subject, context=context))
+
+    def note_revoked(self, claims: UserClaims, operation: str, context: Context) -> None:
+        """Note that a token of a revoked session was sent; `operation` is what was wanted with it."""
+        subject = str(claims.session_id)
+        times = self._times_to_tell(subject, REVOKED)
+        if times:
+            said = {"session_id": subject, "user_id": claims.user_id, "reason": REVOKED}
+            refused = SessionRefused.model_validate({**said, "operation": operation, "times": times})
+            self._tell(wrap(refused, service=SOURCE, subject=subject, context=context))
+
+    def _times_to_tell(self, credential: str, right: str) -> int:
+        """Count a refusal; returns how many there are to tell of now, 0 for none."""
+        key, now = (credential, right), self._clock()
+        told = self._told.get(key)
         if told is not None and now < told.at + TOLD_EVERY_S:
             told.times_since += 1
-            return
+            return 0
         if len(self._waiting) >= MAX_WAITING:
             _log.warning("access_refusal_not_told", right=right)
-            return
-        times = 1 if told is None else told.times_since + 1
+            return 0
         self._told[key] = _Told(now)
         self._told.move_to_end(key)
         while len(self._told) > MAX_REMEMBERED:
             self._told.popitem(last=False)
-        refused = AccessRefused.model_validate(
-            {
-                "api_key_id": claims.api_key_id,
-                "user_id": claims.user_id,
-                "right": right,
-                "operation": operation,
-                "times": times,
-            }
-        )
-        subject = claims.api_key_id or claims.session_id or str(claims.user_id)
-        self._waiting.append(wrap(refused, service=SOURCE, subject=subject, context=context))
+        return 1 if told is None else told.times_since + 1
+
+    def _tell(self, event: Envelope) -> None:
+        self._waiting.append(event)
         self._wake.set()
 
     async def _run(self) -> None:
