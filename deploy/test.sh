@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything that must hold: lint, types, boundaries, then all tests with the coverage of all members, in the processes that
-# test them. The tests run in parts at once, each with servers of its own; with arguments, which go to pytest, in one run.
+# test them. The tests run in parts at once, each with servers of its own; with arguments, which go to pytest, those tests in one run.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 deploy/bootstrap.sh
@@ -17,8 +17,8 @@ parts=(
   "tests"
   "deploy services/publisher/tests/test_su*.py"
 )
-# Tests of these parts look at programs; what runs in their own process is known from the others. Traced, it takes twice as long.
-untraced=(4 5)
+# Tests of these parts look at programs; what runs in their own process is known from the others.
+unmeasured=(4 5)
 
 step() {
   printf '\n== %s\n' "$*"
@@ -37,45 +37,42 @@ mypy "${packages[@]}"
 step import-linter
 lint-imports
 
-# Programs that tests start are not traced: starting takes them twice as long then.
-export COVERAGE_FILE="$PWD/.coverage"
-coverage erase
 if [ $# -gt 0 ]; then
   step pytest "$@"
-  python deploy/traced.py -m pytest "$@"
-else
-  step "pytest in ${#parts[@]} parts at once, each shown when it has ended"
-  logs=.local/tests/parts
-  mkdir -p "$logs"
-  running=()
-  # Job control gives each part a process group of its own: without, it would be deaf to an interrupt and leave its servers.
-  set -m
-  for part in "${!parts[@]}"; do
-    runner=(python deploy/traced.py)
-    if [[ " ${untraced[*]} " == *" $part "* ]]; then runner=(python); fi
-    # shellcheck disable=SC2086 # a part is several folders and patterns
-    "${runner[@]}" -m pytest -p no:cacheprovider --durations=20 ${parts[part]} >"$logs/$part.log" 2>&1 &
-    running+=($!)
-  done
-  set +m
-  trap 'for group in "${running[@]}"; do kill -INT -- "-$group" 2>/dev/null; done; wait' EXIT
-  failed=0
-  for part in "${!parts[@]}"; do
-    status=0
-    wait "${running[part]}" || status=$?
-    step "pytest ${parts[part]}"
-    cat "$logs/$part.log"
-    if [ "$status" -ne 0 ]; then failed=1; fi
-  done
-  trap - EXIT
-  if [ "$failed" -ne 0 ]; then
-    step "some tests failed"
-    grep -h '^\(FAILED\|ERROR\) ' "$logs"/*.log || true
-    exit 1
-  fi
+  exec python -m pytest "$@"
 fi
+
+# Programs that tests start are not measured: what they run is tested in their own process, too.
+logs=.local/tests/parts
+rm -rf "$logs"
+mkdir -p "$logs"
+step "pytest in ${#parts[@]} parts at once, each shown when it has ended"
+running=()
+# Job control gives each part a process group of its own: without, it would be deaf to an interrupt and leave its servers.
+set -m
+for part in "${!parts[@]}"; do
+  runner=(python -m slipcover --dont-wrap-pytest --out "$logs/$part.json")
+  if [[ " ${unmeasured[*]} " == *" $part "* ]]; then runner=(python); fi
+  # shellcheck disable=SC2086 # a part is several folders and patterns
+  "${runner[@]}" -m pytest -p no:cacheprovider --durations=20 ${parts[part]} >"$logs/$part.log" 2>&1 &
+  running+=($!)
+done
+set +m
+trap 'for group in "${running[@]}"; do kill -INT -- "-$group" 2>/dev/null; done; wait' EXIT
+failed=0
+for part in "${!parts[@]}"; do
+  status=0
+  wait "${running[part]}" || status=$?
+  step "pytest ${parts[part]}"
+  cat "$logs/$part.log"
+  if [ "$status" -ne 0 ]; then failed=1; fi
+done
+trap - EXIT
+if [ "$failed" -ne 0 ]; then
+  step "some tests failed"
+  grep -h '^\(FAILED\|ERROR\) ' "$logs"/*.log || true
+  exit 1
+fi
+
 step coverage
-coverage combine --quiet
-coverage report --fail-under=85
-step "coverage of the code that decides whether and when something is published"
-coverage report --fail-under=100 --include="$(grep -v '^#' deploy/decisions.txt | paste -sd,)"
+python deploy/covered.py "$logs"/*.json
