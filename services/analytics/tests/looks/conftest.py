@@ -10,6 +10,8 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
+from aio_pika import ExchangeType, Message
+from aio_pika.abc import AbstractChannel
 from fastapi import FastAPI
 from fastapi.responses import JSONResponse
 from sqlalchemy import text
@@ -62,6 +64,18 @@ class FakeAccounts:
     scopes: tuple[str, ...] = SCOPES
     asked: int = 0
 
+    def updated(self, account_id: UUID, user_id: UUID, **changes: Any) -> contract.AccountUpdated:
+        """Return the event by which accounts tells of an account."""
+        usual = {"tiktok_user_id": "o", "username": "u", "display_name": "U", "status": "active", "scopes": list(self.scopes)}
+        return contract.AccountUpdated(account_id=account_id, user_id=user_id, **(usual | changes))
+
+    async def tell_of(self, account_id: UUID, user_id: UUID, channel: AbstractChannel) -> None:
+        """Tell everybody of an account, over the broker."""
+        event = self.updated(account_id, user_id)
+        envelope = wrap(event, service="accounts", subject=str(account_id), context=Context(user_id=user_id), sequence=1)
+        exchange = await channel.declare_exchange("cuepost.events", ExchangeType.TOPIC, durable=True)
+        await exchange.publish(Message(envelope.to_bytes()), envelope.key)
+
     def app(self, app: FastAPI | None = None) -> FastAPI:
         app = app or FastAPI()
         install_problem_handlers(app)
@@ -113,15 +127,7 @@ class World:
 
     async def hear(self, account_id: UUID, *, status: str = "active", scopes: tuple[str, ...] = SCOPES) -> None:
         """Let analytics hear of an account."""
-        event = contract.AccountUpdated(
-            account_id=account_id,
-            user_id=uuid4(),
-            tiktok_user_id="o",
-            username="u",
-            display_name="U",
-            status=status,  # type: ignore[arg-type] # one of the three
-            scopes=list(scopes),
-        )
+        event = self.accounts.updated(account_id, uuid4(), status=status, scopes=list(scopes))
         await self.tell(event, account_id)
 
     async def tell(self, *events: Event | UUID) -> None:

@@ -8,14 +8,10 @@ from uuid import uuid4
 import asyncpg
 import httpx
 import pytest
-from aio_pika import ExchangeType, Message
 from sqlalchemy import text
 
 from analytics.domain.measures import hour_of
 from analytics.settings import Settings
-from common.contracts.accounts import AccountUpdated
-from common.contracts.context import Context
-from common.contracts.envelope import wrap
 from common.database import Database
 from common.ids import uuid7
 from common.testing.amqp import broker_channel
@@ -64,18 +60,7 @@ async def test_no_snapshot_is_lost_doubled_or_made_up(
 
         async with process(settings, "dying") as dying, owner.transaction():
             await owner.execute("LOCK TABLE account_snapshots IN SHARE MODE")
-            event = AccountUpdated(
-                account_id=account_id,
-                user_id=user_id,
-                tiktok_user_id="o",
-                username="u",
-                display_name="U",
-                status="active",
-                scopes=list(fake_accounts.scopes),
-            )
-            envelope = wrap(event, service="accounts", subject=str(account_id), context=Context(user_id=user_id), sequence=1)
-            exchange = await channel.declare_exchange("cuepost.events", ExchangeType.TOPIC, durable=True)
-            await exchange.publish(Message(envelope.to_bytes()), envelope.key)
+            await fake_accounts.tell_of(account_id, user_id, channel)
             await eventually(waits, timeout=60)
             assert (await tiktok.stats())["requests"][USER_INFO] == {"200": 1}
             dying.send_signal(signal.SIGKILL)

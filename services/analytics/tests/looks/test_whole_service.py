@@ -6,15 +6,11 @@ from uuid import uuid4
 
 import httpx
 import pytest
-from aio_pika import ExchangeType, Message
 from sqlalchemy import select
 
 from analytics.app import wire
 from analytics.settings import Settings
 from analytics.storage.tables import records
-from common.contracts.accounts import AccountUpdated
-from common.contracts.context import Context
-from common.contracts.envelope import wrap
 from common.database import Database
 from common.ids import uuid7
 from common.testing.amqp import broker_channel
@@ -47,18 +43,7 @@ async def test_an_account_that_was_told_of_is_looked_at_and_told_of(
                 return (await http.get(f"{url}/readyz")).status_code == 200
 
             await eventually(ready)
-            event = AccountUpdated(
-                account_id=account_id,
-                user_id=user_id,
-                tiktok_user_id="o",
-                username="u",
-                display_name="U",
-                status="active",
-                scopes=list(fake_accounts.scopes),
-            )
-            envelope = wrap(event, service="accounts", subject=str(account_id), context=Context(user_id=user_id), sequence=1)
-            exchange = await channel.declare_exchange("cuepost.events", ExchangeType.TOPIC, durable=True)
-            await exchange.publish(Message(envelope.to_bytes()), envelope.key)
+            await fake_accounts.tell_of(account_id, user_id, channel)
 
             async def told() -> dict[str, Any] | None:
                 async with database.read() as connection:

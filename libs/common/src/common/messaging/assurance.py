@@ -11,17 +11,14 @@ from contextlib import contextmanager
 from uuid import uuid4
 from weakref import WeakKeyDictionary
 
-import structlog
-
 from common.messaging.incoming import Incoming
-from common.messaging.publisher import MessagePublisher, Outgoing
+from common.messaging.publisher import MessagePublisher
 from common.messaging.reply import Reply
+from common.messaging.reply_sending import send_reply
 from common.messaging.wire.link import Session
 
 REMEMBERED_S = 60.0
 """Longer than anybody asks for one proof: where a message was sent before that, its queue tells (`held_back_in`)."""
-
-_log = structlog.get_logger(__name__)
 
 
 class Assurances:
@@ -53,16 +50,6 @@ class Assurances:
         """Answer a question of this connection; whoever gets no answer asks again, so one that cannot be sent is forgotten."""
         everything = not self._leaving and asyncio.get_running_loop().time() >= self._unsure_until
         consumer = self._names.setdefault(session, uuid4().hex)
-        if question.reply_to:
-            reply = Reply(status=200, body={"consumer": consumer, "everything": everything})
-            message = Outgoing(
-                body=reply.model_dump_json().encode(),
-                routing_key=question.reply_to,
-                correlation_id=question.correlation_id,
-                persistent=False,
-            )
-            try:
-                await self._publisher.publish(message)
-            except Exception as error:  # noqa: BLE001 - see above
-                _log.warning("assurance_not_sent", queue=question.queue, reason=type(error).__name__)
+        reply = Reply(status=200, body={"consumer": consumer, "everything": everything})
+        await send_reply(self._publisher, question, reply)
         await question.acknowledge()

@@ -10,7 +10,6 @@ dead letter     a failed reply is stored for the operation
 
 from collections.abc import Sequence
 
-import structlog
 from sqlalchemy import Table
 
 from common.contracts.envelope import Envelope
@@ -19,14 +18,13 @@ from common.contracts.registry import parse
 from common.database.database import Database
 from common.errors import Permanent, Problem
 from common.messaging.incoming import Incoming, work_for
-from common.messaging.publisher import MessagePublisher, Outgoing
+from common.messaging.publisher import MessagePublisher
 from common.messaging.reply import Reply
 from common.messaging.reply_rows import ReplyRows
+from common.messaging.reply_sending import send_reply
 from common.messaging.routes import CommandRoute
 
 FRESH_ID_VERSION = 7
-
-_log = structlog.get_logger(__name__)
 
 
 class CommandHandling:
@@ -49,7 +47,7 @@ class CommandHandling:
         command = parse(envelope, route.kind)
         with work_for(envelope):
             reply = await self._answer(route, command, envelope, is_new=_is_new(incoming, envelope))
-            await self._send(incoming, reply)
+            await send_reply(self._publisher, incoming, reply)
 
     async def on_dead(self, incoming: Incoming) -> None:
         """Store and send a failed reply for a command that became a dead letter."""
@@ -57,7 +55,7 @@ class CommandHandling:
         failed = Problem(500, "command_failed", "The command could not be carried out.", hint="An operator can replay it.")
         reply = Reply.of_problem(failed)
         await self._store_refusal(envelope, reply)
-        await self._send(incoming, reply)
+        await send_reply(self._publisher, incoming, reply)
 
     async def _answer(self, route: CommandRoute, command: Command, envelope: Envelope, *, is_new: bool) -> Reply:
         try:
@@ -84,21 +82,6 @@ class CommandHandling:
     async def _store_refusal(self, envelope: Envelope, reply: Reply) -> None:
         async with self._database.transaction() as tx:
             await self._rows.keep_refusal(tx.driver, envelope, reply)
-
-    async def _send(self, incoming: Incoming, reply: Reply) -> None:
-        """Send the reply to the asker's queue; when that is gone nobody waits, and the stored reply answers the operation."""
-        if not incoming.reply_to:
-            return
-        message = Outgoing(
-            body=reply.model_dump_json().encode(),
-            routing_key=incoming.reply_to,
-            correlation_id=incoming.correlation_id,
-            persistent=False,
-        )
-        try:
-            await self._publisher.publish(message)
-        except Exception as error:  # noqa: BLE001 - the command has run; its stored reply answers the operation
-            _log.warning("reply_not_sent", reason=type(error).__name__)
 
 
 def _is_new(incoming: Incoming, envelope: Envelope) -> bool:

@@ -3,7 +3,9 @@
 Changing the arguments of an existing queue fails (PRECONDITION_FAILED), so limits that may change belong into policies.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from faststream.rabbit import ExchangeType, QueueType, RabbitExchange, RabbitQueue
 
@@ -32,30 +34,23 @@ class RetryTier:
 
         Without a dead-letter routing key a message keeps its own, which names the target queue.
         """
-        return RabbitQueue(
-            f"cuepost.retry.{self.name}",
-            queue_type=QueueType.QUORUM,
-            durable=True,
-            arguments={
-                "x-message-ttl": self.delay_seconds * 1000,
-                "x-dead-letter-exchange": "",
-                "x-dead-letter-strategy": "at-least-once",
-                "x-overflow": "reject-publish",
-            },
-        )
+        return self._holding(f"cuepost.retry.{self.name}")
 
     def queue_of(self, target: str) -> RabbitQueue:
         """Return the queue that holds only messages of queue `target` for the delay: how many there are can be asked."""
+        return self._holding(f"{target}.retry.{self.name}", {"x-dead-letter-routing-key": target})
+
+    def _holding(self, name: str, back_to: Mapping[str, str] = MappingProxyType({})) -> RabbitQueue:
         return RabbitQueue(
-            f"{target}.retry.{self.name}",
+            name,
             queue_type=QueueType.QUORUM,
             durable=True,
             arguments={
                 "x-message-ttl": self.delay_seconds * 1000,
                 "x-dead-letter-exchange": "",
-                "x-dead-letter-routing-key": target,
                 "x-dead-letter-strategy": "at-least-once",
                 "x-overflow": "reject-publish",
+                **back_to,
             },
         )
 
