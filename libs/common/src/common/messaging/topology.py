@@ -3,11 +3,10 @@
 Changing the arguments of an existing queue fails (PRECONDITION_FAILED), so limits that may change belong into policies.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 
 from faststream.rabbit import ExchangeType, QueueType, RabbitExchange, RabbitQueue
+from faststream.rabbit.schemas.queue import QuorumQueueArgs
 
 EVENTS = RabbitExchange("cuepost.events", type=ExchangeType.TOPIC, durable=True)
 COMMANDS = RabbitExchange("cuepost.commands", type=ExchangeType.TOPIC, durable=True)
@@ -38,21 +37,18 @@ class RetryTier:
 
     def queue_of(self, target: str) -> RabbitQueue:
         """Return the queue that holds only messages of queue `target` for the delay: how many there are can be asked."""
-        return self._holding(f"{target}.retry.{self.name}", {"x-dead-letter-routing-key": target})
+        return self._holding(f"{target}.retry.{self.name}", back_to=target)
 
-    def _holding(self, name: str, back_to: Mapping[str, str] = MappingProxyType({})) -> RabbitQueue:
-        return RabbitQueue(
-            name,
-            queue_type=QueueType.QUORUM,
-            durable=True,
-            arguments={
-                "x-message-ttl": self.delay_seconds * 1000,
-                "x-dead-letter-exchange": "",
-                "x-dead-letter-strategy": "at-least-once",
-                "x-overflow": "reject-publish",
-                **back_to,
-            },
-        )
+    def _holding(self, name: str, *, back_to: str | None = None) -> RabbitQueue:
+        arguments: QuorumQueueArgs = {
+            "x-message-ttl": self.delay_seconds * 1000,
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-strategy": "at-least-once",
+            "x-overflow": "reject-publish",
+        }
+        if back_to is not None:
+            arguments["x-dead-letter-routing-key"] = back_to
+        return RabbitQueue(name, queue_type=QueueType.QUORUM, durable=True, arguments=arguments)
 
 
 RETRY_TIERS = (RetryTier("1s", 1), RetryTier("5s", 5), RetryTier("30s", 30), RetryTier("5m", 300))
