@@ -7,14 +7,19 @@ import sys
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import aio_pika
 import asyncpg
 import httpx
 import pytest
+from aio_pika.exceptions import DeliveryError
 from pydantic import SecretStr
 
-from common.messaging.topology import dead_letter_name
+from common.messaging.publisher import MessagePublisher, Outgoing
+from common.messaging.topology import EVENTS, dead_letter_name
+from common.messaging.wire.frames import Publication
+from common.testing.amqp import broker_channel, running
 from common.testing.broker_queues import QueueRecorder
 from common.testing.databases import TestDatabases, delete_all_rows
 from common.testing.keys import UserKeys
@@ -66,10 +71,24 @@ def test_a_clean_run_has_nothing_to_tell(scan: SecretScan) -> None:
 
 
 def test_a_scan_that_finds_nothing_anywhere_says_so(scan: SecretScan, monkeypatch: pytest.MonkeyPatch) -> None:
-    scan.log("something")
-    scan.message(b"something")
     monkeypatch.setattr("common.testing.canaries.Canaries.in_files", lambda *_: {})
-    assert [line.rpartition("the ")[2] for line in scan.verdict()] == ["logs", "messages"]
+    assert [line.rpartition(" in the ")[2] for line in scan.verdict()] == [
+        "logs",
+        "database rows",
+        "dead letters",
+        "messages in frames of our own",
+        "messages that the library sends",
+    ]
+
+
+def test_a_scan_that_does_not_see_what_is_sent_says_so(scan: SecretScan, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though others left messages in which it would find something."""
+    monkeypatch.undo()
+    scan.message(b"something")
+    assert [line.rpartition(" in the ")[2] for line in scan.verdict()] == [
+        "messages in frames of our own",
+        "messages that the library sends",
+    ]
 
 
 async def test_what_goes_over_http_is_known(scan: SecretScan, user_keys: UserKeys) -> None:
@@ -146,6 +165,31 @@ async def test_messages_are_kept_whoever_published_them(
     await recorder.delete_all(rabbitmq_url, keep=lambda body, headers: kept.append((body, headers)))
     assert kept == [(b"body", {"x-error": CANARY})]
     assert places(scan) == {"messages"}
+
+
+@pytest.mark.integration
+async def test_messages_are_seen_whoever_writes_their_frames(scan: SecretScan, rabbitmq_url: str) -> None:
+    """A relay's batch, one message at a time, and what may come back; and of the connection's own words none."""
+    secret = {way: f"{way}-0123456789abcdef" for way in ("batch", "header", "single", "mandatory", "returned", "library")}
+    queue = f"test.{uuid4().hex}"
+    publisher = MessagePublisher(SecretStr(rabbitmq_url), service="test")
+    async with broker_channel(rabbitmq_url) as channel, running(publisher):
+        await channel.declare_queue(queue, exclusive=True)
+        limit = (await publisher._link.connected()).body_limit
+        # Across the border of two frames, where it stands nowhere in one piece.
+        body = b"x" * (limit - 5) + secret["batch"].encode() + b"x" * limit
+        publications = [Publication(EVENTS.name, "test.nobody.heard.v1", sent) for sent in (b"{}", body, b"{}")]
+        assert (await publisher.publish_all(publications)).confirmed == [0, 1, 2]
+        await publisher.publish(Outgoing(b"{}", queue, headers={"x-error": secret["header"]}))
+        await publisher.publish(Outgoing(secret["single"].encode(), queue))
+        await publisher.publish(Outgoing(secret["mandatory"].encode(), queue, mandatory=True))
+        with pytest.raises(DeliveryError):
+            await publisher.publish(Outgoing(secret["returned"].encode(), f"{queue}.none", mandatory=True))
+        await channel.default_exchange.publish(aio_pika.Message(secret["library"].encode()), routing_key=queue)
+    assert places(scan) == set()
+    for way, written in secret.items():
+        scan.ledger.add(way, written)
+    assert {line.partition(" ")[0] for line in scan.findings()} == set(secret)
 
 
 LEAKING = """

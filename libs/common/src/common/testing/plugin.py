@@ -72,8 +72,8 @@ def pytest_sessionfinish(session: pytest.Session) -> Generator[None, None, None]
     """Fail the run when a secret was written anywhere; after the fixtures' end, which a run that is cut short has only here."""
     yield
     scan = session.config.stash[SCAN]
-    session.config.stash[LISTENING].undo()
     session.config.stash[VERDICT] = verdict = scan.verdict()
+    session.config.stash[LISTENING].undo()
     scan.close()
     if verdict:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
