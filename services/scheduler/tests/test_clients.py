@@ -1,7 +1,7 @@
 """What neighbours answer badly is understood as being away."""
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -14,9 +14,11 @@ from scheduler.clients import remembered
 from scheduler.clients.account_grants import AccountGrants
 from scheduler.clients.accounts import AccountsAway, AccountsClient
 from scheduler.clients.creator_options import CreatorOptions
+from scheduler.clients.daily_caps import DailyCaps
 from scheduler.clients.publisher import PublisherAway, PublisherClient, PublisherUndecided
 from scheduler.clients.timeline import TimelineClient
 from scheduler.domain.creator import Creator
+from scheduler.domain.daily_cap import Day
 
 Client = Callable[[int, Any], ServiceClient]
 
@@ -128,6 +130,29 @@ async def test_an_unknown_grant_does_not_hold_up_the_next_post(client: Client, a
     account_id = uuid7()
     for _ in range(3):
         assert await grants.look(account_id, uuid7()) is None
+    assert len(asked) == 1
+
+
+DAY = {"allowed": 2, "window_seconds": 60, "moments": ["2030-01-01T00:00:00Z"], "not_before": None}
+
+
+async def test_a_day_is_asked_once_a_minute_for_each_mode(client: Client, asked: list[httpx.Request]) -> None:
+    days, account_id = DailyCaps(client(200, DAY)), uuid7()
+    for mode in ("direct", "inbox", "direct"):
+        day = await days.look(account_id, uuid7(), mode)
+        assert day == Day(2, timedelta(seconds=60), (datetime(2030, 1, 1, tzinfo=UTC),), None)
+    assert [request.url.params["mode"] for request in asked] == ["direct", "inbox"]
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(503, PROBLEM), (404, PROBLEM), (200, {**DAY, "allowed": 0}), (200, {**DAY, "moments": ["x"]})]
+)
+async def test_an_unknown_day_does_not_hold_up_the_next_post(
+    client: Client, asked: list[httpx.Request], status: int, body: Any
+) -> None:
+    days, account_id = DailyCaps(client(status, body)), uuid7()
+    for _ in range(3):
+        assert await days.look(account_id, uuid7(), "direct") is None
     assert len(asked) == 1
 
 

@@ -114,7 +114,7 @@ def wire(settings: Settings, *, crash: CrashPoints = NOWHERE) -> FastAPI:
                 give_up=tools.limits.give_up,
                 vouch_after=tools.limits.vouch_after,
             ),
-            accounts_router(database),
+            accounts_router(database, tools.limits.caps),
         ],
         service_tokens=ServiceTokenVerifier(settings.service, settings.service_public_keys),
     )

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from publisher.domain.pacing import SHORTEST_WAIT_SECONDS, Limit, Standing, only_awaits_turn, seconds_to_wait
+from publisher.domain.pacing import SHORTEST_WAIT_SECONDS, Limit, Standing, moments, only_awaits_turn, seconds_to_wait
 from publisher.domain.tiktok_limits import INIT, Caps, wait_reason
 
 NOW = datetime(2026, 11, 9, 12, tzinfo=UTC)
@@ -78,3 +78,20 @@ def test_every_limit_says_why() -> None:
     assert [limit.allowed for limit in limits[1:3]] == [15, 5]
     assert not caps.counts_active_users
     assert Caps.of(daily_posts=0, pending_drafts=0, active_users=9).counts_active_users
+
+
+@pytest.mark.parametrize(
+    ("found", "deadlines", "expected"),
+    [
+        (standing(100, 60), [], [-60.0]),
+        (standing(60), [9, 9], [-60.0, 0.0, 1.0]),
+        (standing(60, 50), [0.5, 100, 10, 12], [-60.0, -50.0, 1.0, 11.0]),
+        (standing(not_before=30), [20, 40], [30.0]),
+    ],
+)
+def test_a_line_is_foreseen_without_those_whose_deadline_comes_first(
+    found: Standing, deadlines: list[float], expected: list[float]
+) -> None:
+    limit = Limit("day", 2, 61.0)
+    until = [NOW + timedelta(seconds=seconds) for seconds in deadlines]
+    assert [(moment - NOW).total_seconds() for moment in moments(limit, found, until)] == pytest.approx(expected)

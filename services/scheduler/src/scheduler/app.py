@@ -33,6 +33,7 @@ from scheduler.api.validation import validation_router
 from scheduler.clients.account_grants import AccountGrants
 from scheduler.clients.accounts import AccountsClient
 from scheduler.clients.creator_options import CreatorOptions
+from scheduler.clients.daily_caps import DailyCaps
 from scheduler.clients.intake_queue import PublisherIntake
 from scheduler.clients.object_storage import ObjectStorage
 from scheduler.clients.publisher import PublisherClient
@@ -70,6 +71,7 @@ class Clients:
     accounts: AccountsClient
     creators: CreatorOptions
     grants: AccountGrants
+    days: DailyCaps
     publisher: PublisherClient
     timeline: TimelineClient
 
@@ -185,7 +187,9 @@ def _parts(settings: Settings, clients: Clients) -> Parts:
 
 def _surveyor(settings: Settings, database: Database, clients: Clients, storage: ObjectStorage) -> Surveyor:
     files = StoredFiles(database, storage)
-    return Surveyor(database, clients.accounts, clients.creators, clients.grants, files, settings.tiktok_sandbox_mode)
+    return Surveyor(
+        database, clients.accounts, clients.creators, clients.grants, files, clients.days, settings.tiktok_sandbox_mode
+    )
 
 
 def _preflight(settings: Settings, database: Database, outbox: Outbox, clients: Clients, storage: ObjectStorage) -> Preflight:
@@ -259,12 +263,14 @@ def _media_commands(settings: Settings, parts: Parts) -> MediaCommands:
 def _clients(settings: Settings, http: httpx.AsyncClient) -> Clients:
     signer = ServiceTokenSigner(settings.service, settings.service_private_key.get_secret_value())
     to_accounts = ServiceClient(http, settings.accounts_url, audience="accounts", signer=signer)
+    to_publisher = ServiceClient(http, settings.publisher_url, audience="publisher", signer=signer)
     accounts = AccountsClient(to_accounts)
     return Clients(
         http,
         accounts,
         CreatorOptions(to_accounts),
         AccountGrants(accounts),
-        PublisherClient(ServiceClient(http, settings.publisher_url, audience="publisher", signer=signer)),
+        DailyCaps(to_publisher),
+        PublisherClient(to_publisher),
         TimelineClient(ServiceClient(http, settings.analytics_url, audience="analytics", signer=signer)),
     )

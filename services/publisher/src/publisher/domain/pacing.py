@@ -1,6 +1,6 @@
 """Limits on calls and posts: so many in a sliding window, given out in order, with a forecast for whoever has to wait."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -38,22 +38,39 @@ class Standing:
 
 def seconds_to_wait(limit: Limit, standing: Standing) -> float:
     """Return in how many seconds the asker's turn comes if all those ahead take theirs as soon as they may."""
-    window, gap = timedelta(seconds=limit.window), timedelta(seconds=limit.gap)
     taken = _counted(limit, standing)
     for _ in range(standing.ahead + 1):
-        moment = max(standing.now, standing.not_before or standing.now)
-        if taken:
-            moment = max(moment, taken[-1] + gap)
-        if len(taken) >= limit.allowed:
-            moment = max(moment, taken[-limit.allowed] + window)
-        taken.append(moment)
+        taken.append(_next(limit, standing, taken))
     return max((taken[-1] - standing.now).total_seconds(), SHORTEST_WAIT_SECONDS)
+
+
+def moments(limit: Limit, standing: Standing, deadlines: Iterable[datetime]) -> list[datetime]:
+    """Return what counts now, oldest first, and when those in line get theirs if each takes it as soon as it may.
+
+    One whose deadline comes first gets none, and holds up nobody.
+    """
+    taken = _counted(limit, standing)
+    for deadline in deadlines:
+        moment = _next(limit, standing, taken)
+        if moment < deadline:
+            taken.append(moment)
+    return taken
 
 
 def only_awaits_turn(limit: Limit, standing: Standing) -> bool:
     """Whether there is room for the asker and all ahead of it, so that it waits for nothing but its turn."""
     is_barred = standing.not_before is not None and standing.not_before > standing.now
     return not is_barred and len(_counted(limit, standing)) + standing.ahead < limit.allowed
+
+
+def _next(limit: Limit, standing: Standing, taken: Sequence[datetime]) -> datetime:
+    """Return when one more may be taken after those that are."""
+    moment = max(standing.now, standing.not_before or standing.now)
+    if taken:
+        moment = max(moment, taken[-1] + timedelta(seconds=limit.gap))
+    if len(taken) >= limit.allowed:
+        moment = max(moment, taken[-limit.allowed] + timedelta(seconds=limit.window))
+    return moment
 
 
 def _counted(limit: Limit, standing: Standing) -> list[datetime]:

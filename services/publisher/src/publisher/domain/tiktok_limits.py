@@ -20,6 +20,8 @@ VIDEO_LIST = Limit("video_list", 30, MINUTE)
 
 UNCOUNTED = 1_000_000
 """More than there ever are."""
+FORECAST_AT_MOST = 1000
+"""A higher daily cap is not forecast: nobody plans so many posts of a creator for a day."""
 
 TURN = "turn"
 """What a job waits for that has room within the limit and jobs ahead of it."""

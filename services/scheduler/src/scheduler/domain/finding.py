@@ -9,8 +9,8 @@ from typing import Any
 class Finding:
     """One broken rule: the field, a machine code, a sentence for people and what the client can do about it.
 
-    `alternatives` holds RFC 3339 times where a time must be chosen anew. `status` is the HTTP status when it is the only one;
-    `retry_after` (seconds) is set where waiting helps, `extra` holds further members of the refusal.
+    `alternatives` holds RFC 3339 times where a time must, or may, be chosen anew. `status` is the HTTP status when it is the only
+    one; `retry_after` (seconds) is set where waiting helps, `extra` holds further members of the refusal.
     """
 
     field: str
@@ -25,4 +25,5 @@ class Finding:
     def as_warning(self) -> dict[str, Any]:
         """Return it as a post shows and stores it among its warnings."""
         shown = {"field": self.field, "code": self.code, "message": self.message, "hint": self.hint}
-        return {name: value for name, value in shown.items() if value is not None}
+        told = {name: value for name, value in shown.items() if value is not None}
+        return told | ({"alternatives": list(self.alternatives)} if self.alternatives else {})

@@ -21,16 +21,20 @@ SCOPES = {"direct": "video.publish", "inbox": "video.upload"}
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
-    """What was found out shortly before the due time; `object_there` is None, and `account_known` false, when it could not be."""
+    """What was found out shortly before the due time.
+
+    `object_there` is None, `account_known` and `day_known` (how full the account's day is) false, when it could not be.
+    """
 
     account_known: bool = False
     account_gone: bool = False
     object_there: bool | None = None
+    day_known: bool = True
 
     @property
     def is_known(self) -> bool:
         """Whether everything could be found out."""
-        return self.account_known and self.object_there is not None
+        return self.account_known and self.object_there is not None and self.day_known
 
 
 def soon(grant_expires_at: datetime | None, *, now: datetime) -> datetime | None:

@@ -31,7 +31,7 @@ from scheduler.usecases.answers import Question, answers_in_time
 from scheduler.usecases.judge_posts import PRIVACY_UNCHECKED, Candidate, Judged, judge_posts
 from scheduler.usecases.post_due_event import broken_fields
 from scheduler.usecases.post_events import own_context, wrap_event
-from scheduler.usecases.surroundings import Surveyor
+from scheduler.usecases.surroundings import Surroundings, Surveyor
 from scheduler.usecases.wanted_post import WantedPost, want_change
 
 ASK_SECONDS = 10.0
@@ -153,8 +153,9 @@ class ChecksBeforeDue:
         stored = await self._ask(
             {file.storage_key: partial(self.storage.exists, file.storage_key) for file in _files(judged)}, STORAGE_SECONDS
         )
-        pairs = zip((post for post, _ in wanted), judged, strict=True)
-        return [*unreadable, *(_verdict(post, one, _readiness(post, one, accounts, stored)) for post, one in pairs)]
+        pairs = zip((post for post, _ in wanted), judged, around, strict=True)
+        verdicts = (_verdict(post, one, _readiness(post, one, accounts, stored, each)) for post, one, each in pairs)
+        return [*unreadable, *verdicts]
 
     def _wanted(self, post: Post, now: datetime) -> WantedPost | None:
         """Read a post as its owner wants it, None when its row makes none (written by another version, or by hand)."""
@@ -212,13 +213,18 @@ def _files(judged: Collection[Judged]) -> Collection[Media]:
 
 
 def _readiness(
-    post: Post, judged: Judged, accounts: Mapping[UUID, FoundAccount | None], stored: Mapping[str, bool]
+    post: Post,
+    judged: Judged,
+    accounts: Mapping[UUID, FoundAccount | None],
+    stored: Mapping[str, bool],
+    around: Surroundings,
 ) -> Readiness:
     is_known = post.account_id is not None and post.account_id in accounts
     return Readiness(
         account_known=is_known,
         account_gone=post.account_id is not None and is_known and accounts[post.account_id] is None,
         object_there=stored.get(judged.media.storage_key) if judged.media is not None else True,
+        day_known=None not in around.days.values(),
     )
 
 

@@ -1,12 +1,13 @@
 """The checks of a post against what is there: its account, its creator, its media, other posts. One path for all who ask."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
 from common.database.database import Transaction
 from scheduler.domain.account_copy import AccountCopy
+from scheduler.domain.daily_cap import Planned
 from scheduler.domain.finding import Finding
 from scheduler.domain.holds import hold_of
 from scheduler.domain.media import Media, MediaStatus
@@ -16,6 +17,7 @@ from scheduler.domain.sandbox import check_sandbox, sandbox_warning
 from scheduler.storage.accounts import find_accounts
 from scheduler.storage.media import find_media
 from scheduler.storage.posts import Twin, find_duplicates, serialise_duplicates
+from scheduler.usecases.crowded_days import DayPost, crowded_days
 from scheduler.usecases.problems import account_not_found, finding_of
 from scheduler.usecases.surroundings import Surroundings
 from scheduler.usecases.wanted_post import WantedPost
@@ -82,7 +84,24 @@ async def judge_posts(tx: Transaction, candidates: Sequence[Candidate], user_id:
             await serialise_duplicates(tx.connection, pairs)
         other_than = candidates[0].post_id if len(candidates) == 1 else None
         twins.update(await find_duplicates(tx.connection, pairs, user_id, other_than=other_than))
-    return [_judge(item, accounts, files, twins, user_id) for item in candidates]
+    judged = [_judge(item, accounts, files, twins, user_id) for item in candidates]
+    crowded = await crowded_days(tx, dict(_day_posts(candidates, judged)))
+    return [
+        replace(one, warnings=(*one.warnings, crowded[number])) if number in crowded else one
+        for number, one in enumerate(judged)
+    ]
+
+
+def _day_posts(candidates: Sequence[Candidate], judged: Sequence[Judged]) -> Iterator[tuple[int, DayPost]]:
+    """Yield those that count in their account's day, as far as that is known, by place."""
+    for number, (item, verdict) in enumerate(zip(candidates, judged, strict=True)):
+        wanted, due_at = item.wanted, item.due_at or item.wanted.scheduled_time
+        day = item.around.days.get(wanted.fields.mode)
+        is_new_and_broken = item.post_id is None and verdict.findings
+        if verdict.account is None or day is None or due_at is None or wanted.fields.draft or is_new_and_broken:
+            continue
+        planned = Planned(due_at, wanted.publish_before)
+        yield number, DayPost(verdict.account.id, wanted.fields.mode, planned, day, item.post_id)
 
 
 def _judge(

@@ -1,8 +1,8 @@
 """What other services know that the checks of a post need: which account it is for, and what its creator may choose."""
 
 import asyncio
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -12,7 +12,9 @@ from common.errors import Problem
 from scheduler.clients.account_grants import AccountGrants
 from scheduler.clients.accounts import AccountsClient
 from scheduler.clients.creator_options import CreatorOptions
+from scheduler.clients.daily_caps import MODES, DailyCaps
 from scheduler.domain.creator import Creator
+from scheduler.domain.daily_cap import Day
 from scheduler.domain.finding import Finding
 from scheduler.domain.readiness import ACCOUNT_FIELD, soon
 from scheduler.usecases.choose_account import choose_account
@@ -29,7 +31,8 @@ class Surroundings:
 
     `creator` is what its creator may post, None when that is not known; `grant_expires_at` when its grant ends, if that is soon;
     `scopes` what its creator granted, None when that is not known; `file_lost` tells that its video is not in the storage any
-    more. In `sandbox` mode posts go out as SELF_ONLY.
+    more. In `sandbox` mode posts go out as SELF_ONLY. `days` tells by mode how full the account's day is, None when that was asked
+    and is not known.
     """
 
     account_id: UUID | None = None
@@ -40,6 +43,7 @@ class Surroundings:
     scopes: frozenset[str] | None = None
     sandbox: bool = False
     file_lost: bool = False
+    days: Mapping[str, Day | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,7 @@ class Surveyor:
     creators: CreatorOptions
     grants: AccountGrants
     files: StoredFiles
+    days: DailyCaps
     sandbox: bool = False
 
     async def look_around(self, wanted: Sequence[WantedPost], user_id: UUID, *, at_files: bool = True) -> list[Surroundings]:
@@ -62,10 +67,12 @@ class Surveyor:
         with_account = [post for post in wanted if _needs_account(post)]
         ids = {post.fields.tiktok_account_id for post in with_account}
         curious = {post.fields.tiktok_account_id for post in with_account if _has_privacy(post)}
+        modes = {(post.fields.tiktok_account_id, post.fields.mode) for post in with_account if not post.fields.draft}
 
         async def ask(account_id: UUID | None) -> Surroundings:
             async with slots:
-                return await self._ask(account_id, user_id, ask_creator=account_id in curious)
+                days = [mode for mode in MODES if (account_id, mode) in modes]
+                return await self._ask(account_id, user_id, ask_creator=account_id in curious, days=days)
 
         try:
             found = dict(zip(ids, await asyncio.gather(*map(ask, ids)), strict=True))
@@ -92,7 +99,7 @@ class Surveyor:
         found = await asyncio.gather(*map(is_lost, media_ids))
         return frozenset(media_id for media_id, lost in zip(media_ids, found, strict=True) if lost)
 
-    async def _ask(self, account_id: UUID | None, user_id: UUID, *, ask_creator: bool) -> Surroundings:
+    async def _ask(self, account_id: UUID | None, user_id: UUID, *, ask_creator: bool, days: Sequence[str]) -> Surroundings:
         try:
             account = await choose_account(self.database, self.accounts, user_id, account_id)
         except Problem as problem:
@@ -101,17 +108,20 @@ class Surveyor:
             return Surroundings(findings=(finding_of(problem, ACCOUNT_FIELD),))
         if account.status != "active":
             return Surroundings(account.id)
-        creator: Creator | None = None
-        if ask_creator:
-            creator, found = await asyncio.gather(
-                self.creators.look(account.id, account.user_id), self.grants.look(account.id, account.user_id)
-            )
-        else:
-            found = await self.grants.look(account.id, account.user_id)
-        around = Surroundings(account.id, creator=creator, asked_creator=ask_creator)
+        whose = account.id, account.user_id
+        creator, found, told = await asyncio.gather(
+            self.creators.look(*whose) if ask_creator else _nothing(),
+            self.grants.look(*whose),
+            asyncio.gather(*(self.days.look(*whose, mode) for mode in days)),
+        )
+        around = Surroundings(account.id, creator=creator, asked_creator=ask_creator, days=dict(zip(days, told, strict=True)))
         if found is None:
             return around
         return replace(around, grant_expires_at=soon(found.grant_expires_at, now=utc_now()), scopes=found.scopes)
+
+
+async def _nothing() -> None:
+    """Ask nobody."""
 
 
 def _needs_account(post: WantedPost) -> bool:

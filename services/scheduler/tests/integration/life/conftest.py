@@ -30,6 +30,7 @@ from common.testing.keys import ServiceKeys
 from scheduler.clients.account_grants import AccountGrants
 from scheduler.clients.accounts import AccountsClient
 from scheduler.clients.creator_options import CreatorOptions
+from scheduler.clients.daily_caps import DailyCaps
 from scheduler.clients.object_storage import ObjectStorage
 from scheduler.clients.publisher import Look, PublisherAway, ToldEvent
 from scheduler.domain.account_copy import AccountCopy
@@ -199,7 +200,8 @@ class Doors:
         accounts = AccountsClient(client)
         # Nothing of a life's posts depends on the bytes: a storage that is away is no news.
         files = StoredFiles(self.world.database, ObjectStorage("file:///nowhere"))
-        surveyor = Surveyor(self.world.database, accounts, CreatorOptions(client), AccountGrants(accounts), files)
+        creators, grants, days = CreatorOptions(client), AccountGrants(accounts), DailyCaps(client)
+        surveyor = Surveyor(self.world.database, accounts, creators, grants, files, days)
         posts = PostCommands(self.world.database, self.world.outbox, self.world.waker, surveyor, self, frozenset(), RULES)  # type: ignore[arg-type]
         self._commands = CommandHandling(self.world.database, inbox, self, posts.routes())  # type: ignore[arg-type]
         events = EventHandlers(self.world.outbox, self.world.waker, RULES)

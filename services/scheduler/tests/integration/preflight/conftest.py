@@ -15,6 +15,7 @@ from common.testing.keys import ServiceKeys
 from scheduler.clients.account_grants import AccountGrants
 from scheduler.clients.accounts import AccountsClient
 from scheduler.clients.creator_options import CreatorOptions
+from scheduler.clients.daily_caps import DailyCaps
 from scheduler.clients.object_storage import ObjectStorage
 from scheduler.domain.post import Post
 from scheduler.storage.preflight import PreflightLimits
@@ -37,6 +38,7 @@ class Desk:
     object: Path
     account_answer: Any
     creator_answer: Any
+    day_answer: Any
     asked: list[str]
 
     async def post(self, **fields: Any) -> Post:
@@ -55,7 +57,8 @@ class Desk:
 
     async def check(self) -> int:
         """Make the checks as after a minute: what was remembered is asked again."""
-        self.checks.surveyor.creators.remembered.forget()
+        for remembered in (self.checks.surveyor.creators.remembered, *self.checks.surveyor.days.remembered.values()):
+            remembered.forget()
         return await self.checks.check_batch()
 
     def account(self, **fields: Any) -> tuple[int, dict[str, Any]]:
@@ -67,9 +70,13 @@ class Desk:
         """Return the answer about what the creator may post, with other `fields`."""
         return 200, {"privacy_level_options": ["PUBLIC_TO_EVERYONE"], "max_video_post_duration_sec": 600, **fields}
 
+    def day(self, **fields: Any) -> tuple[int, dict[str, Any]]:
+        """Return the publisher's answer about the account's day, with other `fields`."""
+        return 200, {"allowed": 1000, "window_seconds": 86_460.0, "moments": [], "not_before": None, **fields}
+
     def mend(self) -> None:
         """Have everything in order (again)."""
-        self.account_answer, self.creator_answer = self.account(), self.creator()
+        self.account_answer, self.creator_answer, self.day_answer = self.account(), self.creator(), self.day()
         self.object.write_bytes(b"x")
 
     async def codes(self, post: Post) -> list[str]:
@@ -86,6 +93,8 @@ async def desk(world: Any, service_keys: ServiceKeys, tmp_path: Path) -> Any:
 
     async def answer(request: httpx.Request) -> httpx.Response:
         desk = made[0]
+        if request.url.path.endswith("/day"):
+            return httpx.Response(desk.day_answer[0], json=desk.day_answer[1])
         is_info = request.url.path.endswith("/creator-info")
         desk.asked.append("creator" if is_info else "account")
         told = desk.creator_answer if is_info else desk.account_answer
@@ -102,9 +111,9 @@ async def desk(world: Any, service_keys: ServiceKeys, tmp_path: Path) -> Any:
         accounts, creators = AccountsClient(client), CreatorOptions(client)
         storage = ObjectStorage(f"file://{tmp_path}")
         files = StoredFiles(world.database, storage)
-        surveyor = Surveyor(world.database, accounts, creators, AccountGrants(accounts), files)
+        surveyor = Surveyor(world.database, accounts, creators, AccountGrants(accounts), files, DailyCaps(client))
         checks = ChecksBeforeDue(world.database, world.outbox, surveyor, accounts, storage, frozenset(), LIMITS)
-        desk = Desk(world, checks, account.user_id, account.id, media_id, path, None, None, [])
+        desk = Desk(world, checks, account.user_id, account.id, media_id, path, None, None, None, [])
         desk.mend()
         made.append(desk)
         yield desk

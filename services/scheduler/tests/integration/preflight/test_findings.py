@@ -79,6 +79,10 @@ def shorten(desk: Any) -> None:
     desk.creator_answer = desk.creator(max_video_post_duration_sec=14)
 
 
+def fill_day(desk: Any) -> None:
+    desk.day_answer = desk.day(allowed=15, moments=[rfc3339(utc_now() - timedelta(hours=1))] * 15)
+
+
 def lose_object(desk: Any) -> None:
     desk.object.unlink()
 
@@ -92,6 +96,7 @@ def lose_object(desk: Any) -> None:
         (reach_cap, "tiktok_account_id", "tiktok_spam_risk_too_many_posts"),
         (take_privacy, "privacy_level", "privacy_not_available"),
         (shorten, "media_id", "video_too_long_for_creator"),
+        (fill_day, "scheduled_time", "tiktok_daily_posts"),
         (lose_object, "media_id", "media_lost"),
     ],
 )
@@ -143,7 +148,7 @@ async def test_another_problem_takes_the_place_of_the_first(desk: Any) -> None:
     assert await desk.codes(post) == ["tiktok_spam_risk_too_many_posts"]
 
 
-@pytest.mark.parametrize("away", ["account_answer", "creator_answer"])
+@pytest.mark.parametrize("away", ["account_answer", "creator_answer", "day_answer"])
 async def test_while_others_are_away_what_is_known_stays_and_they_are_asked_again(desk: Any, away: str) -> None:
     post = await desk.post()
     lose_object(desk)

@@ -84,7 +84,7 @@ class PostProblem(BaseModel):
 
 
 class Warning(BaseModel):  # noqa: A001 - the name in the API's documentation
-    """Something that did not stop the post but may matter later."""
+    """Something that did not stop the post but may matter later; `alternatives` are times at which it would not."""
 
     model_config = ConfigDict(extra="allow")
 
