@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Any
 
 from common.contracts.scheduler import PostFields
+from scheduler.domain.address_endings import unlikely_formats
 from scheduler.domain.finding import Finding
 from scheduler.domain.ignored_options import ignored_options
 from scheduler.domain.post import Post
@@ -116,7 +117,7 @@ def _checked(
     if fields.scheduled_time is not None:
         # It is there, only not understood, and the findings say why.
         rules = [item for item in rules if item.code != "scheduled_time_required"]
-    return WantedPost(fields, instant, deadline, (*findings, *rules), tuple(ignored_options(post)))
+    return WantedPost(fields, instant, deadline, (*findings, *rules), (*ignored_options(post), *unlikely_formats(post)))
 
 
 def _as_input(fields: PostFields, instant: datetime | None, deadline: datetime | None) -> PostInput:
