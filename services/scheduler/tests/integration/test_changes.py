@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from common.clock import utc_now
-from common.contracts.scheduler import CancelPost, PublishPostNow
+from common.contracts.scheduler import CancelPost, GivenFields, PublishPostNow, RetryPost, UpdatePost
 from common.ids import uuid7
 from common.testing.eventually import eventually
 from scheduler.domain.post import Post
@@ -61,6 +61,26 @@ async def test_publish_now_only_what_waits(world: Any, scheduler: Any, status: s
     reply = await scheduler.command(PublishPostNow(post_id=post.id), post.user_id)
     assert (reply.status, reply.body["code"]) == (409, "post_not_waiting")
     assert await world.reload(post) == post
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"transfer": "pull", "source_url": "https://a.example.com/a.mp4"}, {"photo_urls": ["https://a.example.com/a.jpg"]}],
+)
+async def test_only_what_tiktok_fetches_is_to_be_waited_for_an_hour(
+    world: Any, scheduler: Any, fields: dict[str, Any]
+) -> None:
+    """Of an upload nothing comes but what TikTok tells when it is asked before the retry."""
+    account = await world.account()
+    post = await world.post(
+        user_id=account.user_id, account_id=account.id, status="unconfirmed", next_attempt_at=None, **fields
+    )
+    changes = UpdatePost(post_id=post.id, changes=GivenFields.model_validate({"caption": "x"}))
+    for message in (PublishPostNow(post_id=post.id), changes, RetryPost(post_id=post.id)):
+        reply = await scheduler.command(message, post.user_id)
+        assert reply.status == 409
+        assert "Look at" in reply.body["hint"]
+        assert ("an hour" in reply.body["hint"]) is bool(fields), reply.body
 
 
 async def test_publish_now_while_the_account_is_away(world: Any, scheduler: Any) -> None:

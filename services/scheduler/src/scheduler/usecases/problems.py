@@ -8,6 +8,7 @@ from typing import Any
 from common.clock import rfc3339
 from common.errors import FieldError, Problem
 from scheduler.domain.finding import Finding
+from scheduler.domain.post import Post
 
 
 def problem_of(findings: Sequence[Finding]) -> Problem:
@@ -33,6 +34,12 @@ def problem_of(findings: Sequence[Finding]) -> Problem:
 def finding_of(problem: Problem, field: str) -> Finding:
     """Return a refusal as a broken rule of `field`, to be told together with others."""
     return Finding(field, problem.code, problem.detail, problem.hint, status=problem.status)
+
+
+def hint_of_unconfirmed(post: Post) -> str:
+    """Return what to do about a post whose outcome is not known: something may still come of what TikTok fetches itself."""
+    wait = " an hour later at the earliest" if post.is_fetched_by_tiktok else ""
+    return f"Look at TikTok first, then confirm it, or retry it{wait}."
 
 
 def post_not_found() -> Problem:

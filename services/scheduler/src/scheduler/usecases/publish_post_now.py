@@ -14,7 +14,7 @@ from scheduler.encoding import moment
 from scheduler.storage.clock import database_now
 from scheduler.storage.posts import change_post, lock_post
 from scheduler.usecases.post_events import wrap_event
-from scheduler.usecases.problems import post_not_found
+from scheduler.usecases.problems import hint_of_unconfirmed, post_not_found
 from scheduler.usecases.waker import Waker
 
 
@@ -57,7 +57,7 @@ def _not_waiting(post: Post) -> Problem:
     hints = {
         "draft": "Give it a time first: PATCH with scheduled_time and draft: false.",
         "failed": "Use POST /posts/{id}/retry.",
-        "unconfirmed": "Look at TikTok first, then confirm it, or retry it an hour later at the earliest.",
+        "unconfirmed": hint_of_unconfirmed(post),
     }
     return Problem(
         409,

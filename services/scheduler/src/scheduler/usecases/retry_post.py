@@ -52,7 +52,7 @@ async def retry_post(
         raise _not_retryable(post)
     is_unconfirmed = post.state is PostState.UNCONFIRMED
     if is_unconfirmed and not confirm_not_published:
-        raise _confirmation_required()
+        raise _confirmation_required(post)
     if is_unconfirmed and looked_until != post.attempt:
         raise retry_undecided()
     await _require_media(tx, post)
@@ -130,13 +130,17 @@ async def _require_no_duplicate(tx: Transaction, post: Post) -> None:
         raise problem_of([duplicate_finding(twins[pair])])
 
 
-def _confirmation_required() -> Problem:
+def _confirmation_required(post: Post) -> Problem:
+    # Of a lost answer something may come for an hour where TikTok fetches, and of nothing else.
+    wait = (
+        "wait until an hour has passed since it was handed to TikTok, look again, then " if post.is_fetched_by_tiktok else ""
+    )
     return Problem(
         409,
         "confirmation_required",
         "Whether this post went live could not be found out; trying again might publish it twice.",
-        hint="Look at the TikTok profile. If it is there, confirm it. If it is not, wait until an hour has passed since it was "
-        'handed to TikTok, look again, then send {"confirm_not_published": true}.',
+        hint="Look at the TikTok profile. If it is there, confirm it. If it is not, "
+        f'{wait}send {{"confirm_not_published": true}}.',
     )
 
 

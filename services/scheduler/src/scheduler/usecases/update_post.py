@@ -20,7 +20,7 @@ from scheduler.storage.posts import change_post, lock_post
 from scheduler.usecases.create_post import belonging
 from scheduler.usecases.judge_posts import Candidate, Judged, judge_posts
 from scheduler.usecases.post_events import held_event, wrap_event
-from scheduler.usecases.problems import post_changed, post_not_found, problem_of
+from scheduler.usecases.problems import hint_of_unconfirmed, post_changed, post_not_found, problem_of
 from scheduler.usecases.surroundings import Surroundings
 from scheduler.usecases.waker import Waker
 from scheduler.usecases.wanted_post import WantedPost, want_change
@@ -105,15 +105,17 @@ def require_editable(post: Post, if_match: Collection[str] | None) -> None:
             409,
             "post_not_editable",
             f"The post is {post.status}; only drafts and scheduled posts can be edited.",
-            hint=_HINTS.get(post.state, "Create a new post."),
+            hint=_hint(post),
         )
 
 
-_HINTS = {
-    PostState.RETRY_SCHEDULED: "Cancel it and create a new post.",
-    PostState.UNCONFIRMED: "Look at TikTok first, then confirm it, or retry it an hour later at the earliest.",
-    PostState.FAILED: "POST /posts/{id}/retry tries it as it is; for another content create a new post.",
-}
+def _hint(post: Post) -> str:
+    hints = {
+        PostState.RETRY_SCHEDULED: "Cancel it and create a new post.",
+        PostState.UNCONFIRMED: hint_of_unconfirmed(post),
+        PostState.FAILED: "POST /posts/{id}/retry tries it as it is; for another content create a new post.",
+    }
+    return hints.get(post.state, "Create a new post.")
 
 
 def _decisive(wanted: WantedPost) -> tuple[object, ...]:
