@@ -194,6 +194,17 @@ async def test_what_is_no_duplicate_at_creation_is_none_of_a_retry(world: Any, s
     assert (await retry(world, post)).status == "retry_scheduled"
 
 
+async def test_a_retried_post_is_to_publish_its_video_from_then_on(world: Any) -> None:
+    """Made, and failed, more than a day ago: what is posted after its retry is posted twice."""
+    before = {"media_sha256": "ab" * 32, "created_at": utc_now() - timedelta(hours=25)}
+    post = await ended(world, "failed", **before)
+    other = await posted_again(world, post, "failed", **before)
+    await retry(world, post)
+    with pytest.raises(Problem, match="duplicate_media") as caught:
+        await retry(world, other)
+    assert caught.value.extra["post_id"] == str(post.id)
+
+
 async def test_a_retry_and_a_creation_of_the_same_video_wait_for_each_other(world: Any) -> None:
     post = await ended(world, "failed", media_sha256="ab" * 32)
     async with world.database.transaction() as tx:

@@ -18,8 +18,8 @@ class Post:
     the current attempt; `due_at` is the due time of the current attempt, `forecast_at` the end of a wait that the publisher
     told; `sweep_at` is when a moving post is asked about again, `cancel_at` when the publisher is asked to stop it;
     `checked_version` is the version that the checks before the due time found in order, `check_after` when they may look again;
-    `video_since` is since when it is to publish this video for this account, None: since it was created;
-    `given_up_attempt` is the attempt that the scheduler itself wanted stopped, since it cannot ask about it.
+    `video_since` is since when it is to publish this video for this account (a retry by its owner counts), None: since it was
+    created; `given_up_attempt` is the attempt that the scheduler itself wanted stopped, since it cannot ask about it.
     """
 
     id: UUID

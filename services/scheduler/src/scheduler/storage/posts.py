@@ -109,8 +109,9 @@ async def find_duplicates(
 ) -> dict[tuple[UUID, str], Twin]:
     """Return posts of the last 24 hours with the same video (sha256) for the same account, by (account, sha256).
 
-    Their time counts from when the post was created, ceased to be a draft, or got this video or account. Drafts, cancelled and
-    failed ones do not count, nor does the post `other_than`. One that the user finds on the lists is preferred.
+    Their time counts from when the post was created, ceased to be a draft, got this video or account, or was retried by its owner.
+    Drafts, cancelled and failed ones do not count, nor does the post `other_than`. One that the user finds on the lists is
+    preferred.
     """
     since = func.coalesce(posts.c.video_since, posts.c.created_at)
     is_shown = and_(posts.c.deleted_at.is_(None), posts.c.user_id == user_id)

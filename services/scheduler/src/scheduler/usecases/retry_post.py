@@ -68,7 +68,7 @@ async def retry_post(
         "publish_id": None,
         "ended_at": None,
     }
-    changed = await change_post(tx.connection, post, columns)
+    changed = await change_post(tx.connection, post, columns, new_video=True)
     event = PostRetryScheduled(
         post_id=changed.id,
         account_id=changed.account_id,
