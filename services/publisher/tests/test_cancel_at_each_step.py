@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from common.ids import uuid7
 from common.testing.eventually import eventually
 from publisher.domain.job import State, Step
 from publisher.usecases.cancel_job import CancelOutcome, cancel_job
@@ -38,8 +39,8 @@ async def held_at(world: Any, replica: Any, post: Any, step: str) -> AsyncIterat
             case "creator info":
                 await world.driver.fault(CREATOR_INFO, delay=600)
             case "before the first byte":
-                # The only place for bytes is taken by another account.
-                await stack.enter_async_context(replica.tools.places.place(post.post_id))
+                # The only place for bytes is taken by another user.
+                await stack.enter_async_context(replica.tools.places.place(uuid7(), uuid7()))
             case "first chunk":
                 await world.driver.fault("upload", delay=600)
             case "between chunks":

@@ -1,4 +1,4 @@
-"""Places for uploads: bounded, shared between accounts, held for nothing but the bytes."""
+"""Places for uploads: bounded, shared between users and their accounts, held for nothing but the bytes."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -14,36 +14,63 @@ from publisher.domain.job import State, Step
 from publisher.runner.upload_places import WAITING_PER_ACCOUNT, NoPlace, UploadPlaces
 from publisher.usecases.cancel_job import CancelOutcome, cancel_job
 
-ONE, OTHER = uuid7(), uuid7()
+ANN, BOB, EVE = uuid7(), uuid7(), uuid7()
+ONE, OTHER, THIRD, FOURTH = uuid7(), uuid7(), uuid7(), uuid7()
 
 
-async def test_one_account_has_half_of_the_places() -> None:
-    places = UploadPlaces(4, patience=0.01)
-    async with places.place(ONE), places.place(ONE):
+async def test_one_account_has_half_of_what_its_user_has_and_a_user_no_more_than_are_left_free() -> None:
+    places = UploadPlaces(8, patience=0.01)
+
+    async def is_refused(user_id: Any, account_id: Any) -> bool:
+        assert not places.has_room(user_id, account_id)
         with pytest.raises(NoPlace):
-            async with places.place(ONE):
+            async with places.place(user_id, account_id):
                 pass
-        async with places.place(OTHER), places.place(OTHER):
-            assert (places.taken, places.taken_by(ONE)) == (4, 2)
-            with pytest.raises(NoPlace):
-                async with places.place(uuid7()):
-                    pass
+        return True
+
+    async with AsyncExitStack() as stack:
+
+        async def take(user_id: Any, account_id: Any) -> None:
+            assert places.has_room(user_id, account_id)
+            await stack.enter_async_context(places.place(user_id, account_id))
+
+        for account in (ONE, ONE):
+            await take(ANN, account)
+        assert await is_refused(ANN, ONE)
+        for account in (OTHER, THIRD):
+            await take(ANN, account)
+        assert await is_refused(ANN, FOURTH), "whatever the number of accounts, a user alone has half"
+        for _ in range(2):
+            await take(BOB, FOURTH)
+        assert await is_refused(BOB, uuid7())
+        await take(EVE, uuid7())
+        assert await is_refused(EVE, uuid7())
+        assert (places.taken, places.taken_by(ONE)) == (7, 2)
+        await take(uuid7(), uuid7())
+        assert await is_refused(uuid7(), uuid7()), "none is left"
     assert places.taken == 0
 
 
-async def test_who_waits_gets_a_place_in_turn_and_past_an_account_that_has_its_share() -> None:
+@pytest.mark.parametrize("number", [1, 2, 3])
+async def test_however_few_there_are_one_is_for_anybody(number: int) -> None:
+    async with UploadPlaces(number, patience=0.01).place(ANN, ONE):
+        pass
+
+
+async def test_who_waits_gets_a_place_in_turn_and_past_a_user_that_has_its_share() -> None:
     places = UploadPlaces(2, patience=10)
     order: list[str] = []
     leave = asyncio.Event()
 
-    async def job(name: str, account: Any) -> None:
-        async with places.place(account):
+    async def job(name: str, user: Any, account: Any) -> None:
+        async with places.place(user, account):
             order.append(name)
             await leave.wait()
 
     async with asyncio.TaskGroup() as group:
-        for name, account in (("a1", ONE), ("a2", ONE), ("b1", OTHER), ("a3", ONE), ("b2", OTHER)):
-            group.create_task(job(name, account))
+        jobs = (("a1", ANN, ONE), ("a2", ANN, OTHER), ("b1", BOB, THIRD), ("a3", ANN, OTHER), ("b2", BOB, THIRD))
+        for name, user, account in jobs:
+            group.create_task(job(name, user, account))
         await eventually(lambda: len(order) == 2, 60)
         assert order == ["a1", "b1"]
         leave.set()
@@ -56,10 +83,10 @@ async def test_who_is_broken_off_leaves_no_place_behind() -> None:
     places = UploadPlaces(1, patience=10)
 
     async def job() -> None:
-        async with places.place(ONE):
+        async with places.place(ANN, ONE):
             pass
 
-    async with places.place(ONE):
+    async with places.place(ANN, ONE):
         waiting = asyncio.create_task(job())
         granted = asyncio.create_task(job())
         await asyncio.sleep(0)
@@ -67,7 +94,7 @@ async def test_who_is_broken_off_leaves_no_place_behind() -> None:
     # The place was handed to it in this very moment.
     granted.cancel()
     await asyncio.gather(waiting, granted, return_exceptions=True)
-    async with places.place(ONE):
+    async with places.place(ANN, ONE):
         assert places.taken == 1
 
 
@@ -75,33 +102,39 @@ async def test_more_than_some_of_one_account_do_not_even_wait() -> None:
     places = UploadPlaces(1, patience=10)
 
     async def job() -> None:
-        async with places.place(ONE):
+        async with places.place(ANN, ONE):
             pass
 
     async with AsyncExitStack() as stack:
-        await stack.enter_async_context(places.place(ONE))
+        await stack.enter_async_context(places.place(ANN, ONE))
         waiting = [asyncio.create_task(job()) for _ in range(WAITING_PER_ACCOUNT)]
         await asyncio.sleep(0)
         with pytest.raises(NoPlace):
-            async with places.place(ONE):
+            async with places.place(ANN, ONE):
                 pass
     await asyncio.gather(*waiting)
 
 
-async def test_slow_uploads_of_one_account_hold_up_no_other(world: Any) -> None:
-    slow, quick = await world.account("demo_public"), await world.account("demo_private")
+async def test_slow_uploads_of_one_users_accounts_hold_up_no_other_user(world: Any) -> None:
+    """The slow ones would take every place, each account its own; TikTok takes none of their bytes."""
+    ann = uuid7()
+    names = [f"slow_{number}" for number in range(3)]
+    for name in names:
+        await world.driver.admin("POST", "creators", {"username": name})
+    slow, quick = [await world.account(name) for name in names], await world.account("demo_private")
     media = world.media()
-    blocked = [world.post(slow, media) for _ in range(3)]
-    await world.driver.fault("upload", times=3, delay=600, open_id=world.accounts.tokens[slow]["open_id"])
+    blocked = [world.post(account, media, user_id=ann) for account in slow]
+    for account in slow:
+        await world.driver.fault("upload", times=1, delay=600, open_id=world.accounts.tokens[account]["open_id"])
     post = world.post(quick, media, content={"privacy_level": "SELF_ONLY"})
     async with world.replica(upload_concurrency=2) as replica:
         await world.accept(*blocked)
-        await eventually(lambda: replica.tools.places.taken_by(slow) == 1, 60)
+        await eventually(lambda: replica.tools.places.taken == 1, 60)
         for other in blocked:
             await world.told_of(other, "started")
         await world.accept(post)
         await world.state(post, State.SUCCEEDED)
-        assert replica.tools.places.taken_by(slow) == 1
+        assert replica.tools.places.taken == 1
         await world.driver.admin("DELETE", "faults")
 
 
@@ -109,7 +142,7 @@ async def test_a_deadline_that_passes_while_it_waits_for_a_place_ends_it(world: 
     account = await world.account()
     post = world.post(account, world.media(), publish_before=await world.database_now() + timedelta(seconds=12))
     async with world.replica(upload_concurrency=1) as replica:
-        async with replica.tools.places.place(account):
+        async with replica.tools.places.place(uuid7(), account):
             await world.accept(post)
             await eventually(lambda: _prepared(world, post), 60)
             await asyncio.sleep(max(0.0, (post.publish_before - await world.database_now()).total_seconds()))
@@ -123,7 +156,7 @@ async def test_without_a_place_it_is_handed_back(world: Any) -> None:
     post = world.post(account, world.media())
     async with world.replica(upload_concurrency=1) as replica:
         replica.tools.places._patience = 0.05
-        async with replica.tools.places.place(account):
+        async with replica.tools.places.place(uuid7(), account):
             await world.accept(post)
 
             async def is_handed_back() -> bool:

@@ -92,11 +92,11 @@ async def _act(run: JobRun, action: Action) -> tuple[Outcome | None, dict[str, A
 
 async def _in_a_place(run: JobRun, action: Action) -> Outcome | None:
     """Move bytes in a place for them. None when the wait for it changed what is next: the deadline or the address is over."""
-    waits = asdict(WAITS_FOR_PLACE)
-    if run.job.reason != waits and not run.tools.places.has_room(run.job.account_id):
+    waits, whose = asdict(WAITS_FOR_PLACE), (run.job.context.user_id, run.job.account_id)
+    if run.job.reason != waits and not run.tools.places.has_room(*whose):
         await run.store({"reason": waits})
     try:
-        async with run.tools.places.place(run.job.account_id, unless=run.ends):
+        async with run.tools.places.place(*whose, unless=run.ends):
             if run.job.reason == waits:
                 await run.store({"reason": None})
             if next_action(run.job.checkpoint, run.clock.now()) is not action:
