@@ -98,6 +98,9 @@ BAD: list[tuple[str, Any]] = [
     *((name, value) for name in ("mode", "transfer") for value in ("", "x", None, 1, [])),
     *(("source_url", value) for value in (*NO_TEXT, "x" * 2049)),
     *(("photo_urls", value) for value in (*NO_LIST, ["https://example.com/a.jpg"] * 36)),
+    *(("photo_title", value) for value in (*NO_TEXT, *UNSTORABLE, "x" * 20_001)),
+    *(("photo_cover_index", value) for value in (-1, 35, 1.5, True, "1", [])),
+    *(("auto_add_music", value) for value in NO_FLAG),
     *((name, 1) for name in ("surprise", "id", "status", "version", "__proto__", " caption", "Caption")),
 ]
 

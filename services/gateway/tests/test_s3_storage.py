@@ -5,9 +5,12 @@ import hashlib
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
+from pydantic import SecretStr
 
 from common.contracts.envelope import Envelope
 from common.contracts.scheduler import RegisterMedia
@@ -16,6 +19,8 @@ from common.messaging.reply import Reply
 from common.testing.eventually import eventually
 from common.testing.s3_server import Bucket, new_bucket, s3_server
 from gateway.clients.object_store import PART_BYTES, ObjectStore
+from gateway.clients.s3_requests import S3Access
+from gateway.clients.unfinished_parts import UnfinishedParts
 from gateway.usecases.store_upload import store_upload
 
 pytestmark = pytest.mark.integration
@@ -120,6 +125,20 @@ async def test_what_a_crash_left_is_swept(store: ObjectStore, bucket: Bucket) ->
     assert await store.sweep("uploads/tmp", older_than=timedelta(hours=1)) == 0
     assert await store.sweep("uploads/tmp", older_than=timedelta(seconds=-5)) == 1
     assert bucket.keys() == []
+
+
+async def test_parts_that_a_killed_writer_left_are_removed(bucket: Bucket) -> None:
+    """The server says of every write that it was begun in 2010."""
+    left = ["some/prefix/uploads/tmp/a b+c", "some/prefix/fetched/1"]
+    others = ["elsewhere/1", "some/prefix/media/u/1"]
+    async with httpx.AsyncClient(base_url=f"{bucket.endpoint}/{bucket.name}/", trust_env=False) as http:
+        for key in (*left, *others):
+            (await http.post(f"{quote(key)}?uploads")).raise_for_status()
+    assert sorted(bucket.unfinished()) == sorted([*left, *others])
+    parts = UnfinishedParts(bucket.url, S3Access("test", SecretStr("test"), "us-east-1", bucket.endpoint))
+    assert await parts.sweep(("uploads/tmp", "fetched"), older_than=timedelta(hours=24)) == 2
+    assert sorted(bucket.unfinished()) == others
+    assert await parts.sweep(("uploads/tmp", "fetched"), older_than=timedelta(hours=24)) == 0
 
 
 async def test_small_objects(store: ObjectStore, bucket: Bucket) -> None:

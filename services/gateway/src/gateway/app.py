@@ -24,6 +24,8 @@ from gateway.clients.accounts_client import AccountsClient
 from gateway.clients.event_log import EventLog
 from gateway.clients.event_sender import EventSender
 from gateway.clients.object_store import ObjectStore
+from gateway.clients.s3_requests import S3Access
+from gateway.clients.unfinished_parts import UnfinishedParts
 from gateway.clients.upstreams import HttpClient, Upstreams
 from gateway.domain.client_address import parse_networks
 from gateway.edge import Edge
@@ -115,7 +117,7 @@ def build_app(settings: Settings) -> FastAPI:
             feed,
             live_feed,
             rate_limits,
-            stale_uploads_loop(store),
+            stale_uploads_loop(store, unfinished_parts(settings)),
             kept_commands_loop(kept),
         ],
         checks=[
@@ -177,3 +179,20 @@ def _transport(settings: Settings) -> list[Middleware]:
         return []
     trusted = parse_networks(settings.trusted_proxies)
     return [Middleware(HttpsOnly, trusted_proxies=trusted, max_age_seconds=settings.hsts_max_age_seconds)]
+
+
+def unfinished_parts(settings: Settings) -> UnfinishedParts | None:
+    """Return what finds parts that killed processes left in a bucket; None for a folder, and without a key of our own.
+
+    A key that the machine's role provides is known to the store's client alone: then the bucket's own rule has to do it.
+    """
+    if not settings.storage_url.startswith("s3://") or not settings.aws_access_key_id:
+        return None
+    access = S3Access(
+        settings.aws_access_key_id,
+        settings.aws_secret_access_key,
+        settings.aws_region,
+        settings.aws_endpoint_url,
+        settings.aws_session_token,
+    )
+    return UnfinishedParts(settings.storage_url, access)

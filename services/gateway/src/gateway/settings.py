@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Self
 from urllib.parse import urlsplit
 
 import limits
-from pydantic import AfterValidator, Field, SecretStr, model_validator
+from pydantic import AfterValidator, AliasChoices, Field, SecretStr, model_validator
 
 from common.auth.keys import b64url_decode
 from common.settings import BaseUrl, ServiceSettings
@@ -55,6 +55,12 @@ class Settings(ServiceSettings):
     http_port: int = Field(default=8400, ge=0, le=65535)
     public_url: BaseUrl = "http://127.0.0.1:8400"
     storage_url: Annotated[str, AfterValidator(_storage_url)]
+    aws_endpoint_url: Annotated[str, Field(validation_alias=AliasChoices("aws_endpoint_url", "aws_endpoint"))] = ""
+    aws_region: Annotated[str, Field(validation_alias=AliasChoices("aws_region", "aws_default_region"))] = "us-east-1"
+    aws_access_key_id: str = ""
+    aws_secret_access_key: SecretStr = SecretStr("")
+    aws_session_token: SecretStr | None = None
+    """Of the bucket. Its client reads these by itself, and more; here they are for removing what killed processes left in it."""
     upload_max_bytes: int = Field(default=524_288_000, ge=1)
     upload_stall_seconds: float = Field(default=30.0, gt=0, le=600)
     rate_limit_per_user: RateLimitText = "100/minute"
