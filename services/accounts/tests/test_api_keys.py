@@ -199,17 +199,26 @@ async def test_revocations_are_told_since_a_time(accounts: Any) -> None:
 
 
 async def test_many_revocations_come_in_pages_without_holes(accounts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of one moment: keys and sessions that a statement of an operator ended together."""
     monkeypatch.setattr("accounts.api.keys.REVOCATIONS_PER_PAGE", 3)
-    person = await accounts.register()
-    ids = {UUID((await make(accounts, person))["id"]) for _ in range(8)}
-    for key_id in ids:
-        await accounts.http.delete(f"{KEYS}/{key_id}", headers=person.auth)
-    found: set[UUID] = set()
+    people = [await accounts.register() for _ in range(3)]
+    ids = {UUID((await make(accounts, person))["id"]) for person in people for _ in range(3)}
+    for table in ("api_keys", "sessions"):
+        await accounts.execute(f"UPDATE {table} SET revoked_at = date_trunc('hour', now())")
+    ids |= {UUID(str(row)) for row in (await accounts.scalar("SELECT array_agg(id) FROM sessions"))}
+    first, last = people[0], people[1]
+    for table, person in (("api_keys", first), ("sessions", last)):
+        await accounts.execute(f"UPDATE {table} SET revoked_at = now() WHERE user_id = '{person.user_id}'")
+    found: list[UUID] = []
     params: dict[str, str] = {}
-    for _ in range(10):
+    while True:
         told = (await accounts.http.get("/internal/revocations", params=params, headers=accounts.gateway)).json()
-        found |= {UUID(item["id"]) for item in told["items"]}
+        found += [UUID(item["id"]) for item in told["items"]]
+        assert datetime.fromisoformat(told["settled_until"]) <= datetime.now(UTC) - timedelta(seconds=1)
         if not told["has_more"]:
             break
-        params = {"since": told["next_since"]}
-    assert found == ids
+        assert len(told["items"]) == 3
+        params = {"since": told["next_since"], "after": told["next_after"]}
+    assert len(found) == len(ids) == 12, "each once"
+    assert set(found) == ids
+    assert told["next_after"] is None

@@ -39,6 +39,7 @@ class Services:
         self.answers: dict[tuple[str, str], Callable[[Request], Awaitable[Response]]] = {}
         self.revocations: list[dict[str, Any]] = []
         self.revocations_fail = False
+        self.revocations_page: Callable[[Request], Awaitable[Any]] | None = None
         self.user_keys = user_keys
         self.app = FastAPI(openapi_url=None)
         self.app.add_api_route("/{path:path}", self._handle, methods=["GET", "POST", "DELETE", "PUT", "PATCH"])
@@ -58,6 +59,7 @@ class Services:
         self.answers.clear()
         self.revocations.clear()
         self.revocations_fail = False
+        self.revocations_page = None
 
     def calls_of(self, path: str) -> list[dict[str, Any]]:
         return [call for call in self.calls if call["path"] == path]
@@ -67,7 +69,7 @@ class Services:
         if path == "/.well-known/jwks.json":
             return json_response(self.user_keys.jwks())
         if path == "/internal/revocations":
-            return self._revocations(request)
+            return await self._revocations(request)
         self.calls.append(
             {
                 "method": request.method,
@@ -82,10 +84,12 @@ class Services:
             return json_response({"code": "not_found", "status": 404, "detail": "", "title": ""}, status=404)
         return await answer(request)
 
-    def _revocations(self, request: Request) -> Response:
+    async def _revocations(self, request: Request) -> Response:
         self.calls.append({"path": "/internal/revocations", "query": request.url.query})
         if self.revocations_fail:
             return json_response({}, status=500)
+        if self.revocations_page is not None:
+            return json_response(await self.revocations_page(request))
         return json_response({"items": self.revocations, "next_since": "2026-01-01T00:00:00Z", "has_more": False})
 
 

@@ -120,6 +120,52 @@ async def test_what_was_revoked_before_the_start_is_read_from_accounts(
 
 
 @pytest.mark.usefixtures("me")
+async def test_nobody_is_let_in_before_every_page_of_what_was_revoked_is_read(
+    run_gateway: Any, services: Any, user_keys: UserKeys
+) -> None:
+    """However many there are, also of one moment; accounts that keeps silent meanwhile costs no page that was read."""
+    ids, each = sorted(uuid4() for _ in range(11)), 2
+    moment, later = rfc3339(utc_now() - timedelta(hours=1)), rfc3339(utc_now() + timedelta(hours=1))
+    asked, is_silent = list[str | None](), asyncio.Event()
+
+    async def page(request: Any) -> Any:
+        after = request.query_params.get("after")
+        if after is None and "since" in request.query_params:
+            # By gateways that have read everything before.
+            return {"items": [], "next_since": rfc3339(utc_now()), "has_more": False}
+        asked.append(after)
+        rest = [one for one in ids if after is None or one > UUID(after)]
+        if len(rest) <= each:
+            await is_silent.wait()
+        shown, more = rest[:each], len(rest) > each
+        return {
+            "items": [{"kind": "session", "id": str(one), "tokens_expire_at": later} for one in shown],
+            "next_since": moment if more else rfc3339(utc_now()),
+            "next_after": str(shown[-1]) if more else None,
+            "settled_until": rfc3339(utc_now()),
+            "has_more": more,
+        }
+
+    services.revocations_page = page
+    async with run_gateway(ready=False) as client:
+        await eventually(lambda: str(ids[-2]) in asked)
+        check = (await client.get("/readyz")).json()["checks"]["RevocationFeed"]
+        assert (check["ok"], check["reason"]) == (False, "revocations not known yet: 10 were read so far")
+        answer = await client.get(ME, headers=user_keys.authorization(session_id=str(uuid4())))
+        assert (answer.status_code, answer.json()["code"]) == (503, "authentication_unavailable")
+        await eventually(lambda: asked.count(str(ids[-2])) > 1)
+        is_silent.set()
+
+        async def is_ready() -> bool:
+            return bool((await client.get("/readyz")).status_code == 200)
+
+        await eventually(is_ready)
+        assert asked.count(None) == 1
+        sessions = [user_keys.authorization(session_id=str(one)) for one in (*ids, uuid4())]
+        assert [await status_of(client, headers) for headers in sessions] == [401] * len(ids) + [200]
+
+
+@pytest.mark.usefixtures("me")
 async def test_a_cut_connection_is_replaced_and_what_was_missed_is_read(
     gateway: Any, services: Any, user_keys: UserKeys, emit: Any
 ) -> None:

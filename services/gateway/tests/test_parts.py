@@ -4,20 +4,22 @@ import asyncio
 import os
 import time
 from collections.abc import Callable, Mapping
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import pytest
 from pydantic import SecretStr, ValidationError
 
-from common.clock import utc_now
+from common.clock import rfc3339, utc_now
 from common.contracts.accounts import UserRegistered
 from common.contracts.context import Context
 from common.contracts.envelope import wrap
 from common.errors import Permanent, Problem, Transient
+from common.http.client import ServiceClient
 from common.testing.eventually import eventually
+from gateway.clients.accounts_client import AccountsClient
 from gateway.clients.object_store import ObjectStore
 from gateway.handlers.revocation_feed import revocation_of
 from gateway.loops import stale_uploads_loop
@@ -88,6 +90,94 @@ def test_the_revoked_set_forgets_what_has_expired() -> None:
     assert len(revoked) < 1100
     assert str(kept) in revoked
     assert None not in revoked
+
+
+def test_remembering_many_revocations_takes_no_longer_for_each_of_them() -> None:
+    """All are looked at each time their number has doubled, not after so many more."""
+    looked: list[int] = []
+
+    class Counting(RevokedSet):
+        def _prune(self) -> None:
+            looked.append(len(self))
+            super()._prune()
+
+    revoked, future = Counting(), utc_now() + timedelta(hours=1)
+    heard: list[Revocation] = []
+    revoked.on_revoked(heard.append)
+    many = [Revocation("session", uuid4(), future) for _ in range(20_000)]
+    for _ in range(3):
+        revoked.add(many)
+    assert heard == many, "those of the last half minute are told again and again"
+    assert looked == [1024, 2048, 4096, 8192, 16384]
+    assert len(revoked) == 20_000
+
+
+class Pages:
+    """In place of accounts: answers one page after the other, and notes from where each was asked for."""
+
+    def __init__(self, *pages: dict[str, Any]) -> None:
+        self.left = list(pages)
+        self.asked: list[dict[str, str] | None] = []
+
+    async def get(self, _: str, *, params: dict[str, str] | None, timeout: float) -> Any:
+        self.asked.append(params)
+        page = self.left.pop(0)
+        if not page:
+            raise Transient("away")
+        return {"items": [], "has_more": False} | page
+
+
+async def read(client: AccountsClient) -> None:
+    async for _ in client.read_revocations():
+        pass
+
+
+def at(second: int) -> str:
+    return rfc3339(datetime(2026, 11, 21, 7, 0, second, tzinfo=UTC))
+
+
+A, B = (str(UUID(int=number)) for number in (1, 2))
+SETTLED = {"settled_until": at(30)}
+
+
+async def test_revocations_that_are_still_being_committed_are_read_the_next_time() -> None:
+    """A page that ends beyond what is settled may lack some from before its end."""
+    more = {"has_more": True} | SETTLED
+    pages = Pages(
+        more | {"next_since": at(10), "next_after": A},
+        more | {"next_since": at(40), "next_after": B},
+        {"next_since": at(40), "settled_until": at(31)},
+        {},
+        {"next_since": at(59), "settled_until": at(59)},
+        {"next_since": at(59), "settled_until": at(59)},
+    )
+    client = AccountsClient(cast("ServiceClient", pages))
+    await read(client)
+    with pytest.raises(Transient):
+        await read(client)
+    await read(client)
+    await read(client)
+    first = [None, {"since": at(10), "after": A}, {"since": at(40), "after": B}]
+    assert pages.asked == [*first, {"since": at(30)}, {"since": at(30)}, {"since": at(59)}]
+
+
+async def test_a_reading_that_broke_off_is_taken_up_where_it_was() -> None:
+    more = {"has_more": True} | SETTLED
+    pages = Pages(more | {"next_since": at(10), "next_after": A}, {}, {"next_since": at(30)} | SETTLED)
+    client = AccountsClient(cast("ServiceClient", pages))
+    with pytest.raises(Transient):
+        await read(client)
+    await read(client)
+    assert pages.asked == [None, *[{"since": at(10), "after": A}] * 2]
+
+
+async def test_an_accounts_of_before_pages_had_places_is_read_to_the_end() -> None:
+    pages = Pages({"next_since": at(10), "has_more": True}, {"next_since": at(30)}, {"next_since": at(30), "has_more": True})
+    client = AccountsClient(cast("ServiceClient", pages))
+    await read(client)
+    with pytest.raises(Transient, match="same page"):
+        await read(client)
+    assert pages.asked == [None, {"since": at(10)}, {"since": at(30)}]
 
 
 def test_other_events_revoke_nothing() -> None:

@@ -43,13 +43,16 @@ class RevocationAnswer(BaseModel):
 
 
 class RevocationsAnswer(BaseModel):
-    """Revocations, oldest first; ask again with `since` = `next_since`, at once while `has_more`.
+    """Revocations, oldest first; ask again from `next_since` on, while `has_more` at once and with `next_after` as `after`.
 
-    `next_since` lags half a minute, so that a revocation that is still being committed is not missed: some are told twice.
+    Nothing from before `settled_until` that is not told by now will ever be: it lags half a minute, because a revocation is stamped
+    before it is committed. Whoever comes back later asks from there at the latest, and is told some twice.
     """
 
     items: list[RevocationAnswer]
     next_since: datetime
+    next_after: UUID | None
+    settled_until: datetime
     has_more: bool
 
 
@@ -65,15 +68,22 @@ async def revocations(
     parts: WiredParts,
     _: Annotated[str, Depends(caller("gateway"))],
     since: Annotated[AwareDatetime | None, Query()] = None,
+    after: Annotated[UUID | None, Query()] = None,
 ) -> RevocationsAnswer:
-    """Return what was revoked from `since` on; without it, everything whose tokens may still be alive."""
+    """Return what was revoked from `since` on (at that very moment: with an id beyond `after`); without, all that still matters."""
     start = since if since is not None else utc_now() - LONGEST_TOKEN
     async with parts.database.read() as connection:
         horizon = await safe_horizon(connection)
-        found = await revocations_since(connection, start, key_token_life=LONGEST_KEY_TOKEN, limit=REVOCATIONS_PER_PAGE + 1)
+        found = await revocations_since(
+            connection, start, after=after, key_token_life=LONGEST_KEY_TOKEN, limit=REVOCATIONS_PER_PAGE + 1
+        )
     shown = found[:REVOCATIONS_PER_PAGE]
     has_more = len(found) > len(shown)
     next_since = shown[-1].revoked_at if has_more else max(start, horizon)
     return RevocationsAnswer(
-        items=[RevocationAnswer.of(revocation) for revocation in shown], next_since=next_since, has_more=has_more
+        items=[RevocationAnswer.of(revocation) for revocation in shown],
+        next_since=next_since,
+        next_after=shown[-1].id if has_more else None,
+        settled_until=horizon,
+        has_more=has_more,
     )

@@ -5,9 +5,10 @@ notices. Events that came while there was no queue are covered by the read that 
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from datetime import datetime
+from math import isinf
 from uuid import uuid4
 
 import aio_pika
@@ -35,7 +36,7 @@ RECONNECT_MAX_S = 1.0
 START_PATIENCE_S = 2.0
 _CLOSE_TIMEOUT_S = 2.0
 
-Reader = Callable[[], Awaitable[list[Revocation]]]
+Reader = Callable[[], AsyncIterator[list[Revocation]]]
 
 _log = structlog.get_logger(__name__)
 
@@ -57,7 +58,8 @@ def _api_key_forgotten() -> datetime:
 class RevocationFeed:
     """A component that feeds a `RevokedSet`; it never ends by itself, and readiness tells when the set is stale.
 
-    `read` returns everything revoked whose tokens may still live; it raises when accounts does not answer.
+    `read` gives, in pages, everything revoked whose tokens may still live; it raises when accounts does not answer. Only when all
+    of it was read, the set is up to date.
     """
 
     def __init__(self, url: SecretStr, *, instance: str, revoked: RevokedSet, read: Reader) -> None:
@@ -69,6 +71,7 @@ class RevocationFeed:
         self._connection_number = 0
         self._read_on: int | None = None
         self._live = False
+        self._read_so_far = 0
         self._wake = asyncio.Event()
         self._first_read = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
@@ -97,6 +100,8 @@ class RevocationFeed:
         """Return None, or why revocations are not known."""
         if self._revoked.fresh:
             return None
+        if isinf(self._revoked.read_ago) and self._read_so_far:
+            return f"revocations not known yet: {self._read_so_far} were read so far"
         if self._live:
             return f"revocations unknown: accounts has not answered for {self._revoked.read_ago:.0f} s"
         return "revocations unknown: neither broker nor accounts answers"
@@ -152,7 +157,7 @@ class RevocationFeed:
         while True:
             number = self._connection_number if self._connection is not None else None
             try:
-                self._revoked.add(await self._read())
+                await self._read_all()
             except Exception as error:  # noqa: BLE001 - supervised: logged, shown by healthy(), tried again
                 _log.warning("revocations_not_read", reason=type(error).__name__)
                 answers = await self._broker_answers()
@@ -169,6 +174,11 @@ class RevocationFeed:
                 async with asyncio.timeout(READ_EVERY_S):
                     await self._wake.wait()
             self._wake.clear()
+
+    async def _read_all(self) -> None:
+        async for page in self._read():
+            self._revoked.add(page)
+            self._read_so_far += len(page)
 
     async def _broker_answers(self) -> bool:
         """Tell whether events can still come: an open connection alone does not prove it."""

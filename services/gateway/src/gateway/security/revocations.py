@@ -16,7 +16,7 @@ UNREAD_AT_MOST_S = 300.0
 """Longer than this without accounts, with or without broker, nobody is let in (decision 58)."""
 API_KEY_MEMORY = timedelta(minutes=65)
 """Tokens that a key was exchanged for live 5 minutes, at most an hour by setting; after that accounts itself refuses the key."""
-_PRUNE_EVERY = 1024
+_PRUNE_FROM = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class RevokedSet:
         self._read_at: float | None = None
         self._known_until = -math.inf
         self._listeners: list[Callable[[Revocation], None]] = []
-        self._added = 0
+        self._prune_at = _PRUNE_FROM
 
     def __contains__(self, revoked_id: str | None) -> bool:
         return revoked_id in self._forget_at
@@ -65,17 +65,18 @@ class RevokedSet:
         return math.inf if self._read_at is None else self._clock() - self._read_at
 
     def on_revoked(self, listener: Callable[[Revocation], None]) -> None:
-        """Call `listener` with each revocation that is added."""
+        """Call `listener` with each revocation that was not known before."""
         self._listeners.append(listener)
 
     def add(self, revocations: Iterable[Revocation]) -> None:
         """Remember revocations; the same one again is no error."""
         for revocation in revocations:
-            self._forget_at[str(revocation.id)] = revocation.forget_at
-            for listener in self._listeners:
+            key = str(revocation.id)
+            is_new = key not in self._forget_at
+            self._forget_at[key] = revocation.forget_at
+            for listener in self._listeners if is_new else ():
                 listener(revocation)
-            self._added += 1
-            if self._added % _PRUNE_EVERY == 0:
+            if len(self._forget_at) >= self._prune_at:
                 self._prune()
 
     def mark_read(self) -> None:
@@ -92,3 +93,5 @@ class RevokedSet:
     def _prune(self) -> None:
         now = utc_now()
         self._forget_at = {key: moment for key, moment in self._forget_at.items() if moment > now}
+        # Twice as many as are left: going through all of them each time would take ever longer the more there are.
+        self._prune_at = max(2 * len(self._forget_at), _PRUNE_FROM)
