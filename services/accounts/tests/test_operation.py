@@ -91,6 +91,7 @@ async def test_replies_are_kept_as_long_as_is_set_and_webhooks_a_week(start: Any
         ("tiktok_api_url", "canary-open.tiktokapis.com"),
         ("database_url", "mysql://canary@x/y"),
         ("access_token_ttl_seconds", 0),
+        ("revocation_patience_seconds", 10),
     ],
 )
 def test_malformed_settings_are_named_and_not_shown(settings: Settings, name: str, value: Any) -> None:

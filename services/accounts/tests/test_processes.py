@@ -144,7 +144,7 @@ async def test_killed_before_it_could_tell_of_a_logout_it_has_answered_nobody(
     spawn: Spawn, database: Database, closed_gate: Callable[[], AbstractAsyncContextManager[Any]], events: Any
 ) -> None:
     """A gate stops the relay where it takes the revocation out of the outbox; what was committed is told by the next process."""
-    first = await spawn(REVOCATION_PATIENCE_SECONDS="30")
+    first = await spawn(REVOCATION_PATIENCE_SECONDS="8")
     tokens = await first.register()
     async with closed_gate():
         leaving = asyncio.create_task(first.log_out(tokens["access_token"]))

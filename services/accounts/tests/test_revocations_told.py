@@ -10,6 +10,7 @@ from typing import Any
 
 import asyncpg
 import pytest
+from structlog.testing import capture_logs
 
 from common.testing.eventually import eventually
 from common.testing.tcp_gate import TcpGate, tcp_gate
@@ -67,7 +68,7 @@ ENDINGS = [(log_out, 204), (revoke_key, 204), (reuse, 401)]
 async def test_the_answer_waits_until_the_broker_knows(
     start: Any, events: Any, open_gate: Open, end: Callable[..., Awaitable[Any]], status: int
 ) -> None:
-    accounts = await start(revocation_patience_seconds=30)
+    accounts = await start(revocation_patience_seconds=8)
     person = await with_key_and_old_token(accounts)
     answer = asyncio.create_task(end(accounts, person))
 
@@ -93,6 +94,25 @@ async def test_a_broker_that_says_nothing_is_not_waited_for_without_end(
     assert await accounts.scalar(WAITING) == 1
     told = (await accounts.http.get("/internal/revocations", headers=accounts.gateway)).json()["items"]
     assert len(told) == 1, "who reads knows it"
+
+
+@pytest.mark.parametrize("end", [log_out, revoke_key])
+async def test_what_the_broker_refused_before_is_not_waited_for(
+    start: Any, events: Any, end: Callable[..., Awaitable[Any]]
+) -> None:
+    """Somebody else's revocation, of which gateways have read long ago, is offered to the broker again in an hour."""
+    accounts = await start(revocation_patience_seconds=8)
+    person = await with_key_and_old_token(accounts)
+    await accounts.execute(
+        "INSERT INTO outbox_messages (id, exchange, routing_key, body, refusals, not_before) VALUES"
+        " ('01900000-0000-7000-8000-000000000000', 'cuepost.events', 'accounts.session.revoked.v1', '{}', 12,"
+        " now() + interval '1 hour')"
+    )
+    with capture_logs() as logs:
+        assert (await end(accounts, person)).status_code == 204
+    assert "revocation_not_sent_yet" not in {line["event"] for line in logs}
+    await events.of("accounts.api_key.revoked.v1" if end is revoke_key else "accounts.session.revoked.v1")
+    assert await accounts.scalar(WAITING) == 1
 
 
 @pytest.mark.parametrize(("end", "ended"), [(log_out, 401), (revoke_key, 404), (reuse, 401)])

@@ -214,6 +214,8 @@ async def test_waiting_for_a_message_ends_with_the_brokers_word(parts: Any, gate
         assert await waiting
     await told(parts, other)
     assert not await relay.wait_until_sent([other.key], patience=0.1), "this one's relay has ended"
+    assert not await relay.wait_until_sent([other.key], patience=0.1, only=other.id)
+    assert await relay.wait_until_sent([other.key], patience=60, only=waited.id), "no other is waited for"
     async with parts.database.transaction() as tx:
         await tx.connection.execute(parts.outbox_table.delete())
     assert await relay.wait_until_sent([other.key], patience=60), "another replica's relay has sent it"

@@ -6,10 +6,13 @@ from typing import Annotated, ClassVar, Self
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from accounts.security.encryption_keys import fernet_keys, keys_of_file
+from common.http.client import GATEWAY_PATIENCE_SECONDS
 from common.settings import BaseUrl, DatabaseSettings, ServiceSettings
 
 ACCESS_TOKEN_TTL_MAX = 604_800
 API_KEY_TOKEN_TTL_MAX = 3600
+REVOCATION_PATIENCE_MAX = GATEWAY_PATIENCE_SECONDS - 2.0
+"""Whoever waits longer has been told by the gateway that accounts does not answer; what is left is for everything else."""
 POSTING_SCOPES = "user.info.basic,video.publish"
 ALL_SCOPES = "user.info.basic,user.info.profile,user.info.stats,video.list,video.upload,video.publish"
 
@@ -39,7 +42,9 @@ class Settings(DatabaseSettings, ServiceSettings):
     access_token_ttl_seconds: int = Field(default=86_400, ge=60, le=ACCESS_TOKEN_TTL_MAX)
     refresh_token_ttl_seconds: int = Field(default=2_592_000, ge=300, le=31_536_000)
     refresh_grace_seconds: float = Field(default=30.0, ge=0, le=300)
-    revocation_patience_seconds: float = Field(default=1.0, ge=0, le=30, description="how long an answer waits for the broker")
+    revocation_patience_seconds: float = Field(
+        default=1.0, ge=0, le=REVOCATION_PATIENCE_MAX, description="how long an answer waits for the broker"
+    )
     signing_key_overlap_seconds: int = Field(default=900, ge=0, le=86_400)
     api_key_token_ttl_seconds: int = Field(default=300, ge=30, le=API_KEY_TOKEN_TTL_MAX)
 

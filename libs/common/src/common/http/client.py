@@ -19,6 +19,8 @@ from common.telemetry.tracing import HEADER as TRACE_HEADER
 from common.telemetry.tracing import current_traceparent
 
 DEFAULT_TIMEOUT_SECONDS = 5.0
+GATEWAY_PATIENCE_SECONDS = 10.0
+"""So long the gateway waits for the answer to a request that it passes on, unless TikTok is asked in between."""
 MAX_CONNECTIONS = 200
 
 

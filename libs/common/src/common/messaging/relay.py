@@ -51,9 +51,10 @@ class Relay:
         async with self._database.read() as connection:
             return int(await connection.scalar(select(func.count()).select_from(self._table)) or 0)
 
-    async def wait_until_sent(self, keys: Collection[str], *, patience: float) -> bool:
+    async def wait_until_sent(self, keys: Collection[str], *, patience: float, only: UUID | None = None) -> bool:
         """Return True once the broker has confirmed every message of these keys that was committed before the call.
 
+        With `only`, once it has confirmed the message with this id: others, which it may have refused, are not waited for.
         False when `patience` seconds did not suffice: what was not sent still will be. The database was asked for all of them, and
         has said so in the end; the time it took to answer does not count. Raises what the database raises, and TimeoutError when it
         leaves a question unanswered for `ANSWER_WITHIN_S`: then nothing is known.
@@ -64,7 +65,7 @@ class Relay:
         while True:
             stepped = self._stepped
             async with asyncio.timeout(ANSWER_WITHIN_S):
-                if not await self._holds(keys, newest):
+                if not await self._holds(keys, newest, only):
                     return True
             if left <= 0:
                 return False
@@ -74,8 +75,12 @@ class Relay:
                     await stepped.wait()
             left -= clock() - since
 
-    async def _holds(self, keys: Collection[str], newest: UUID) -> bool:
-        waiting = select(self._table.c.id).where(self._table.c.id <= newest, self._table.c.routing_key.in_(keys))
+    async def _holds(self, keys: Collection[str], newest: UUID, only: UUID | None) -> bool:
+        waiting = select(self._table.c.id)
+        if only is not None:
+            waiting = waiting.where(self._table.c.id == only)
+        else:
+            waiting = waiting.where(self._table.c.id <= newest, self._table.c.routing_key.in_(keys))
         async with self._database.read() as connection:
             return bool(await connection.scalar(select(exists(waiting))))
 

@@ -65,8 +65,8 @@ async def show(
 async def revoke(request: Request, api_key_id: UUID, parts: WiredParts, claims: Person) -> Response:
     """Revoke a key. 404 `api_key_not_found`, also for another user's."""
     async with parts.database.transaction() as tx:
-        await revoke_api_key(tx, parts.outbox, request_context(request), user_id=claims.user_id, key_id=api_key_id)
-    await revocations_told(parts)
+        event_id = await revoke_api_key(tx, parts.outbox, request_context(request), user_id=claims.user_id, key_id=api_key_id)
+    await revocations_told(parts, event_id)
     return Response(status_code=204)
 
 

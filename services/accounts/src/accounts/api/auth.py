@@ -92,7 +92,7 @@ async def refresh(request: Request, body: Refresh, parts: WiredParts, _: FromGat
     if isinstance(outcome, Refusal):
         SESSION_REFRESHES.labels(outcome.value).inc()
         if outcome is Refusal.REUSED:
-            await revocations_told(parts)
+            await revocations_told(parts, None)
         raise refresh_refused(outcome)
     SESSION_REFRESHES.labels("ok").inc()
     return _tokens(parts, outcome)
@@ -102,7 +102,7 @@ async def refresh(request: Request, body: Refresh, parts: WiredParts, _: FromGat
 async def log_out(request: Request, parts: WiredParts, claims: Person) -> Response:
     """End the session; its tokens are refused from now on, and every gateway knows within a second of this answer."""
     async with parts.database.transaction() as tx:
-        await end_session(
+        event_id = await end_session(
             tx,
             parts.outbox,
             request_context(request),
@@ -111,7 +111,7 @@ async def log_out(request: Request, parts: WiredParts, claims: Person) -> Respon
             reason="logout",
             token_life=parts.jwts.session_life,
         )
-    await revocations_told(parts)
+    await revocations_told(parts, event_id)
     return Response(status_code=204)
 
 

@@ -20,14 +20,14 @@ async def end_session(
     user_id: UUID,
     reason: Literal["logout", "refresh_token_reused"],
     token_life: timedelta,
-) -> None:
-    """Revoke the session and tell of it; nothing happens when it was over already.
+) -> UUID | None:
+    """Revoke the session and return the id of the event that tells of it; None, and nothing happens, when it was over already.
 
     `token_life` is how long access tokens live today; whoever remembers the revocation may forget it when the last one of this
     session has ended, also one that was issued with a longer life.
     """
     tokens_expire_at = await revoke_session(tx.connection, session_id, reason=reason, token_life=token_life)
     if tokens_expire_at is None:
-        return
+        return None
     revoked = SessionRevoked(session_id=session_id, user_id=user_id, reason=reason, tokens_expire_at=tokens_expire_at)
-    await outbox.emit(tx, revoked, subject=str(session_id), context=context)
+    return (await outbox.emit(tx, revoked, subject=str(session_id), context=context)).id

@@ -7,9 +7,9 @@ from typing import Literal
 import httpx
 
 from common.errors import Problem
-from common.http.client import ServiceClient
+from common.http.client import GATEWAY_PATIENCE_SECONDS, ServiceClient
 
-QUERY_TIMEOUT_S = 10.0
+QUERY_TIMEOUT_S = GATEWAY_PATIENCE_SECONDS
 SLOW_TIMEOUT_S = 30.0
 """Where TikTok is asked before the answer."""
 
