@@ -53,6 +53,15 @@ async def test_many_logins_at_once_with_the_right_password_are_no_failures(accou
     assert await accounts.scalar(failed) == 0
 
 
+async def test_many_people_who_log_in_at_once_at_one_address_are_no_failures(start: Any) -> None:
+    """Behind the proxy of a company, say, when all their programs begin again."""
+    accounts = await start(login_free_failures_per_address=3)
+    people = [await accounts.register() for _ in range(8)]
+    answers = await asyncio.gather(*(accounts.login(person.email, ip="198.51.100.13") for person in people))
+    assert [answer.status_code for answer in answers] == [200] * 8
+    assert (await failures_of_address(accounts, "198.51.100.13"))[0] == 0
+
+
 class Overtaken:
     """A connection after each of whose statements somebody else removes every row that it has not locked."""
 

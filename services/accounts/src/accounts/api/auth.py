@@ -67,10 +67,10 @@ async def register_user(request: Request, body: Registration, parts: WiredParts,
 
 @router.post("/login")
 async def log_in(request: Request, body: Login, parts: WiredParts, _: FromGateway) -> TokensAnswer:
-    """Open a session. 401 `invalid_credentials`, 429 `too_many_attempts`, 503 while too many of all, or of one person, wait."""
+    """Open a session. 401 `invalid_credentials`, 429 `too_many_attempts`, 503 while too many of all, or of these, wait."""
     key, password = email_key(body.email), normal_password(body.password)
     attempt = LoginAttempt.of(key, client_ip(request))
-    async with parts.login_turns.of(attempt.person):
+    async with parts.login_turns.of(attempt):
         return await _log_in(request, parts, attempt, key, password)
 
 
