@@ -28,7 +28,10 @@ def test_a_paused_accounts_posts_wait_and_go_on(operator: Operator, video: Path)
     assert change(operator, account, "inactive").json()["status"] == "inactive"
     held = operator.wait_event(post, "scheduler.post.held")
     assert (held["data"]["held"], held["data"]["reason"]) == (True, "account_paused")
-    assert operator.status(post) == "scheduled"
+    shown = operator.user.get(f"/api/v1/posts/{post}/status").json()
+    assert (shown["status"], shown["next_step"], shown["next_step_at"]) == ("scheduled", "wait_for_account", None)
+    assert (shown["reason"]["code"], shown["reason"]["message"]) == ("account_paused", "The TikTok account is paused.")
+    assert shown["reason"]["hint"].startswith("Set the account to active; the post then goes on")
     assert change(operator, account, "active").json()["status"] == "active"
     assert operator.wait_final(post) == "published"
     assert len(operator.publications(creator)) == 1

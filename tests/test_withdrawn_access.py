@@ -49,17 +49,20 @@ def test_posts_of_an_expired_account_wait_visibly_and_go_on_when_it_is_connected
     media = operator.media(make_small_video(tmp_path / "waiting.mp4").path)
     posts = [operator.schedule(account, media, in_seconds=3600) for _ in range(2)]
 
-    def shown() -> set[tuple[str, str | None]]:
-        """Return the states of the posts, and why they wait."""
+    def shown() -> set[tuple[str, str, str | None]]:
+        """Return the states of the posts, what comes next, and why they wait."""
         answers = [operator.user.get(f"/api/v1/posts/{post}/status").json() for post in posts]
-        return {(answer["status"], (answer["reason"] or {}).get("code")) for answer in answers}
+        return {(one["status"], one["next_step"], (one["reason"] or {}).get("code")) for one in answers}
 
-    assert shown() == {("scheduled", None)}
+    on_time, waiting = {("scheduled", "publish", None)}, {("scheduled", "wait_for_account", "account_expired")}
+    assert shown() == on_time
     operator.withdraw(creator)
     wait_expired(operator, account)
-    wait_for("both to say why they wait", lambda: shown() == {("scheduled", "account_expired")})
+    wait_for("both to say why they wait", lambda: shown() == waiting)
+    reason = operator.user.get(f"/api/v1/posts/{posts[0]}/status").json()["reason"]
+    assert reason["hint"].startswith("Connect the account again; the post then goes on")
     assert operator.user.connect(creator) == account
-    wait_for("both to wait for their time alone", lambda: shown() == {("scheduled", None)})
+    wait_for("both to wait for their time alone", lambda: shown() == on_time)
     assert operator.user.request("POST", f"/api/v1/posts/{posts[0]}/publish-now").status_code == 202
     assert operator.wait_final(posts[0]) == "published"
     assert (len(operator.publications(creator)), operator.status(posts[1])) == (1, "scheduled")
