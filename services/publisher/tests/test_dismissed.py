@@ -81,6 +81,25 @@ async def test_evidence_counts_more_than_the_word(world: Any) -> None:
     assert not await world.inits(post)
 
 
+async def test_the_word_waits_while_what_tiktok_told_last_is_that_it_works_on_it(world: Any) -> None:
+    post = await unconfirmed(world)
+    second = post.model_copy(update={"attempt": 2, "dismissed_attempts": 1})
+    await change(world, "tiktok_status = 'PROCESSING_UPLOAD', status_at = now(), answered_at = now() WHERE attempt = 1")
+    async with world.replica() as replica:
+        await world.accept(second)
+        await eventually(lambda: world.waits(second, "earlier_attempt_open"))
+        await change(world, "answered_at = now() WHERE attempt = 1")
+        await change(world, "run_at = now() WHERE attempt = 2")
+        replica.lanes[0].wake()
+        await world.state(second, State.SUCCEEDED)
+    assert len(await world.publications(post)) == 1
+
+
+async def change(world: Any, values: str) -> None:
+    async with world.database.transaction() as tx:
+        await tx.connection.execute(text(f"UPDATE publish_jobs SET {values}"))
+
+
 async def test_the_word_about_an_init_without_an_answer_counts_an_hour_later(world: Any) -> None:
     post = await unconfirmed(world)
     second = post.model_copy(update={"attempt": 2, "dismissed_attempts": 1})

@@ -16,6 +16,7 @@ from common.testing.http_server import serving
 from publisher.api import posts as api
 from publisher.app import wire
 from publisher.domain.job import State
+from publisher.domain.watching import LOOKED_FOR
 
 pytestmark = pytest.mark.integration
 
@@ -86,10 +87,36 @@ async def test_one_that_is_live_is_told_with_the_event_that_says_so(world: Any) 
     assert await ask(world, post, attempt=7) == answer
 
 
-async def test_one_that_tiktok_does_not_settle_is_unknown(world: Any) -> None:
+async def test_while_tiktok_works_on_it_nobody_can_know(world: Any) -> None:
+    """As long as the looks of the plan go on; should TikTok leave it so for ever, a person's word counts after that."""
     post = await unconfirmed(world, live=False)
-    assert await ask(world, post) == {"outcome": "unknown", "event": None, "until": None}
+    answer = await ask(world, post)
+    assert (answer["outcome"], answer["event"]) == ("still_processing", None)
     assert (await world.job(post)).checkpoint.polls == 4
+    assert datetime.fromisoformat(answer["until"]) == await ended_at(world) + LOOKED_FOR
+    await change(world, f"finished_at = now() - interval '{LOOKED_FOR.total_seconds()} seconds'")
+    assert await ask(world, post) == {"outcome": "unknown", "event": None, "until": None}
+
+
+async def test_what_tiktok_told_before_counts_only_until_it_tells_something_else(world: Any) -> None:
+    post = await unconfirmed(world, live=False)
+    assert (await ask(world, post))["outcome"] == "still_processing"
+    await world.driver.fault(STATUS, status=500, times=3)
+    assert (await ask(world, post))["outcome"] == "unanswered"
+    await forget_quotas(world)
+    await world.driver.fault(STATUS, status=400, code="invalid_publish_id", times=1)
+    assert await ask(world, post) == {"outcome": "unknown", "event": None, "until": None}
+
+
+async def change(world: Any, values: str) -> None:
+    async with world.database.transaction() as tx:
+        await tx.connection.execute(text(f"UPDATE publish_jobs SET {values}"))
+
+
+async def ended_at(world: Any) -> datetime:
+    async with world.database.read() as connection:
+        moment: datetime = await connection.scalar(text("SELECT finished_at FROM publish_jobs"))
+    return moment
 
 
 async def test_while_tiktok_does_not_answer_it_is_unanswered(world: Any) -> None:
@@ -186,9 +213,7 @@ async def test_nobody_can_know_what_comes_of_an_init_without_an_answer_for_an_ho
     post = await lost_init(world, transfer=transfer)
     answer = await ask(world, post)
     assert (answer["outcome"], answer["event"]) == ("too_early", None)
-    async with world.database.read() as connection:
-        ended_at = await connection.scalar(text("SELECT finished_at FROM publish_jobs"))
-    assert datetime.fromisoformat(answer["until"]) == ended_at + timedelta(hours=1)
+    assert datetime.fromisoformat(answer["until"]) == await ended_at(world) + timedelta(hours=1)
 
 
 @pytest.mark.parametrize(

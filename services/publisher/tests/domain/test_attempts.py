@@ -5,7 +5,7 @@ from itertools import product
 
 import pytest
 
-from publisher.domain.attempts import Gate, gate, word_counts_at
+from publisher.domain.attempts import Gate, gate, under_way_until, word_counts_at
 from publisher.domain.job import State, Transfer
 
 PAIRS = [(), *((state,) for state in State), *product(State, repeat=2)]
@@ -43,6 +43,19 @@ def test_a_word_that_comes_too_early_is_no_proof() -> None:
     assert gate(unknown, later_exists=False, dismissed=2, too_early={1}) is Gate.WAIT
     assert gate(unknown, later_exists=False, dismissed=2, too_early={2}) is Gate.WAIT
     assert gate({1: State.FAILED, 2: State.UNCONFIRMED}, later_exists=False, dismissed=2, too_early={1}) is Gate.START
+
+
+@pytest.mark.parametrize(
+    ("status", "is_under_way"),
+    [
+        ("PROCESSING_UPLOAD", True), ("PROCESSING_DOWNLOAD", True), ("SOME_NEW_STATUS", True),
+        ("PUBLISH_COMPLETE", False), ("SEND_TO_USER_INBOX", False), ("FAILED", False),
+    ],
+)  # fmt: skip
+def test_while_tiktok_names_no_end_a_word_waits_as_long_as_the_machine_looks(status: str, is_under_way: bool) -> None:
+    since = datetime(2026, 1, 1, tzinfo=UTC)
+    until = under_way_until(status, since)
+    assert until == (since + timedelta(days=7, hours=7, minutes=12, seconds=35) if is_under_way else None)
 
 
 @pytest.mark.parametrize("transfer", Transfer)

@@ -60,7 +60,7 @@ class ToldEvent(BaseModel):
 
 
 class LookAnswer(BaseModel):
-    """What one more look told; of a live attempt, the event that tells it; when it is too early, until when."""
+    """What one more look told; of a live attempt, the event that tells it; when nobody can know yet, until when at most."""
 
     outcome: LookOutcome
     event: ToldEvent | None = None

@@ -4,8 +4,10 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from publisher.domain.following import Seen, verdict
 from publisher.domain.job import State, Transfer
 from publisher.domain.outcomes import Fail, Reason
+from publisher.domain.watching import LOOKED_FOR
 
 
 class Gate(StrEnum):
@@ -38,6 +40,15 @@ def word_counts_at(
     if transfer is Transfer.FILE or publish_id is not None or unknown_since is None:
         return None
     return unknown_since + patience
+
+
+def under_way_until(status: str, unknown_since: datetime) -> datetime | None:
+    """Return until when a person's word does not count about an attempt of which this is TikTok's newest status.
+
+    TikTok has it and names no end, so something may come of it at any time, whatever the profile shows. It waits as long as the
+    machine looks by itself; should TikTok leave it so for ever, the word counts after that. None when the status is an end.
+    """
+    return unknown_since + LOOKED_FOR if verdict(Seen(status)) is None else None
 
 
 def gate(

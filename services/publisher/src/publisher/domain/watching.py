@@ -36,6 +36,9 @@ _WAITS: dict[Question, tuple[float, ...]] = {
     Question.VIDEO_ID: _SOON,
 }
 
+LOOKED_FOR = timedelta(seconds=sum(_WAITS[Question.OUTCOME]))
+"""From the moment at which an outcome became unknown to the last look of the plan."""
+
 
 def open_question(state: State, outcome: PublishOutcome | None, *, is_identified: bool) -> Question | None:
     """Return what is still open, None when nothing is or it has not ended."""

@@ -8,7 +8,7 @@ from uuid import UUID
 from sqlalchemy import case, func, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from publisher.domain.attempts import word_counts_at
+from publisher.domain.attempts import under_way_until, word_counts_at
 from publisher.domain.job import Lane, State, Transfer
 from publisher.storage.job import StoredEvent
 from publisher.storage.tables import publish_jobs
@@ -22,7 +22,7 @@ _ENDS = tuple(state.value for state in State if state.is_end)
 class Looked:
     """Where an attempt stands between two looks, seen at `seen_at`; `answered_at` is when the look began that TikTok answered last.
 
-    Both by the database's clock.
+    `status_at` is when the look or poll began that told `status`, TikTok's. All by the database's clock.
     """
 
     id: UUID
@@ -35,6 +35,8 @@ class Looked:
     transfer: Transfer
     publish_id: str | None
     ended_at: datetime | None
+    status: str | None
+    status_at: datetime | None
     seen_at: datetime
 
     def too_early_until(self, patience: timedelta) -> datetime | None:
@@ -43,6 +45,16 @@ class Looked:
             return None
         counts_at = word_counts_at(self.transfer, self.publish_id, self.ended_at, patience=patience)
         return counts_at if counts_at is not None and counts_at > self.seen_at else None
+
+    def under_way_until(self) -> datetime | None:
+        """Return until when a person's word does not count because TikTok told last that it works on it, None when it counts."""
+        if self.state is not State.UNCONFIRMED or self.status is None or self.status_at is None:
+            return None
+        if self.answered_at is not None and self.answered_at > self.status_at:
+            # TikTok was asked again since, and did not know it any more.
+            return None
+        until = under_way_until(self.status, self.ended_at or self.seen_at)
+        return until if until is not None and until > self.seen_at else None
 
 
 async def look_at(connection: AsyncConnection, job_ids: Sequence[UUID]) -> None:
@@ -76,6 +88,8 @@ async def attempts_until(connection: AsyncConnection, post_id: UUID, attempt: in
             transfer=Transfer.of_stored(row.transfer),
             publish_id=row.publish_id,
             ended_at=row.finished_at,
+            status=row.tiktok_status,
+            status_at=row.status_at,
             seen_at=row.seen_at,
         )
         for row in await connection.execute(statement)

@@ -79,10 +79,14 @@ publish_jobs = Table(
     Column("upload_ended_code", Text),
     Column("refused_since", _moment),
     Column("tiktok_status", Text),
+    # By the database's clock: when TikTok was asked that told this status.
+    Column("status_at", _moment),
     Column("outcome", Text),
     Column("tiktok_video_id", Text),
     # By the database's clock: when the look at the ended job began that TikTok answered last. Other looks count for the plan alone.
     Column("answered_at", _moment),
+    # Ids of the creator's videos that may be it, as the last list of them showed that could be read; null: none could.
+    Column("possible_videos", ARRAY(Text)),
     # What was told last: reason for people, event for the sweep.
     Column("reason", JSONB),
     Column("last_event", JSONB),

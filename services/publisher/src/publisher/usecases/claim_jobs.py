@@ -90,12 +90,12 @@ async def claim_jobs(
 
 
 async def _too_early(tx: Transaction, job: Job, vouch_after: timedelta) -> frozenset[int]:
-    """Return the attempts that a person has dismissed before anybody could know of them."""
+    """Return the attempts that a person has dismissed before anybody could know of them, or that TikTok works on after all."""
     dismissed = min(job.post.dismissed_attempts, job.attempt - 1)
     if dismissed < 1:
         return frozenset()
     attempts = await looks.attempts_until(tx.connection, job.post_id, dismissed)
-    return frozenset(earlier.attempt for earlier in attempts if earlier.too_early_until(vouch_after) is not None)
+    return frozenset(one.attempt for one in attempts if one.too_early_until(vouch_after) or one.under_way_until())
 
 
 async def _open(

@@ -24,13 +24,15 @@ class LookOutcome(StrEnum):
     """TikTok was asked about each attempt of unknown outcome, and answered, and its answer settles nothing."""
     TOO_EARLY = "too_early"
     """TikTok cannot be asked, and something may still come of an attempt: nobody can know yet."""
+    STILL_PROCESSING = "still_processing"
+    """TikTok says that it still works on an attempt, or still fetches it: nobody can know yet."""
     UNANSWERED = "unanswered"
     """TikTok could not be asked just now."""
 
 
 @dataclass(frozen=True, slots=True)
 class LookResult:
-    """The outcome; of a live attempt the event that tells it, and its sequence; `too_early` until when a person's word waits."""
+    """The outcome; of a live attempt the event that tells it, and its sequence; else until when a person's word waits, if it does."""
 
     outcome: LookOutcome
     event: StoredEvent | None = None
@@ -66,13 +68,16 @@ async def look_result(
     waits = [until for job in unknown if (until := job.too_early_until(vouch_after)) is not None]
     if waits:
         return LookResult(LookOutcome.TOO_EARLY, until=max(waits))
-    is_answered = all(_is_answered(job, before) for job in unknown)
+    under_way = [until for job in unknown if _is_since(job.status_at, job, before) and (until := job.under_way_until())]
+    if under_way:
+        return LookResult(LookOutcome.STILL_PROCESSING, until=max(under_way))
+    is_answered = all(_is_since(job.answered_at, job, before) for job in unknown)
     return LookResult(LookOutcome.UNKNOWN if is_answered else LookOutcome.UNANSWERED)
 
 
-def _is_answered(job: Looked, before: Mapping[UUID, Looked]) -> bool:
-    """Whether TikTok answered a look that began since; that it was looked at is no answer."""
-    return job.id in before and job.answered_at is not None and job.answered_at > before[job.id].seen_at
+def _is_since(told_at: datetime | None, job: Looked, before: Mapping[UUID, Looked]) -> bool:
+    """Whether TikTok told it in answer to a look that began since; that the job was looked at is no answer."""
+    return job.id in before and told_at is not None and told_at > before[job.id].seen_at
 
 
 def _is_looked_at(job: Looked, before: Mapping[UUID, Looked]) -> bool:

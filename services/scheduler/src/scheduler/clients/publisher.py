@@ -86,10 +86,10 @@ class ToldEvent(BaseModel):
 
 
 class Look(BaseModel):
-    """What one more look at TikTok told; of a `live` attempt, the event that tells it; when it is `too_early`, until when."""
+    """What one more look at TikTok told; of a `live` attempt, the event that tells it; when nobody can know yet, until when at most."""
 
     model_config = ConfigDict(extra="ignore")
-    outcome: Literal["live", "not_published", "unknown", "too_early", "unanswered"]
+    outcome: Literal["live", "not_published", "unknown", "too_early", "still_processing", "unanswered"]
     event: ToldEvent | None = None
     until: AwareDatetime | None = None
 

@@ -18,10 +18,12 @@ from scheduler.domain.post_states import PostState
 from scheduler.storage.posts import lock_post
 from scheduler.usecases.apply_publish_event import PublishRules, apply_publish_event
 from scheduler.usecases.post_events import own_context
-from scheduler.usecases.problems import post_not_found, retry_too_early, retry_undecided
+from scheduler.usecases.problems import post_not_found, retry_too_early, retry_undecided, still_processing
 from scheduler.usecases.waker import Waker
 
 PUBLISHER = "publisher"
+
+_TOO_SOON = {"too_early": retry_too_early, "still_processing": still_processing}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +44,18 @@ async def look_before_retry(publisher: PublisherClient, post: Post) -> LastLook:
     """Look at an unconfirmed post that its owner says was not published.
 
     Raises Problem 503 `retry_undecided` while the publisher or TikTok cannot be asked: nothing is lost, and nothing could be
-    published now anyway; 409 `retry_too_early` when the publisher says that nobody can know yet. When TikTok
-    answered and that settles nothing, the owner's word counts.
+    published now anyway; 409 `retry_too_early` when the publisher says that nobody can know yet, `still_processing` when TikTok
+    says that it works on the post. When TikTok answered and that settles nothing, the owner's word counts.
     """
     try:
         look = await publisher.look(post.id, post.attempt)
         live = _live(look)
     except (PublisherAway, ValidationError, KeyError):
         raise retry_undecided() from None
-    if look.outcome == "too_early" and look.until is not None:
-        raise retry_too_early(look.until, now=utc_now())
-    if look.outcome in {"unanswered", "too_early"}:
+    refusal = _TOO_SOON.get(look.outcome)
+    if refusal is not None and look.until is not None:
+        raise refusal(look.until, now=utc_now())
+    if refusal is not None or look.outcome == "unanswered":
         raise retry_undecided()
     return LastLook(post.attempt, live, 0 if look.event is None else look.event.sequence)
 

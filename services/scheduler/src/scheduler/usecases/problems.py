@@ -10,6 +10,9 @@ from common.errors import FieldError, Problem
 from scheduler.domain.finding import Finding
 from scheduler.domain.post import Post
 
+STILL_PROCESSING_AGAIN_SECONDS = 300
+"""TikTok's processing takes minutes; its moderation may take hours."""
+
 
 def problem_of(findings: Sequence[Finding]) -> Problem:
     """Return the refusal of broken rules: the rule's own status and code, or 422 `invalid_post` where different ones are broken."""
@@ -135,6 +138,24 @@ def retry_too_early(until: datetime, *, now: datetime) -> Problem:
         "TikTok was asked to publish this post, its answer was lost, and something may still come of it.",
         hint=f"Look into the TikTok profile, or inbox, after {moment}; if the post is not there, retry it then.",
         headers={"Retry-After": str(seconds)},
+        extra={"retry_at": rfc3339(until)},
+    )
+
+
+def still_processing(until: datetime, *, now: datetime) -> Problem:
+    """Return the 409 of a post that TikTok still works on; `retry_at` in it is `until`, from when on its owner's word counts.
+
+    `Retry-After` is sooner: TikTok may end it at any time.
+    """
+    seconds = max(math.ceil((until - now).total_seconds()), 1)
+    moment = f"{until.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    return Problem(
+        409,
+        "still_processing",
+        "TikTok has this post and says that it still works on it, so it may be published at any time.",
+        hint="Nothing to do: the post ends by itself as soon as TikTok says how. "
+        f"Should TikTok say so until {moment}, your word counts after that; if you see the video at TikTok, confirm the post.",
+        headers={"Retry-After": str(min(seconds, STILL_PROCESSING_AGAIN_SECONDS))},
         extra={"retry_at": rfc3339(until)},
     )
 

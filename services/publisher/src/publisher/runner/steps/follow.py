@@ -10,7 +10,7 @@ from publisher.runner.claims import claims_of
 from publisher.runner.conclude import Outcome
 from publisher.runner.run import JobRun
 from publisher.runner.steps.cancel import ask_to_cancel
-from publisher.runner.steps.status import ask
+from publisher.runner.steps.status import ask, told
 
 
 async def poll(run: JobRun) -> tuple[Outcome, dict[str, Any]]:
@@ -19,10 +19,11 @@ async def poll(run: JobRun) -> tuple[Outcome, dict[str, Any]]:
     A webhook changes nothing about what the status says; it adds the video's id, and says more of an outcome that is unknown.
     """
     asked = await ask_to_cancel(run)
+    asked_at = run.clock.now()
     seen = await ask(run)
     checkpoint = run.job.checkpoint
     outcome: Outcome = after_poll(checkpoint, seen, run.clock.now(), give_up=run.tools.limits.give_up)
-    changes: dict[str, Any] = {"tiktok_status": seen.status, "refused_since": None, **asked}
+    changes: dict[str, Any] = {**told(seen, asked_at), "refused_since": None, **asked}
     if isinstance(outcome, Look):
         changes |= {"step": Step.POLLING.value, "polls": checkpoint.polls + 1, "deferrals": 0}
     elif isinstance(outcome, Succeed):

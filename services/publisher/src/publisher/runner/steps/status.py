@@ -1,6 +1,7 @@
 """Asking TikTok what became of a publication, within its quota."""
 
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from publisher.clients.tiktok_troubles import failure_from
@@ -24,6 +25,11 @@ class StatusUnknown(Exception):
         super().__init__()
         self.outcome = outcome
         self.changes = changes or {}
+
+
+def told(seen: Seen, asked_at: datetime) -> dict[str, Any]:
+    """Return what is stored of a status: itself, and when TikTok was asked for it."""
+    return {"tiktok_status": seen.status, "status_at": asked_at}
 
 
 async def fetch(run: JobRun, publish_id: str) -> Seen | Defer:

@@ -19,6 +19,7 @@ from publisher.runner.claims import claims_of
 from publisher.runner.conclude import conclude
 from publisher.runner.run import JobRun
 from publisher.runner.steps.look import Sight, look, unanswered
+from publisher.runner.steps.status import told
 
 SAID_FAILED = "FAILED"
 
@@ -33,9 +34,9 @@ async def watch(run: JobRun) -> None:
     sight = await look(run, question)
     claims = await claims_of(run)
     patience, said_failed = run.tools.limits.webhook_patience, run.job.tiktok_status == SAID_FAILED
-    told = after_look(question, sight.seen, claims, run.clock.now(), patience=patience, said_failed=said_failed)
-    settled = told or found(question, sight.finding)
-    changes: dict[str, Any] = {} if sight.seen is None else {"tiktok_status": sight.seen.status}
+    settled = after_look(question, sight.seen, claims, run.clock.now(), patience=patience, said_failed=said_failed)
+    settled = settled or found(question, sight.finding)
+    changes = {} if sight.seen is None else told(sight.seen, asked_at)
     if sight.answered:
         changes["answered_at"] = asked_at
     match settled:
@@ -63,19 +64,23 @@ async def _look_again(run: JobRun, question: Question, sight: Sight, claims: Cla
     if sight.again_in is not None:
         # Not asked, or not answered: this look is still to come.
         deferrals = checkpoint.deferrals + (sight.awaits is None)
-        await run.store({"deferrals": deferrals, "awaits_quota": sight.awaits}, ended=True, release_in=sight.again_in)
+        await run.store(
+            {**changes, "deferrals": deferrals, "awaits_quota": sight.awaits}, ended=True, release_in=sight.again_in
+        )
         return
     looks = checkpoint.polls + 1
     waits = [next_look(question, sight.seen, looks)]
     if sight.seen is None:
         waits.append(claims_count_in(claims, run.clock.now(), patience=run.tools.limits.webhook_patience))
     planned = min((wait for wait in waits if wait is not None), default=None)
-    reason = possible_reason(sight.finding) if question is Question.OUTCOME else None
+    finding = sight.finding if question is Question.OUTCOME else None
+    reason = possible_reason(finding)
     is_news = reason is not None and asdict(reason) != run.job.reason
     event = events.unconfirmed(run.job, run.tools.replica, Unconfirm(reason)) if is_news and reason is not None else None
     stored = {
         **changes,
         **({} if reason is None else {"reason": asdict(reason)}),
+        **({} if finding is None else {"possible_videos": [video.id for video in finding.possible]}),
         "polls": looks,
         "deferrals": 0,
         "awaits_account": sight.for_account and planned is not None,
