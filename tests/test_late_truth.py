@@ -39,12 +39,12 @@ def status(operator: Operator, post: str) -> dict[str, Any]:
     return answer
 
 
-def lost(operator: Operator, account: str, creator: Creator, video: Video) -> str:
+def lost(operator: Operator, account: str, creator: Creator, video: Video, **more: Any) -> str:
     """Return a post that is live at TikTok, which told nobody for a day: unconfirmed, and not to be looked at by itself soon."""
     operator.fault("webhook", drop=True, times=100, open_id=creator.open_id)
     operator.fault(STATUS, status=400, code="invalid_publish_id", times=100_000, open_id=creator.open_id)
     operator.fault(LIST, status=401, code="scope_not_authorized", times=100_000, open_id=creator.open_id)
-    post = operator.schedule(account, operator.media(video.path))
+    post = operator.schedule(account, operator.media(video.path), **more)
     operator.wait_event(post, SUBMITTED)
 
     def given_up() -> bool:
@@ -52,7 +52,7 @@ def lost(operator: Operator, account: str, creator: Creator, video: Video) -> st
         return operator.status(post) == "unconfirmed"
 
     wait_for("the outcome to be given up", given_up, interval=0.5)
-    wait_for("TikTok to have published it", lambda: operator.publications(creator)[0]["status"] == "PUBLISH_COMPLETE")
+    wait_for("TikTok to have published it", lambda: _all_complete(operator, creator))
 
     def at_rest() -> bool:
         operator.change_jobs(post, "run_at = now() + interval '1 hour'")
@@ -61,6 +61,26 @@ def lost(operator: Operator, account: str, creator: Creator, video: Video) -> st
     wait_for("it to rest", at_rest)
     operator.clear_faults()
     return post
+
+
+def _all_complete(operator: Operator, creator: Creator) -> bool:
+    return all(item["status"] == "PUBLISH_COMPLETE" for item in operator.publications(creator))
+
+
+def test_videos_that_may_be_it_are_shown_before_the_word_counts(operator: Operator, small: Video) -> None:
+    account, creator = operator.account()
+    twins = [lost(operator, account, creator, small, caption="Twins") for _ in range(2)]
+    operator.fault(STATUS, status=400, code="invalid_publish_id", times=1_000, open_id=creator.open_id)
+    shown = operator.user.retry(twins[0], confirm_not_published=True)
+    assert (shown.status_code, shown.json()["code"]) == (409, "possible_videos"), shown.text
+    named = [video["id"] for video in shown.json()["possible_videos"]]
+    assert sorted(named) == sorted(item["post_id"] for item in operator.publications(creator))
+    partly = operator.user.retry(twins[0], confirm_not_published=True, not_videos=named[:1])
+    assert partly.json()["possible_videos"] == shown.json()["possible_videos"]
+    answer = operator.user.retry(twins[0], confirm_not_published=True, not_videos=named, allow_duplicate=True)
+    assert (answer.status_code, answer.json()["status"]) == (202, "retry_scheduled"), answer.text
+    assert operator.wait_event(twins[0], "scheduler.post.retry_scheduled")["data"]["not_videos"] == named
+    operator.clear_faults()
 
 
 def test_a_retry_finds_it_live_and_publishes_nothing(operator: Operator, small: Video) -> None:

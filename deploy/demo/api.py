@@ -103,9 +103,9 @@ class Cuepost:
         """Return the gateway's answer, whatever its status."""
         return self._gateway.request(method, path, **options)
 
-    def retry(self, post_id: str, *, confirm_not_published: bool = False) -> httpx.Response:
+    def retry(self, post_id: str, *, confirm_not_published: bool = False, **more: Any) -> httpx.Response:
         """Ask for another attempt; returns the gateway's answer, whatever its status."""
-        body = {"confirm_not_published": confirm_not_published}
+        body = {"confirm_not_published": confirm_not_published, **more}
         return self._gateway.post(f"/api/v1/posts/{post_id}/retry", json=body)
 
     def get(self, path: str) -> httpx.Response:

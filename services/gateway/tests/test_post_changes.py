@@ -93,11 +93,12 @@ async def test_retry_and_confirm(gateway: Any, responder: Any, auth: Any) -> Non
     url = f"{POSTS}/{post_id}"
     assert (await gateway.post(f"{url}/retry", headers=auth)).status_code == 202
     await gateway.post(f"{url}/retry", json={"confirm_not_published": True}, headers=auth)
-    await gateway.post(f"{url}/retry", json={"allow_duplicate": True}, headers=auth)
+    await gateway.post(f"{url}/retry", json={"allow_duplicate": True, "not_videos": ["7301234567890123456"]}, headers=auth)
     await gateway.post(f"{url}/confirm", json={"tiktok_video_id": "7301234567890123456"}, headers=auth)
     plain, confirmed, doubled, found = responder.received
     words = [(one.data["confirm_not_published"], one.data["allow_duplicate"]) for one in (plain, confirmed, doubled)]
     assert words == [(False, False), (True, False), (False, True)]
+    assert [one.data["not_videos"] for one in (plain, doubled)] == [[], ["7301234567890123456"]]
     assert found.data == {"post_id": str(post_id), "tiktok_video_id": "7301234567890123456"}
     assert {envelope.subject for envelope in responder.received} == {str(post_id)}
 
@@ -115,7 +116,9 @@ async def test_what_is_no_video_id(gateway: Any, responder: Any, auth: Any, body
 
 
 @pytest.mark.parametrize(
-    "body", [{"confirm_not_published": "true"}, {"confirm_not_published": None}, {"allow_duplicate": 1}, {"other": 1}, []]
+    "body",
+    [{"confirm_not_published": "true"}, {"confirm_not_published": None}, {"allow_duplicate": 1}, {"other": 1}, []]
+    + [{"not_videos": ids} for ids in ([7301234567890123456], ["07"], ["x"], "7", None, ["7"] * 201)],
 )
 async def test_what_is_no_retry(gateway: Any, responder: Any, auth: Any, body: Any) -> None:
     await responder.bind(RetryPost.KEY)

@@ -131,10 +131,39 @@ async def test_two_that_look_alike_stay_unknown_and_say_what_was_found(world: An
         assert job.reason["code"] == "possible_videos"
     items = await world.driver.ledger()
     assert all(item["post_id"] in job.reason["message"] for item in items)
+    assert await possible_videos(world, posts[0]) == {item["post_id"] for item in items}
     assert (await world.told(posts[0])).count("unconfirmed") == 1
     # Once one of them is somebody's, the other one is certain.
     await change(world, posts[1], f"state = 'succeeded', outcome = 'published', tiktok_video_id = '{items[1]['post_id']}'")
     assert (await look(world, posts[0])).tiktok_video_id == items[0]["post_id"]
+
+
+async def test_videos_that_may_be_it_are_those_of_the_last_list_that_could_be_read(world: Any) -> None:
+    account = await world.account()
+    posts = [post_of(world, account), post_of(world, account)]
+    await unconfirmed(world, *posts)
+    await look(world, posts[0])
+    found = await possible_videos(world, posts[0])
+    assert len(found) == 2
+    await world.driver.fault(LIST, status=401, code="scope_not_authorized")
+    await look(world, posts[0])
+    assert await possible_videos(world, posts[0]) == found
+    async with world.database.transaction() as tx:
+        await tx.connection.execute(text("DELETE FROM tiktok_quotas"))
+    await world.spend(account, VIDEO_LIST)
+    job = await look(world, posts[0])
+    assert (job.awaits_quota, await possible_videos(world, posts[0])) == (VIDEO_LIST.name, found)
+    await world.pass_time(61)
+    for item in await world.driver.ledger():
+        await world.driver.admin("DELETE", f"posts/{item['post_id']}")
+    await look(world, posts[0])
+    assert await possible_videos(world, posts[0]) == set()
+
+
+async def possible_videos(world: Any, post: Any) -> set[str]:
+    async with world.database.read() as connection:
+        statement = text("SELECT possible_videos FROM publish_jobs WHERE post_id = :id")
+        return set(await connection.scalar(statement, {"id": post.post_id}))
 
 
 async def test_a_video_that_another_attempt_may_have_made_is_nobodys(world: Any) -> None:

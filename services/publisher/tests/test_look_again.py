@@ -17,6 +17,7 @@ from publisher.api import posts as api
 from publisher.app import wire
 from publisher.domain.job import State
 from publisher.domain.watching import LOOKED_FOR
+from publisher.usecases import look_again
 
 pytestmark = pytest.mark.integration
 
@@ -66,6 +67,10 @@ async def unconfirmed(world: Any, *, live: bool) -> Any:
     return post
 
 
+def settles(outcome: str) -> dict[str, Any]:
+    return {"outcome": outcome, "event": None, "until": None, "possible_videos": []}
+
+
 async def rests(world: Any, post: Any) -> bool:
     return (await world.job(post)).lease_owner is None
 
@@ -95,7 +100,7 @@ async def test_while_tiktok_works_on_it_nobody_can_know(world: Any) -> None:
     assert (await world.job(post)).checkpoint.polls == 4
     assert datetime.fromisoformat(answer["until"]) == await ended_at(world) + LOOKED_FOR
     await change(world, f"finished_at = now() - interval '{LOOKED_FOR.total_seconds()} seconds'")
-    assert await ask(world, post) == {"outcome": "unknown", "event": None, "until": None}
+    assert await ask(world, post) == settles("unknown")
 
 
 async def test_what_tiktok_told_before_counts_only_until_it_tells_something_else(world: Any) -> None:
@@ -105,7 +110,7 @@ async def test_what_tiktok_told_before_counts_only_until_it_tells_something_else
     assert (await ask(world, post))["outcome"] == "unanswered"
     await forget_quotas(world)
     await world.driver.fault(STATUS, status=400, code="invalid_publish_id", times=1)
-    assert await ask(world, post) == {"outcome": "unknown", "event": None, "until": None}
+    assert await ask(world, post) == settles("unknown")
 
 
 async def change(world: Any, values: str) -> None:
@@ -174,7 +179,7 @@ async def test_a_later_proof_is_no_publication(world: Any) -> None:
     post = await unconfirmed(world, live=False)
     publication = world.simulator.state.ledger.get((await world.job(post)).publish_id)
     world.simulator.state.processor.refuse(publication, "internal")
-    assert await ask(world, post) == {"outcome": "not_published", "event": None, "until": None}
+    assert await ask(world, post) == settles("not_published")
     assert (await world.job(post)).checkpoint.state is State.FAILED
 
 
@@ -184,11 +189,11 @@ async def test_what_still_runs_is_no_proof(world: Any, state: str) -> None:
     await world.accept(post)
     async with world.database.transaction() as tx:
         await tx.connection.execute(text(f"UPDATE publish_jobs SET state = '{state}', run_at = now() + interval '1 hour'"))
-    assert await ask(world, post) == {"outcome": "unknown", "event": None, "until": None}
+    assert await ask(world, post) == settles("unknown")
 
 
 async def test_an_attempt_that_nobody_has_heard_of_published_nothing(world: Any) -> None:
-    assert await ask(world, world.post(uuid7(), None)) == {"outcome": "not_published", "event": None, "until": None}
+    assert await ask(world, world.post(uuid7(), None)) == settles("not_published")
 
 
 async def lost_init(world: Any, *, transfer: str = "pull", publish_id: str | None = None, ended_ago: float = 60.0) -> Any:
@@ -223,3 +228,23 @@ async def test_it_is_not_too_early_when_nothing_can_stray_any_more_or_tiktok_can
     world: Any, init: dict[str, Any]
 ) -> None:
     assert (await ask(world, await lost_init(world, **init)))["outcome"] == "unknown"
+
+
+@pytest.mark.parametrize(("transfer", "kind"), [("file", "video"), ("photo", "photo")])
+async def test_what_the_creators_list_shows_that_may_be_it_is_named_with_its_address(
+    world: Any, transfer: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of every attempt of unknown outcome, each video once, the newest first, and not more than a person can answer about."""
+    post = await lost_init(world, transfer=transfer, publish_id="p~1")
+    second = post.model_copy(update={"attempt": 2})
+    await world.accept(second)
+    await change(world, "state = 'unconfirmed', lane = 'follow', run_at = now() + interval '1 hour' WHERE attempt = 2")
+    await change(world, "possible_videos = '{99,7302}' WHERE attempt = 1")
+    await change(world, "possible_videos = '{7302,7303}', username = NULL WHERE attempt = 2")
+    await change(world, f"username = 'ada', transfer = '{transfer}' WHERE attempt = 1")
+    answer = await ask(world, post, attempt=2)
+    shown = {video["id"]: video["url"] for video in answer["possible_videos"]}
+    assert (answer["outcome"], list(shown)) == ("unknown", ["7303", "7302", "99"])
+    assert (shown["7303"], shown["99"]) == (None, f"https://www.tiktok.com/@ada/{kind}/99")
+    monkeypatch.setattr(look_again, "MAX_POSSIBLE", 1)
+    assert [video["id"] for video in (await ask(world, post, attempt=2))["possible_videos"]] == ["7303"]

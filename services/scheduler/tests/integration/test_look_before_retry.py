@@ -42,8 +42,9 @@ def event(post: Post, attempt: int = 1, outcome: str = "published") -> dict[str,
     return {"key": PublishSucceeded.KEY, "data": live.to_data(), "sequence": 100_009}
 
 
-async def retry(scheduler: Any, post: Post, *, confirmed: bool = True) -> Any:
-    return await scheduler.command(RetryPost(post_id=post.id, confirm_not_published=confirmed), post.user_id)
+async def retry(scheduler: Any, post: Post, *, confirmed: bool = True, not_videos: list[str] | None = None) -> Any:
+    command = RetryPost(post_id=post.id, confirm_not_published=confirmed, not_videos=not_videos or [])
+    return await scheduler.command(command, post.user_id)
 
 
 @pytest.mark.parametrize("outcome", ["published", "sent_to_inbox"])
@@ -145,3 +146,30 @@ async def test_while_nobody_can_know_the_word_does_not_count_and_it_says_from_wh
     assert f"{until:%Y-%m-%d %H:%M:%S} UTC" in reply.body["hint"]
     assert int(reply.headers["Retry-After"]) in again
     assert await world.reload(post) == post
+
+
+async def test_videos_that_may_be_the_post_are_shown_before_the_word_counts(world: Any, scheduler: Any) -> None:
+    """The word counts once it names all of them, whatever else it names; others that come meanwhile are shown again."""
+    post = await unconfirmed(world)
+    one, other = {"id": VIDEO, "url": f"https://tiktok.example/{VIDEO}"}, {"id": "7301234567890123457", "url": None}
+    answers(scheduler, post, 200, {"outcome": "unknown", "possible_videos": [one]})
+    for named in ([], ["1"]):
+        reply = await retry(scheduler, post, not_videos=named)
+        assert (reply.status, reply.body["code"], reply.body["possible_videos"]) == (409, "possible_videos", [one])
+        assert VIDEO in reply.body["detail"]
+    answers(scheduler, post, 200, {"outcome": "unknown", "possible_videos": [other, one]})
+    reply = await retry(scheduler, post, not_videos=[VIDEO])
+    assert (reply.status, reply.body["code"], reply.body["possible_videos"]) == (409, "possible_videos", [other, one])
+    assert await world.reload(post) == post
+    reply = await retry(scheduler, post, not_videos=[VIDEO, "1", other["id"]])
+    assert (reply.status, reply.body["status"]) == (202, "retry_scheduled")
+
+
+async def test_of_many_videos_all_are_named_and_the_sentence_stays_short(world: Any, scheduler: Any) -> None:
+    post = await unconfirmed(world)
+    many = [{"id": str(number), "url": None} for number in range(10_007, 10_000, -1)]
+    answers(scheduler, post, 200, {"outcome": "unknown", "possible_videos": many})
+    reply = await retry(scheduler, post)
+    assert reply.body["possible_videos"] == many
+    assert "7 videos" in reply.body["detail"]
+    assert reply.body["detail"].endswith("10007, 10006, 10005, 10004, 10003, ....")

@@ -27,12 +27,16 @@ from scheduler.storage.posts import serialise_duplicates
 from scheduler.usecases.apply_publish_event import PublishRules, apply_publish_event
 from scheduler.usecases.claim_due_posts import claim_due_posts
 from scheduler.usecases.confirm_post import confirm_post
+from scheduler.usecases.look_before_retry import LastLook
 from scheduler.usecases.retry_post import retry_post
 
 pytestmark = pytest.mark.integration
 
 VIDEO = "7301234567890123456"
 ERROR = {"error_code": "tiktok_x", "error_message": "It failed.", "error_hint": "Try."}
+
+
+LOOKED = LastLook(2)
 
 
 async def ended(world: Any, status: str, **fields: Any) -> Post:
@@ -51,7 +55,7 @@ async def retry(
     *,
     confirmed: bool = False,
     user_id: UUID | None = None,
-    looked_until: int | None = 2,
+    look: LastLook | None = LOOKED,
     allow_duplicate: bool = False,
 ) -> Post:
     context = Context(user_id=post.user_id, actor=f"user:{post.user_id}")
@@ -63,7 +67,7 @@ async def retry(
             post.id,
             user_id or post.user_id,
             confirm_not_published=confirmed,
-            looked_until=looked_until,
+            look=look,
             allow_duplicate=allow_duplicate,
             context=context,
         )
@@ -104,17 +108,18 @@ async def test_an_unconfirmed_post_only_by_a_persons_word_which_reaches_the_publ
     problem = await refused(world, post)
     assert (problem.status, problem.code) == (409, "confirmation_required")
     assert "confirm_not_published" in (problem.hint or "")
-    again = await retry(world, post, confirmed=True)
+    again = await retry(world, post, confirmed=True, look=LastLook(2, not_videos=["8", "7"]))
     assert (again.status, again.dismissed_attempts) == ("retry_scheduled", 2)
     (event,) = await world.told()
     assert (event.data["confirmed_not_published"], event.data["code"]) == (True, "confirmed_not_published")
+    assert event.data["not_videos"] == ["8", "7"]
     due = await claim(world)
     assert (due.attempt, due.dismissed_attempts) == (3, 2)
 
 
-@pytest.mark.parametrize("looked_until", [None, 1])
-async def test_without_a_look_at_every_attempt_the_word_does_not_count_yet(world: Any, looked_until: int | None) -> None:
-    problem = await refused(world, await ended(world, "unconfirmed"), confirmed=True, looked_until=looked_until)
+@pytest.mark.parametrize("look", [None, LastLook(1)])
+async def test_without_a_look_at_every_attempt_the_word_does_not_count_yet(world: Any, look: LastLook | None) -> None:
+    problem = await refused(world, await ended(world, "unconfirmed"), confirmed=True, look=look)
     assert (problem.status, problem.code, problem.headers["Retry-After"]) == (503, "retry_undecided", "5")
 
 

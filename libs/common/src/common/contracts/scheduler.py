@@ -148,12 +148,14 @@ class PostDue(PostEvent):
 class PostRetryScheduled(PostEvent):
     """An attempt failed for a passing reason, or its owner wants another; the next one starts at `next_attempt_at`.
 
-    `by_owner` tells a person's wish from the machine's own retry, `confirmed_not_published` that the person vouched for it.
+    `by_owner` tells a person's wish from the machine's own retry, `confirmed_not_published` that the person vouched for it, and
+    `not_videos` which videos that may have been this post the person said are not.
     """
 
     KEY: ClassVar[str] = "scheduler.post.retry_scheduled.v1"
     by_owner: bool = False
     confirmed_not_published: bool = False
+    not_videos: list[str] = []
     next_attempt_at: datetime
     code: str
     message: str
@@ -315,11 +317,15 @@ class PublishPostNow(Command):
 
 
 class RetryPost(Command):
-    """POST `/posts/{id}/retry`: another attempt of a failed post, or of an unconfirmed one that a person knows is not live."""
+    """POST `/posts/{id}/retry`: another attempt of a failed post, or of an unconfirmed one that a person knows is not live.
+
+    `not_videos` are the creator's videos that the person has seen and that are not this post.
+    """
 
     KEY: ClassVar[str] = "scheduler.retry_post.v1"
     post_id: UUID
     confirm_not_published: bool = False
+    not_videos: list[str] = []
     allow_duplicate: bool = False
 
 

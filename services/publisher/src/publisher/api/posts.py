@@ -59,12 +59,23 @@ class ToldEvent(BaseModel):
     sequence: int
 
 
+class Video(BaseModel):
+    """A video of the creator's, and its public address where that is known."""
+
+    id: str
+    url: str | None
+
+
 class LookAnswer(BaseModel):
-    """What one more look told; of a live attempt, the event that tells it; when nobody can know yet, until when at most."""
+    """What one more look told; of a live attempt, the event that tells it; when nobody can know yet, until when at most.
+
+    `possible_videos` may be the post: a person who says that it was not published says that it is none of them.
+    """
 
     outcome: LookOutcome
     event: ToldEvent | None = None
     until: datetime | None = None
+    possible_videos: list[Video] = []
 
 
 def posts_router(
@@ -131,8 +142,10 @@ def posts_router(
 
 
 def _look_answer(result: LookResult | None) -> LookAnswer:
-    if result is None or result.event is None:
-        outcome, until = (LookOutcome.UNANSWERED, None) if result is None else (result.outcome, result.until)
-        return LookAnswer(outcome=outcome, until=until)
+    if result is None:
+        return LookAnswer(outcome=LookOutcome.UNANSWERED)
+    if result.event is None:
+        videos = [Video(id=video.id, url=video.url) for video in result.possible]
+        return LookAnswer(outcome=result.outcome, until=result.until, possible_videos=videos)
     told = ToldEvent(key=result.event.key, data=result.event.data, sequence=result.sequence)
     return LookAnswer(outcome=result.outcome, event=told)

@@ -15,8 +15,8 @@ from common.contracts.publisher import (
     PublishSucceeded,
     PublishUnconfirmed,
 )
-from publisher.domain.job import Transfer
 from publisher.domain.outcomes import Defer, Fail, Identified, Succeed, Unconfirm
+from publisher.domain.video_address import video_address
 from publisher.storage.job import Job, JobRef, StoredEvent
 
 
@@ -124,9 +124,8 @@ def identified(job: Job, replica: str, found: Identified) -> PublishIdentified:
 
 
 def video_url(job: Job, video_id: str | None) -> str | None:
-    """Return the public address of a video or of photos, None while their id or creator is not known."""
-    kind = "photo" if job.checkpoint.transfer is Transfer.PHOTO else "video"
-    return None if video_id is None or not job.username else f"https://www.tiktok.com/@{job.username}/{kind}/{video_id}"
+    """Return the public address of what the job published, None while it is not known."""
+    return video_address(job.checkpoint.transfer, job.username, video_id)
 
 
 def _common(job: Job | JobRef, replica: str) -> dict[str, Any]:

@@ -22,7 +22,8 @@ _ENDS = tuple(state.value for state in State if state.is_end)
 class Looked:
     """Where an attempt stands between two looks, seen at `seen_at`; `answered_at` is when the look began that TikTok answered last.
 
-    `status_at` is when the look or poll began that told `status`, TikTok's. All by the database's clock.
+    `status_at` is when the look or poll began that told `status`, TikTok's. All by the database's clock. `possible_videos` are the
+    ids of the creator's videos that may be it, as the last list showed that could be read.
     """
 
     id: UUID
@@ -37,6 +38,8 @@ class Looked:
     ended_at: datetime | None
     status: str | None
     status_at: datetime | None
+    username: str | None
+    possible_videos: tuple[str, ...]
     seen_at: datetime
 
     def too_early_until(self, patience: timedelta) -> datetime | None:
@@ -90,6 +93,8 @@ async def attempts_until(connection: AsyncConnection, post_id: UUID, attempt: in
             ended_at=row.finished_at,
             status=row.tiktok_status,
             status_at=row.status_at,
+            username=row.username,
+            possible_videos=tuple(row.possible_videos or ()),
             seen_at=row.seen_at,
         )
         for row in await connection.execute(statement)

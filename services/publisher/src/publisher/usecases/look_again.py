@@ -1,6 +1,6 @@
 """One more look at attempts whose outcome is not known, before a person's word counts instead of TikTok's."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -8,6 +8,7 @@ from uuid import UUID
 
 from common.database import Transaction
 from publisher.domain.job import State
+from publisher.domain.video_address import video_address
 from publisher.storage import looks
 from publisher.storage.job import StoredEvent
 from publisher.storage.looks import Looked
@@ -21,7 +22,7 @@ class LookOutcome(StrEnum):
     NOT_PUBLISHED = "not_published"
     """It is proven that none of them was."""
     UNKNOWN = "unknown"
-    """TikTok was asked about each attempt of unknown outcome, and answered, and its answer settles nothing."""
+    """TikTok was asked about each attempt of unknown outcome, and answered, and its answer settles nothing (`possible`: nearly)."""
     TOO_EARLY = "too_early"
     """TikTok cannot be asked, and something may still come of an attempt: nobody can know yet."""
     STILL_PROCESSING = "still_processing"
@@ -30,14 +31,30 @@ class LookOutcome(StrEnum):
     """TikTok could not be asked just now."""
 
 
+MAX_POSSIBLE = 100
+"""So many videos are named, the newest ones: as many as one look reads."""
+
+
+@dataclass(frozen=True, slots=True)
+class PossibleVideo:
+    """A video of the creator that may be the post, and its public address where that is known."""
+
+    id: str
+    url: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class LookResult:
-    """The outcome; of a live attempt the event that tells it, and its sequence; else until when a person's word waits, if it does."""
+    """The outcome; of a live attempt the event that tells it, and its sequence; else until when a person's word waits, if it does.
+
+    `possible`: the creator's videos that may be an attempt of unknown outcome, newest first.
+    """
 
     outcome: LookOutcome
     event: StoredEvent | None = None
     sequence: int = 0
     until: datetime | None = None
+    possible: Sequence[PossibleVideo] = ()
 
 
 async def begin_look(tx: Transaction, post_id: UUID, attempt: int) -> Mapping[UUID, Looked]:
@@ -72,7 +89,15 @@ async def look_result(
     if under_way:
         return LookResult(LookOutcome.STILL_PROCESSING, until=max(under_way))
     is_answered = all(_is_since(job.answered_at, job, before) for job in unknown)
-    return LookResult(LookOutcome.UNKNOWN if is_answered else LookOutcome.UNANSWERED)
+    if not is_answered:
+        return LookResult(LookOutcome.UNANSWERED)
+    return LookResult(LookOutcome.UNKNOWN, possible=_possible_videos(unknown))
+
+
+def _possible_videos(unknown: Sequence[Looked]) -> Sequence[PossibleVideo]:
+    urls = {video: video_address(job.transfer, job.username, video) for job in unknown for video in job.possible_videos}
+    newest_first = sorted(urls.items(), key=lambda item: (len(item[0]), item[0]), reverse=True)
+    return [PossibleVideo(video, url) for video, url in newest_first[:MAX_POSSIBLE]]
 
 
 def _is_since(told_at: datetime | None, job: Looked, before: Mapping[UUID, Looked]) -> bool:

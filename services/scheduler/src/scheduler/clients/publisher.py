@@ -85,13 +85,25 @@ class ToldEvent(BaseModel):
     sequence: int
 
 
+class Video(BaseModel):
+    """A video of the creator's, and its public address where that is known."""
+
+    model_config = ConfigDict(extra="ignore")
+    id: str
+    url: str | None = None
+
+
 class Look(BaseModel):
-    """What one more look at TikTok told; of a `live` attempt, the event that tells it; when nobody can know yet, until when at most."""
+    """What one more look at TikTok told; of a `live` attempt, the event that tells it; while nobody can know, until when at most.
+
+    `possible_videos` may be the post; newest first.
+    """
 
     model_config = ConfigDict(extra="ignore")
     outcome: Literal["live", "not_published", "unknown", "too_early", "still_processing", "unanswered"]
     event: ToldEvent | None = None
     until: AwareDatetime | None = None
+    possible_videos: list[Video] = []
 
 
 class PublisherClient:

@@ -127,7 +127,7 @@ class PostCommands:
                 return None
             if post.account_id is not None:
                 require_account(await get_account(connection, post.account_id, user_id))
-        return await look_before_retry(self.publisher, post)
+        return await look_before_retry(self.publisher, post, command.not_videos)
 
     async def retry(self, tx: Transaction, command: RetryPost, envelope: Envelope, look: LastLook | None) -> Reply:
         """Give the post another attempt: 202 with the post; one that is live after all is published instead: 200 with the post."""
@@ -142,7 +142,7 @@ class PostCommands:
             command.post_id,
             owner(envelope),
             confirm_not_published=command.confirm_not_published,
-            looked_until=None if look is None else look.attempt,
+            look=look,
             allow_duplicate=command.allow_duplicate,
             context=envelope.context,
         )

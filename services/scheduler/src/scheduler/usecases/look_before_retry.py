@@ -1,5 +1,6 @@
 """Before a person's word counts, TikTok is asked once more whether the post is there."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeGuard
 from uuid import UUID
@@ -18,7 +19,13 @@ from scheduler.domain.post_states import PostState
 from scheduler.storage.posts import lock_post
 from scheduler.usecases.apply_publish_event import PublishRules, apply_publish_event
 from scheduler.usecases.post_events import own_context
-from scheduler.usecases.problems import post_not_found, retry_too_early, retry_undecided, still_processing
+from scheduler.usecases.problems import (
+    possible_videos,
+    post_not_found,
+    retry_too_early,
+    retry_undecided,
+    still_processing,
+)
 from scheduler.usecases.waker import Waker
 
 PUBLISHER = "publisher"
@@ -28,11 +35,15 @@ _TOO_SOON = {"too_early": retry_too_early, "still_processing": still_processing}
 
 @dataclass(frozen=True, slots=True)
 class LastLook:
-    """A look at the attempts up to `attempt`; `live` tells that one of them is at TikTok after all."""
+    """A look at the attempts up to `attempt`; `live` tells that one of them is at TikTok after all.
+
+    `not_videos` are the videos that may have been the post, and of which its owner says that none is.
+    """
 
     attempt: int
     live: PublishEvent | None = None
     sequence: int = 0
+    not_videos: Sequence[str] = ()
 
 
 def needs_look(post: Post | None, *, confirm_not_published: bool) -> TypeGuard[Post]:
@@ -40,12 +51,13 @@ def needs_look(post: Post | None, *, confirm_not_published: bool) -> TypeGuard[P
     return post is not None and post.state is PostState.UNCONFIRMED and confirm_not_published
 
 
-async def look_before_retry(publisher: PublisherClient, post: Post) -> LastLook:
-    """Look at an unconfirmed post that its owner says was not published.
+async def look_before_retry(publisher: PublisherClient, post: Post, not_videos: Sequence[str]) -> LastLook:
+    """Look at an unconfirmed post that its owner says was not published, and is none of these videos.
 
     Raises Problem 503 `retry_undecided` while the publisher or TikTok cannot be asked: nothing is lost, and nothing could be
     published now anyway; 409 `retry_too_early` when the publisher says that nobody can know yet, `still_processing` when TikTok
-    says that it works on the post. When TikTok answered and that settles nothing, the owner's word counts.
+    says that it works on the post, `possible_videos` when there are videos that may be the post and that the owner has not named.
+    When TikTok answered and that settles nothing, the owner's word counts.
     """
     try:
         look = await publisher.look(post.id, post.attempt)
@@ -57,7 +69,10 @@ async def look_before_retry(publisher: PublisherClient, post: Post) -> LastLook:
         raise refusal(look.until, now=utc_now())
     if refusal is not None or look.outcome == "unanswered":
         raise retry_undecided()
-    return LastLook(post.attempt, live, 0 if look.event is None else look.event.sequence)
+    possible = [video.id for video in look.possible_videos]
+    if look.outcome == "unknown" and not set(possible) <= set(not_videos):
+        raise possible_videos([(video.id, video.url) for video in look.possible_videos])
+    return LastLook(post.attempt, live, 0 if look.event is None else look.event.sequence, possible)
 
 
 def _live(look: Look) -> PublishEvent | None:

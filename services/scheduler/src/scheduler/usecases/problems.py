@@ -10,6 +10,7 @@ from common.errors import FieldError, Problem
 from scheduler.domain.finding import Finding
 from scheduler.domain.post import Post
 
+MAX_NAMED = 5
 STILL_PROCESSING_AGAIN_SECONDS = 300
 """TikTok's processing takes minutes; its moderation may take hours."""
 
@@ -157,6 +158,21 @@ def still_processing(until: datetime, *, now: datetime) -> Problem:
         f"Should TikTok say so until {moment}, your word counts after that; if you see the video at TikTok, confirm the post.",
         headers={"Retry-After": str(min(seconds, STILL_PROCESSING_AGAIN_SECONDS))},
         extra={"retry_at": rfc3339(until)},
+    )
+
+
+def possible_videos(videos: Sequence[tuple[str, str | None]]) -> Problem:
+    """Return the 409 of a post that may be one of these videos, each id with its address, while its owner has not named all."""
+    count = len(videos)
+    named = ", ".join(video_id for video_id, _ in videos[:MAX_NAMED])
+    which = f"{count} videos on the profile look" if count > 1 else "A video on the profile looks"
+    return Problem(
+        409,
+        "possible_videos",
+        f"{which} like this post, so trying again might publish it twice: {named}{', ...' if count > MAX_NAMED else ''}.",
+        hint="Look at each of possible_videos. If one is this post, confirm the post with its id. If none is, send "
+        '{"confirm_not_published": true, "not_videos": [...]} with the ids of all of them.',
+        extra={"possible_videos": [{"id": video_id, "url": url} for video_id, url in videos]},
     )
 
 

@@ -17,6 +17,7 @@ from scheduler.storage.clock import database_now
 from scheduler.storage.media import find_media
 from scheduler.storage.posts import change_post, find_duplicates, get_post, lock_post, serialise_duplicates
 from scheduler.usecases.judge_posts import duplicate_finding
+from scheduler.usecases.look_before_retry import LastLook
 from scheduler.usecases.post_events import wrap_event
 from scheduler.usecases.problems import post_not_found, problem_of, retry_undecided
 from scheduler.usecases.waker import Waker
@@ -30,13 +31,13 @@ async def retry_post(
     user_id: UUID,
     *,
     confirm_not_published: bool,
-    looked_until: int | None,
+    look: LastLook | None,
     allow_duplicate: bool,
     context: Context,
 ) -> Post:
     """Make the post due at once as a new attempt, with 24 hours from now and the machine's retries counted from zero.
 
-    An unconfirmed post only with `confirm_not_published`, and after a look at TikTok at all its attempts (`looked_until`): they are
+    An unconfirmed post only with `confirm_not_published`, and after a look at TikTok at all its attempts: they are
     then dismissed by the owner's word, which goes to the publisher with the next one. Raises Problem 404; 409
     `confirmation_required`, `post_not_retryable`, `account_not_active`, `media_not_available`, `duplicate_media` unless
     `allow_duplicate`; 503 `retry_undecided` when the post became unconfirmed only after the look.
@@ -53,7 +54,7 @@ async def retry_post(
     is_unconfirmed = post.state is PostState.UNCONFIRMED
     if is_unconfirmed and not confirm_not_published:
         raise _confirmation_required(post)
-    if is_unconfirmed and looked_until != post.attempt:
+    if is_unconfirmed and (look is None or look.attempt != post.attempt):
         raise retry_undecided()
     await _require_media(tx, post)
     if not allow_duplicate:
@@ -77,6 +78,7 @@ async def retry_post(
         scheduled_time=changed.scheduled_time,
         by_owner=True,
         confirmed_not_published=is_unconfirmed,
+        not_videos=[] if look is None else list(look.not_videos),
         next_attempt_at=now,
         code="confirmed_not_published" if is_unconfirmed else "retried_by_owner",
         message="Its owner says that it was not published." if is_unconfirmed else "Its owner wants another attempt.",

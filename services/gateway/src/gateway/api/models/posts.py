@@ -1,7 +1,7 @@
 """Shapes of posts."""
 
 from datetime import datetime
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -37,16 +37,23 @@ class PostPatch(GivenFields):
     model_config = ConfigDict(extra="forbid")
 
 
+VideoId = Annotated[str, Field(min_length=1, max_length=19, pattern="^[1-9][0-9]*$", examples=["7301234567890123456"])]
+MAX_NOT_VIDEOS = 200
+"""Twice as many as are ever named at once: some may be gone, and others have come."""
+
+
 class RetryBody(BaseModel):
     """What you know and want.
 
     `confirm_not_published`: you have looked at TikTok, and the post is not there; needed for unconfirmed posts only.
+    `not_videos`: ids of the videos that may be the post (409 `possible_videos` names them) and that you say are not.
     `allow_duplicate`: also when another post of the last 24 hours has the same video for the same account.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     confirm_not_published: bool = False
+    not_videos: list[VideoId] = Field(default=[], max_length=MAX_NOT_VIDEOS)
     allow_duplicate: bool = False
 
 
@@ -55,7 +62,7 @@ class ConfirmBody(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    tiktok_video_id: str = Field(min_length=1, max_length=19, pattern="^[1-9][0-9]*$", examples=["7301234567890123456"])
+    tiktok_video_id: VideoId
 
 
 class BulkOptions(BaseModel):

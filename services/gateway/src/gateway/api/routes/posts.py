@@ -166,7 +166,12 @@ async def publish_post_now(request: Request, caller: Writer, post_id: UUID) -> R
 async def retry_post(request: Request, caller: Writer, post_id: UUID) -> Response:
     """Try a failed post again; an unconfirmed one only when you have seen that it is not at TikTok, which is asked once more."""
     wish = await read_body(request, RetryBody) if await request.body() else RetryBody()
-    retry = RetryPost(post_id=post_id, confirm_not_published=wish.confirm_not_published, allow_duplicate=wish.allow_duplicate)
+    retry = RetryPost(
+        post_id=post_id,
+        confirm_not_published=wish.confirm_not_published,
+        not_videos=wish.not_videos,
+        allow_duplicate=wish.allow_duplicate,
+    )
     return await command(request, caller, retry, scope="posts:write", subject=post_id)
 
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from publisher.domain.matching import Candidate, Finding, Wanted, find, seen_far_enough
-from publisher.errors import QuotaUsedUp
 from publisher.runner.run import JobRun
 from publisher.runner.steps.quota import counted
 from publisher.storage import quotas, rivals
@@ -17,7 +16,7 @@ MAX_PAGES = 5
 
 
 async def find_video(run: JobRun) -> Finding | None:
-    """Return what the list tells; None where it can tell nothing. Raises CallFailed, LeaseLost.
+    """Return what the list tells; None where it can tell nothing. Raises CallFailed, QuotaUsedUp, LeaseLost.
 
     It can when the post went out as public, has a caption of ours, and the grant has the scope `video.list`.
     """
@@ -57,10 +56,7 @@ async def _list(run: JobRun, wanted: Wanted) -> tuple[Sequence[Candidate], bool]
     videos: list[Candidate] = []
     cursor: int | None = None
     for _ in range(MAX_PAGES):
-        try:
-            page = await run.tools.tiktok.videos(run.job.account_id, cursor, counted(run, quotas.of_video_list(run.job)))
-        except QuotaUsedUp:
-            return videos, False
+        page = await run.tools.tiktok.videos(run.job.account_id, cursor, counted(run, quotas.of_video_list(run.job)))
         if page is None:
             return None
         videos += [candidate_of(video) for video in page.videos]

@@ -9,7 +9,7 @@ from publisher.domain.matching import Finding
 from publisher.domain.outcomes import Defer
 from publisher.domain.troubles import Trouble, TroubleKind
 from publisher.domain.watching import Question, leaves_open
-from publisher.errors import CallFailed
+from publisher.errors import CallFailed, QuotaUsedUp
 from publisher.runner.run import JobRun
 from publisher.runner.steps.adopt import adopt
 from publisher.runner.steps.find_video import find_video
@@ -45,6 +45,8 @@ async def look(run: JobRun, question: Question) -> Sight:
         return sight
     try:
         return replace(sight, finding=await find_video(run))
+    except QuotaUsedUp as used_up:
+        return replace(sight, answered=False, again_in=used_up.wait.seconds, awaits=used_up.wait.awaits)
     except CallFailed as failed:
         if failed.trouble.reason.code == LIST_NOT_GRANTED:
             return sight
