@@ -4,8 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import sys
-from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
@@ -21,6 +19,7 @@ from accounts.settings import Settings
 from accounts.token_refresher import ANSWER_LOST
 from common.database import Database
 from common.testing.eventually import eventually
+from common.testing.forked_programs import ForkedProgram, ForkedPrograms
 from common.testing.http_server import free_port
 from common.testing.keys import ServiceKeys
 from tiktok_simulator.faults import Fault
@@ -37,7 +36,7 @@ ACCOUNTS = 3
 class Replica:
     """One process and a client of it."""
 
-    def __init__(self, process: Process, http: httpx.AsyncClient, keys: ServiceKeys) -> None:
+    def __init__(self, process: ForkedProgram, http: httpx.AsyncClient, keys: ServiceKeys) -> None:
         self.process = process
         self._http = http
         self._auth = keys.authorization("publisher", "accounts")
@@ -66,22 +65,24 @@ def environment_of(settings: Settings, port: int) -> dict[str, str]:
         if value is None:
             continue
         given[name.upper()] = json.dumps(plain) if isinstance(plain, dict | bool) else str(plain)
-    kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COV")}
+    kept = {name: value for name, value in os.environ.items() if name == "PATH"}
     return {**kept, **given, "HTTP_PORT": str(port), "SERVICE_INSTANCE": f"accounts-{port}"}
 
 
 @pytest.fixture
-async def spawn(settings: Settings, service_keys: ServiceKeys, program_log: Callable[[str], Path]) -> AsyncIterator[Spawn]:
+async def spawn(
+    settings: Settings,
+    service_keys: ServiceKeys,
+    program_log: Callable[[str], Path],
+    forked_programs: ForkedPrograms,
+) -> AsyncIterator[Spawn]:
     async with AsyncExitStack() as stack:
-        processes: list[Process] = []
+        processes: list[ForkedProgram] = []
 
         async def one(**changes: str) -> Replica:
             port = free_port()
             path = program_log("accounts")
-            log = stack.enter_context(path.open("wb"))
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-P", "-m", "accounts", env=environment_of(settings, port) | changes, stdout=log, stderr=log
-            )
+            process = await forked_programs.start("accounts", environment_of(settings, port) | changes, path)
             processes.append(process)
             http = await stack.enter_async_context(httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30))
 
@@ -99,8 +100,7 @@ async def spawn(settings: Settings, service_keys: ServiceKeys, program_log: Call
             yield one
         finally:
             for process in processes:
-                if process.returncode is None:
-                    process.terminate()
+                process.terminate()
             await asyncio.gather(*(process.wait() for process in processes))
 
 

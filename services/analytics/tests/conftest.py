@@ -1,10 +1,7 @@
 """Analytics as it runs, on real PostgreSQL and RabbitMQ, and events to feed it."""
 
-import asyncio
 import json
 import os
-import sys
-from asyncio.subprocess import Process
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
@@ -33,6 +30,7 @@ from common.database import Database
 from common.ids import uuid7
 from common.testing.amqp import broker_channel
 from common.testing.eventually import eventually
+from common.testing.forked_programs import ForkedProgram, ForkedPrograms
 from common.testing.http_server import free_port, jwks_app, serving
 from common.testing.keys import ServiceKeys, UserKeys
 
@@ -153,22 +151,21 @@ def environment_of(settings: Settings, **changes: str) -> dict[str, str]:
         plain = value.get_secret_value() if isinstance(value, SecretStr) else value
         if plain is not None:
             given[name.upper()] = plain if isinstance(plain, str) else json.dumps(plain)
-    kept = {name: value for name, value in os.environ.items() if name == "PATH" or name.startswith("COV")}
+    kept = {name: value for name, value in os.environ.items() if name == "PATH"}
     return {**kept, **given, **changes}
 
 
 @pytest.fixture
-def process(program_log: Callable[[str], Path]) -> Callable[..., AbstractAsyncContextManager[Process]]:
+def process(
+    program_log: Callable[[str], Path], forked_programs: ForkedPrograms
+) -> Callable[..., AbstractAsyncContextManager[ForkedProgram]]:
     """Return a function that runs `python -m analytics` until it is killed; given once it is ready."""
 
     @asynccontextmanager
-    async def run(settings: Settings, instance: str) -> AsyncIterator[Process]:
+    async def run(settings: Settings, instance: str) -> AsyncIterator[ForkedProgram]:
         port, path = free_port(), program_log("analytics")
         environment = environment_of(settings, HTTP_PORT=str(port), SERVICE_INSTANCE=instance)
-        with path.open("wb") as log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-P", "-m", "analytics", env=environment, stdout=log, stderr=log
-            )
+        process = await forked_programs.start("analytics", environment, path)
         try:
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30) as http:
 
@@ -182,8 +179,7 @@ def process(program_log: Callable[[str], Path]) -> Callable[..., AbstractAsyncCo
                 await eventually(is_ready, timeout=60)
             yield process
         finally:
-            if process.returncode is None:
-                process.kill()
+            process.kill()
             await process.wait()
 
     return run

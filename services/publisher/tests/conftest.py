@@ -1,11 +1,9 @@
 """A world for the publisher: the real simulator, a small accounts service, a real database, files, and replicas at will."""
 
-import asyncio
 import hashlib
 import json
 import os
 import random
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -33,6 +31,7 @@ from common.ids import uuid7
 from common.messaging.outbox import Outbox
 from common.messaging.topology import EVENTS, dead_letter_name
 from common.testing.eventually import eventually
+from common.testing.forked_programs import ForkedProgram, ForkedPrograms
 from common.testing.http_server import serving
 from common.testing.keys import ServiceKeys
 from common.testing.secret_scan import SecretScan
@@ -170,6 +169,7 @@ class World:
         self.keys = keys
         self.amqp_url = amqp_url
         self.heard: list[Envelope] = []
+        self.forked_programs: ForkedPrograms
         self.program_log: Callable[[str], Path] = lambda name: folder / f"{name}.log"
         self.outbox = Outbox(outbox_rows, service="publisher", wake=lambda: None)
 
@@ -254,7 +254,7 @@ class World:
     @asynccontextmanager
     async def process(
         self, *, crash_point: str = "", crash_points_folder: Path | None = None, **changes: Any
-    ) -> AsyncIterator[asyncio.subprocess.Process]:
+    ) -> AsyncIterator[ForkedProgram]:
         """Run `python -m publisher`, or with a crash point the program that dies there; killed when the block ends."""
         module, environment = "publisher", self.environment(**{"lease_seconds": PROCESS_LEASE_SECONDS} | changes)
         if crash_point or crash_points_folder is not None:
@@ -262,16 +262,11 @@ class World:
             environment |= {"PYTHONPATH": str(DEPLOY), "CRASH_POINT": crash_point}
         if crash_points_folder is not None:
             environment["CRASH_POINTS_FOLDER"] = str(crash_points_folder)
-        with self.program_log("publisher").open("wb") as log:
-            process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", module, env=environment,
-                stdout=log if not os.environ.get("SHOW_PROCESS") else None,
-            )  # fmt: skip
+        process = await self.forked_programs.start(module, environment, self.program_log("publisher"))
         try:
             yield process
         finally:
-            if process.returncode is None:
-                process.kill()
+            process.kill()
             await process.wait()
 
     async def job(self, post: PostDue) -> Job:
@@ -404,9 +399,11 @@ async def world(
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def processes(world: World, rabbitmq_url: str, secret_scan: SecretScan) -> AsyncIterator[World]:
+async def processes(
+    world: World, rabbitmq_url: str, secret_scan: SecretScan, forked_programs: ForkedPrograms
+) -> AsyncIterator[World]:
     """Give a world whose processes have a broker, and hear what they tell; their queues are deleted after the test."""
-    world.amqp_url, world.program_log = rabbitmq_url, secret_scan.log_file
+    world.amqp_url, world.program_log, world.forked_programs = rabbitmq_url, secret_scan.log_file, forked_programs
     connection = await aio_pika.connect(rabbitmq_url, timeout=5)
     async with connection:
         channel = await connection.channel(publisher_confirms=False)

@@ -15,6 +15,7 @@ import pytest
 from sqlalchemy import select
 
 from common.testing.eventually import eventually
+from common.testing.forked_programs import ForkedProgram
 from publisher.domain.job import State, Step
 from publisher.storage.tables import publish_jobs
 
@@ -43,7 +44,7 @@ def points(tmp_path: Path) -> Path:
 
 
 @asynccontextmanager
-async def in_hand(world: Any, points: Path, moment: str) -> AsyncIterator[tuple[Any, asyncio.subprocess.Process]]:
+async def in_hand(world: Any, points: Path, moment: str) -> AsyncIterator[tuple[Any, ForkedProgram]]:
     """Give a post that a process named `first` has in hand, in the middle of a call that TikTok does not answer."""
     fault, steps = MOMENTS[moment]
     post = world.post(await world.account(), world.media(BIG))

@@ -13,6 +13,7 @@ from httpx._transports import default
 
 from common.testing.broker_queues import QueueRecorder
 from common.testing.databases import TestDatabases
+from common.testing.forked_programs import ForkedPrograms
 from common.testing.keys import ServiceKeys, UserKeys
 from common.testing.secret_scan import SHOWN, SecretScan, of_report
 from common.testing.servers import TestServers
@@ -100,6 +101,14 @@ def secret_scan(request: pytest.FixtureRequest) -> SecretScan:
 def program_log(secret_scan: SecretScan) -> Callable[[str], Path]:
     """Return a function from a program's name to a new file for its log, which is scanned for secrets with everything else."""
     return secret_scan.log_file
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def forked_programs() -> AsyncIterator[ForkedPrograms]:
+    """Give what starts programs quickly; what still runs at the end is killed."""
+    programs = ForkedPrograms()
+    yield programs
+    await programs.stop()
 
 
 @pytest.fixture(scope="session")
