@@ -47,7 +47,7 @@ async def gate(valkey_url: str) -> AsyncIterator[tuple[TcpGate, str]]:
 def patience(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Take no busy machine for a failing store, save in the test of one."""
     hangs = "hangs" in request.node.name
-    monkeypatch.setattr("gateway.security.limit_store.ANSWER_SECONDS", 0.5 if hangs else 30.0)
+    monkeypatch.setattr("gateway.security.limit_store.ANSWER_SECONDS", 5.0 if hangs else 30.0)
     monkeypatch.setattr("gateway.security.rate_limits.ASK_AGAIN_S", 0.5)
 
 

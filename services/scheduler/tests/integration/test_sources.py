@@ -6,9 +6,12 @@ import httpx
 import pytest
 
 from common.clock import utc_now
+from common.contracts.envelope import Envelope
 from common.contracts.registry import parse
 from common.contracts.scheduler import PostDue
 from common.ids import uuid7
+from common.messaging.topology import EVENTS
+from common.testing.amqp import broker_channel, next_message
 from common.testing.keys import ServiceKeys
 
 pytestmark = pytest.mark.integration
@@ -21,22 +24,25 @@ async def test_an_address_is_taken_as_it_is(author: Any) -> None:
     assert (post["status"], post["source_url"], post["warnings"]) == ("scheduled", URL, [])
 
 
-async def test_the_event_tells_the_address_without_its_query(world: Any) -> None:
-    for fields in (
-        {"source_url": URL},
-        {"source_url": URL, "transfer": "pull"},
-        {"photo_urls": [URL, "https://a.example/b.jpg"]},
-    ):
-        await world.post(media_id=None, **fields)
-    assert (await world.claim()).posts == 3
-    due = [parse(envelope, PostDue) for envelope in await world.told()]
+async def test_the_event_tells_the_address_without_its_query(world: Any, scheduler: Any, rabbitmq_url: str) -> None:
+    async with broker_channel(rabbitmq_url) as channel:
+        queue = await channel.declare_queue(f"test.{uuid7()}", exclusive=True)
+        await queue.bind(EVENTS.name, PostDue.KEY)
+        for fields in (
+            {"source_url": URL},
+            {"source_url": URL, "transfer": "pull"},
+            {"photo_urls": [URL, "https://a.example/b.jpg"]},
+        ):
+            await world.post(media_id=None, **fields)
+        told = [(await next_message(channel, queue.name, timeout=60)).body for _ in range(3)]
+    due = [parse(Envelope.model_validate_json(body), PostDue) for body in told]
     bare = URL.partition("?")[0]
     assert {(post.source_url, post.transfer, tuple(post.photo_urls)) for post in due} == {
         (bare, "upload", ()),
         (bare, "pull", ()),
         (None, "upload", (bare, "https://a.example/b.jpg")),
     }
-    assert "SECRET" not in str([envelope.data for envelope in await world.told()])
+    assert b"SECRET" not in b"".join(told)
 
 
 async def test_the_same_address_twice_is_no_duplicate(author: Any) -> None:
