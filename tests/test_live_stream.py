@@ -1,4 +1,4 @@
-"""A user's events live, over two gateways, a broker that restarts and a gateway that dies: each of them, and nobody else's."""
+"""A user's events live, over two gateways, a broker that restarts, a gateway or analytics that dies: each, and nobody else's."""
 
 import threading
 from contextlib import suppress
@@ -22,13 +22,13 @@ EVENTS = "/api/v1/events"
 class Follower:
     """An event source: reads in the background, and after each end connects again behind the last event it saw."""
 
-    def __init__(self, stack: Stack, user: Cuepost, gateways: tuple[str, ...]) -> None:
+    def __init__(self, stack: Stack, user: Cuepost, gateways: tuple[str, ...], *, last: str | None = None) -> None:
         self._urls = [f"http://127.0.0.1:{stack.env(name)['HTTP_PORT']}" for name in gateways]
         self._authorization = user._gateway.headers["Authorization"]
         self.ids: set[str] = set()
         self.gaps = 0
         self.opened = 0
-        self._last: str | None = None
+        self.last = last
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -47,7 +47,7 @@ class Follower:
                 self._follow(self._urls[self.opened % len(self._urls)])
 
     def _follow(self, url: str) -> None:
-        headers = {"Authorization": self._authorization} | ({} if self._last is None else {"Last-Event-ID": self._last})
+        headers = {"Authorization": self._authorization} | ({} if self.last is None else {"Last-Event-ID": self.last})
         with httpx.stream("GET", url + EVENTS, headers=headers, timeout=20, trust_env=False) as answer:
             answer.raise_for_status()
             for line in answer.iter_lines():
@@ -59,8 +59,8 @@ class Follower:
         if line.startswith("retry:"):
             self.opened += 1
         elif line.startswith("id: "):
-            self._last = line.removeprefix("id: ")
-            self.ids.add(self._last)
+            self.last = line.removeprefix("id: ")
+            self.ids.add(self.last)
         elif line == "event: gap":
             self.gaps += 1
 
@@ -111,3 +111,31 @@ def test_nothing_is_missed_whatever_restarts(operator: Operator) -> None:
             assert follower.gaps == 0
         assert moving.opened >= 2
         assert not other.ids & mine
+
+
+def test_who_comes_back_after_analytics_was_killed_gets_all_of_it_or_is_told_of_a_gap(operator: Operator) -> None:
+    """It has the events in hand when it dies; one client comes back while it is away, another one when it is there again."""
+    stack, user = operator.stack, operator.user
+    user_id = user.get("/api/v1/auth/me").json()["id"]
+    with Follower(stack, user, ("gateway-1",)) as seen:
+        changed(operator, 1)
+        wait_for("an event", lambda: seen.ids)
+    before = ids_of(operator, user_id)
+    with operator.frozen("analytics-1"):
+        in_hand = changed(operator, 5)
+        operator.wait_event(in_hand, "scheduler.post.updated", count=5)
+        stack.kill("analytics-1")
+    with Follower(stack, user, ("gateway-2",), last=seen.last) as early:
+        while_away = changed(operator, 3)
+        wait_for("analytics", lambda: stack.healthy("analytics-1"))
+        with Follower(stack, user, ("gateway-1",), last=seen.last) as late:
+            after = changed(operator, 1)
+            for post, count in ((in_hand, 5), (while_away, 3), (after, 1)):
+                operator.wait_event(post, "scheduler.post.updated", count=count)
+            missed = ids_of(operator, user_id) - before
+            assert len(missed) >= 12
+            wait_for("every event", lambda: late.ids >= missed)
+            assert late.gaps == 0
+            wait_for("every event, or a gap", lambda: early.gaps or early.ids >= missed)
+            live = {event["id"] for event in operator.events.of(after, "scheduler.post.updated")}
+            wait_for("it goes on", lambda: early.ids >= live)
