@@ -3,7 +3,8 @@
 AMQP_URL=... python deploy/examples/audit_consumer.py events.sqlite        (AMQP_URL: in .local/stack.env)
 
 Its queue is durable: what happens while it is away waits there (at most 256 MB and a week). An event is acknowledged after it is on
-disk, so none is lost; one that comes again is known by its id, so none is doubled. Needs aio-pika, and nothing of Cuepost.
+disk, so none is lost; one that comes again is known by its id, so none is doubled. Where one cannot be kept (a full disk), it ends
+with 1 and says why: started again, it goes on with that one. Needs aio-pika, and nothing of Cuepost.
 """
 
 import asyncio
@@ -24,12 +25,18 @@ async def main(path: str) -> None:
     """Keep events in the file at `path` until ended."""
     database = sqlite3.connect(path)
     database.execute(TABLE)
+    failed = asyncio.get_running_loop().create_future()
 
     async def keep(message: aio_pika.abc.AbstractIncomingMessage) -> None:
         event = json.loads(message.body)
         row = (event["id"], event["type"], event["time"], event["subject"], message.body.decode())
-        with database:  # One transaction; on disk when the block ends.
-            database.execute("INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?)", row)
+        try:
+            with database:  # One transaction; on disk when the block ends.
+                database.execute("INSERT OR IGNORE INTO events VALUES (?, ?, ?, ?, ?)", row)
+        except sqlite3.Error as error:
+            if not failed.done():
+                failed.set_exception(error)
+            return  # Not acknowledged: it comes again.
         with suppress(ChannelInvalidStateError):  # The connection is gone: the event comes again, and is known then.
             await message.ack()
 
@@ -42,8 +49,11 @@ async def main(path: str) -> None:
         await queue.bind("cuepost.events", "#")
         await queue.consume(keep)
         print("listening", flush=True)
-        await asyncio.Future()  # Until it is ended; a lost connection is made again, the queue consumed again.
+        await failed  # Until it is ended; a lost connection is made again, the queue consumed again.
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))
+    try:
+        asyncio.run(main(sys.argv[1]))
+    except sqlite3.Error as failure:
+        sys.exit(f"ended: {sys.argv[1]} does not take an event: {failure}")

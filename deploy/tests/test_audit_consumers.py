@@ -303,6 +303,28 @@ async def test_the_example_waits_for_a_broker_that_is_away_when_it_begins(
     await eventually(lambda: {item["id"] for item in told} <= {item["id"] for item in example.kept()}, timeout=60)
 
 
+async def test_the_example_ends_when_it_cannot_keep_an_event_and_goes_on_with_it_when_it_is_started_again(
+    servers: Servers, tmp_path: Path, ended: AsyncExitStack
+) -> None:
+    path = tmp_path / "events.sqlite"
+    example, told = Example(servers, path), [event(n) for n in range(150)]
+    ended.push_async_callback(example.kill)
+    process = await example.begin(address=url(servers, "audit"))
+    await example.listening()
+    with sqlite3.connect(path, timeout=10) as database:
+        database.execute("CREATE TRIGGER full BEFORE INSERT ON events BEGIN SELECT RAISE(ABORT, 'no room'); END")
+    await Publisher(servers).publish(told)
+    _, said = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 1
+    assert said.decode().splitlines()[-1] == f"ended: {path} does not take an event: no room"
+    ids = {item["id"] for item in told}
+    assert ids.isdisjoint(item["id"] for item in example.kept())
+    with sqlite3.connect(path, timeout=10) as database:
+        database.execute("DROP TRIGGER full")
+    await example.start()
+    await eventually(lambda: ids <= {item["id"] for item in example.kept()}, timeout=60)
+
+
 def test_the_example_is_short() -> None:
     assert len(EXAMPLE.read_text(encoding="utf-8").splitlines()) < 60
 
