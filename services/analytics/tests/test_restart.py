@@ -5,12 +5,15 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import httpx
 import pytest
 from sqlalchemy import text
 
 from analytics.app import wire
 from analytics.settings import Settings
+from common.messaging.dead_letters import Redelivery
+from common.messaging.incoming import Incoming
 from common.testing.amqp import broker_channel
 from common.testing.eventually import eventually
 from common.testing.http_server import serving
@@ -64,6 +67,39 @@ async def test_a_database_that_goes_away_costs_no_event(analytics: Any) -> None:
         await disturb()
     await analytics.stored_exactly(500)
     assert await analytics.proven() == 500
+
+
+FULL_DISK = """
+CREATE SEQUENCE refused;
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER AS
+$$ BEGIN PERFORM nextval('public.refused'); RAISE EXCEPTION 'could not extend file' USING ERRCODE = 'disk_full'; END $$;
+CREATE TRIGGER full_disk BEFORE INSERT ON audit.records FOR EACH STATEMENT EXECUTE FUNCTION refuse();
+"""
+
+
+async def test_while_its_disk_is_full_events_wait_in_place(analytics: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None goes to a retry tier, from which it would become a dead letter: as long as it takes, it is the database's fault."""
+    sent_away: list[str] = []
+    settle = Redelivery.settle
+
+    async def noted(self: Redelivery, incoming: Incoming, error: BaseException) -> bool:
+        sent_away.append(type(error).__name__)
+        return await settle(self, incoming, error)
+
+    monkeypatch.setattr(Redelivery, "settle", noted)
+    owner = await asyncpg.connect(analytics.owner_url)
+    await owner.execute(FULL_DISK)
+    await analytics.tell(*(analytics.scheduled(uuid4()) for _ in range(3)))
+
+    async def tried_again() -> bool:
+        return bool(await owner.fetchval("SELECT is_called AND last_value >= 4 FROM refused"))
+
+    await eventually(tried_again)
+    assert (sent_away, await analytics.stored()) == ([], 0)
+    await owner.execute("DROP TRIGGER full_disk ON audit.records")
+    await owner.close()
+    await analytics.stored_exactly(3)
+    assert (sent_away, await analytics.proven()) == ([], 3)
 
 
 async def test_readiness_is_red_without_keys_and_names_the_part(
