@@ -213,7 +213,7 @@ async def test_who_stops_does_not_wait_long_for_a_broker_that_is_away(monkeypatc
     await made.start()
     noted(made, 2)
     await sender.entered.wait()
-    await made.stop()
+    await asyncio.wait_for(made.stop(), 60)
     assert sender.sent == []
 
 
@@ -228,3 +228,20 @@ async def test_one_that_cannot_be_sent_for_another_reason_ends_nothing(monkeypat
     await eventually(lambda: sorted(data["api_key_id"] for data in sender.sent) == sorted(keys))
     assert made.healthy() is None
     await made.stop()
+
+
+async def test_one_that_can_never_be_sent_holds_up_none_behind_it(
+    sender: Sender, refusals: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tell_refusals, "RETRY_S", 0.01)
+    made, _ = refusals
+    send = sender.send
+
+    async def picky(envelope: Envelope) -> None:
+        if envelope.subject == keys[0]:
+            raise ValueError("odd")
+        await send(envelope)
+
+    monkeypatch.setattr(sender, "send", picky)
+    keys = noted(made, 3)
+    await eventually(lambda: [data["api_key_id"] for data in sender.sent] == keys[1:])
