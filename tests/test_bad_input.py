@@ -1,10 +1,12 @@
-"""Whatever a client sends to posts and media is answered with what is wrong, and never with a failure of ours.
+"""Whatever a client sends is answered with what is wrong, and never with a failure of ours.
 
-Tables, sent to a real gateway in front of a real scheduler: each field at its limits, one beyond, of a wrong type, null, with odd
-Unicode; bodies that are none; ids, limits and cursors that are none.
+Tables, sent to a real gateway in front of real services: each field at its limits, one beyond, of a wrong type, null, with odd
+Unicode; bodies that are none; ids, limits and cursors that are none. Posts and media have tables of their own; all other routes are
+found in the OpenAPI document, whichever there are.
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -23,7 +25,7 @@ from system.waiting import wait_for
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
 API = "/api/v1"
-POSTS, MEDIA = f"{API}/posts", f"{API}/media"
+POSTS, MEDIA, ACCOUNTS, AUTH = (f"{API}/{what}" for what in ("posts", "media", "accounts", "auth"))
 NOW = datetime.now(UTC)
 TIME = (NOW + timedelta(days=300)).isoformat()
 EMOJI, ACCENT = "\U0001f600", "e\u0301"
@@ -121,6 +123,7 @@ BODIES: dict[str, bytes] = {
     "deep": b'{"hashtags": ' + b"[" * 50_000 + b"]" * 50_000 + b"}",
     "2,000 names": json.dumps({f"k{number}": number for number in range(2000)}).encode(),
     "600 KB": b'{"caption": "' + b"x" * 600_000 + b'"}',
+    "a name twice": b'{"caption": "x", "caption": "x"}',
 }
 NO_IDS = [
     "x",
@@ -194,9 +197,9 @@ def named(problems: list[dict[str, Any]]) -> set[str]:
 
 
 def is_readable(case: tuple[str, Any]) -> bool:
-    """Tell whether JSON with this value is read at all: with NUL, lone surrogates or huge numbers only the body is named."""
+    """Tell whether JSON with this value is read at all: with NUL, lone surrogates, huge numbers or much depth the body is named."""
     text = json.dumps(case)
-    return not any(part in text for part in ("\\u0000", "\\ud800", "\\udc00", "\\udfff", str(2**63)))
+    return text.count("[") < 64 and not any(part in text for part in ("\\u0000", "\\ud800", "\\udc00", "\\udfff", str(2**63)))
 
 
 def refused(answer: httpx.Response, what: Any) -> dict[str, Any]:
@@ -263,6 +266,8 @@ def test_bodies_that_are_none(sender: Sender, threads: ThreadPoolExecutor) -> No
         assert body["code"] in {"invalid_request", "body_too_large", "invalid_body"}, (case, body)
 
     list(threads.map(check, [(route, name) for route in ROUTES for name in BODIES]))
+    twice = f'{json.dumps(sender.base)[:-1]}, "caption": "y"}}'.encode()
+    assert refused(sender.send("POST", POSTS, twice), "twice")["errors"][0]["code"] == "repeated_name"
     for kind, code in (("text/plain", 415), ("application/xml", 415), ("multipart/form-data; boundary=x", 415)):
         for route in ROUTES:
             method, path = route.split(" ")
@@ -317,6 +322,162 @@ def test_limits_cursors_and_filters_that_are_none(sender: Sender, threads: Threa
         list(threads.map(check(path), cases))
         of_the_other = sender.send("GET", MEDIA if path == POSTS else POSTS, params={"cursor": cursor})
         assert refused(of_the_other, cursor)["code"] == "invalid_cursor"
+
+
+WITH_TABLES = tuple(f"{API}/{what}" for what in ("posts", "media", "webhooks"))
+"""Posts and media: above. Webhooks: nobody gets as far as the body without a signature."""
+PARAMETERS_OF = (ACCOUNTS, AUTH, f"{API}/tiktok", f"{API}/audit", f"{API}/analytics")
+TYPES: list[tuple[str, Any]] = [
+    *(("integer", 5), ("number", 1.5), ("boolean", True), ("array", []), ("object", {}), ("string", "x"), ("null", None)),
+]
+UNREADABLE = [*UNSTORABLE, 2**63, -(2**63), json.loads("[" * 100 + "]" * 100)]
+
+
+class Documented:
+    """The routes of the gateway that have no table of their own, from its OpenAPI document."""
+
+    def __init__(self, sender: Sender) -> None:
+        document = sender.http.get("/openapi.json").raise_for_status().json()
+        self._schemas = document["components"]["schemas"]
+        self.routes: list[tuple[str, str, dict[str, Any]]] = [
+            (method.upper(), path, operation)
+            for path, operations in document["paths"].items()
+            for method, operation in operations.items()
+            if path.startswith(API) and not path.startswith(WITH_TABLES)
+        ]
+        self._account = str(sender.base["tiktok_account_id"])
+
+    def with_bodies(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """Yield method, address and the body's fields; an id in the address is the user's account."""
+        for method, path, operation in self.routes:
+            content = operation.get("requestBody", {"content": {}})["content"]
+            if "application/json" in content:
+                fields = self._followed(content["application/json"]["schema"]).get("properties", {})
+                yield (
+                    method,
+                    self._with_id(path, self._account),
+                    {name: self._followed(field) for name, field in fields.items()},
+                )
+
+    def with_ids(self) -> Iterator[tuple[str, str, dict[str, Any]]]:
+        """Yield method, address with a place for the id, and a body that is as it should be."""
+        bodies = {(method, path): fields for method, path, fields in self.with_bodies()}
+        for method, path, _ in self.routes:
+            if "{" in path:
+                fields = bodies.get((method, self._with_id(path, self._account)), {})
+                yield method, self._with_id(path, "{}"), {name: self.good(field) for name, field in fields.items()}
+
+    def good(self, field: dict[str, Any]) -> Any:
+        """Return a value of the type that a field has."""
+        if "enum" in field:
+            return field["enum"][0]
+        if field["type"] == "array":
+            return [self.good(self._followed(field["items"]))]
+        return str(uuid4()) if field.get("format") == "uuid" else "x" * field.get("minLength", 1)
+
+    def bad(self, field: dict[str, Any]) -> Iterator[Any]:
+        """Yield values that no field of this type takes."""
+        kinds = {one["type"] for one in field.get("anyOf", [field])}
+        yield from (value for kind, value in TYPES if kind not in kinds)
+        yield from UNREADABLE
+        if "string" in kinds:
+            yield "x" * 10_000
+            yield "x" * 1_000_000
+        if "enum" in field:
+            yield from ("", "x", field["enum"][0].upper())
+        if "array" in kinds:
+            items = self._followed(field["items"])
+            yield from ([value] for value in self.bad(items))
+            yield [self.good(items)] * 101
+
+    def _followed(self, schema: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = self._schemas[schema["$ref"].rpartition("/")[2]] if "$ref" in schema else schema
+        return found
+
+    @staticmethod
+    def _with_id(path: str, value: str) -> str:
+        return re.sub(r"\{\w+\}", value, path)
+
+
+@pytest.fixture(scope="module")
+def documented(sender: Sender) -> Documented:
+    documented = Documented(sender)
+    known = {(method, path.removeprefix(API)) for method, path, _ in documented.routes}
+    assert known >= {("POST", "/auth/login"), ("POST", "/auth/api-keys"), ("PATCH", "/accounts/{account_id}")}
+    return documented
+
+
+def test_every_field_of_all_other_bodies(sender: Sender, documented: Documented, threads: ThreadPoolExecutor) -> None:
+    def check(case: tuple[str, str, dict[str, Any], str, Any]) -> None:
+        method, path, body, name, value = case
+        what = (method, path, name, repr(value)[:80])
+        problem = refused(sender.send(method, path, body | {name: value}), what)
+        if problem["status"] == 413:
+            assert len(json.dumps(value)) >= 1_000_000, what
+            return
+        assert problem["status"] == 422, (what, problem)
+        names = {name} if is_readable((name, value)) else {name, "body"}
+        assert names & named(problem["errors"]), (what, problem)
+
+    cases = [
+        (method, path, {each: documented.good(given) for each, given in fields.items() if "type" in given}, name, value)
+        for method, path, fields in documented.with_bodies()
+        for name, field in [*fields.items(), ("surprise", {"type": "null"})]
+        for value in (documented.bad(field) if name != "surprise" else [1])
+    ]
+    assert len(cases) > 100
+    list(threads.map(check, cases))
+
+
+def test_all_other_bodies_that_are_none(sender: Sender, documented: Documented, threads: ThreadPoolExecutor) -> None:
+    def check(case: tuple[str, str, str]) -> None:
+        method, path, name = case
+        body = refused(sender.send(method, path, BODIES[name]), case)
+        assert body["code"] in {"invalid_request", "body_too_large"}, (case, body)
+
+    routes = [(method, path) for method, path, _ in documented.with_bodies()]
+    list(threads.map(check, [(*route, name) for route in routes for name in BODIES]))
+    for method, path, fields in documented.with_bodies():
+        for name, field in fields.items():
+            if "type" in field:
+                text = json.dumps({each: documented.good(given) for each, given in fields.items() if "type" in given})
+                twice = f"{text[:-1]}, {json.dumps(name)}: {json.dumps(documented.good(field))}}}"
+                problem = refused(sender.send(method, path, twice.encode()), (method, path, name))
+                assert [error["code"] for error in problem["errors"]] == ["repeated_name"], (method, path, name)
+    for method, path in routes:
+        for kind in ("text/plain", "application/xml", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded"):
+            answer = sender.send(method, path, b"{}", headers={"Content-Type": kind})
+            assert refused(answer, (method, path, kind))["code"] == "unsupported_media_type"
+
+
+def test_all_other_ids_and_parameters_that_are_none(
+    sender: Sender, documented: Documented, threads: ThreadPoolExecutor
+) -> None:
+    def check_id(case: tuple[str, str, dict[str, Any], str]) -> None:
+        method, path, body, name = case
+        assert refused(sender.send(method, path.format(name), body or None), case)["status"] == 404, case
+
+    def check_parameter(case: tuple[str, str, str]) -> None:
+        path, name, value = case
+        answer = sender.send("GET", documented._with_id(path, documented._account), params={name: value})
+        assert refused(answer, case)["status"] == 422, case
+
+    list(threads.map(check_id, [(*route, name) for route in documented.with_ids() for name in NO_IDS]))
+    cases: list[tuple[str, str, str]] = []
+    for method, path, operation in documented.routes:
+        for parameter in operation.get("parameters", []) if method == "GET" and path.startswith(PARAMETERS_OF) else []:
+            name, schema = parameter["name"], parameter["schema"]
+            kinds = {one.get("type") for one in schema.get("anyOf", [schema])}
+            bad = ["\x00"] if parameter["in"] == "query" else []
+            bad += [*LIMITS, str(schema.get("maximum", 2**63) + 1)] if "integer" in kinds else []
+            bad += ["", "x"] if "enum" in schema or "boolean" in kinds else []
+            bad += ["x" * (schema["maxLength"] + 1)] if "maxLength" in schema and parameter["in"] == "query" else []
+            bad += ["x", " ", "=" * 8, EMOJI] if name == "cursor" else []
+            cases += [(path, name, value) for value in bad]
+    assert {name for _, name, _ in cases} >= {"limit", "cursor", "status", "search", "browser"}
+    list(threads.map(check_parameter, cases))
+    assert [item["id"] for item in sender.send("GET", ACCOUNTS).json()["items"]] == [documented._account]
+    assert sender.send("GET", f"{AUTH}/api-keys").json()["total"] == 0
 
 
 def test_headers_that_are_none(sender: Sender) -> None:

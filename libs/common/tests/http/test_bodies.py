@@ -39,6 +39,9 @@ NESTED_TAGS = b'{"name": "x", "tags": ' + b'{"a":' * 63 + b"1" + b"}" * 63 + b"}
         (b'{"name": "x", "tags": {"a": NaN}}', 422, "invalid_request"),
         (b'{"name": "x", "tags": {"a": -Infinity}}', 422, "invalid_request"),
         (b'{"name": "x", "tags": ' + b'{"a":' * 64 + b"1" + b"}" * 64 + b"}", 422, "invalid_request"),
+        (b'{"name": "x", "name": "x"}', 422, "invalid_request"),
+        (b'{"name": "x", "n\\u0061me": "y"}', 422, "invalid_request"),
+        (b'{"name": "x", "tags": {"a": {"b": 1, "b": 1}}}', 422, "invalid_request"),
         (b"[" * 200_000, 422, "invalid_request"),
         (b"[" * 100_000 + b"]" * 100_000, 422, "invalid_request"),
         (b'{"name": "' + b"x" * (1024 * 1024) + b'"}', 413, "body_too_large"),
@@ -62,6 +65,7 @@ async def test_bad_bodies(client: httpx.AsyncClient, body: bytes, status: int, c
         b'{"name": "1234567890123456789"}',
         b'{"name": "x", "count": 9223372036854775807}',
         b'{"name": "x", "tags": {"a": 1e200, "b": 12345678901234567890.5}}',
+        b'{"name": "x", "tags": {"name": {"name": 1}, "Name": {"name": 1}}}',
         NESTED_TAGS,
     ],
 )
