@@ -62,7 +62,7 @@ async def test_posts_of_a_banned_account_wait_together_and_go_on_in_order(world:
         assert await refused(world) == {BANNED: 1}
         for post in posts:
             deferred = await world.event(post, "deferred")
-            assert (deferred["until"], deferred["attempt"]) == (None, 1)
+            assert (deferred["until"], deferred["attempt"], deferred["mode"]) == (None, 1, "direct")
             assert "appeal" in deferred["hint"]
         await look_now(world, posts)
         await eventually(lambda: _was_refused(world, BANNED, 2), 60)

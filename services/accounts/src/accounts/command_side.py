@@ -12,6 +12,7 @@ from accounts.clients.publish_jobs import PublishJobs
 from accounts.grant_revoker import GrantRevoker
 from accounts.handlers import queues
 from accounts.handlers.account_commands import AccountCommands
+from accounts.handlers.publish_news import PublishNews
 from accounts.handlers.sync_commands import SyncCommands
 from accounts.handlers.tiktok_webhooks import TikTokWebhooks
 from accounts.loops.revoke_grants import RevokeGrants, RevokeRules
@@ -82,6 +83,7 @@ def command_side(wires: Wires) -> CommandSide:
     quick = _consumer(wires, queues.COMMANDS, changes.routes())
     slow = _consumer(wires, queues.SYNC, syncs.routes())
     slow.subscribe(queues.WEBHOOKS, _webhooks(wires).handle)
+    slow.subscribe(queues.PUBLISH_NEWS, _publish_news(wires).handle)
     checks = [Check("consumer", quick.check), Check("sync_consumer", slow.check)]
     return CommandSide([http, revoking, quick, slow], checks)
 
@@ -95,6 +97,10 @@ def _webhooks(wires: Wires) -> TikTokWebhooks:
         tokens=wires.tokens,
         profiles=wires.profiles,
     )
+
+
+def _publish_news(wires: Wires) -> PublishNews:
+    return PublishNews(wires.database, wires.outbox, wires.tokens, wires.profiles, wires.settings.required_scopes)
 
 
 def _consumer(wires: Wires, queue: QueueSpec, routes: Sequence[CommandRoute]) -> Consumer:

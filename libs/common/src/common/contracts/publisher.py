@@ -36,10 +36,12 @@ class PublishStarted(PublishEvent):
 class PublishDeferred(PublishEvent):
     """The job waits (quota, breaker, account, TikTok away) until the forecast; it costs no attempt.
 
-    Without a forecast (`until` null) it waits for a person: the account is paused or must be connected again.
+    Without a forecast (`until` null) it waits for a person: the account is paused or must be connected again, or TikTok takes none
+    of its posts of this `mode`.
     """
 
     KEY: ClassVar[str] = "publisher.publish.deferred.v1"
+    mode: Literal["direct", "inbox"] | None = None
     until: datetime | None = None
     code: str
     message: str

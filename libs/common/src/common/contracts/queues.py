@@ -2,6 +2,7 @@
 
 WORK_QUEUES = (
     "accounts.commands",
+    "accounts.publish_news",
     "accounts.sync",
     "accounts.webhooks",
     "analytics.all_events",

@@ -42,6 +42,11 @@ def unusable_modes(granted: Iterable[str]) -> tuple[Unusable, ...]:
     return tuple(Unusable(mode, scope) for scope, mode in _OF_MODES.items() if scope not in have)
 
 
+def taken_away(scopes: Iterable[str]) -> str:
+    """Return what an owner is told of a grant that lacks these scopes, which posting needs."""
+    return f"Posting needs rights that were taken away: {', '.join(scopes)}. Connect the account again and leave them ticked."
+
+
 def missing_scopes(granted: Iterable[str], required: Iterable[str]) -> tuple[str, ...]:
     """Return the required TikTok scopes that a grant lacks, in their order."""
     have = set(granted)

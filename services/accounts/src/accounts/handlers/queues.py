@@ -2,6 +2,7 @@
 
 from common.contracts.accounts import DisconnectAccount, SyncAccount, SyncAccounts, UpdateAccount
 from common.contracts.gateway import WebhookReceived
+from common.contracts.publisher import PublishDeferred, PublishSubmitted
 from common.messaging.topology import commands_queue, events_queue
 
 COMMANDS = commands_queue("accounts.commands", UpdateAccount.KEY, DisconnectAccount.KEY, prefetch=20)
@@ -9,3 +10,5 @@ SYNC = commands_queue("accounts.sync", SyncAccount.KEY, SyncAccounts.KEY, prefet
 """Slow ones: they ask TikTok."""
 WEBHOOKS = events_queue("accounts.webhooks", WebhookReceived.KEY, prefetch=4)
 """Served beside the slow commands: it may ask TikTok, too."""
+PUBLISH_NEWS = events_queue("accounts.publish_news", PublishDeferred.KEY, PublishSubmitted.KEY, prefetch=20)
+"""One for each post at least, and almost all are nothing to tell; a few of them ask TikTok."""

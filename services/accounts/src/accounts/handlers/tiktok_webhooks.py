@@ -14,6 +14,7 @@ from accounts.access_tokens import AccessTokens
 from accounts.clients.profiles import ProfileReader
 from accounts.domain.account import AccountStatus
 from accounts.domain.withdrawal import is_of_an_older_grant
+from accounts.grant_check import still_works
 from accounts.metrics import WITHDRAWALS_PUT_OFF
 from accounts.storage.held_grants import HeldGrant, find_held_grant
 from accounts.token_refresher import GRANT_GONE
@@ -25,11 +26,10 @@ from common.contracts.envelope import Envelope
 from common.contracts.gateway import WebhookReceived
 from common.contracts.registry import parse
 from common.database import Database
-from common.errors import Permanent, Problem, Transient
+from common.errors import Permanent, Transient
 from common.messaging.inbox import Inbox
 from common.messaging.incoming import Incoming, work_for
 from common.messaging.outbox import Outbox
-from tiktok.errors import ScopeMissing, TikTokError, TikTokRateLimited, TokenInvalid
 from tiktok.webhooks import AUTHORIZATION_REMOVED, RemovalReason, WebhookRefused, removal_reason
 
 log = structlog.get_logger(__name__)
@@ -133,28 +133,12 @@ class TikTokWebhooks:
         """Return whether the grant was withdrawn; raises Transient while that cannot be told."""
         if is_of_an_older_grant(removed_at, grant.obtained_at):
             return False
-        if not await self._still_works(grant, open_id):
+        if not await still_works(self.tokens, self.profiles, grant.account_id, open_id):
             return True
         too_early = removed_at + ACCEPTED_FOR - utc_now()
         if too_early > timedelta(0):
             raise Transient("the token works, which so soon proves nothing", retry_after=too_early.total_seconds())
         return False
-
-    async def _still_works(self, grant: HeldGrant, open_id: str) -> bool:
-        """Ask TikTok; raises Transient when it does not say."""
-        try:
-            access = await self.tokens.get(grant.account_id)
-            await self.profiles.read(access.token, access.scopes, open_id=open_id)
-        except TokenInvalid:
-            return False
-        except TikTokRateLimited as error:
-            raise Transient(f"TikTok asks to wait: {error.code}", retry_after=error.retry_after) from None
-        except ScopeMissing:
-            # The token was good enough to be told no. Any other refusal may be of something between TikTok and here.
-            return True
-        except (TikTokError, Problem) as error:
-            raise Transient(f"TikTok does not say whether the access was withdrawn: {error.code}") from None
-        return True
 
 
 def _context(envelope: Envelope, grant: HeldGrant) -> Context:

@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from accounts.domain.account import Account, AccountStatus
 from accounts.domain.profile import search_pieces, search_text
+from accounts.storage.refusals import standing_refusal
 from accounts.storage.tables import account_tokens, tiktok_accounts
 
 _table = tiktok_accounts
@@ -30,7 +31,7 @@ _SHOWN = (
     account_tokens.c.expires_at.label("token_expires_at"),
     func.greatest(account_tokens.c.expires_at, account_tokens.c.refresh_expires_at).label("grant_expires_at"),
     _table.c.last_synced_at,
-    _table.c.last_error,
+    func.coalesce(_table.c.last_error, standing_refusal()).label("last_error"),
     _table.c.version,
     _table.c.created_at,
     _table.c.updated_at,

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Index,
     Integer,
     LargeBinary,
+    PrimaryKeyConstraint,
     Table,
     Text,
     UniqueConstraint,
@@ -165,6 +166,19 @@ tiktok_accounts = Table(
         postgresql_using="gin",
         postgresql_where=text("disconnected_at IS NULL"),
     ),
+)
+
+# What TikTok refused last of an account's posts of a mode, and when it took one. A refusal stands while nothing was taken since.
+account_refusals = Table(
+    "account_refusals",
+    metadata,
+    Column("account_id", Uuid, ForeignKey("tiktok_accounts.id", ondelete="CASCADE"), nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("code", Text),
+    Column("message", Text),
+    Column("refused_at", _Moment),
+    Column("accepted_at", _Moment),
+    PrimaryKeyConstraint("account_id", "mode"),
 )
 
 account_tokens = Table(

@@ -9,6 +9,7 @@ from accounts.storage.account_reads import find_account
 from accounts.storage.account_tokens import SealedPair, forget_pair, store_new_pair
 from accounts.storage.account_writes import insert_account, lock_creator, reconnect_account
 from accounts.storage.grant_revocations import cancel_revocation
+from accounts.storage.refusals import forget_refusals
 from accounts.usecases.account_events import tell_connected
 from common.contracts.context import Context
 from common.database import Transaction
@@ -49,6 +50,7 @@ async def connect_account(tx: Transaction, outbox: Outbox, context: Context, *, 
         await insert_account(tx.connection, account_id, user_id, grant.profile, grant.scopes)
     else:
         await reconnect_account(tx.connection, account_id, grant.profile, grant.scopes)
+        await forget_refusals(tx.connection, account_id)
     await store_new_pair(tx.connection, account_id, grant.pair)
     account = await find_account(tx.connection, account_id)
     if account is None:

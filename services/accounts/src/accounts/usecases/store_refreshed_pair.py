@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from accounts.domain.account import AccountStatus
-from accounts.domain.scopes import missing_scopes
+from accounts.domain.scopes import missing_scopes, taken_away
 from accounts.storage.account_reads import find_account
 from accounts.storage.account_tokens import SealedPair, replace_pair
 from accounts.storage.account_writes import change_scopes, revive
@@ -40,7 +40,7 @@ async def store_refreshed_pair(
     revived = before.status is AccountStatus.EXPIRED
     changed = bool(scopes) and set(scopes) != set(before.scopes)
     lacking = missing_scopes(scopes or before.scopes, required_scopes)
-    last_error = _taken_away(lacking) if lacking else None
+    last_error = taken_away(lacking) if lacking else None
     if revived:
         await revive(tx.connection, account_id, last_error=last_error)
     if changed:
@@ -50,7 +50,3 @@ async def store_refreshed_pair(
         if after is not None:
             await tell_updated(tx, outbox, after, context)
     return True
-
-
-def _taken_away(scopes: tuple[str, ...]) -> str:
-    return f"Posting needs rights that were taken away: {', '.join(scopes)}. Connect the account again and leave them ticked."

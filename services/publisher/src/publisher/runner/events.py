@@ -38,6 +38,7 @@ def deferred(job: Job | JobRef, replica: str, defer: Defer, until: datetime | No
     reason = defer.reason
     return PublishDeferred(
         **_common(job, replica),
+        mode=job.post.mode if isinstance(job, Job) else None,
         until=until,
         code=reason.code,
         message=reason.message,
