@@ -1,14 +1,13 @@
 """Lists of many accounts: which index serves them, totals beyond the cap, the summary, and the migration that brought the index."""
 
-import json
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
-from sqlalchemy.event import listen, remove
+from sqlalchemy.event import listen
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from accounts.domain.account import AccountStatus
 from accounts.domain.profile import Profile, search_pieces, search_text
@@ -16,6 +15,7 @@ from accounts.storage.account_reads import AccountFilter, count_accounts, list_a
 from accounts.storage.account_writes import insert_account
 from common.database.migrate import upgrade
 from common.ids import uuid7
+from common.testing.plans import Plan, plans_of
 
 pytestmark = pytest.mark.integration
 LIST = "/internal/accounts"
@@ -41,68 +41,28 @@ async def store(accounts: Any, user_id: UUID, username: str, display_name: str =
     return account_id
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How PostgreSQL finds the accounts: their indexes (or "Seq Scan"), and whether one of them is asked for the text."""
+async def searched(accounts: Any, user_id: UUID, search: str) -> list[Plan]:
+    """Return how PostgreSQL finds a user's accounts: for the first page of a list, another one, and the total."""
+    chosen = AccountFilter(user_id, search=search)
 
-    used: frozenset[str]
-    by_text: bool
+    async def ask(connection: AsyncConnection) -> None:
+        await list_accounts(connection, chosen, limit=21, before=None)
+        await list_accounts(connection, chosen, limit=21, before=IN_THE_MIDDLE)
+        await count_accounts(connection, chosen, cap=10_001)
 
-    @classmethod
-    def of(cls, plan: dict[str, Any]) -> "Plan":
-        nodes = list(nodes_of(plan))
-        indexes = [node for node in nodes if "tiktok_accounts" in node.get("Index Name", "")]
-        used = {node["Index Name"] for node in indexes}
-        if any(node["Node Type"] == "Seq Scan" for node in nodes):
-            used.add("Seq Scan")
-        return cls(frozenset(used), any("search_pieces" in node.get("Index Cond", "") for node in indexes))
+    plans = await plans_of(accounts.database, ask)
+    assert len(plans) == 6
+    return plans
 
 
-def nodes_of(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    yield plan
-    for child in plan.get("Plans", []):
-        yield from nodes_of(child)
-
-
-async def plans_of(accounts: Any, chosen: AccountFilter) -> dict[tuple[str, str], Plan]:
-    """Return how PostgreSQL runs what the service sends for a list: each statement planned for its values, and for any values.
-
-    They are prepared statements: the first five times each is planned for its values; from then on PostgreSQL goes on with a plan
-    for any values if it takes that to be no worse.
-    """
-    sent: list[tuple[str, Any]] = []
-
-    def note(_: Any, __: Any, statement: str, parameters: Any, *___: Any) -> None:
-        sent.append((statement, parameters))
-
-    engine = accounts.database.engine.sync_engine
-    listen(engine, "before_cursor_execute", note)
-    async with accounts.database.transaction() as tx:
-        await list_accounts(tx.connection, chosen, limit=21, before=None)
-        await list_accounts(tx.connection, chosen, limit=21, before=IN_THE_MIDDLE)
-        await count_accounts(tx.connection, chosen, cap=10_001)
-        remove(engine, "before_cursor_execute", note)
-        found = {}
-        for name, (statement, parameters) in zip(("first page", "next page", "total"), sent, strict=True):
-            await tx.driver.execute(f"PREPARE explained AS {statement}")
-            for mode in ("force_custom_plan", "force_generic_plan"):
-                await tx.driver.execute(f"SET LOCAL plan_cache_mode = {mode}")
-                values = ", ".join(literal(value) for value in parameters)
-                plan = await tx.driver.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE explained ({values})")
-                found[name, mode] = Plan.of((json.loads(plan) if isinstance(plan, str) else plan)[0]["Plan"])
-            await tx.driver.execute("DEALLOCATE explained")
-    return found
-
-
-def literal(value: Any) -> str:
-    if isinstance(value, list):
-        return f"ARRAY[{', '.join(literal(one) for one in value)}]::text[]"
-    return str(value) if isinstance(value, int) else "'" + str(value).replace("'", "''") + "'"
+def is_by_text(plan: Plan) -> bool:
+    """Tell whether nothing but the index is asked for the accounts, and the index for the text."""
+    of_accounts = {name: condition for name, condition in plan.indexes.items() if "tiktok_accounts" in name}
+    return list(of_accounts) == [SEARCH_INDEX] and "search_pieces" in of_accounts[SEARCH_INDEX] and not plan.whole_tables
 
 
 IN_THE_MIDDLE = UUID(int=2**127)
 """Of the ids of `FILL`, which are random."""
-BY_TEXT = {Plan(frozenset({SEARCH_INDEX}), by_text=True)}
 NAMES = {
     "cyrillic": "\u0418\u0432\u0430\u043d \u041f\u0435\u0442\u0440\u043e\u0432",
     "greek": "\u0393\u03b9\u03ce\u03c1\u03b3\u03bf\u03c2",
@@ -159,15 +119,17 @@ async def test_an_index_serves_every_search_in_any_script(accounts: Any) -> None
     async with accounts.database.read() as connection:
         await connection.exec_driver_sql("VACUUM ANALYZE tiktok_accounts, account_tokens")
     for search, found in SEARCHES:
-        assert set((await plans_of(accounts, AccountFilter(many.user_id, search=search))).values()) == BY_TEXT, search
+        for plan in await searched(accounts, many.user_id, search):
+            assert is_by_text(plan), (search, plan)
         page = (await accounts.http.get(LIST, params={"search": search}, headers=many.auth)).json()
         assert [UUID(item["id"]) for item in page["items"]] == ([ids[found]] if found else []), search
         assert page["total"] == len(page["items"])
     for search in ("name7777", "nobody at all", "77a", "q"):
-        assert set((await plans_of(accounts, AccountFilter(many.user_id, search=search))).values()) == BY_TEXT, search
+        for plan in await searched(accounts, many.user_id, search):
+            assert is_by_text(plan), (search, plan)
     for search in ("n", "77", "a.b", "name7777", NAMES["han"]):
-        plans = await plans_of(accounts, AccountFilter(few.user_id, search=search))
-        assert not any("Seq Scan" in plan.used for plan in plans.values()), (search, plans)
+        for plan in await searched(accounts, few.user_id, search):
+            assert not plan.whole_tables, (search, plan)
     await capped_total_and_short_search(accounts, many, len(NAMES))
 
 

@@ -5,13 +5,15 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from accounts.app import wire
 from accounts.loops.token_refresh import TokenRefreshLoop
-from accounts.storage.due_refreshes import DueRefresh, claim_due_refreshes, seconds_to_next_refresh
+from accounts.storage.due_refreshes import DueRefresh, claim_due_refreshes, late_refreshes, seconds_to_next_refresh
 from accounts.token_refresher import ANSWER_LOST, LAPSED
 from common.database import Database
 from common.testing.eventually import eventually
+from common.testing.plans import plans_of
 from tiktok_simulator.faults import Fault
 from tiktok_simulator.personas import CreatorInput, Persona
 
@@ -219,22 +221,30 @@ async def test_a_pair_that_cannot_be_read_holds_up_no_other(accounts: Any) -> No
     assert (await accounts.http.get("/readyz")).status_code == 200
 
 
-async def test_the_next_due_pair_is_found_by_its_index(accounts: Any) -> None:
+async def test_what_is_due_late_or_next_is_found_by_its_index(accounts: Any) -> None:
     await connected(accounts)
     copies = "gen_random_uuid(), pair_id, 'a', 'r', obtained_at, refresh_due_at, expires_at, refresh_expires_at"
     async with accounts.database.transaction() as tx:
+        # Pairs of no account, which nobody takes up.
         await tx.connection.exec_driver_sql("SET LOCAL session_replication_role = replica")
         await tx.connection.exec_driver_sql(
             "INSERT INTO account_tokens (account_id, pair_id, access_token_sealed, refresh_token_sealed, obtained_at,"
             " refresh_due_at, expires_at, refresh_expires_at, next_refresh_at)"
-            f" SELECT {copies}, now() + n * interval '1 second' FROM account_tokens, generate_series(1, 3000) AS n"
+            f" SELECT {copies}, now() + interval '1 day' + n * interval '1 second'"
+            " FROM account_tokens, generate_series(1, 3000) AS n"
         )
-        await tx.connection.exec_driver_sql("ANALYZE account_tokens")
-        plan = await tx.connection.exec_driver_sql(
-            "EXPLAIN SELECT account_id FROM account_tokens WHERE next_refresh_at <= now()"
-            " ORDER BY next_refresh_at LIMIT 8 FOR UPDATE SKIP LOCKED"
-        )
-        text = "\n".join(row[0] for row in plan)
-        await tx.connection.exec_driver_sql("DELETE FROM account_tokens")
-    assert "ix_account_tokens_next_refresh_at" in text
-    assert "Sort" not in text
+    await accounts.execute("ANALYZE account_tokens")
+
+    async def ask(connection: AsyncConnection) -> None:
+        await claim_due_refreshes(connection, limit=8, hold=timedelta(minutes=1))
+        await seconds_to_next_refresh(connection)
+        await late_refreshes(connection)
+
+    try:
+        plans = await plans_of(accounts.database, ask)
+    finally:
+        await accounts.execute("DELETE FROM account_tokens")
+    assert len(plans) == 6
+    for plan in plans:
+        assert "ix_account_tokens_next_refresh_at" in plan.indexes, plan
+        assert not plan.whole_tables & {"account_tokens"}, plan

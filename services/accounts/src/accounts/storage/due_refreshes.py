@@ -73,7 +73,8 @@ class LateRefreshes:
 
 async def late_refreshes(connection: AsyncConnection) -> LateRefreshes:
     """Count the pairs whose refresh is late, because it fails or because nobody does it."""
-    now = func.clock_timestamp()
+    # Not `clock_timestamp()`: what may change while a statement runs is looked up in no index.
+    now = func.statement_timestamp()
     late_by = now - _tokens.c.refresh_due_at
     overdue = late_by > OVERDUE_AFTER
     statement = select(
