@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import func
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from common.testing.eventually import eventually
@@ -210,6 +211,28 @@ async def test_an_error_of_our_own_defers_and_is_told(world: Any) -> None:
         await eventually(lambda: world.waits(post, "internal_error"))
         replica.tools.media.size = size
         await world.state(post, State.SUCCEEDED)
+
+
+async def test_an_error_of_our_own_while_polling_ends_as_unconfirmed_when_an_outcome_is_given_up(world: Any) -> None:
+    """Not before: until then the next poll may tell."""
+    await world.driver.fault("processing", stuck=True)
+    post = world.post(await world.account(), world.media())
+    async with world.replica() as replica:
+        await world.accept(post)
+        await world.told_of(post, "submitted")
+        replica.tools.tiktok.status = raising(RuntimeError("a bug"))
+        await world.due_now(post)
+        await eventually(lambda: world.waits(post, "internal_error"))
+        assert (await world.job(post)).checkpoint.state is State.RUNNING
+        await eventually(lambda: rests(world, post))
+        await world.due_now(post, submitted_at=func.clock_timestamp() - timedelta(hours=25))
+        job = await world.state(post, State.UNCONFIRMED)
+    assert job.reason["code"] == "internal_error"
+    assert "confirm it" in job.reason["hint"]
+
+
+async def rests(world: Any, post: Any) -> bool:
+    return (await world.job(post)).lease_owner is None
 
 
 async def test_who_gets_no_connection_in_time_goes_on_without_a_word(world: Any) -> None:

@@ -6,11 +6,10 @@ from typing import Any
 import structlog
 
 from common.database.failures import is_pool_exhausted
-from publisher.domain.backoff import defer_wait
-from publisher.domain.outcomes import Defer, Look
+from publisher.domain.outcomes import Look
 from publisher.domain.progress import WAITS_FOR_PLACE
 from publisher.domain.takeover import Action, next_action
-from publisher.domain.troubles import INTERNAL_ERROR
+from publisher.domain.troubles import INTERNAL_ERROR, Trouble, TroubleKind, after_status_trouble
 from publisher.errors import LeaseLost
 from publisher.runner.conclude import Outcome, conclude
 from publisher.runner.run import JobRun
@@ -36,8 +35,9 @@ _log = structlog.get_logger(__name__)
 async def perform(run: JobRun) -> None:
     """Run the job as far as it goes now. When the lease is lost it ends without a word: the job is another's.
 
-    An error of our own defers the job with growing waits instead of burning it; what has been sent is in the checkpoint. One that
-    has ended stays as it ended.
+    An error of our own defers the job with growing waits instead of burning it; what has been sent is in the checkpoint. Once
+    something may be out, that lasts as long as an outcome is waited for, then the job is unconfirmed. One that has ended stays as
+    it ended.
     """
     try:
         try:
@@ -54,9 +54,17 @@ async def perform(run: JobRun) -> None:
             if run.job.checkpoint.state.is_end:
                 await put_off(run)
                 return
-            await conclude(run, Defer(defer_wait(run.job.checkpoint.deferrals), INTERNAL_ERROR), {})
+            await conclude(run, _after_own_error(run), {})
     except LeaseLost:
         _log.warning("lease_lost", step=run.job.checkpoint.step)
+
+
+def _after_own_error(run: JobRun) -> Outcome:
+    """Return what follows an error of our own: what it would for a TikTok that does not answer, so that it ends in the end."""
+    trouble, limits = Trouble(TroubleKind.NO_VERDICT, INTERNAL_ERROR), run.tools.limits
+    return after_status_trouble(
+        run.job.checkpoint, trouble, run.clock.now(), give_up=limits.give_up, refused_patience=limits.refused_patience
+    )
 
 
 async def _perform(run: JobRun) -> None:
