@@ -275,7 +275,8 @@ async def test_a_list_is_read_back_to_the_time_of_the_post(world: Any) -> None:
 async def lost_pull(world: Any, host: MediaHost, account: Any, title: str = CAPTION, **changes: Any) -> Any:
     """Return a pull that TikTok made a video of, whose init was never answered."""
     url = host.put(f"/{title}.mp4".replace(" ", "").replace("#", ""), DATA)
-    post = world.post(account, None, transfer="pull", source_url=url, content={"title": title}, **changes)
+    content = {"title": title} | changes.pop("content", {})
+    post = world.post(account, None, transfer="pull", source_url=url, content=content, **changes)
     before = len(await world.driver.ledger())
     await world.driver.fault(INIT, lost_answer=True)
     async with world.replica():
@@ -319,6 +320,22 @@ async def test_an_unknown_publication_that_says_something_else_is_not_adopted(wo
     assert await world.webhook(post, "complete", publish_id=item["publish_id"]) == 1
     job = await look(world, post)
     assert (job.checkpoint.state, job.publish_id) == (State.UNCONFIRMED, None)
+
+
+@pytest.mark.parametrize(
+    ("content", "is_adopted"), [({}, False), ({"privacy_level": "SELF_ONLY"}, True), ({"title": ""}, True)]
+)
+async def test_a_public_publication_without_a_video_to_see_is_not_adopted(
+    world: Any, host: MediaHost, content: dict[str, Any], is_adopted: bool
+) -> None:
+    """Its caption could be seen, once TikTok names the video; that of a private one never can, and one without tells nothing."""
+    await world.driver.fault("processing", hide_post_id=True)
+    post = await lost_pull(world, host, await world.account(), content=content)
+    (item,) = await world.driver.ledger()
+    await world.driver.fault(LIST, status=401, code="scope_not_authorized", times=10)
+    await world.webhook(post, "complete", publish_id=item["publish_id"])
+    job = await look(world, post)
+    assert (job.checkpoint.state is State.SUCCEEDED, job.publish_id is not None) == (is_adopted, is_adopted)
 
 
 @pytest.mark.parametrize("why", ["two attempts", "two publications", "a draft", "too early", "unfinished", "failed"])

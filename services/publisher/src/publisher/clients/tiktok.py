@@ -158,10 +158,14 @@ class TikTok:
             under_way=True,
         )
 
-    async def query_videos(self, account_id: UUID, video_ids: Sequence[str], before_send: BeforeSend) -> Sequence[Video]:
-        """Return those of the videos that are the creator's and public; none when the grant does not show them."""
+    async def query_videos(
+        self, account_id: UUID, video_ids: Sequence[str], before_send: BeforeSend
+    ) -> Sequence[Video] | None:
+        """Return those of the videos that are the creator's and public; None when the grant does not show them."""
         access = await self._accounts.access(account_id, cached=True, under_way=True)
         if VIDEO_LIST not in access.scopes:
+            return None
+        if not video_ids:
             return ()
         return await self._call(
             Endpoint.VIDEOS,

@@ -1,5 +1,6 @@
 """An init that was never answered: whether one of the publications that TikTok told of by webhook is the one it made."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import structlog
@@ -9,7 +10,7 @@ from publisher.domain.job import Step, Transfer
 from publisher.domain.matching import CLOCKS_DIFFER, says
 from publisher.domain.outcomes import Defer, Succeed
 from publisher.runner.run import JobRun
-from publisher.runner.steps.find_video import candidate_of, wanted_of
+from publisher.runner.steps.find_video import PUBLIC, candidate_of, wanted_of
 from publisher.runner.steps.status import fetch
 from publisher.storage import rivals
 from publisher.storage.rivals import Unclaimed
@@ -24,8 +25,8 @@ async def adopt(run: JobRun) -> Defer | None:
     """Give the job the publication that can only be its own, if TikTok's status says that something came of it.
 
     Only when exactly one publication of the creator is nobody's, of this kind and of that time, and no other attempt may have made
-    it; and not when its video is public and says something else. Returns the wait for the quota of the status where TikTok could
-    not be asked. Raises CallFailed, LeaseLost.
+    it; and not when its video is public and says something else, nor, of a public post, as long as the video that could be seen is
+    not shown. Returns the wait for the quota of the status where TikTok could not be asked. Raises CallFailed, LeaseLost.
     """
     publish_id = await _the_only_one(run)
     if publish_id is None:
@@ -35,15 +36,23 @@ async def adopt(run: JobRun) -> Defer | None:
         return seen
     if not isinstance(verdict(seen), Succeed):
         return None
-    wanted = wanted_of(run.job)
-    videos = (
-        await run.tools.tiktok.query_videos(run.job.account_id, seen.post_ids[:1], run.check_send) if seen.post_ids else ()
-    )
-    if wanted is not None and any(not says(wanted.captions, candidate_of(video).texts) for video in videos):
-        _log.warning("unclaimed_publication_says_something_else", publish_id=publish_id)
+    if not await _may_be_its_own(run, seen.post_ids[:1]):
+        _log.warning("unclaimed_publication_does_not_say_the_same", publish_id=publish_id)
         return None
     await run.store({"publish_id": publish_id})
     return None
+
+
+async def _may_be_its_own(run: JobRun, video_ids: Sequence[str]) -> bool:
+    """Whether what can be seen of a publication is what the job's would show."""
+    wanted = wanted_of(run.job)
+    if wanted is None:
+        return True
+    videos = await run.tools.tiktok.query_videos(run.job.account_id, video_ids, run.check_send)
+    if not videos:
+        # Nothing to see, be it private or the grant too small, is no contradiction; what is to come is waited for.
+        return videos is None or run.job.privacy_level != PUBLIC
+    return all(says(wanted.captions, candidate_of(video).texts) for video in videos)
 
 
 async def _the_only_one(run: JobRun) -> str | None:
