@@ -9,14 +9,13 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from localstack.blueprint import Blueprint
+from localstack.bring_up import bring_up
 from localstack.errors import StackError
 from localstack.key_rotation import operator_command, operator_environment, rotate_encryption_key
 from localstack.paths import CHECKOUT
 from localstack.postgres import owner_url
 from localstack.process_table import rows, table
 from localstack.rabbitmq import broker_url
-from localstack.ready import make_ready, ready_block
 from localstack.servers import servers_of, start_servers
 from localstack.service_environment import program_environment
 from localstack.stack import Stack
@@ -84,15 +83,7 @@ def _say(line: str) -> None:
 
 
 def _up(_options: argparse.Namespace) -> int:
-    began = time.monotonic()
-    before = Stack.saved(CHECKOUT)
-    running = bool(before.states() or before.orphans())
-    blueprint = Blueprint.from_environment(os.environ, before.blueprint, running=running)
-    stack = Stack(CHECKOUT, blueprint=blueprint, say=_say)
-    _say("Starting Cuepost")
-    stack.up()
-    key = make_ready(stack)
-    _say(ready_block(stack, key, time.monotonic() - began))
+    bring_up(CHECKOUT, os.environ, _say)
     return 0
 
 

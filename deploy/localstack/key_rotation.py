@@ -31,16 +31,21 @@ RESEAL_SECONDS = 3600.0
 
 def rotate_encryption_key(stack: Stack, say: Say) -> None:
     """Replace the stack's encryption key; raises StackError, with the old key kept, when something may still need it."""
+    _require_running(stack)
+    with stack.exclusive():
+        # A `make down`, or an `up` with other settings, may have had the lock.
+        _require_running(stack)
+        stack.reread()
+        _require_own_key(stack)
+        _rotate(stack, Steps(say))
+
+
+def _require_own_key(stack: Stack) -> None:
     given = [name for name in (SETTING, f"{SETTING}_FILE") if stack.blueprint.environment.get(name)]
     if given:
         raise StackError(
             f"{given[0]} is set by you: rotate it as docs/operations.md says, the stack does not know where it is kept"
         )
-    _require_running(stack)
-    with stack.exclusive():
-        # A `make down` may have had the lock.
-        _require_running(stack)
-        _rotate(stack, Steps(say))
 
 
 def _require_running(stack: Stack) -> None:

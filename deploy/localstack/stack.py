@@ -94,9 +94,12 @@ class Stack:
 
         Raises StackError on wrong settings or a port in use, with nothing changed. The stack is stored once it is healthy.
         """
-        self.paths.create()
-        with self._locked():
-            self._up(Steps(self._say))
+        with self.exclusive():
+            self.up_alone()
+
+    def up_alone(self) -> None:
+        """Do what `up` does, for a caller within `exclusive`."""
+        self._up(Steps(self._say))
 
     def _up(self, steps: Steps) -> None:
         server, epmd = require_server(self._say), rabbitmq.find_epmd()
@@ -185,8 +188,9 @@ class Stack:
 
     def scale(self, service: str, count: int) -> None:
         """Run `count` replicas of a service from now on; replicas that stay are not touched."""
-        wanted = self.blueprint.scaled(service, count)
-        with self._locked():
+        with self.exclusive():
+            self.reread()
+            wanted = self.blueprint.scaled(service, count)
             if not self.supervisor.alive():
                 raise StackError("the stack does not run; start it with: make up")
             self.blueprint = wanted
@@ -250,8 +254,13 @@ class Stack:
         self._startup().start_and_wait(name)
 
     def exclusive(self) -> AbstractContextManager[None]:
-        """Keep other commands on this stack waiting until the block ends."""
+        """Keep other commands on this stack waiting until the block ends. What was read before it may be outdated in it."""
+        self.paths.create()
         return self._locked()
+
+    def reread(self) -> None:
+        """Take the stack as the last successful `up` stored it, within `exclusive`: another command may have changed it."""
+        self.blueprint = Blueprint.load(self.paths) or self.blueprint
 
     @contextmanager
     def _locked(self) -> Iterator[None]:

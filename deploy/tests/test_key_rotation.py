@@ -45,6 +45,9 @@ class Replicas:
     def exclusive(self) -> AbstractContextManager[None]:
         return nullcontext()
 
+    def reread(self) -> None:
+        """Nobody else changes this one."""
+
     def take_up(self) -> None:
         """Do what every replica does when the file has changed: read it."""
         keys = self.paths.encryption_key.read_text(encoding="utf-8").strip().split(",")
