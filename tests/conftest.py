@@ -89,4 +89,7 @@ def operator(stack: Stack, passed_secrets: list[str]) -> Iterator[Operator]:
     yield operator
     passed_secrets += operator.user.secrets
     operator.restore()
+    twice = operator.published_twice()
     operator.close()
+    # Also by what came after a test had judged its own posts.
+    assert twice == []

@@ -132,8 +132,7 @@ def test_an_attempt_told_again_after_the_next_one_does_nothing(operator: Operato
     assert operator.wait_final(post) == "published"
     first = operator.wait_event(post, "scheduler.post.due")
     assert first["data"]["attempt"] == 1
-    operator.deliver_again("publisher.post_due", first, times=3, new_id=True)
-    operator.wait_queue_empty("publisher.post_due")
+    operator.wait_answered(post, operator.deliver_again("publisher.post_due", first, times=3, new_id=True))
     operator.wait_event(post, "publisher.publish.failed", count=4)
     assert operator.status(post) == "published"
     assert len(operator.publications(creator)) == 1

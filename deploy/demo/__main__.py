@@ -26,7 +26,8 @@ STACK_ENV = Path(".local/stack.env")
 LEAD = timedelta(seconds=4)
 PATIENCE_S = 90.0
 MAX_LATENESS_MS = 250.0
-ENDS = {"scheduler.post.published", "scheduler.post.failed", "scheduler.post.unconfirmed"}
+STARTED, PUBLISHED = "publisher.publish.started", "scheduler.post.published"
+ENDS = {PUBLISHED, "scheduler.post.failed", "scheduler.post.unconfirmed"}
 
 
 async def demonstrate() -> None:
@@ -101,16 +102,17 @@ async def _follow(events: "asyncio.Queue[dict[str, Any]]", post_id: str, due_at:
     seen: dict[str, dict[str, Any]] = {}
     try:
         async with asyncio.timeout(PATIENCE_S):
-            while not ENDS & seen.keys():
+            # Events come in any order: the end may be told before the start.
+            while not ENDS & seen.keys() or (PUBLISHED in seen and STARTED not in seen):
                 envelope = await events.get()
                 if envelope["subject"] == post_id:
                     report.event(envelope, due_at)
                     seen[envelope["type"].removeprefix("cuepost.").removesuffix(".v1")] = envelope
     except TimeoutError:
         raise DemoError(f"the post did not end within {PATIENCE_S:.0f} s; last seen: {', '.join(seen) or 'nothing'}") from None
-    if "scheduler.post.published" not in seen:
+    if PUBLISHED not in seen:
         raise DemoError("the post ended, but not as published")
-    return seen["publisher.publish.started"]
+    return seen[STARTED]
 
 
 async def _prove(cuepost: Cuepost, creator: Creator, video: Video, post_id: str, started: dict[str, Any]) -> None:

@@ -3,7 +3,8 @@
 import asyncio
 import secrets
 import signal
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -26,6 +27,7 @@ from system.events import EventRecorder
 from system.reader import Reader
 from system.waiting import wait_for
 
+OWN_CAPTION = "system "
 FINAL = {"published", "failed", "unconfirmed", "cancelled"}
 
 
@@ -65,7 +67,7 @@ class Operator:
         body = {
             "tiktok_account_id": account_id,
             "media_id": media_id,
-            "caption": f"system {secrets.token_hex(4)}",
+            "caption": f"{OWN_CAPTION}{secrets.token_hex(4)}",
             "privacy_level": "PUBLIC_TO_EVERYONE",
             "scheduled_time": (datetime.now(UTC) + timedelta(seconds=in_seconds)).isoformat(),
             "allow_duplicate": True,
@@ -126,6 +128,11 @@ class Operator:
     def publications(self, creator: Creator) -> list[dict[str, Any]]:
         """Return a creator's publications."""
         return self.user.publications(creator)
+
+    def published_twice(self) -> list[str]:
+        """Return the captions, made by `schedule` and so each of one post, of which the ledger has several publications."""
+        titles = [str(item["title"]) for item in self.whole_ledger() if item["status"] == "PUBLISH_COMPLETE"]
+        return [title for title, times in Counter(titles).items() if title.startswith(OWN_CAPTION) and times > 1]
 
     def status(self, post_id: str) -> str:
         """Return the post's state as the gateway tells it; empty while the gateway cannot answer."""
@@ -214,9 +221,20 @@ class Operator:
 
         wait_for(f"{count} claimed posts", claimed, interval=0.1)
 
-    def deliver_again(self, queue: str, event: dict[str, Any], *, times: int, new_id: bool = False) -> None:
-        """Put an event into a queue again, as it was or as a fresh message of the same content."""
-        asyncio.run(self._deliver(queue, event, times, new_id))
+    def deliver_again(self, queue: str, event: dict[str, Any], *, times: int, new_id: bool = False) -> list[str]:
+        """Put an event into a queue again, as it was or as fresh messages of the same content; returns the messages' ids."""
+        messages = [{**event, "id": str(uuid7())} if new_id else event for _ in range(times)]
+        asyncio.run(self._deliver(queue, messages))
+        return [message["id"] for message in messages]
+
+    def wait_answered(self, post_id: str, ids: Collection[str]) -> None:
+        """Wait until the publisher has answered each of these `PostDue` of a known attempt: it told once more what it had told."""
+
+        def answered() -> bool:
+            told = self.events.about(post_id)
+            return set(ids) <= {event["causationid"] for event in told if event["data"].get("again")}
+
+        wait_for("the answers to PostDue", answered)
 
     @contextmanager
     def withheld(self, queue: str, key: str) -> Iterator[Callable[[int], list[dict[str, Any]]]]:
@@ -251,10 +269,6 @@ class Operator:
         """Write into the publisher's rows of a post's attempts that nobody has in hand, as a day that passes would."""
         asyncio.run(self._change_jobs(post_id, values))
 
-    def wait_queue_empty(self, queue: str) -> None:
-        """Wait until nothing is left to deliver in a queue."""
-        wait_for(f"{queue} to be empty", lambda: asyncio.run(self._depth(queue)) == 0)
-
     async def _scheduler_value(self, query: str) -> int:
         connection = await asyncpg.connect(self.stack.env("scheduler")["DATABASE_URL"], timeout=5)
         try:
@@ -272,12 +286,11 @@ class Operator:
         finally:
             await connection.close()
 
-    async def _deliver(self, queue: str, event: dict[str, Any], times: int, new_id: bool) -> None:
+    async def _deliver(self, queue: str, messages: Sequence[dict[str, Any]]) -> None:
         async with await aio_pika.connect(self._admin_url, timeout=5) as connection:
             channel = await connection.channel(on_return_raises=True)
-            for _ in range(times):
-                body = {**event, "id": str(uuid7())} if new_id else event
-                message = aio_pika.Message(orjson.dumps(body), delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+            for content in messages:
+                message = aio_pika.Message(orjson.dumps(content), delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
                 await channel.default_exchange.publish(message, routing_key=queue, mandatory=True)
 
     async def _redirect(self, key: str, *, away_from: str, to: str) -> None:
@@ -299,12 +312,6 @@ class Operator:
             got = await channel.declare_queue(queue, passive=True)
             messages = [await got.get(fail=False) for _ in range(count)]
             return [orjson.loads(message.body) for message in messages if message] if all(messages) else None
-
-    async def _depth(self, queue: str) -> int:
-        async with await aio_pika.connect(self._admin_url, timeout=5) as connection:
-            channel = await connection.channel()
-            declared = await channel.declare_queue(queue, passive=True)
-            return int(declared.declaration_result.message_count or 0)
 
     @property
     def _admin_url(self) -> str:
