@@ -4,6 +4,7 @@ import importlib.util
 import json
 import re
 import subprocess
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -49,6 +50,9 @@ SETTINGS: dict[str, Any] = {
 OF_THE_LOCAL_STACK = {"HTTP_SHARED_PORT"}
 """In containers each replica has an address of its own."""
 
+OF_A_DATABASE = {"DATABASE_URL"}
+"""Declared for all services, read by those that have one."""
+
 PROGRAMS = (*SETTINGS, "simulator")
 DATABASES = tuple(sorted(set(SETTINGS) - {"gateway"}))
 
@@ -70,6 +74,30 @@ def secrets_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def refusals(compose: str) -> str:
+    """Check a text against the Compose Specification's schema, as check-jsonschema carries it; returns what it says is wrong."""
+    schema = ["--builtin-schema", "vendor.compose-spec"]
+    command = [sys.executable, "-m", "check_jsonschema", *schema, "--verbose", "--default-filetype", "yaml", "-"]
+    done = subprocess.run(command, input=compose, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode in {0, 1}, done.stderr
+    return done.stdout if done.returncode else ""
+
+
+def test_the_compose_file_is_one_by_the_compose_specification() -> None:
+    text = (CHECKOUT / "docker-compose.yml").read_text(encoding="utf-8")
+    assert refusals(text) == ""
+    wrong = {
+        "stop_grace_period: 90s": "stop_grace_perod: 90s",
+        "simulator: {condition: service_healthy}": "simulator: {condition: up}",
+    }
+    for right, mistake in wrong.items():
+        assert right in text
+        text = text.replace(right, mistake)
+    said = refusals(text)
+    assert "'stop_grace_perod' was unexpected" in said
+    assert "'up' is not one of" in said
+
+
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_every_setting_given_exists_and_every_image_is_the_right_one(program: str) -> None:
     container = CONTAINERS[program]
@@ -84,7 +112,7 @@ def test_every_setting_given_exists_and_every_image_is_the_right_one(program: st
 def test_every_setting_that_the_documents_name_can_be_given(service: str) -> None:
     told = "".join((CHECKOUT / f"docs/{name}.md").read_text(encoding="utf-8") for name in ("operations", "authentication"))
     words = {word.removesuffix("_FILE") for word in re.findall(r"\b[A-Z][A-Z0-9]*_[A-Z0-9_]+\b", told)}
-    named = words & declared(service) - OF_THE_LOCAL_STACK
+    named = words & declared(service) - OF_THE_LOCAL_STACK - (set() if service in DATABASES else OF_A_DATABASE)
     given = {name.removesuffix("_FILE") for name in environment(service)}
     assert named
     assert named <= given
