@@ -239,7 +239,7 @@ class World:
         clients = HttpClients(internal=httpx.AsyncClient(), tiktok=tiktok_http_client())
         tools = tools_of(settings, self.database, self.outbox, clients)
         heartbeat = Heartbeat(self.database, lease=timedelta(seconds=settings.lease_seconds), every=BEAT)
-        lanes = lanes_of(settings, tools, heartbeat)
+        lanes = lanes_of(settings, tools, self.database, heartbeat)
         for part in (heartbeat, *lanes):
             await part.start()
         try:

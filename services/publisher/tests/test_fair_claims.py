@@ -75,10 +75,10 @@ async def test_behind_several_crowds_all_others_get_a_share(world: Any) -> None:
     singles = [world.post(uuid7(), None) for _ in range(30)]
     await world.accept(*singles)
     claimed = users(await claim(world, Places(200)))
-    assert claimed[crowds[0]] == 100
-    # The first has its share; the next claim looks past it, and of those who come behind each gets as good a share.
-    left = users(await claim(world, Places(100, claimed)))
-    assert left == {crowds[1]: 3, crowds[2]: 3, **{post.user_id: 1 for post in singles}}
+    # The first has its share of the claim; it looks past it, and of those who come behind each gets as good a share.
+    assert claimed == {crowds[0]: 50, crowds[1]: 1, crowds[2]: 1, **{post.user_id: 1 for post in singles}}
+    left = users(await claim(world, Places(100, {crowds[0]: 100})))
+    assert left == {crowds[1]: 50, crowds[2]: 25}
 
 
 async def test_with_a_small_head_the_places_are_filled_from_behind_it(world: Any) -> None:

@@ -41,6 +41,7 @@ from publisher.loops.heartbeat import Heartbeat
 from publisher.loops.lane_runner import LaneOptions, LaneRunner
 from publisher.loops.retention import Retention
 from publisher.runner.crash_points import NOWHERE, CrashPoints
+from publisher.runner.database_turns import LEFT_TO_OTHERS, DatabaseTurns
 from publisher.runner.limits import Limits
 from publisher.runner.tools import Tools
 from publisher.runner.upload_bandwidth import UploadBandwidth
@@ -51,7 +52,7 @@ from publisher.storage.tables import outbox as outbox_rows
 from publisher.upload_addresses import UploadAddresses
 
 HEARTBEAT_CONNECTIONS = 1
-URGENT_CONNECTIONS = 3
+URGENT_CONNECTIONS = 5
 
 
 def build() -> tuple[FastAPI, ServiceSettings]:
@@ -70,7 +71,7 @@ def wire(settings: Settings, *, crash: CrashPoints = NOWHERE) -> FastAPI:
     database = Database(settings.database_url, application_name=name, pool_size=settings.database_pool_size)
     # Leases are renewed however many jobs wait for a connection of the pool.
     heartbeat_database = Database(settings.database_url, application_name=f"{name}:heartbeat", pool_size=HEARTBEAT_CONNECTIONS)
-    # Hundreds of jobs share the pool: what is due is taken in, and what happened is told, without waiting for them.
+    # Hundreds of jobs share the pool: what is due is taken in and claimed, and what happened is told, without waiting for them.
     urgent = Database(settings.database_url, application_name=f"{name}:urgent", pool_size=URGENT_CONNECTIONS)
     publisher = MessagePublisher(settings.amqp_url, service=settings.service)
     relay = Relay(urgent, outbox_rows, publisher)
@@ -79,7 +80,7 @@ def wire(settings: Settings, *, crash: CrashPoints = NOWHERE) -> FastAPI:
     clients = HttpClients(internal=internal_client(), tiktok=tiktok_http_client())
     heartbeat = Heartbeat(heartbeat_database, lease=timedelta(seconds=settings.lease_seconds), crash=crash)
     tools = tools_of(settings, database, outbox, clients, crash=crash)
-    send, follow = lanes_of(settings, tools, heartbeat)
+    send, follow = lanes_of(settings, tools, urgent, heartbeat)
     batches = post_due_batches(urgent, inbox, outbox, replica=name, wake=send.wake)
     redelivery = Redelivery(publisher, service=settings.service)
     # They stop one after the other.
@@ -128,7 +129,7 @@ def tools_of(
     accounts = AccountsClient(ServiceClient(clients.internal, settings.accounts_url, audience="accounts", signer=signer))
     scheduler = SchedulerClient(ServiceClient(clients.internal, settings.scheduler_url, audience="scheduler", signer=signer))
     return Tools(
-        database=database,
+        turns=DatabaseTurns(database, settings.database_pool_size - LEFT_TO_OTHERS),
         outbox=outbox,
         accounts=accounts,
         scheduler=scheduler,
@@ -156,12 +157,12 @@ def source_fetcher(settings: Settings) -> SourceFetcher:
     return SourceFetcher(opener, FetchedFiles(settings.storage_url), limits)
 
 
-def lanes_of(settings: Settings, tools: Tools, heartbeat: Heartbeat) -> tuple[LaneRunner, LaneRunner]:
-    """Return the runners of jobs to send and of jobs to follow."""
+def lanes_of(settings: Settings, tools: Tools, claims: Database, heartbeat: Heartbeat) -> tuple[LaneRunner, LaneRunner]:
+    """Return the runners of jobs to send and of jobs to follow, which claim over connections of `claims`."""
 
     def runner(lane: Lane) -> LaneRunner:
         lease = timedelta(seconds=settings.lease_seconds)
         options = LaneOptions(lane, settings.max_jobs_in_flight, lease, settings.drain_seconds)
-        return LaneRunner(tools, heartbeat, options)
+        return LaneRunner(tools, claims, heartbeat, options)
 
     return runner(Lane.SEND), runner(Lane.FOLLOW)

@@ -44,3 +44,9 @@ def test_who_holds_as_many_as_are_free_is_crowded() -> None:
 def test_jobs_of_nobody_count_together() -> None:
     jobs = due(None, None, None)
     assert share_out(jobs, Places(2)) == jobs[:1]
+
+
+def test_of_one_claim_a_user_has_a_share_too() -> None:
+    jobs = due(*[ONE] * 6, OTHER, OTHER)
+    assert share_out(jobs, Places(100), Places(6)) == [*jobs[:3], *jobs[6:8]]
+    assert share_out(jobs, Places(4), Places(100)) == [*jobs[:2], jobs[6]]

@@ -14,9 +14,13 @@ class Places:
         self._free = free
         self._held: Counter[UUID | None] = Counter(held)
 
+    def has_room(self, user_id: UUID | None) -> bool:
+        """Whether a job of this user may have a place: unless it has as many already as are free."""
+        return self._held[user_id] < self._free
+
     def take(self, user_id: UUID | None) -> bool:
-        """Take a place for a job of this user, unless it has as many already as are free; returns whether it was taken."""
-        if self._held[user_id] >= self._free:
+        """Take a place for a job of this user if it may have one; returns whether it was taken."""
+        if not self.has_room(user_id):
             return False
         self._held[user_id] += 1
         self._free -= 1
@@ -37,6 +41,13 @@ class DueJob:
     since: datetime
 
 
-def share_out(due: Sequence[DueJob], places: Places) -> list[DueJob]:
-    """Take places for due jobs, given earliest first, and return those that got one; order kept."""
-    return [job for job in due if places.take(job.user_id)]
+def share_out(due: Sequence[DueJob], places: Places, batch: Places | None = None) -> list[DueJob]:
+    """Take places for due jobs, given earliest first, and return those that got one; order kept.
+
+    With `batch`, one also has to be there: of what is claimed at once, a user has a share, too.
+    """
+    return [job for job in due if (batch is None or batch.has_room(job.user_id)) and _take(job.user_id, places, batch)]
+
+
+def _take(user_id: UUID | None, places: Places, batch: Places | None) -> bool:
+    return places.take(user_id) and (batch is None or batch.take(user_id))

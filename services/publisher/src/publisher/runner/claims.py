@@ -11,7 +11,7 @@ async def claims_of(run: JobRun) -> Claims | None:
     job = run.job
     if job.publish_id is None or job.open_id is None:
         return None
-    async with run.tools.database.read() as connection:
+    async with run.database.read() as connection:
         found = await stored.claims_of(connection, job.publish_id, job.open_id)
     if found is None:
         return None

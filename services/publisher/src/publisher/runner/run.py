@@ -24,13 +24,14 @@ from publisher.storage.job import Job
 class JobRun:
     """A claimed job in the hands of this replica.
 
-    `job` is always what the database holds, as long as the lease is ours. `ends` is set when the replica is asked to end. `touched`
-    once a byte of the file has been handed to the network in this run. `looks_for_held` while it tries whether TikTok takes posts
-    of its account again.
+    `job` is always what the database holds, as long as the lease is ours. `database` is asked in the turn of its
+    user. `ends` is set when the replica is asked to end. `touched` once a byte of the file has been handed to the network in this
+    run. `looks_for_held` while it tries whether TikTok takes posts of its account again.
     """
 
     def __init__(self, tools: Tools, job: Job, lease: Lease, clock: JobClock, stopping: asyncio.Event) -> None:
         self.tools = tools
+        self.database = tools.turns.of(job.context.user_id)
         self.job = job
         self.lease = lease
         self.clock = clock
@@ -99,7 +100,7 @@ class JobRun:
             raise LeaseLost
         if ended or release_in is not None:
             changes = {"awaits_quota": None, **changes}
-        async with self.tools.database.transaction() as tx:
+        async with self.database.transaction() as tx:
             if unless_news and await accounts.version_held(tx.connection, self.job.account_id) != self._account_version:
                 event, release_in = None, 0.0
             job = await jobs.save(

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-from common.database import Database
 from common.messaging.outbox import Outbox
 from publisher.clients.accounts import AccountsClient
 from publisher.clients.media_store import MediaStore
@@ -10,6 +9,7 @@ from publisher.clients.scheduler import SchedulerClient
 from publisher.clients.source_fetch.fetcher import SourceFetcher
 from publisher.clients.tiktok import TikTok
 from publisher.runner.crash_points import CrashPoints
+from publisher.runner.database_turns import DatabaseTurns
 from publisher.runner.limits import Limits
 from publisher.runner.upload_bandwidth import UploadBandwidth
 from publisher.runner.upload_places import UploadPlaces
@@ -18,9 +18,9 @@ from publisher.upload_addresses import UploadAddresses
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """Database, outbox, clients, limits, places for uploads, what seals their addresses, and the name of this replica."""
+    """Turns at the database, outbox, clients, limits, places for uploads, what seals their addresses, the name of this replica."""
 
-    database: Database
+    turns: DatabaseTurns
     outbox: Outbox
     accounts: AccountsClient
     scheduler: SchedulerClient

@@ -55,17 +55,20 @@ async def claim(
 ) -> Claim:
     """Take up to `limit` due jobs of a lane, earliest first, sharing the `places` out between users (None: to anyone).
 
-    Only the first `head` due jobs are looked at (None: as many as may be taken); with `look_past`, the rest of the limit is filled
-    from behind those whose users have their share. A job whose lease has ended is
-    due: whoever held it is fenced out from here on. Claims of other replicas are skipped, never waited for. A row that cannot be
-    read is logged; it stops no other.
+    The limit is shared as the places are: where a claim takes its time, and its jobs end quickly, a user with many would have every
+    claim, and never all its places. Only the first `head` due jobs are looked at (None: as many as may be taken); with `look_past`,
+    the rest of the limit is filled from behind those whose users have their share. A job whose lease has ended is due: whoever held
+    it is fenced out from here on. Claims of other replicas are skipped, never waited for. A row that cannot be read is logged; it
+    stops no other.
     """
+    batch = None if places is None else Places(limit)
     places = places or Places(2 * limit)
     head = min(limit, head or limit)
     due = await due_jobs.earliest(connection, lane, limit=head)
-    chosen = share_out(due, places)
-    left_out = len(chosen) < len(due)
-    if left_out and look_past and len(due) == head and len(chosen) < limit:
+    chosen = share_out(due, places, batch)
+    taken = {job.id for job in chosen}
+    left_out = not places.crowded.isdisjoint(job.user_id for job in due if job.id not in taken)
+    if len(chosen) < len(due) and look_past and len(due) == head and len(chosen) < limit:
         seen = places.crowded | {job.user_id for job in due}
         others = await due_jobs.of_others(connection, lane, seen, limit=limit - len(chosen))
         chosen += share_out(others, places)

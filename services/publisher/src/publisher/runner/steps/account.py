@@ -28,7 +28,7 @@ async def account_away(run: JobRun) -> Defer | Fail | None:
 
     An event only gives reason to ask: it may be older than what accounts knows.
     """
-    async with run.tools.database.read() as connection:
+    async with run.database.read() as connection:
         if not await accounts.is_away(connection, run.job.account_id):
             return None
     access = await access_of(run)

@@ -60,7 +60,7 @@ async def _the_only_one(run: JobRun) -> str | None:
     is_lost = job.publish_id is None and job.checkpoint.step is Step.INIT_INTENDED
     if not is_lost or job.checkpoint.transfer is Transfer.FILE or job.open_id is None or asked_at is None:
         return None
-    async with run.tools.database.read() as connection:
+    async with run.database.read() as connection:
         if await rivals.nameless(connection, job.account_id, job.open_id) != [job.id]:
             return None
         found = await rivals.unclaimed(connection, job.open_id, since=asked_at - CLOCKS_DIFFER)

@@ -14,7 +14,7 @@ PRIVATE = "SELF_ONLY"
 
 async def check_creator(run: JobRun, access: Access) -> Outcome | None:
     """Return why the creator cannot post this now, None when nothing speaks against it. Raises CallFailed, LeaseLost."""
-    post, database = run.job.post, run.tools.database
+    post, database = run.job.post, run.database
     async with database.read() as connection:
         known = await creator_infos.fresh(connection, post.account_id, run.tools.limits.creator_info)
     if known is None:

@@ -27,7 +27,7 @@ async def find_video(run: JobRun) -> Finding | None:
     if listed is None:
         return None
     videos, is_whole = listed
-    async with run.tools.database.read() as connection:
+    async with run.database.read() as connection:
         others = await rivals.unsettled(connection, run.job.account_id, open_id, but=run.job.id)
         taken = await rivals.taken(connection, [video.id for video in videos], open_id, but=run.job)
     known = [rival for other in others or () if (rival := wanted_of(other)) is not None]

@@ -12,7 +12,7 @@ LOOK_SELF_SECONDS = 300.0
 
 async def held_back(run: JobRun) -> Defer | None:
     """Return why the job's account cannot publish in this mode, None when nothing is known or it is time to look again."""
-    async with run.tools.database.read() as connection:
+    async with run.database.read() as connection:
         hold = await account_holds.find(connection, run.job.account_id, run.job.post.mode)
     return None if hold is None or hold.look_in == 0 else _wait(hold)
 
@@ -22,7 +22,7 @@ async def look_again(run: JobRun) -> Defer | None:
 
     The hold ends with the first init that TikTok accepts (`JobRun.store`).
     """
-    async with run.tools.database.transaction() as tx:
+    async with run.database.transaction() as tx:
         hold = await account_holds.find(tx.connection, run.job.account_id, run.job.post.mode)
         if hold is None:
             return None
@@ -33,7 +33,7 @@ async def look_again(run: JobRun) -> Defer | None:
 async def hold_back(run: JobRun, trouble: Trouble) -> Defer:
     """Hold the account after a refusal that is not about this post; returns the wait of this one."""
     ACCOUNTS_HELD.labels(trouble.reason.code).inc()
-    async with run.tools.database.transaction() as tx:
+    async with run.database.transaction() as tx:
         mode, looked = run.job.post.mode, run.looks_for_held
         seconds = await account_holds.put(tx.connection, run.job.account_id, mode, trouble.reason, looked=looked)
     return Defer(seconds, trouble.reason, for_account=True)

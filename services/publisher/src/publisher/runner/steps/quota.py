@@ -51,7 +51,7 @@ def _of_beginning(run: JobRun) -> Sequence[Ask]:
 
 
 async def _asked(run: JobRun, asks: Sequence[Ask], *, peek: bool = False) -> Defer | None:
-    async with run.tools.database.transaction() as tx:
+    async with run.database.transaction() as tx:
         version = await quota_line.version(tx.connection, run.job.account_id)
         for ask in asks:
             waited = run.job.awaits_quota == (TURN if ask.limit is INIT else ask.limit.name)

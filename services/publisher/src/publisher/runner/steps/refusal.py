@@ -43,7 +43,7 @@ async def learn(run: JobRun, trouble: Trouble, ask: Ask) -> Defer:
     """Let a limit rest that is used up although it was not counted so; returns the wait, in which the job keeps its place."""
     seconds = trouble.wait or LEARNED_SECONDS
     REFUSED_LIMITS.labels(ask.limit.name).inc()
-    async with run.tools.database.transaction() as tx:
+    async with run.database.transaction() as tx:
         await quotas.learn(tx.connection, ask, seconds)
     return Defer(seconds, trouble.reason, awaits=ask.limit.name)
 
