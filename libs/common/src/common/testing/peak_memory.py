@@ -21,6 +21,9 @@ class Taken:
 async def taken_piecewise(answer: AbstractAsyncContextManager[httpx.Response]) -> Taken:
     """Read an answer, holding one piece at a time, which lets its writer run between; raises for any status but success."""
     size = lines = 0
+    # Beside what a long test run holds, garbage would be looked for too seldom to tell it from what is kept.
+    gc.collect()
+    gc.freeze()
     gc.collect()
     tracemalloc.start()
     try:
@@ -33,3 +36,4 @@ async def taken_piecewise(answer: AbstractAsyncContextManager[httpx.Response]) -
         return Taken(size, lines, tracemalloc.get_traced_memory()[1])
     finally:
         tracemalloc.stop()
+        gc.unfreeze()
