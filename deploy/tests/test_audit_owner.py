@@ -3,11 +3,13 @@
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import asyncpg
 import pytest
 
+from localstack import __main__ as commands
 from localstack.postgres import STAMP, database_url, owner_url
 from localstack.postgres_place import PACKAGE, find_place
 from localstack.servers import Servers
@@ -74,6 +76,21 @@ async def test_the_local_stack_keeps_them_apart_and_takes_older_databases_over(s
     stamp.write_text(stamp.read_text(encoding="utf-8").replace('"digest": "', '"digest": "old'), encoding="utf-8")
     servers.stack.up()
     await require_apart(servers, taken_over=True)
+
+
+def test_the_owner_alone_is_asked_to_change_how_long_the_trail_is_kept(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack, ran = servers.stack, list[tuple[str, str]]()
+    monkeypatch.setattr(commands.Stack, "saved", lambda _: stack)
+    monkeypatch.setattr(os, "execvpe", lambda _, command, own: ran.append((" ".join(command[-2:]), own["DATABASE_URL"])))
+    for arguments in (["audit-retention", "90"], ["audit-verify", "7:ab"]):
+        monkeypatch.setattr(sys, "argv", ["localstack", *arguments])
+        commands.main()
+    assert ran == [
+        ("analytics.audit_retention 90", owner_url(stack.secrets, stack.ports, "analytics")),
+        ("analytics.verify_audit 7:ab", database_url(stack.secrets, stack.ports, "analytics")),
+    ]
 
 
 async def test_the_script_of_the_containers_does_the_same_and_may_run_again(servers: Servers, tmp_path: Path) -> None:
