@@ -18,6 +18,7 @@ from accounts.security.opaque import hex_digest
 from accounts.security.vault import Vault
 from accounts.storage.account_tokens import StoredPair, find_pair
 from accounts.token_refresher import RefreshPending, TokenRefresher
+from accounts.usecases.account_problems import account_expired, account_not_found
 from common.database import Database
 from common.errors import Problem
 from tiktok.errors import TikTokError, TikTokUnavailable
@@ -107,21 +108,6 @@ class AccessTokens:
             username=pair.username,
             status=pair.status,
         )
-
-
-def account_not_found() -> Problem:
-    """Return 404 `account_not_found`, the same for one that is not there and another user's."""
-    return Problem(404, "account_not_found", "There is no such TikTok account.")
-
-
-def account_expired() -> Problem:
-    """Return 409 `account_expired`."""
-    return Problem(
-        409,
-        "account_expired",
-        "TikTok no longer lets Cuepost act for this account.",
-        hint="Connect the account again.",
-    )
 
 
 def _refresh_problem(error: TikTokError) -> Problem:

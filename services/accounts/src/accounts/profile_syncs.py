@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from uuid import UUID
 
-from accounts.access_tokens import AccessToken, AccessTokens, account_expired, account_not_found
+from accounts.access_tokens import AccessToken, AccessTokens
 from accounts.clients.profiles import ProfileReader
 from accounts.clients.tiktok_problems import call_problem, tiktok_away
 from accounts.domain.account import AccountStatus
 from accounts.domain.profile import Profile
 from accounts.security.opaque import hex_digest
 from accounts.storage.account_reads import database_time, find_account
+from accounts.usecases.account_problems import account_expired, account_not_found
 from accounts.usecases.store_synced_profile import SyncedProfile
 from common.database import Database
 from common.errors import Problem

@@ -5,7 +5,6 @@ from uuid import UUID
 
 from fastapi import APIRouter, Depends, Query
 
-from accounts.access_tokens import account_expired, account_not_found
 from accounts.account_answers import AccountAnswer, AccountDetailAnswer
 from accounts.api.identity import WiredParts, live_user_with
 from accounts.creator_infos import SeenCreatorInfo
@@ -13,6 +12,7 @@ from accounts.domain.account import Account, AccountStatus
 from accounts.parts import Parts
 from accounts.storage.account_reads import AccountFilter, count_accounts, find_account, list_accounts
 from accounts.storage.account_summary import Summary, summarise
+from accounts.usecases.account_problems import account_expired, account_not_found
 from common.auth.claims import UserClaims
 from common.http.paging import TOTAL_CAP, Page, decode_cursor, page_cursor, page_limit, page_of
 

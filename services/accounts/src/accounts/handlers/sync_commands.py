@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from accounts.access_tokens import account_not_found
 from accounts.domain.account import Account
 from accounts.handlers.owner import owner
 from accounts.profile_syncs import ProfileSyncs
+from accounts.usecases.account_problems import account_not_found
 from accounts.usecases.store_synced_profile import SyncedProfile, store_synced_profile
 from common.clock import rfc3339
 from common.contracts.accounts import SyncAccount, SyncAccounts, SyncFailed

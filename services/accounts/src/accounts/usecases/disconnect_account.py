@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from accounts.access_tokens import account_not_found
 from accounts.storage.account_reads import lock_account
 from accounts.storage.account_writes import disconnect
 from accounts.storage.grant_revocations import plan_revocation
 from accounts.usecases.account_events import tell_disconnected
+from accounts.usecases.account_problems import account_not_found
 from common.contracts.context import Context
 from common.database import Transaction
 from common.messaging.outbox import Outbox

@@ -2,11 +2,11 @@
 
 from uuid import UUID
 
-from accounts.access_tokens import account_expired, account_not_found
 from accounts.domain.account import Account, AccountStatus
 from accounts.storage.account_reads import find_account, lock_account
 from accounts.storage.account_writes import pause_or_resume
 from accounts.usecases.account_events import tell_updated
+from accounts.usecases.account_problems import account_expired, account_not_found
 from common.contracts.context import Context
 from common.database import Transaction
 from common.messaging.outbox import Outbox

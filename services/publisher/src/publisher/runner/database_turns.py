@@ -6,9 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from uuid import UUID
 
-from sqlalchemy.ext.asyncio import AsyncConnection
-
-from common.database import Database, Transaction
+from common.database import Connection, Database, Transaction
 
 LEFT_TO_OTHERS = 2
 """So many connections of the pool are never a job's: news, questions and retention share it."""
@@ -80,7 +78,7 @@ class TurnDatabase:
             yield tx
 
     @asynccontextmanager
-    async def read(self) -> AsyncIterator[AsyncConnection]:
+    async def read(self) -> AsyncIterator[Connection]:
         """Hand out a connection for single reads; see `Database.read`."""
         async with self._turns.turn(self._user_id), self._database.read() as connection:
             yield connection

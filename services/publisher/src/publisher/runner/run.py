@@ -4,11 +4,11 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy.ext.asyncio import AsyncConnection
 from tenacity import AsyncRetrying, retry_if_exception, wait_exponential_jitter
 
 from common.contracts.message import Event
 from common.contracts.publisher import PublishDeferred
+from common.database import Connection
 from common.database.failures import is_database_away
 from publisher.domain.job import State
 from publisher.errors import LeaseLost
@@ -128,7 +128,7 @@ class JobRun:
                 await jobs.wake_later_attempts(tx.connection, job.post_id, job.attempt)
         self.job = job
 
-    async def _let_go(self, connection: AsyncConnection) -> None:
+    async def _let_go(self, connection: Connection) -> None:
         """End the hold: TikTok takes the account's posts again. Those that were held go on, in the order in which they were due."""
         if await account_holds.lift(connection, self.job.account_id, self.job.post.mode):
             await accounts.wake_jobs(connection, self.job.account_id)
