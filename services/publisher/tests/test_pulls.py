@@ -3,15 +3,18 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 import pytest_asyncio
+from sqlalchemy import text
 
 from common.testing.eventually import eventually
 from publisher.domain.job import CancelState, Lane, State, Step
 from publisher.domain.outcomes import Defer, Reason
+from publisher.domain.tiktok_limits import INIT as INIT_LIMIT
 from publisher.runner.steps import init_gate
 from publisher.usecases.cancel_job import CancelOutcome, cancel_job
 from tiktok import _http
@@ -162,6 +165,42 @@ async def test_a_refused_token_is_renewed_and_the_init_made_once(world: Any, hos
         await world.state(post, State.SUCCEEDED)
     assert len(world.accounts.refused) == 1
     assert await publications(world) == [("direct", SHA256)]
+
+
+@pytest.mark.parametrize("transfer", ["pull", "file"])
+@pytest.mark.parametrize("is_cancelled", [False, True], ids=["goes on", "cancelled"])
+async def test_the_init_after_a_refused_token_counts_too(
+    world: Any, host: MediaHost, transfer: str, is_cancelled: bool
+) -> None:
+    """Five of six are used up and the sixth is refused: for another one there is no room, and the refused one had no effect."""
+    if transfer == "pull":
+        post = await pull_of(world, host.put("/a.mp4", DATA))
+    else:
+        post = world.post(await world.account(), world.media())
+    await world.spend(post.account_id, replace(INIT_LIMIT, allowed=INIT_LIMIT.allowed - 1))
+    await world.pass_time(INIT_LIMIT.gap)
+    await world.driver.fault(INIT, status=401, code="access_token_invalid")
+    world.accounts.renewed = world.accounts.tokens
+
+    async def cancel() -> None:
+        if world.accounts.asked == 2:
+            async with world.database.transaction() as tx:
+                await tx.connection.execute(text("UPDATE publish_jobs SET cancel_state = 'wanted'"))
+
+    world.accounts.meanwhile = cancel if is_cancelled else None
+    async with world.replica():
+        await world.accept(post)
+        if is_cancelled:
+            await world.state(post, State.CANCELLED)
+        else:
+            await eventually(lambda: world.waits(post, "tiktok_quota"))
+            assert (await world.job(post)).checkpoint.irrevocable_since is None
+            assert await world.inits(post) == []
+            await world.pass_time(61)
+            await world.due_now(post)
+            await world.state(post, State.SUCCEEDED)
+    assert len(await world.inits(post)) == (not is_cancelled)
+    assert len(world.accounts.refused) == 1
 
 
 async def test_an_address_that_is_not_verified_is_explained(world: Any) -> None:

@@ -3,7 +3,7 @@
 One row per owner (an account, or the whole app) and limit holds the moments that count, and for whom.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -43,6 +43,11 @@ class Ask:
 def of_init(job: Job) -> Ask:
     """Return the ask for one of the inits per minute, in the order in which the account's posts are due."""
     return Ask(INIT, str(job.account_id), job.id, Line.POSTS, waits=(INIT.name, TURN))
+
+
+def of_init_again(job: Job) -> Ask:
+    """Return the ask for one more of the inits per minute for a job whose turn it is: nobody comes first, and no gap is kept."""
+    return Ask(replace(INIT, gap=0.0), str(job.account_id), job.id)
 
 
 def of_day(job: Job, caps: Caps) -> Ask:

@@ -7,13 +7,14 @@ from typing import Any
 
 from publisher.clients.accounts import Access
 from publisher.domain.job import Step
-from publisher.errors import CallFailed
+from publisher.errors import CallFailed, QuotaUsedUp
 from publisher.runner.conclude import Outcome
 from publisher.runner.run import JobRun
 from publisher.runner.steps.creator import privacy_level
 from publisher.runner.steps.init_gate import enter_init
 from publisher.runner.steps.post_info import post_info
-from publisher.runner.steps.refusal import after_init
+from publisher.runner.steps.quota import counted_init
+from publisher.runner.steps.refusal import after_init, after_refused_token
 from tiktok.chunks import plan_chunks
 from tiktok.models import FileSource, VideoInit
 
@@ -38,6 +39,8 @@ async def init_file(run: JobRun, access: Access) -> Outcome | None:
         started = await _call(run, access)
     except CallFailed as failed:
         return await after_init(run, failed.trouble)
+    except QuotaUsedUp as used_up:
+        return await after_refused_token(run, used_up.wait)
     run.tools.crash.reach("after_init_answer")
     answer: dict[str, Any] = {
         "step": Step.INIT_DONE.value,
@@ -56,5 +59,5 @@ async def init_file(run: JobRun, access: Access) -> Outcome | None:
 async def _call(run: JobRun, access: Access) -> VideoInit:
     source = FileSource(plan_chunks(run.job.checkpoint.total_bytes))
     if run.job.post.mode == "inbox":
-        return await run.tools.tiktok.init_inbox(run.job.account_id, access, source, run.check_init)
-    return await run.tools.tiktok.init_video(run.job.account_id, access, post_info(run), source, run.check_init)
+        return await run.tools.tiktok.init_inbox(run.job.account_id, access, source, counted_init(run))
+    return await run.tools.tiktok.init_video(run.job.account_id, access, post_info(run), source, counted_init(run))

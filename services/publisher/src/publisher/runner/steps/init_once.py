@@ -8,12 +8,12 @@ from collections.abc import Awaitable, Callable
 
 from publisher.domain.job import Step
 from publisher.domain.outcomes import Look, Submitted
-from publisher.errors import CallFailed
+from publisher.errors import CallFailed, QuotaUsedUp
 from publisher.runner.conclude import Outcome
 from publisher.runner.run import JobRun
 from publisher.runner.steps.creator import privacy_level
 from publisher.runner.steps.init_gate import enter_init
-from publisher.runner.steps.refusal import after_init
+from publisher.runner.steps.refusal import after_init, after_refused_token
 from tiktok.models import PullInit
 
 
@@ -42,5 +42,7 @@ async def init_once(run: JobRun, call: Callable[[], Awaitable[PullInit]]) -> Out
         started = await call()
     except CallFailed as failed:
         return await after_init(run, failed.trouble)
+    except QuotaUsedUp as used_up:
+        return await after_refused_token(run, used_up.wait)
     run.tools.crash.reach("after_init_answer")
     return Submitted(started.publish_id, started.log_id)

@@ -7,6 +7,7 @@ from publisher.runner.run import JobRun
 from publisher.runner.steps.addresses import addresses_of
 from publisher.runner.steps.init_once import init_once
 from publisher.runner.steps.post_info import post_info
+from publisher.runner.steps.quota import counted_init
 from tiktok.models import PullSource
 
 
@@ -16,7 +17,7 @@ async def init_pull(run: JobRun, access: Access) -> Outcome:
     if not isinstance(addresses, Addresses):
         return addresses
     source = PullSource(addresses.source_url or "")
-    tiktok, account_id, check = run.tools.tiktok, run.job.account_id, run.check_init
+    tiktok, account_id, check = run.tools.tiktok, run.job.account_id, counted_init(run)
     if run.job.post.mode == "inbox":
         return await init_once(run, lambda: tiktok.pull_inbox(account_id, access, source, check))
     info = post_info(run)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import count
 
 from publisher.clients.tiktok import BeforeSend
 from publisher.domain.outcomes import Defer
@@ -42,6 +43,22 @@ def counted(run: JobRun, ask: Ask) -> BeforeSend:
         run.lease.check()
 
     return take_one
+
+
+def counted_init(run: JobRun) -> BeforeSend:
+    """Return what comes before each try of an init: `take_init` has counted the first one, each further one is counted here.
+
+    A refused token had no effect, but it was a call. It raises QuotaUsedUp, LeaseLost.
+    """
+    tries = count()
+
+    async def take_another() -> None:
+        wait = await _asked(run, [quotas.of_init_again(run.job)]) if next(tries) else None
+        if wait is not None:
+            raise QuotaUsedUp(wait)
+        await run.check_init()
+
+    return take_another
 
 
 def _of_beginning(run: JobRun) -> Sequence[Ask]:

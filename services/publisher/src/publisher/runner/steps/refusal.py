@@ -33,10 +33,20 @@ async def after_init(run: JobRun, trouble: Trouble) -> Outcome:
     checkpoint = run.job.checkpoint
     if trouble.kind is TroubleKind.NO_VERDICT or may_have_published(checkpoint.transfer, trouble):
         return after_init_trouble(checkpoint.transfer, trouble, checkpoint.deferrals)
-    await run.store({"step": Step.CREATOR_INFO.value, "irrevocable_since": None})
-    if run.job.checkpoint.cancel_wanted:
+    if await _take_back(run):
         return Cancel()
     return await after_refusal(run, trouble, quotas.of_init(run.job))
+
+
+async def after_refused_token(run: JobRun, wait: Defer) -> Outcome:
+    """Return what follows when TikTok refused the token of an init, and for another one with a new token its turn has to come."""
+    return Cancel() if await _take_back(run) else wait
+
+
+async def _take_back(run: JobRun) -> bool:
+    """Take back the intent of an init that had no effect; returns whether a person wants the job stopped."""
+    await run.store({"step": Step.CREATOR_INFO.value, "irrevocable_since": None})
+    return run.job.checkpoint.cancel_wanted
 
 
 async def learn(run: JobRun, trouble: Trouble, ask: Ask) -> Defer:
