@@ -49,7 +49,7 @@ find_python() { # newest first; PYTHON overrides
     fi
   done
   [ -n "$best" ] || fail "Python 3.11 or newer was not found" \
-    "Debian 12, Ubuntu 24.04 or newer:  sudo apt-get install python3 python3-venv" \
+    "Debian 12, Ubuntu 24.04 or newer:  sudo apt-get update && sudo apt-get install python3 python3-venv" \
     "macOS:                             brew install python@3.13" \
     "or name one:                       PYTHON=/path/to/python3.12 make up"
   printf '%s\n' "$best"
@@ -61,14 +61,15 @@ ensure_venv_module() { # Debian packs venv and ensurepip apart
   package=python3.$(version_of "$python")-venv
   command -v apt-get >/dev/null || fail "$python has no ensurepip and venv modules; install them or name another one: PYTHON=... make up"
   if [ "$(id -u)" -ne 0 ]; then
-    sudo -n true 2>/dev/null || fail "$python cannot make virtual environments yet; run once:" "sudo apt-get install $package"
+    sudo -n true 2>/dev/null || fail "$python cannot make virtual environments yet; run once:" \
+      "sudo apt-get update && sudo apt-get install $package"
     as_root=(sudo -n)
   fi
   echo "Installing $package" >&2
   install=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends)
   "${install[@]}" "$package" >/dev/null 2>&1 ||
     { "${as_root[@]}" apt-get update -q >/dev/null && { "${install[@]}" "$package" || "${install[@]}" python3-venv; } >/dev/null; } ||
-    fail "could not install $package; run: apt-get install $package"
+    fail "could not install $package; run: apt-get update && apt-get install $package"
   "$python" -c 'import ensurepip, venv' 2>/dev/null || fail "$package is installed, but $python still cannot make virtual environments"
 }
 

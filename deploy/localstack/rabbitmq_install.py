@@ -61,7 +61,7 @@ def _installed(say: Callable[[str], None]) -> Path:
     if server is None:
         raise StackError(
             "RabbitMQ is not installed and could not be installed from here. Install it once:\n"
-            "  Debian, Ubuntu:  sudo apt-get install --no-install-recommends rabbitmq-server\n"
+            "  Debian, Ubuntu:  sudo apt-get update && sudo apt-get install --no-install-recommends rabbitmq-server\n"
             "  macOS:           brew install rabbitmq\n"
             "or name the start script of an existing one: RABBITMQ_SERVER=/path/to/sbin/rabbitmq-server"
         )
