@@ -50,9 +50,6 @@ SETTINGS: dict[str, Any] = {
 OF_THE_LOCAL_STACK = {"HTTP_SHARED_PORT"}
 """In containers each replica has an address of its own."""
 
-OF_A_DATABASE = {"DATABASE_URL"}
-"""Declared for all services, read by those that have one."""
-
 PROGRAMS = (*SETTINGS, "simulator")
 DATABASES = tuple(sorted(set(SETTINGS) - {"gateway"}))
 
@@ -112,7 +109,7 @@ def test_every_setting_given_exists_and_every_image_is_the_right_one(program: st
 def test_every_setting_that_the_documents_name_can_be_given(service: str) -> None:
     told = "".join((CHECKOUT / f"docs/{name}.md").read_text(encoding="utf-8") for name in ("operations", "authentication"))
     words = {word.removesuffix("_FILE") for word in re.findall(r"\b[A-Z][A-Z0-9]*_[A-Z0-9_]+\b", told)}
-    named = words & declared(service) - OF_THE_LOCAL_STACK - (set() if service in DATABASES else OF_A_DATABASE)
+    named = words & declared(service) - OF_THE_LOCAL_STACK
     given = {name.removesuffix("_FILE") for name in environment(service)}
     assert named
     assert named <= given
