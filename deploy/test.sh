@@ -34,6 +34,8 @@ ruff check .
 ruff format --check .
 step mypy
 mypy "${packages[@]}"
+# Scripts that are no part of a package.
+mypy deploy/covered.py deploy/docker/*.py
 step import-linter
 lint-imports
 
