@@ -28,6 +28,19 @@ FROM (SELECT $1::uuid[] AS ids) AS given, generate_series(1, $2) AS n,
               (ARRAY['maria','jose','cocina','viajes','musica',U&'\\0438\\0432\\0430\\043d'])[1 + n % 6]
               || substr(md5(n::text), 1, 6) AS name) AS made
 """
+TOKENS = """
+INSERT INTO account_tokens (account_id, pair_id, access_token_sealed, refresh_token_sealed, obtained_at, refresh_due_at, expires_at,
+                            refresh_expires_at)
+SELECT id, gen_random_uuid(), 'sealed', 'sealed', now(), now() + interval '30 days', now() + interval '30 days',
+       now() + interval '1 year'
+FROM tiktok_accounts WHERE status <> 'expired'
+"""
+REFUSALS = """
+INSERT INTO account_refusals (account_id, mode, code, message, refused_at)
+SELECT id, 'direct', 'spam_risk_user_banned_from_posting', 'TikTok does not let this account post.', now()
+FROM tiktok_accounts WHERE follower_count % 10 = 0
+"""
+"""What the lists show of each account: how long its tokens last, and what TikTok refuses of it."""
 PEOPLE = """
 INSERT INTO users (id, email, email_key, username, password_hash, timezone)
 SELECT uuidv7(), n || '@example.com', n || '@example.com', 'other' || n, 'none', 'UTC' FROM generate_series(1, $1) AS n
@@ -74,7 +87,8 @@ async def _fill(url: str, many: str, few: str) -> None:
         people = [record["id"] for record in await connection.fetch(PEOPLE, USERS)]
         for ids, number in ((people, OTHERS), ([many], MINE), ([few], FEW)):
             await connection.execute(SEED, ids, number, timeout=1_200)
-        await connection.execute("VACUUM ANALYZE tiktok_accounts", timeout=600)
+        for more in (TOKENS, REFUSALS, "VACUUM ANALYZE tiktok_accounts, account_tokens, account_refusals"):
+            await connection.execute(more, timeout=1_200)
     finally:
         await connection.close()
 
