@@ -252,18 +252,21 @@ async def test_after_a_429_no_further_account_is_asked_for(accounts: Any, send: 
     assert calls(accounts) <= 8, "only what was under way already"
 
 
-async def test_a_batch_ends_within_its_time(accounts: Any, send: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_batch_ends_within_its_time_and_says_what_it_did_not_come_to(
+    accounts: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from accounts.profile_syncs import ProfileSyncs
 
+    monkeypatch.setattr("accounts.profile_syncs.AT_ONCE", 1)
     person = await accounts.register()
-    good, silent = await make_accounts(accounts, person, 2)
+    good, silent, not_reached = await make_accounts(accounts, person, 3)
     open_id = await accounts.scalar(f"SELECT open_id FROM tiktok_accounts WHERE id = '{silent}'")
     accounts.simulator.state.faults.add(Fault(endpoint=USER_INFO, open_id=open_id, delay=30, times=3))
     syncs = ProfileSyncs(accounts.database, accounts.parts.tokens, accounts.parts.profiles, batch_seconds=2.0)
-    found = await syncs.read_many([silent, good], person.user_id)
-    assert list(found) == [silent, good]
-    assert getattr(found[silent], "code", None) == "tiktok_unavailable"
+    found = await syncs.read_many([good, silent, not_reached], person.user_id)
+    assert list(found) == [good, silent, not_reached]
     assert getattr(found[good], "profile", None) is not None
+    assert [getattr(found[one], "code", None) for one in (silent, not_reached)] == ["not_read_in_time"] * 2
     await end_delays(accounts, 2)
 
 

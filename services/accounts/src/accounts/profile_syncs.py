@@ -6,7 +6,7 @@ from uuid import UUID
 
 from accounts.access_tokens import AccessToken, AccessTokens
 from accounts.clients.profiles import ProfileReader
-from accounts.clients.tiktok_problems import call_problem, tiktok_away
+from accounts.clients.tiktok_problems import call_problem, not_read_in_time, tiktok_away
 from accounts.domain.account import AccountStatus
 from accounts.domain.profile import Profile
 from accounts.security.opaque import hex_digest
@@ -59,7 +59,7 @@ class ProfileSyncs:
     async def read_many(self, account_ids: Sequence[UUID], user_id: UUID) -> Mapping[UUID, SyncedProfile | Problem]:
         """Return for each account, in the given order, its profile or why there is none.
 
-        After TikTok asked to wait no further call is made. What is not read after a minute is `tiktok_unavailable`.
+        After TikTok asked to wait no further call is made. What is not read after a minute is `not_read_in_time`.
         """
         found: dict[UUID, SyncedProfile | Problem] = {}
         waiting = iter(account_ids)
@@ -77,7 +77,7 @@ class ProfileSyncs:
             for worker in workers:
                 worker.cancel()
             await asyncio.gather(*workers, return_exceptions=True)
-        return {account_id: found.get(account_id) or tiktok_away() for account_id in account_ids}
+        return {account_id: found.get(account_id) or not_read_in_time() for account_id in account_ids}
 
     async def _outcome(self, account_id: UUID, user_id: UUID) -> SyncedProfile | Problem:
         try:

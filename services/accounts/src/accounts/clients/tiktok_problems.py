@@ -1,4 +1,4 @@
-"""What a client is told when TikTok refuses or is away. No token and no code is ever in it."""
+"""What a client is told when TikTok refuses, is away, or was not asked in time. No token and no code is ever in it."""
 
 from math import ceil
 
@@ -15,6 +15,16 @@ def tiktok_away(*, status: int = 502, detail: str = "TikTok does not answer at t
         "tiktok_unavailable",
         detail,
         hint=f"Try again in {RETRY_AFTER_SECONDS} seconds.",
+        headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
+    )
+
+
+def not_read_in_time() -> Problem:
+    """Return `not_read_in_time`: a batch ended before it had an account's answer, which says nothing about TikTok."""
+    return Problem(
+        503,
+        "not_read_in_time",
+        "The time for this batch was over before the account was read: sync it again.",
         headers={"Retry-After": str(RETRY_AFTER_SECONDS)},
     )
 
