@@ -1,5 +1,6 @@
 """The audit trail over HTTP: the user's own, filtered, paged without repeats or holes while rows arrive."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
@@ -13,6 +14,7 @@ from analytics.domain.event import Event
 from analytics.handlers.all_events import decode
 from analytics.storage import audit
 from analytics.storage.audit import AuditQuery
+from analytics.storage.projection import Place, read_behind
 from analytics.storage.tables import records
 from analytics.usecases.record_events import record_events
 from common.contracts.context import Context
@@ -158,6 +160,32 @@ async def test_a_webhook_is_kept_once_and_shown_to_nobody(analytics: Any) -> Non
     async with analytics.database.transaction() as tx:
         assert await record_events(tx, [decode(envelope)]) == []
     assert (await analytics.audit(user))["items"] == []
+
+
+@pytest.mark.parametrize("odd", ["infinity", "-infinity", "20000-01-01", "4000-01-01 BC"])
+async def test_a_time_changed_by_hand_to_none_takes_no_other_record_with_it(analytics: Any, odd: str) -> None:
+    """The list, the file, the timeline and the statistics go on without it; that it was changed is for the chain's proof to say."""
+    user, post = uuid4(), uuid7()
+    events = [event(user, second, subject=str(post), data={"post_id": str(post)}) for second in range(3)]
+    await store(analytics, *events)
+    left = [str(events[0].id), str(events[2].id)]
+    of_user, of_scheduler = (
+        analytics.user_keys.authorization(user),
+        analytics.service_keys.authorization("scheduler", "analytics"),
+    )
+    owner = await asyncpg.connect(analytics.owner_url)
+    await owner.execute(f"UPDATE audit.records SET time = '{odd}' WHERE id = '{events[1].id}'")
+    read = await read_behind(owner, Place(datetime(1970, 1, 1, tzinfo=UTC), 0), keys=[events[0].key], limit=10)
+    await owner.close()
+    assert ([str(told.id) for _, told in read.records], read.last.seq) == (left, 3)
+    page = await analytics.audit(user)
+    assert ([item["id"] for item in page["items"]], page["total"]) == (left[::-1], 2)
+    file = await analytics.http.get("/internal/audit/export", headers=of_user)
+    assert [json.loads(line)["id"] for line in file.text.splitlines()] == left
+    timeline = await analytics.http.get(
+        f"/internal/posts/{post}/timeline", params={"user_id": str(user)}, headers=of_scheduler
+    )
+    assert [item["at"] for item in timeline.json()["items"]] == ["2026-11-21T07:00:00Z", "2026-11-21T07:00:02Z"]
 
 
 async def test_a_cursor_of_one_user_shows_another_only_their_own(analytics: Any) -> None:

@@ -33,6 +33,7 @@ from common.testing.keys import ServiceKeys
 pytestmark = pytest.mark.integration
 NOW = datetime.now(UTC)
 TOTAL = 50
+UNBOUNDED = "CREATE TABLE audit.records_9999_01 PARTITION OF audit.records FOR VALUES FROM ('9999-01-01') TO (MAXVALUE)"
 
 
 @dataclass
@@ -114,6 +115,13 @@ async def test_a_trail_that_nobody_touched_holds(trail: Trail) -> None:
         ("UPDATE audit.records SET result = 'success ' WHERE seq = 23", "record 23 (event {id}) was changed"),
         ("UPDATE audit.records SET data = '{{\"n\": 2}}' WHERE seq = 23", "record 23 (event {id}) was changed"),
         ("UPDATE audit.records SET time = time + interval '1 microsecond' WHERE seq = 23", "record 23 (event {id}) was"),
+        ("UPDATE audit.records SET time = 'infinity' WHERE seq >= 23", "record 23 (event {id}) was changed"),
+        ("UPDATE audit.records SET time = '20000-01-01' WHERE seq = 23", "record 23 (event {id}) was changed"),
+        ("UPDATE audit.records SET time = '4000-01-01 BC' WHERE seq IN (23, 31)", "record 23 (event {id}) was changed"),
+        (
+            f"{UNBOUNDED}; UPDATE audit.records SET recorded_at = 'infinity' WHERE seq = {TOTAL}",
+            f"record {TOTAL} (event {{id}}) was changed",
+        ),
         ("UPDATE audit.records SET user_id = id WHERE seq = 23", "record 23 (event {id}) was changed"),
         ("UPDATE audit.records SET actor = NULL WHERE seq IN (23, 31)", "record 23 (event {id}) was changed"),
         (f"UPDATE audit.records SET actor = 'user:2' WHERE seq = {TOTAL}", f"record {TOTAL} (event {{id}}) was changed"),
@@ -131,7 +139,7 @@ async def test_a_trail_that_nobody_touched_holds(trail: Trail) -> None:
     ],
 )
 async def test_a_record_changed_by_hand_in_sql_is_named(trail: Trail, statement: str, said: str) -> None:
-    seq = TOTAL if "= 50" in statement else 23
+    seq = TOTAL if f"= {TOTAL}" in statement else 23
     identifier = await trail.owner.fetchval("SELECT id FROM audit.records WHERE seq = $1", seq)
     await trail.owner.execute(statement.replace("{{", "{").replace("}}", "}"))
     code, printed = await trail.verify()
@@ -187,6 +195,11 @@ async def test_a_dropped_month_is_vouched_for_by_its_checkpoint(trail: Trail, au
             "UPDATE audit.checkpoints SET signature = sha512('x') WHERE last_seq = 5",
             "record 5 the checkpoint that ends with it",
         ),
+        (
+            "UPDATE audit.checkpoints SET signed_at = 'infinity' WHERE last_seq = 5",
+            "record 5 the checkpoint that ends with it",
+        ),
+        ("UPDATE audit.checkpoints SET month = '20000-01-01' WHERE last_seq = 5", "record 5 the checkpoint that ends with it"),
         ("UPDATE audit.checkpoints SET key = sha256('x') WHERE last_seq = 5", "record 5 the checkpoint that ends with it"),
         ("DELETE FROM audit.checkpoints WHERE last_seq = 5", "record 1 is missing: no checkpoint tells of it"),
         ("DELETE FROM audit.checkpoints", "record 1 is missing: the next one there is 11"),

@@ -29,6 +29,8 @@ class ChainCheck:
             raise Broken(expected, None, f"is missing: the next one there is {record.seq}")
         if record.seq < expected:
             raise Broken(record.seq, record.id, "stands there a second time, or after one of a higher number")
+        if record.time is None or record.recorded_at is None:
+            raise Broken(record.seq, record.id, "was changed: it carries a time that Cuepost cannot have written")
         if record.hash != digest(record):
             raise Broken(record.seq, record.id, "was changed: its content does not have the hash it carries")
         if record.previous_hash != self.head.hash:

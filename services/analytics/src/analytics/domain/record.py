@@ -40,17 +40,20 @@ GENESIS = Head(0, bytes(32))
 
 
 class Record(NamedTuple):
-    """One row of the trail; `changes` and `data` are JSON text. Its fields are the table's columns, in their order."""
+    """One row of the trail; `changes` and `data` are JSON text. Its fields are the table's columns, in their order.
+
+    A time is None where the row holds one that no program can read (`infinity`, the year 20000): nobody but a hand writes that.
+    """
 
     seq: int
-    recorded_at: datetime
+    recorded_at: datetime | None
     previous_hash: bytes
     hash: bytes
     id: UUID
     key: str
     source: str
     subject: str
-    time: datetime
+    time: datetime | None
     user_id: UUID | None
     actor: str | None
     client_ip: str | None
@@ -89,13 +92,13 @@ def canonical(record: Record) -> bytes:
         [
             FORMAT,
             record.seq,
-            micros(record.recorded_at),
+            _micros_or_null(record.recorded_at),
             record.previous_hash.hex(),
             str(record.id),
             record.key,
             record.source,
             record.subject,
-            micros(record.time),
+            _micros_or_null(record.time),
             None if record.user_id is None else str(record.user_id),
             *record[10:],
         ]
@@ -110,6 +113,10 @@ def digest(record: Record) -> bytes:
 def micros(moment: datetime) -> int:
     """Return an aware time as microseconds since 1970."""
     return (moment - _EPOCH) // _MICROSECOND
+
+
+def _micros_or_null(moment: datetime | None) -> int | None:
+    return None if moment is None else micros(moment)
 
 
 def _sealed(record: Record) -> Record:

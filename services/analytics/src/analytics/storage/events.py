@@ -8,6 +8,7 @@ from sqlalchemy import literal, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from analytics.domain.event import Event
+from analytics.storage.moments import readable
 from analytics.storage.tables import records
 
 _FIELDS = tuple(field.name for field in fields(Event))
@@ -31,7 +32,7 @@ async def of_object(connection: AsyncConnection, object_id: str, *, limit: int) 
     """Return the newest `limit` events about an object (what the publisher does to a post is about the post)."""
     query = (
         select(*(records.c[name] for name in _FIELDS))
-        .where(records.c.object_id == object_id, records.c.again.is_(False))
+        .where(records.c.object_id == object_id, records.c.again.is_(False), readable(records.c.time))
         .order_by(records.c.time.desc())
         .limit(limit)
     )
@@ -51,6 +52,7 @@ async def of_user(
     query = select(*(records.c[name] for name in _FIELDS)).where(
         records.c.user_id == user_id,
         records.c.time >= stretch.since - LONGEST_WAY,
+        readable(records.c.time),
         records.c.recorded_at >= stretch.since,
         records.c.seq > stretch.above,
         records.c.seq <= stretch.upto,

@@ -8,6 +8,7 @@ import orjson
 
 from analytics.domain.event import Event
 from analytics.domain.event_fields import copied_fields
+from analytics.storage.moments import FIRST, LAST
 from common.database.database import Driver
 
 NAME = "statistics"
@@ -50,21 +51,21 @@ async def move_to(driver: Driver, place: Place) -> None:
     )
 
 
-_BEHIND = """
-SELECT recorded_at, seq, CASE WHEN wanted THEN id END AS id, key, source, subject, time, user_id, sequence,
-       CASE WHEN wanted THEN data::text END AS data
+_BEHIND = f"""
+SELECT recorded_at, seq, CASE WHEN wanted THEN id END AS id, key, source, subject, CASE WHEN wanted THEN time END AS time, user_id,
+       sequence, CASE WHEN wanted THEN data::text END AS data
 FROM (
-    SELECT *, NOT again AND key = ANY($3) AS wanted FROM audit.records
+    SELECT *, NOT again AND key = ANY($3) AND time BETWEEN {FIRST} AND {LAST} AS wanted FROM audit.records
     WHERE recorded_at >= $1 AND (recorded_at, seq) > ($1, $2)
     ORDER BY recorded_at, seq LIMIT $4
 ) stretch
-"""
+"""  # noqa: S608 - of constants
 
 
 async def read_behind(driver: Driver, place: Place, *, keys: Sequence[str], limit: int) -> Read:
     """Return up to `limit` records behind a place, in the chain's order; of those only the ones with these keys, told once.
 
-    Their data are what copies are made of.
+    Their data are what copies are made of. Left out is what carries a time that no program can read: it was changed by hand.
     """
     rows = await driver.fetch(_BEHIND, place.recorded_at, place.seq, list(keys), limit)
     wanted = [
