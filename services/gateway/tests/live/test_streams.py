@@ -20,10 +20,13 @@ from common.testing.keys import UserKeys
 from gateway.domain.live_event import live_event
 from gateway.handlers import live_feed
 from gateway.usecases import live_streams
+from gateway.usecases.follow_events import Pace
 
 pytestmark = pytest.mark.integration
 
 PATH = "/api/v1/events"
+FAR_AWAY_S = 300.0
+"""For what is not to happen within a test."""
 
 
 async def test_a_user_hears_the_own_events_and_no_others(
@@ -112,9 +115,13 @@ async def test_a_session_that_is_revoked_is_cut(
     user_id: Any,
     follow: Any,
     revoke: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """By what is told, not by a look at the token that would find it some time."""
+    monkeypatch.setattr(gateway.app.state.edge.follower, "_pace", Pace(heartbeat=15.0, recheck=FAR_AWAY_S))
     session, other = str(uuid4()), str(uuid4())
     async with (
+        asyncio.timeout(60),
         follow(gateway, user_keys.authorization(user_id, session_id=session)) as reading,
         follow(gateway, user_keys.authorization(user_id, session_id=other)) as untouched,
     ):
