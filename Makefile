@@ -10,7 +10,7 @@ SERVICES := gateway accounts scheduler publisher analytics
 # `make scale publisher=3`: only what is given on the command line counts.
 REPLICAS = $(foreach service,$(SERVICES),$(if $(filter command,$(origin $(service))),$(service)=$($(service))))
 
-.PHONY: help bootstrap up down ps logs scale reset demo simulator migrate dead-letters audit-tail audit-verify audit-export audit-retention rotate-keys rotate-encryption-key schemas test bench chaos lock
+.PHONY: help bootstrap up down ps logs scale reset demo simulator migrate dead-letters audit-tail audit-user audit-verify audit-export audit-retention rotate-keys rotate-encryption-key schemas test bench chaos lock
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(firstword $(MAKEFILE_LIST)) | expand -t 30
@@ -50,6 +50,9 @@ dead-letters: bootstrap ## messages that could not be handled: make dead-letters
 
 audit-tail: bootstrap ## print events as they come: make audit-tail [only="scheduler.post.# publisher.#"] [json=1]
 	@set -f; $(PYTHON) -m audit_tail $(only) $(if $(json),--json)
+
+audit-user: bootstrap ## one more broker user that reads events, with queues of its own; prints its AMQP address: make audit-user name=datateam
+	@$(STACK) audit-user "$(name)"
 
 audit-verify: bootstrap ## prove that nothing in the audit trail was changed [known=SEQ:HASH, printed by an earlier run]
 	@$(STACK) audit-verify $(known)

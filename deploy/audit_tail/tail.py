@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 import aio_pika
 from aio_pika.exceptions import AMQPConnectionError, ProbableAuthenticationError
 from aiormq.exceptions import AMQPError
+from yarl import URL
 
 EVENTS = "cuepost.events"
 CONNECT_SECONDS = 10.0
@@ -42,8 +43,8 @@ async def _until_lost(url: str, patterns: Sequence[str], show: Callable[[bytes],
     connection.close_callbacks.add(lambda *_: lost.set())
     async with connection:
         channel = await connection.channel()
-        # A new name each time: the old queue stays locked for a while after a cut.
-        queue = await channel.declare_queue(f"audit.tail.{secrets.token_hex(4)}", exclusive=True)
+        # Named after the user, as its rights want it, and anew each time: the old queue stays locked for a while after a cut.
+        queue = await channel.declare_queue(f"{URL(url).user}.tail.{secrets.token_hex(4)}", exclusive=True)
         for pattern in patterns:
             await queue.bind(EVENTS, pattern)
         await queue.consume(receive, no_ack=True)

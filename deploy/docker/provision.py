@@ -2,7 +2,8 @@
 
 `provision.py FOLDER` fills `FOLDER/<container>/`, each a volume of its own mounted into that container alone: file names are
 setting names, so services read them as `NAME_FILE`. The originals stay in `FOLDER/vault`; running it again changes nothing.
-`provision.py FOLDER audit` prints the audit user's AMQP address with its password, for consumers on this machine.
+`provision.py FOLDER audit` prints the audit user's AMQP address with its password, for consumers on this machine;
+`provision.py FOLDER audit-NAME` makes one more such user, which the broker knows once it read its definitions again.
 """
 
 import json
@@ -12,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from localstack.definitions import definitions
+from localstack.errors import StackError
 from localstack.paths import Paths
-from localstack.vault import DATABASE_OWNERS, DATABASE_SERVICES, SERVICES, load_secrets
+from localstack.vault import DATABASE_OWNERS, DATABASE_SERVICES, SERVICES, keep_consumer, load_secrets
 
 READABLE = 0o444
 OWNER_ONLY = 0o400
@@ -61,10 +63,13 @@ def owner_url(vault: dict[str, Any], service: str) -> str:
     return f"postgresql://{owner}:{vault['postgres'][owner]}@postgres:5432/{service}"
 
 
-def audit_url(folder: Path, port: int) -> str:
-    """Return the address by which the audit user reaches the broker from this machine."""
-    password = _vault(folder)["rabbitmq"]["audit"]
-    return f"amqp://audit:{password}@127.0.0.1:{port}/"
+def audit_url(folder: Path, port: int, user: str = "audit") -> str:
+    """Return the address by which a consumer, made when it is new, reaches the broker from this machine.
+
+    Raises StackError for a user that is neither `audit` nor an `audit-NAME`.
+    """
+    _vault(folder)
+    return f"amqp://{user}:{keep_consumer(Paths(folder / 'vault'), user)}@127.0.0.1:{port}/"
 
 
 def _vault(folder: Path) -> dict[str, Any]:
@@ -89,9 +94,14 @@ def _write(path: Path, text: str, *, mode: int = READABLE) -> None:
 def main() -> None:
     """Run from the command line."""
     folder = Path(sys.argv[1])
+    url = ""
+    if len(sys.argv) > 2:
+        try:
+            url = audit_url(folder, int(sys.argv[3]) if len(sys.argv) > 3 else 5690, sys.argv[2]) + "\n"
+        except StackError as error:
+            sys.exit(str(error))
     provision(folder)
-    if sys.argv[2:3] == ["audit"]:
-        sys.stdout.write(audit_url(folder, int(sys.argv[3]) if len(sys.argv) > 3 else 5690) + "\n")
+    sys.stdout.write(url)
 
 
 if __name__ == "__main__":

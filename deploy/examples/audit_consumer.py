@@ -17,7 +17,7 @@ from contextlib import suppress
 import aio_pika
 from aio_pika.exceptions import ChannelInvalidStateError
 
-QUEUE = "audit.example"  # The audit user may only have queues whose names begin with `audit.`
+QUEUE = "audit.example"  # A user may only have queues that begin with its name and a dot
 TABLE = "CREATE TABLE IF NOT EXISTS events (id TEXT PRIMARY KEY, type TEXT, time TEXT, subject TEXT, body TEXT)"
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from localstack.bring_up import bring_up
+from localstack.consumers import add_consumer
 from localstack.errors import StackError
 from localstack.key_rotation import operator_command, operator_environment, rotate_encryption_key
 from localstack.paths import CHECKOUT
@@ -70,6 +71,8 @@ def _parser() -> argparse.ArgumentParser:
     export.add_argument("arguments", nargs=argparse.REMAINDER, metavar="SEQ", help="only those behind this one")
     retention = add("audit-retention", _audit_retention, "show, or change, for how many days the audit trail is kept")
     retention.add_argument("arguments", nargs=argparse.REMAINDER, metavar="DAYS", help="from now on")
+    user = add("audit-user", _audit_user, "make a broker user audit-NAME that reads events, and print its AMQP address")
+    user.add_argument("name", metavar="NAME")
     add("rotate-keys", _rotate_keys, "put a new key for users' tokens in the place of the present one")
     add("rotate-encryption-key", _rotate_encryption_key, "put a new encryption key in the place of the present one")
     servers = add("servers", _servers, "start PostgreSQL and RabbitMQ alone and print their addresses")
@@ -169,6 +172,11 @@ def _audit_export(options: argparse.Namespace) -> int:
 
 def _audit_retention(options: argparse.Namespace) -> int:
     return _of_analytics("analytics.audit_retention", *options.arguments, as_owner=True)
+
+
+def _audit_user(options: argparse.Namespace) -> int:
+    _say(add_consumer(Stack.saved(CHECKOUT), f"audit-{options.name}"))
+    return 0
 
 
 def _of_analytics(module: str, *arguments: str, as_owner: bool = False) -> int:

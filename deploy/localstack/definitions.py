@@ -13,6 +13,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -51,8 +52,9 @@ def rights_of(user: str) -> Rights:
     """Return the least rights with which this user can do its work."""
     if user == "admin":
         return Rights(ANYTHING, ANYTHING, ANYTHING, ANYTHING, ANYTHING, ANYTHING, ANYTHING, tags=("administrator",))
-    if user == "audit":
-        return Rights(configure=r"^audit\..*$", write=r"^audit\..*$", read=rf"^(audit\..*|{EVENTS_PATTERN})$")
+    if is_consumer(user):
+        own = re.escape(user) + r"\..*"
+        return Rights(configure=f"^{own}$", write=f"^{own}$", read=f"^({own}|{EVENTS_PATTERN})$")
     is_gateway = user == "gateway"
     commands = "|commands" if is_gateway else ""
     return Rights(
@@ -67,10 +69,21 @@ def rights_of(user: str) -> Rights:
 
 
 EVENTS_PATTERN = r"cuepost\.events"
+_CONSUMER = re.compile(r"audit(-[a-z0-9]+){0,8}")
+
+
+def is_consumer(user: str) -> bool:
+    """Whether this is a user for whoever reads events from outside: `audit`, or `audit-NAME`, which has names of its own.
+
+    Each reaches what is named after it alone (`audit.*`, `audit-NAME.*`), so that one can do nothing to another's queues.
+    RabbitMQ's patterns do not tell queues from exchanges: who may declare and bind a queue may also declare exchanges of such
+    names and publish to them, but their messages reach only queues of the same user.
+    """
+    return _CONSUMER.fullmatch(user) is not None
 
 
 def definitions(passwords: Mapping[str, str]) -> dict[str, Any]:
-    """Return the whole document, for users with these passwords (one per service, `audit` and `admin`)."""
+    """Return the whole document, for users with these passwords (one per service, `audit` and `admin`, any `audit-NAME`)."""
     users = sorted(passwords)
     return {
         "vhosts": [{"name": VHOST}],
@@ -80,7 +93,7 @@ def definitions(passwords: Mapping[str, str]) -> dict[str, Any]:
         "exchanges": [_topic_exchange(EVENTS), _topic_exchange(COMMANDS)],
         "queues": [],
         "bindings": [],
-        "policies": [_bound("audit", r"^audit\.", AUDIT_BYTES), _bound("live", r"^gateway\.live\.", LIVE_BYTES)],
+        "policies": [_bound("audit", r"^audit(-[a-z0-9-]+)?\.", AUDIT_BYTES), _bound("live", r"^gateway\.live\.", LIVE_BYTES)],
     }
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from localstack.definitions import is_consumer
+from localstack.errors import StackError
 from localstack.paths import Paths, write_private
 
 DATABASE_SERVICES = ("accounts", "scheduler", "publisher", "analytics")
@@ -39,6 +41,17 @@ def change_secrets(paths: Paths, changes: dict[str, Any]) -> None:
     kept = {name: value for name, value in known.items() if value is not None}
     write_private(paths.secrets, json.dumps(kept, indent=1, sort_keys=True) + "\n")
     _show_encryption_key(paths, kept["encryption_key"])
+
+
+def keep_consumer(paths: Paths, user: str) -> str:
+    """Return the password of a user for a consumer, making it at the first time; raises StackError for any other name."""
+    if not is_consumer(user):
+        raise StackError(f"{user} is no audit-NAME of lower case letters, digits and single hyphens, e.g. audit-datateam")
+    known: dict[str, str] = load_secrets(paths)["rabbitmq"]
+    if user not in known:
+        known = {**known, user: _password()}
+        change_secrets(paths, {"rabbitmq": known})
+    return known[user]
 
 
 def _show_encryption_key(paths: Paths, keys: str) -> None:

@@ -39,7 +39,9 @@ def asyncapi() -> Json:
         "components": {
             "messages": {event.key: _message(event) for event in events},
             "schemas": {"Envelope": envelope_schema(), **deepcopy(definitions("#/components/schemas/"))},
-            "securitySchemes": {"audit": {"type": "userPassword", "description": "A user that may read events only."}},
+            "securitySchemes": {
+                "audit": {"type": "userPassword", "description": "A user that reads events, and publishes to no channel."}
+            },
         },
     }
 

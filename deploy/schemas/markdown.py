@@ -18,7 +18,9 @@ _HEAD = """# Events
 Made by `make schemas` from `libs/common/src/common/contracts`; do not edit it. JSON Schemas of whole messages are in
 [schemas/](schemas), one file per routing key; [asyncapi.json](asyncapi.json) describes the same as AsyncAPI 3.0. How to read them:
 [operations.md](operations.md#watching-events); an example that loses and doubles nothing:
-[deploy/examples/audit_consumer.py](../deploy/examples/audit_consumer.py).
+[deploy/examples/audit_consumer.py](../deploy/examples/audit_consumer.py). Programs with the same user can
+put messages into each other's queues: one that does not trust the others needs a
+[user of its own](operations.md#watching-events).
 
 Every event is published to the topic exchange `cuepost.events` under its routing key, which is its `type` without `cuepost.`, and
 durably. The body is a CloudEvents 1.0 JSON object (`application/cloudevents+json`).

@@ -1,6 +1,7 @@
-"""Who reads events from outside: the audit user can do that and nothing else, the example loses and doubles nothing."""
+"""Who reads events from outside: it publishes nothing to others, the example loses and doubles nothing."""
 
 import asyncio
+import itertools
 import json
 import os
 import random
@@ -15,13 +16,14 @@ from typing import Any
 import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel
-from aiormq.exceptions import AMQPError, ChannelAccessRefused
+from aiormq.exceptions import AMQPError, ChannelAccessRefused, DeliveryError
 from yarl import URL
 
 from common.ids import uuid7
 from common.testing.eventually import eventually
 from common.testing.http_server import free_port
 from common.testing.tcp_gate import TcpGate
+from localstack.consumers import add_consumer
 from localstack.paths import CHECKOUT
 from localstack.rabbitmq import broker_url
 from localstack.servers import Servers
@@ -112,6 +114,11 @@ async def bind_into_events(channel: AbstractChannel) -> None:
     await (await channel.get_exchange("cuepost.events", ensure=False)).bind("audit.x", "#")
 
 
+async def bind_a_foreign_queue_to_its_own_exchange(channel: AbstractChannel) -> None:
+    await channel.declare_exchange("audit.z", "fanout", auto_delete=True)
+    await (await channel.get_queue("scheduler.commands", ensure=False)).bind("audit.z")
+
+
 async def fall_back_to_events(channel: AbstractChannel) -> None:
     await channel.declare_exchange("audit.y", "fanout", auto_delete=True, arguments={"alternate-exchange": "cuepost.events"})
 
@@ -131,6 +138,7 @@ REFUSED: dict[str, Attempt] = {
     "delete the exchange": delete_exchange,
     "read commands": bind_commands,
     "bind somebody's queue": bind_a_foreign_queue,
+    "send into somebody's queue through an exchange of its own": bind_a_foreign_queue_to_its_own_exchange,
     "send into events by a binding": bind_into_events,
     "send into events by an alternate exchange": fall_back_to_events,
     "declare somebody's queue": declaring("scheduler.other"),
@@ -149,6 +157,88 @@ async def test_the_audit_user_cannot(servers: Servers, others: AbstractChannel, 
         channel = await connection.channel()
         with pytest.raises(ChannelAccessRefused):
             await REFUSED[name](channel)
+
+
+async def purge_of(channel: AbstractChannel, _own: str, theirs: str) -> None:
+    await (await channel.get_queue(theirs, ensure=False)).purge()
+
+
+async def delete_of(channel: AbstractChannel, _own: str, theirs: str) -> None:
+    await channel.queue_delete(theirs)
+
+
+async def take_from(channel: AbstractChannel, _own: str, theirs: str) -> None:
+    await (await channel.get_queue(theirs, ensure=False)).get()
+
+
+async def forge_into(channel: AbstractChannel, own: str, theirs: str) -> None:
+    await channel.declare_exchange(f"{own}.forged", "fanout", auto_delete=True)
+    await (await channel.get_queue(theirs, ensure=False)).bind(f"{own}.forged")
+
+
+async def take_off_events(channel: AbstractChannel, _own: str, theirs: str) -> None:
+    await (await channel.get_queue(theirs, ensure=False)).unbind("cuepost.events", "#")
+
+
+async def dead_letter_into(channel: AbstractChannel, own: str, theirs: str) -> None:
+    arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": theirs}
+    await channel.declare_queue(f"{own}.dead", durable=True, arguments=arguments)
+
+
+TO_OTHER_CONSUMERS = (purge_of, delete_of, take_from, forge_into, take_off_events, dead_letter_into)
+
+
+async def test_a_consumer_with_a_user_of_its_own_cannot_reach_the_queues_of_another(servers: Servers) -> None:
+    before = await aio_pika.connect(url(servers, "scheduler"), timeout=10)
+    async with before:
+        address = {user: add_consumer(servers.stack, user) for user in ("audit-datateam", "audit-datateam2")}
+        assert add_consumer(servers.stack, "audit-datateam") == address["audit-datateam"], "made once"
+        await (await before.channel()).get_exchange("cuepost.events")
+    address["audit"] = url(servers, "audit")
+    for own, theirs in itertools.permutations(address, 2):
+        async with await aio_pika.connect(address[theirs], timeout=10) as connection:
+            queue = await (await connection.channel()).declare_queue(f"{theirs}.kept", durable=True)
+            await queue.bind("cuepost.events", "#")
+            await Publisher(servers).publish([event(1)])
+            for attempt in TO_OTHER_CONSUMERS:
+                async with await aio_pika.connect(address[own], timeout=10) as other:
+                    with pytest.raises(ChannelAccessRefused):
+                        await attempt(await other.channel(), own, f"{theirs}.kept")
+            message = await queue.get(timeout=5)
+            assert message is not None
+            assert await queue.get(fail=False) is None
+            await queue.delete(if_unused=False, if_empty=False)
+
+
+async def test_what_a_consumer_publishes_stays_with_the_queues_of_its_user(servers: Servers) -> None:
+    """Which is why programs that share a user have to trust each other, as docs/operations.md says."""
+    async with await aio_pika.connect(url(servers, "audit"), timeout=10) as connection:
+        channel = await connection.channel()
+        exchange = await channel.declare_exchange("audit.own", "fanout", auto_delete=True)
+        queue = await channel.declare_queue("audit.reached", exclusive=True)
+        await queue.bind(exchange)
+        await exchange.publish(aio_pika.Message(b"forged"), "x")
+        message = await queue.get(timeout=5)
+        assert message is not None
+        assert message.body == b"forged"
+
+
+async def test_a_consumers_queue_that_refuses_messages_holds_events_up_until_it_is_deleted(servers: Servers) -> None:
+    """What no right of RabbitMQ's denies, as docs/operations.md says: events wait in the services, none is lost."""
+    async with (
+        await aio_pika.connect(url(servers, "audit"), timeout=10) as connection,
+        await aio_pika.connect(url(servers, "scheduler"), timeout=10) as relay,
+    ):
+        full = {"x-overflow": "reject-publish", "x-max-length": 1}
+        queue = await (await connection.channel()).declare_queue("audit.full", durable=True, arguments=full)
+        await queue.bind("cuepost.events", "#")
+        exchange = await (await relay.channel()).get_exchange("cuepost.events", ensure=False)
+        message = aio_pika.Message(json.dumps(event(1)).encode())
+        await exchange.publish(message, "scheduler.post.due.v1", mandatory=False)
+        with pytest.raises(DeliveryError):
+            await exchange.publish(message, "scheduler.post.due.v1", mandatory=False)
+        await queue.delete(if_unused=False, if_empty=False)
+        await exchange.publish(message, "scheduler.post.due.v1", mandatory=False)
 
 
 async def test_the_audit_user_reads_every_event(servers: Servers) -> None:
@@ -336,8 +426,8 @@ class Tail:
         self._process = process
 
     @classmethod
-    async def start(cls, servers: Servers, *arguments: str) -> "Tail":
-        own = {"AMQP_URL": url(servers, "audit"), "PYTHONPATH": str(CHECKOUT / "deploy"), "COLUMNS": "300"}
+    async def start(cls, servers: Servers, *arguments: str, user: str = "audit") -> "Tail":
+        own = {"AMQP_URL": url(servers, user), "PYTHONPATH": str(CHECKOUT / "deploy"), "COLUMNS": "300"}
         return cls(
             await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "audit_tail", *arguments),
@@ -382,8 +472,9 @@ async def test_the_tail_prints_events_as_they_come_also_after_the_broker_was_awa
     assert await tail.stop() == 0
 
 
-async def test_the_tail_prints_whole_events_for_programs(servers: Servers, ended: AsyncExitStack) -> None:
-    tail = await Tail.start(servers, "--json")
+async def test_the_tail_prints_whole_events_for_programs_and_to_any_consumer(servers: Servers, ended: AsyncExitStack) -> None:
+    add_consumer(servers.stack, "audit-datateam")
+    tail = await Tail.start(servers, "--json", user="audit-datateam")
     ended.push_async_callback(tail.kill)
     assert await tail.said() == "watching #"
     told = event(3)

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -172,6 +173,22 @@ def test_secrets_are_made_once_and_fit_together(secrets_folder: Path) -> None:
     assert stored == definitions(vault["rabbitmq"])
     assert (secrets_folder / "storage/rpc_secret").stat().st_mode & 0o777 == 0o400
     assert vault["rabbitmq"]["audit"] in provision.audit_url(secrets_folder, 5690)
+
+
+def test_a_consumer_of_its_own_is_made_once_and_others_are_not(tmp_path: Path) -> None:
+    def run(user: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(DOCKER / "provision.py"), str(tmp_path), user]
+        environment = os.environ | {"PYTHONPATH": str(CHECKOUT / "deploy")}
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+    address = run("audit-datateam").stdout
+    assert address.startswith("amqp://audit-datateam:")
+    assert run("audit-datateam").stdout == address
+    stored = json.loads((tmp_path / "rabbitmq/definitions.json").read_text(encoding="utf-8"))
+    assert "audit-datateam" in {user["name"] for user in stored["users"]}
+    refused = run("scheduler")
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "audit-NAME" in refused.stderr
 
 
 def test_nothing_is_published_beyond_this_machine_and_publishers_can_be_many() -> None:

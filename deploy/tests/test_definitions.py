@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from localstack.definitions import COMMANDS, EVENTS, SERVICES, definitions, password_hash, rights_of
+from localstack.definitions import COMMANDS, EVENTS, SERVICES, definitions, is_consumer, password_hash, rights_of
 
 USERS = (*SERVICES, "audit", "admin")
 PASSWORDS = {user: f"password of {user}" for user in USERS}
@@ -55,6 +55,24 @@ def test_topic_permissions_exist_for_both_exchanges_because_none_would_mean_all(
     assert not re.search(entries[COMMANDS]["read"], "elsewhere.create_post.v1")
 
 
+def test_each_consumer_has_names_of_its_own() -> None:
+    users = ("audit", "audit-datateam", "audit-data-team", "audit-datateam2")
+    for user in users:
+        rights = rights_of(user)
+        for pattern in (rights.configure, rights.write, rights.read):
+            assert [other for other in users if re.search(pattern, f"{other}.queue")] == [user]
+            assert not re.search(pattern, "scheduler.commands")
+            assert not re.search(pattern, "amq.default")
+        assert (rights.events_write, rights.commands_write, rights.commands_read) == ("^$", "^$", "^$")
+        assert re.search(rights.read, EVENTS)
+        assert not re.search(rights.write, EVENTS)
+
+
+def test_a_consumer_is_named_so_that_its_name_means_nothing_else() -> None:
+    for name in ("audit-", "audit-.*", "audit-a.b", "audit-A", "audit--a", "audit-a\n", "auditor", "scheduler", "admin"):
+        assert not is_consumer(name), name
+
+
 def test_accounts_may_tell_what_operators_did_with_its_commands() -> None:
     pattern = rights_of("accounts").events_write
     assert [bool(re.search(pattern, key)) for key in ("accounts.a.b.v1", "operator.action.v1")] == [True, True]
@@ -65,7 +83,7 @@ def test_accounts_may_tell_what_operators_did_with_its_commands() -> None:
 
 def test_queues_outside_our_control_are_bounded() -> None:
     policies = {policy["pattern"]: policy["definition"] for policy in definitions(PASSWORDS)["policies"]}
-    for queue in ("audit.company", "gateway.live.1.2"):
+    for queue in ("audit.company", "audit-data-team.company", "gateway.live.1.2"):
         (bound,) = [definition for pattern, definition in policies.items() if re.search(pattern, queue)]
         assert bound["overflow"] == "drop-head"
         assert bound["max-length-bytes"] > 0

@@ -15,6 +15,7 @@ PROGRAMS = {
     "make audit-export after=120034": "-m localstack audit-export 120034",
     "make audit-retention": "-m localstack audit-retention",
     "make audit-retention days=90": "-m localstack audit-retention 90",
+    "make audit-user name=datateam": '-m localstack audit-user "datateam"',
     "make audit-tail": "-m audit_tail",
     'make audit-tail only="scheduler.post.# publisher.#"': "-m audit_tail scheduler.post.# publisher.#",
     "make audit-tail json=1": "-m audit_tail --json",
