@@ -9,6 +9,7 @@ import jwt
 import pytest
 
 from accounts.storage.retention import remove_outlived
+from common.http.identity import CLIENT_IP_HEADER
 
 pytestmark = pytest.mark.integration
 KEYS = "/internal/auth/api-keys"
@@ -64,6 +65,42 @@ async def test_a_key_becomes_a_five_minute_token_with_its_scopes(accounts: Any, 
     used = (await events.of("accounts.api_key.used.v1"))[0]
     assert used.actor == f"api_key:{made['id']}"
     assert (await accounts.http.get(KEYS, headers=person.auth)).json()["items"][0]["last_used_at"] is not None
+
+
+async def use_from(accounts: Any, key: str, address: str, **more: Any) -> None:
+    headers = accounts.gateway | {CLIENT_IP_HEADER: address}
+    answer = await accounts.http.post(EXCHANGE, json={"key": key} | more, headers=headers)
+    assert answer.status_code == 200, answer.text
+
+
+async def told_uses(events: Any, number: int) -> list[tuple[str, str | None]]:
+    return [(event.clientip, event.data["reason"]) for event in await events.of("accounts.api_key.used.v1", number)]
+
+
+async def test_a_use_from_another_address_is_told_within_the_hour(accounts: Any, events: Any) -> None:
+    made = await make(accounts, await accounts.register())
+    for address in ("198.51.100.1", "203.0.113.7", "198.51.100.1", "2001:db8::1", "2001:db8::2"):
+        await use_from(accounts, made["key"], address)
+    told = await told_uses(events, 3)
+    assert set(told) == {("198.51.100.1", None), ("203.0.113.7", None), ("2001:db8::1", None)}
+    await accounts.execute("UPDATE api_key_addresses SET told_at = now() - interval '61 minutes'")
+    await asyncio.gather(*(use_from(accounts, made["key"], "203.0.113.7") for _ in range(5)))
+    assert sorted(await told_uses(events, 4)) == sorted([*told, ("203.0.113.7", None)])
+    async with accounts.parts.database.transaction() as tx:
+        assert await remove_outlived(tx.connection) == (2, False)
+
+
+async def test_uses_from_more_than_twenty_addresses_are_told_as_many(accounts: Any, events: Any) -> None:
+    person = await accounts.register()
+    made, other = await make(accounts, person), await make(accounts, person)
+    await asyncio.gather(*(use_from(accounts, made["key"], f"198.51.100.{number}") for number in range(25)))
+    reasons = [reason for _, reason in await told_uses(events, 21)]
+    assert sorted(reason or "" for reason in reasons) == [""] * 20 + ["many_addresses"]
+    for address in ("203.0.113.1", "203.0.113.2"):
+        await use_from(accounts, other["key"], address, many_addresses=True)
+    await use_from(accounts, other["key"], "203.0.113.3")
+    told = await told_uses(events, 23)
+    assert {("203.0.113.1", "many_addresses"), ("203.0.113.3", None)} <= set(told)
 
 
 async def test_keys_cannot_manage_keys_or_sessions(accounts: Any) -> None:

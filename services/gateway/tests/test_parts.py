@@ -18,6 +18,7 @@ from common.contracts.context import Context
 from common.contracts.envelope import wrap
 from common.errors import Permanent, Problem, Transient
 from common.http.client import ServiceClient
+from common.http.identity import CLIENT_IP_HEADER
 from common.testing.eventually import eventually
 from gateway.clients.accounts_client import AccountsClient
 from gateway.clients.object_store import ObjectStore
@@ -187,8 +188,8 @@ def test_other_events_revoke_nothing() -> None:
 
 
 def tokens(clock: Clock, calls: list[str], *, key_id: UUID | None = None, life: float = 300, **more: Any) -> ApiKeyTokens:
-    async def exchange(key: str, _: Mapping[str, str]) -> ExchangedKey:
-        calls.append(key)
+    async def exchange(key: str, _: Mapping[str, str], many_addresses: bool) -> ExchangedKey:
+        calls.append("many" if many_addresses else key)
         await asyncio.sleep(0)
         return ExchangedKey(f"token-{len(calls)}", life, key_id or uuid4())
 
@@ -222,11 +223,37 @@ async def test_the_cache_of_keys_is_bounded_and_forgets_revoked_ones() -> None:
     assert len(calls) == 5
 
 
+async def test_accounts_hears_of_each_address_that_a_key_is_used_from() -> None:
+    clock, calls = Clock(), list[str]()
+    keys = tokens(clock, calls)
+
+    async def use(address: str) -> str:
+        return await keys.token_of(KEY, {CLIENT_IP_HEADER: address})
+
+    first = await use("198.51.100.1")
+    assert await use("203.0.113.7") != first, "somebody else, perhaps a thief"
+    assert await use("198.51.100.1") == first
+    for address in ("2001:db8::1", "2001:db8::2", "2001:db8:0:1::1"):
+        await use(address)
+    assert len(calls) == 4, "an IPv6 address counts with its /64"
+
+
+async def test_addresses_of_a_key_beyond_twenty_are_told_as_many() -> None:
+    clock, calls = Clock(), list[str]()
+    keys = tokens(clock, calls)
+    for _ in range(2):
+        await asyncio.gather(*(keys.token_of(KEY, {CLIENT_IP_HEADER: f"198.51.100.{n}"}) for n in range(100)))
+    assert calls == [KEY] * 20 + ["many"]
+    clock.now += 281
+    await keys.token_of(KEY, {CLIENT_IP_HEADER: "203.0.113.7"})
+    assert calls[21:] == [KEY], "they are told apart again when the tokens of the others are over"
+
+
 async def test_one_exchange_serves_all_who_wait_and_its_failure_is_not_kept() -> None:
     release = asyncio.Event()
     calls = 0
 
-    async def exchange(_: str, __: Mapping[str, str]) -> ExchangedKey:
+    async def exchange(_: str, __: Mapping[str, str], ___: bool) -> ExchangedKey:
         nonlocal calls
         calls += 1
         await release.wait()
@@ -272,7 +299,7 @@ async def test_a_refusal_is_remembered_for_a_minute_and_bounded() -> None:
 
 
 async def test_a_cancelled_exchange_is_no_unhandled_failure() -> None:
-    async def exchange(_: str, __: Mapping[str, str]) -> ExchangedKey:
+    async def exchange(_: str, __: Mapping[str, str], ___: bool) -> ExchangedKey:
         raise asyncio.CancelledError
 
     with pytest.raises(asyncio.CancelledError):

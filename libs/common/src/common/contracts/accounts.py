@@ -76,11 +76,15 @@ class ApiKeyCreated(Event):
 
 
 class ApiKeyUsed(Event):
-    """An API key was exchanged for a token; emitted at most hourly per key."""
+    """An API key was used; emitted at most hourly for each key and address (IPv6: /64), which is that of the envelope.
+
+    With `reason` `many_addresses`, also at most hourly: it is used from more addresses than are told of one by one.
+    """
 
     KEY: ClassVar[str] = "accounts.api_key.used.v1"
     api_key_id: UUID
     user_id: UUID
+    reason: Literal["many_addresses"] | None = None
 
 
 class ApiKeyRevoked(Event):

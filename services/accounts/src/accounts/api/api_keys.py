@@ -76,7 +76,8 @@ async def exchange(
 ) -> ExchangedAnswer:
     """Give a short user token with the key's scopes. 401 `invalid_api_key`."""
     async with parts.database.transaction() as tx:
-        key = await use_api_key(tx, parts.outbox, request_context(request), body.key)
+        context = request_context(request)
+        key = await use_api_key(tx, parts.outbox, context, body.key, many_addresses=body.many_addresses)
     if key is None:
         raise invalid_api_key()
     issued = parts.jwts.for_api_key(key.user_id, key.id, key.scopes, key_expires_at=key.expires_at)

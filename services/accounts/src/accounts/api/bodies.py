@@ -111,9 +111,10 @@ class NewApiKey(Body):
 
 
 class ApiKeyExchange(Body):
-    """An API key that came as a bearer token."""
+    """An API key that came as a bearer token; `many_addresses` when it comes from more than the gateway tells apart."""
 
     key: Annotated[SecretStr, Field(min_length=1, max_length=TOKEN_MAX)]
+    many_addresses: bool = False
 
 
 class AccessTokenRequest(BaseModel):

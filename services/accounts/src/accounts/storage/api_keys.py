@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Literal
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, Row, and_, func, insert, or_, select, update
+from sqlalchemy.dialects.postgresql import insert as insert_or_update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from accounts.domain.api_key import ApiKey, DeadKey
+from accounts.storage.tables import api_key_addresses as addresses
 from accounts.storage.tables import api_keys, users
 
 _SHOWN = (
@@ -22,7 +24,11 @@ _SHOWN = (
     api_keys.c.last_used_at,
 )
 _USE_WRITTEN_EVERY = timedelta(minutes=1)
-_USE_TOLD_EVERY = timedelta(hours=1)
+USE_TOLD_EVERY = timedelta(hours=1)
+ADDRESSES_TOLD = 20
+"""So many addresses of a key are told of one by one within `USE_TOLD_EVERY`."""
+
+Telling = Literal["address", "many_addresses"]
 
 
 def _live() -> ColumnElement[bool]:
@@ -97,21 +103,47 @@ async def is_key_live(connection: AsyncConnection, key_id: UUID) -> bool:
     return await connection.scalar(select(api_keys.c.id).where(api_keys.c.id == key_id, _live())) is not None
 
 
-async def note_use(connection: AsyncConnection, key_id: UUID) -> bool:
-    """Store that the key is used (at most once a minute); returns whether to tell of it (at most once an hour)."""
-    told = (
-        update(api_keys)
-        .where(
-            api_keys.c.id == key_id,
-            or_(api_keys.c.use_told_at.is_(None), api_keys.c.use_told_at < func.now() - _USE_TOLD_EVERY),
+async def note_use(
+    connection: AsyncConnection, key_id: UUID, address_hash: bytes, *, many_addresses: bool = False
+) -> Telling | None:
+    """Store that the key is used (at most once a minute); returns what to tell of it, None for nothing.
+
+    An address is told once an hour for each key, up to `ADDRESSES_TOLD` of them; beyond, and of `many_addresses` that were not
+    told apart, it is told once an hour that there are many.
+    """
+    stale = func.now() - USE_TOLD_EVERY
+    if not many_addresses:
+        fresh = select(addresses.c.told_at).where(addresses.c.address_hash == address_hash, addresses.c.told_at >= stale)
+        if await connection.scalar(fresh) is not None:
+            await _note_last_use(connection, key_id)
+            return None
+    # One transaction at a time counts the addresses of a key; what it waited for is seen by the statements after it.
+    await connection.execute(select(api_keys.c.id).where(api_keys.c.id == key_id).with_for_update())
+    telling: Telling | None
+    if not many_addresses and await _told_addresses(connection, key_id) < ADDRESSES_TOLD:
+        new = insert_or_update(addresses).values(address_hash=address_hash, api_key_id=key_id, told_at=func.now())
+        told = new.on_conflict_do_update(
+            index_elements=[addresses.c.address_hash], set_={"told_at": func.now()}, where=addresses.c.told_at < stale
         )
-        .values(use_told_at=func.now(), last_used_at=func.now())
-    )
-    if (await connection.execute(told)).rowcount:
-        return True
-    noted = update(api_keys).where(api_keys.c.id == key_id, api_keys.c.last_used_at < func.now() - _USE_WRITTEN_EVERY)
+        telling = "address" if (await connection.execute(told)).rowcount else None
+    else:
+        many = update(api_keys).where(
+            api_keys.c.id == key_id, or_(api_keys.c.use_told_at.is_(None), api_keys.c.use_told_at < stale)
+        )
+        telling = "many_addresses" if (await connection.execute(many.values(use_told_at=func.now()))).rowcount else None
+    await _note_last_use(connection, key_id)
+    return telling
+
+
+async def _told_addresses(connection: AsyncConnection, key_id: UUID) -> int:
+    fresh = addresses.c.told_at >= func.now() - USE_TOLD_EVERY
+    return int(await connection.scalar(select(func.count()).where(addresses.c.api_key_id == key_id, fresh)) or 0)
+
+
+async def _note_last_use(connection: AsyncConnection, key_id: UUID) -> None:
+    long_ago = or_(api_keys.c.last_used_at.is_(None), api_keys.c.last_used_at < func.now() - _USE_WRITTEN_EVERY)
+    noted = update(api_keys).where(api_keys.c.id == key_id, long_ago)
     await connection.execute(noted.values(last_used_at=func.now()))
-    return False
 
 
 async def revoke_api_key(connection: AsyncConnection, user_id: UUID, key_id: UUID) -> bool:

@@ -6,7 +6,9 @@ from sqlalchemy import ColumnElement, Table, and_, delete, func, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from accounts.domain.throttle import FORGET_AFTER
+from accounts.storage.api_keys import USE_TOLD_EVERY
 from accounts.storage.tables import (
+    api_key_addresses,
     api_keys,
     encryption_key_holders,
     grant_revocations,
@@ -41,6 +43,7 @@ def _outlived() -> tuple[tuple[Table, ColumnElement[bool]], ...]:
         (encryption_key_holders, encryption_key_holders.c.seen_at < func.now() - HOLDERS_KEPT),
         (grant_revocations, grant_revocations.c.finished_at < func.now() - REVOCATIONS_KEPT),
         (tiktok_call_pace, tiktok_call_pace.c.booked_until < func.now() - BOOKINGS_KEPT),
+        (api_key_addresses, api_key_addresses.c.told_at < func.now() - USE_TOLD_EVERY),
         (api_keys, and_(api_keys.c.revoked_at.is_not(None), api_keys.c.revoked_at < func.now() - API_KEYS_KEPT)),
         (api_keys, api_keys.c.expires_at < func.now() - API_KEYS_KEPT),
     )

@@ -101,10 +101,22 @@ api_keys = Table(
     _created(),
     Column("expires_at", _Moment),
     Column("last_used_at", _Moment),
+    # When it was told last that a key is used from more addresses than are told of one by one.
     Column("use_told_at", _Moment),
     Column("revoked_at", _Moment),
     Index(None, "user_id"),
     Index(None, "revoked_at", postgresql_where=text("revoked_at IS NOT NULL")),
+)
+
+# From where uses of a key were told of lately, by the hash of key and address; rows are removed an hour after.
+api_key_addresses = Table(
+    "api_key_addresses",
+    metadata,
+    Column("address_hash", LargeBinary, primary_key=True),
+    Column("api_key_id", Uuid, ForeignKey("api_keys.id", ondelete="CASCADE"), nullable=False),
+    Column("told_at", _Moment, nullable=False),
+    Index(None, "api_key_id", "told_at"),
+    Index(None, "told_at"),
 )
 
 signing_keys = Table(

@@ -1,10 +1,12 @@
 """Using an API key: it is exchanged for a short user JWT."""
 
 from dataclasses import replace
+from typing import Literal
 
 from pydantic import SecretStr
 
 from accounts.domain.api_key import ApiKey, DeadKey
+from accounts.domain.throttle import counted_address
 from accounts.security.opaque import digest
 from accounts.storage.api_keys import find_dead_key, find_live_key, note_use
 from accounts.usecases.tell_refusals import refusals_to_tell
@@ -15,14 +17,23 @@ from common.errors import Problem
 from common.messaging.outbox import Outbox
 
 
-async def use_api_key(tx: Transaction, outbox: Outbox, context: Context, secret: SecretStr) -> ApiKey | None:
-    """Return the key and note its use, telling of it at most hourly; None for one that is not good, which is told of, too."""
+async def use_api_key(
+    tx: Transaction, outbox: Outbox, context: Context, secret: SecretStr, *, many_addresses: bool = False
+) -> ApiKey | None:
+    """Return the key and note its use, telling of it; None for a key that is not good, which is told of, too.
+
+    A use is told of at most hourly for each key and address (an IPv6 address counts with its whole /64). From a certain number
+    of addresses on, or when the caller says that it does not tell `many_addresses` apart, that is told instead.
+    """
     key = await find_live_key(tx.connection, digest(secret))
     if key is None:
         await _tell_refused(tx, outbox, context, await find_dead_key(tx.connection, digest(secret)))
         return None
-    if await note_use(tx.connection, key.id):
-        used = ApiKeyUsed(api_key_id=key.id, user_id=key.user_id)
+    address = counted_address(context.client_ip) if context.client_ip else ""
+    told = await note_use(tx.connection, key.id, digest(f"use:{key.id}:{address}"), many_addresses=many_addresses)
+    if told is not None:
+        reason: Literal["many_addresses"] | None = "many_addresses" if told == "many_addresses" else None
+        used = ApiKeyUsed(api_key_id=key.id, user_id=key.user_id, reason=reason)
         origin = replace(context, user_id=key.user_id, actor=f"api_key:{key.id}")
         await outbox.emit(tx, used, subject=str(key.id), context=origin)
     return key

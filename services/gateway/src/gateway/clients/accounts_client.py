@@ -74,14 +74,17 @@ class AccountsClient:
         self._jwks: tuple[float, httpx.Response] | None = None
         self._jwks_lock = asyncio.Lock()
 
-    async def exchange_api_key(self, key: str, headers: Mapping[str, str]) -> ExchangedKey:
+    async def exchange_api_key(self, key: str, headers: Mapping[str, str], many_addresses: bool) -> ExchangedKey:
         """Return the user token of an API key; raises the `Problem` 401 `invalid_api_key`, or Transient.
+
+        With `many_addresses`, accounts tells that the key is used from many, and not only from the one in `headers`.
 
         Any other refusal is of the gateway's own token or request, and says nothing of the key.
         """
+        body = {"key": key, "many_addresses": True} if many_addresses else {"key": key}
         try:
             answer = await self._client.post(
-                "/internal/api-keys/exchange", json={"key": key}, headers=headers, timeout=EXCHANGE_TIMEOUT_S
+                "/internal/api-keys/exchange", json=body, headers=headers, timeout=EXCHANGE_TIMEOUT_S
             )
         except Problem as problem:
             if problem.code == KEY_REFUSED:

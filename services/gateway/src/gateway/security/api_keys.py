@@ -12,6 +12,8 @@ from uuid import UUID
 
 from common.auth.service_tokens import refused
 from common.errors import Problem
+from common.http.identity import CLIENT_IP_HEADER
+from gateway.domain.client_address import rate_limit_address
 from gateway.security.revocations import Revocation
 
 MARK = "cpk_"
@@ -19,6 +21,10 @@ MAX_CACHED = 10_000
 RENEW_BEFORE_S = 20.0
 REFUSED_FOR_S = 60.0
 """A key that was refused never becomes good: whoever goes on sending it is not asked about for this long."""
+MAX_ADDRESSES = 20
+"""Of one key at a time, each with a token of its own."""
+MANY = "many"
+"""The place of what comes from more addresses than that."""
 KEY_REFUSED = "invalid_api_key"
 _FORM = re.compile(r"cpk_[A-Za-z0-9_-]{8,250}")
 
@@ -35,11 +41,18 @@ class ExchangedKey:
 @dataclass(frozen=True, slots=True)
 class _Cached:
     access_token: str = field(repr=False)
-    api_key_id: UUID
     renew_at: float
 
 
-Exchange = Callable[[str, Mapping[str, str]], Awaitable[ExchangedKey]]
+@dataclass(slots=True)
+class _Known:
+    """A key that was good: a token for each place it is used from."""
+
+    api_key_id: UUID
+    tokens: dict[str, _Cached] = field(default_factory=dict)
+
+
+Exchange = Callable[[str, Mapping[str, str], bool], Awaitable[ExchangedKey]]
 
 
 def looks_like_api_key(token: str) -> bool:
@@ -48,7 +61,10 @@ def looks_like_api_key(token: str) -> bool:
 
 
 class ApiKeyTokens:
-    """Gives the user token of an API key; one exchange at a time per key, the key itself is never kept.
+    """Gives the user token of an API key; one exchange at a time per key and address, the key itself is never kept.
+
+    Accounts hears of each address that a key is used from, because each has a token of its own (an IPv6 address with its whole
+    /64). What comes from more than `MAX_ADDRESSES` at a time shares one, and accounts hears that there are many.
 
     `exchange` asks accounts; it raises 401 `invalid_api_key`, or Transient when accounts does not say whether the key is good.
     """
@@ -59,9 +75,9 @@ class ApiKeyTokens:
         self._exchange = exchange
         self._max_cached = max_cached
         self._clock = clock
-        self._cache: OrderedDict[bytes, _Cached] = OrderedDict()
+        self._cache: OrderedDict[bytes, _Known] = OrderedDict()
         self._refused: OrderedDict[bytes, float] = OrderedDict()
-        self._under_way: dict[bytes, asyncio.Task[str]] = {}
+        self._under_way: dict[bytes, dict[str, asyncio.Task[str]]] = {}
 
     def knows(self, key: str) -> bool:
         """Return whether it is known what accounts would say: the key was good here, or was just refused, or is no key."""
@@ -71,22 +87,25 @@ class ApiKeyTokens:
     async def token_of(self, key: str, headers: Mapping[str, str]) -> str:
         """Return a user token with the key's rights, good for at least 20 s.
 
-        `headers` tell accounts who asks. Raises Problem 401 `invalid_api_key`, or Transient when accounts does not say.
+        `headers` tell accounts who asks, and from where. Raises Problem 401 `invalid_api_key`, or Transient when accounts does
+        not say, also for a key that is known from elsewhere.
         """
         if _FORM.fullmatch(key) is None:
             raise invalid_api_key()
         digest = sha256(key.encode()).digest()
         if self._was_refused(digest):
             raise invalid_api_key()
-        cached = self._cache.get(digest)
-        if cached is not None and self._clock() < cached.renew_at:
+        place = self._place(digest, rate_limit_address(headers.get(CLIENT_IP_HEADER, "")))
+        known = self._cache.get(digest)
+        if known is not None and place in known.tokens:
             self._cache.move_to_end(digest)
-            return cached.access_token
-        task = self._under_way.get(digest)
+            return known.tokens[place].access_token
+        under_way = self._under_way.setdefault(digest, {})
+        task = under_way.get(place)
         if task is None:
-            task = asyncio.create_task(self._renew(digest, key, dict(headers)), name="api-key-exchange")
-            self._under_way[digest] = task
-            task.add_done_callback(lambda done: self._finished(digest, done))
+            task = asyncio.create_task(self._renew(digest, place, key, dict(headers)), name="api-key-exchange")
+            under_way[place] = task
+            task.add_done_callback(lambda done: self._finished(digest, place, done))
         return await asyncio.shield(task)
 
     def forget(self, revocation: Revocation) -> None:
@@ -95,19 +114,30 @@ class ApiKeyTokens:
             for digest in [digest for digest, entry in self._cache.items() if entry.api_key_id == revocation.id]:
                 del self._cache[digest]
 
+    def _place(self, digest: bytes, address: str) -> str:
+        """Return which token is for a use from an address; those of the key that are over are dropped."""
+        places = set(self._under_way.get(digest, ()))
+        if (known := self._cache.get(digest)) is not None:
+            now = self._clock()
+            known.tokens = {place: cached for place, cached in known.tokens.items() if now < cached.renew_at}
+            places |= known.tokens.keys()
+        return address if address in places or len(places - {MANY}) < MAX_ADDRESSES else MANY
+
     def _was_refused(self, digest: bytes) -> bool:
         return self._clock() < self._refused.get(digest, -math.inf)
 
-    async def _renew(self, digest: bytes, key: str, headers: Mapping[str, str]) -> str:
+    async def _renew(self, digest: bytes, place: str, key: str, headers: Mapping[str, str]) -> str:
         asked_at = self._clock()
         try:
-            exchanged = await self._exchange(key, headers)
+            exchanged = await self._exchange(key, headers, place == MANY)
         except Problem as problem:
             if problem.code == KEY_REFUSED:
                 self._note_refused(digest)
             raise
         renew_at = asked_at + exchanged.expires_in - RENEW_BEFORE_S
-        self._cache[digest] = _Cached(exchanged.access_token, exchanged.api_key_id, renew_at)
+        known = self._cache.setdefault(digest, _Known(exchanged.api_key_id))
+        known.tokens[place] = _Cached(exchanged.access_token, renew_at)
+        self._cache.move_to_end(digest)
         while len(self._cache) > self._max_cached:
             self._cache.popitem(last=False)
         return exchanged.access_token
@@ -119,8 +149,11 @@ class ApiKeyTokens:
         while len(self._refused) > self._max_cached:
             self._refused.popitem(last=False)
 
-    def _finished(self, digest: bytes, task: "asyncio.Task[str]") -> None:
-        self._under_way.pop(digest, None)
+    def _finished(self, digest: bytes, place: str, task: "asyncio.Task[str]") -> None:
+        under_way = self._under_way[digest]
+        del under_way[place]
+        if not under_way:
+            del self._under_way[digest]
         if not task.cancelled():
             task.exception()
 
