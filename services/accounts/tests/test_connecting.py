@@ -186,7 +186,10 @@ async def test_a_used_or_wrong_code_is_expired(accounts: Any) -> None:
         ({"endpoint": TOKEN, "code": "invalid_client"}, 502, "tiktok_refused"),
         ({"endpoint": TOKEN, "code": "rate_limit_exceeded"}, 503, "tiktok_rate_limit_exceeded"),
         ({"endpoint": USER, "status": 500, "times": 3}, 502, "tiktok_unavailable"),
-        ({"endpoint": USER, "code": "scope_not_authorized"}, 502, "tiktok_unavailable"),
+        ({"endpoint": USER, "code": "rate_limit_exceeded", "status": 429}, 503, "tiktok_rate_limit_exceeded"),
+        ({"endpoint": USER, "code": "access_token_invalid"}, 502, "tiktok_unavailable"),
+        ({"endpoint": USER, "code": "invalid_params"}, 502, "tiktok_refused"),
+        ({"endpoint": USER, "code": "scope_not_authorized"}, 400, "profile_not_authorized"),
     ],
 )
 async def test_tiktok_in_trouble_is_told_and_leaves_nothing_behind(
@@ -201,13 +204,35 @@ async def test_tiktok_in_trouble_is_told_and_leaves_nothing_behind(
     await accounts.connect(person)
 
 
+async def test_a_profile_that_a_right_does_not_show_is_refused_with_the_right(accounts: Any) -> None:
+    redirect = await accounts.consent(
+        await accounts.register(), simulator_scopes="user.info.basic,user.info.profile,video.publish"
+    )
+    accounts.simulator.state.faults.add(Fault(endpoint=USER, code="scope_not_authorized"))
+    answer = (await accounts.callback(**redirect)).json()
+    assert answer["refused_scopes"] == ["user.info.basic", "user.info.profile"], "those that its fields were asked for by"
+    assert "user.info.profile" in answer["detail"]
+
+
+async def test_a_full_pace_of_our_own_asks_to_wait(accounts: Any) -> None:
+    person = await accounts.register()
+    redirect = await accounts.consent(person)
+    full = "INSERT INTO tiktok_call_pace (endpoint, booked_until) VALUES ('user_info', now() + interval '1 hour')"
+    await accounts.execute(full)
+    answer = await accounts.callback(**redirect)
+    assert (answer.status_code, answer.json()["code"]) == (503, "tiktok_rate_limit_exceeded"), answer.text
+    assert answer.headers["retry-after"] == "20"
+    await accounts.execute("DELETE FROM tiktok_call_pace")
+    await accounts.connect(person)
+
+
 async def test_a_passing_failure_of_the_profile_is_repeated(accounts: Any) -> None:
     person = await accounts.register()
     accounts.simulator.state.faults.add(Fault(endpoint=USER, status=500, times=2))
     await accounts.connect(person)
 
 
-@pytest.mark.parametrize("refusal", ["missing_scope", "tiktok_unavailable"])
+@pytest.mark.parametrize("refusal", ["missing_scope", "profile_not_authorized"])
 async def test_a_grant_that_is_refused_is_ended_at_tiktok(accounts: Any, refusal: str) -> None:
     answer = await refused_grant(accounts, await accounts.register(), refusal)
     assert answer.json()["code"] == refusal

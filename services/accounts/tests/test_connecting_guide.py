@@ -7,11 +7,18 @@ from starlette.requests import Request
 
 from accounts.api.connect_cookie import new_state, require_same_browser
 from accounts.api.tiktok import _code_missing, _return_url_not_allowed
-from accounts.clients.tiktok_problems import call_problem, denied, exchange_problem, missing_scope, tiktok_away
+from accounts.clients.tiktok_problems import (
+    call_problem,
+    denied,
+    exchange_problem,
+    missing_scope,
+    profile_problem,
+    tiktok_away,
+)
 from accounts.usecases.connect_account import _disconnecting, owned_by_another_user
 from accounts.usecases.finish_connecting import invalid_state
 from common.errors import Problem
-from tiktok.errors import GrantInvalid, TikTokRateLimited, TikTokRefused
+from tiktok.errors import GrantInvalid, ScopeMissing, TikTokRateLimited, TikTokRefused
 
 GUIDE = Path(__file__).parents[3] / "docs" / "authentication.md"
 
@@ -41,6 +48,7 @@ def test_the_guide_has_every_problem_of_connecting() -> None:
         _code_missing(),
         exchange_problem(GrantInvalid("invalid_grant")),
         missing_scope(("video.publish",)),
+        profile_problem(ScopeMissing("scope_not_authorized"), ("user.info.profile",)),
         owned_by_another_user(),
         _disconnecting(),
         exchange_problem(TikTokRefused("invalid_client")),

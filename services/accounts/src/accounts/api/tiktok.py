@@ -13,7 +13,7 @@ from pydantic import BaseModel, SecretStr
 from accounts.api.connect_cookie import bind, forget, new_state, require_same_browser
 from accounts.api.identity import WiredParts, live_user_with
 from accounts.api.never_stored import never_stored
-from accounts.clients.tiktok_problems import denied, exchange_problem, missing_scope, tiktok_away
+from accounts.clients.tiktok_problems import denied, exchange_problem, missing_scope, profile_problem, tiktok_away
 from accounts.domain.account import Account
 from accounts.domain.profile import Profile
 from accounts.domain.return_url import RETURN_URL_MAX, is_allowed
@@ -129,9 +129,9 @@ async def callback(
     A mode of posting that the grant does not allow is told in `warnings`, to the `return_url` in `scopes_not_granted`.
 
     The state is used up first. Refusals: 400 `invalid_state`, `other_browser`, `authorization_denied`, `authorization_failed`,
-    `code_missing`, `code_expired`, `missing_scope`; 409 `account_owned_by_another_user`,
-    `account_disconnecting`; 502 `tiktok_unavailable`, `tiktok_refused`. All but `invalid_state` send the browser to the
-    `return_url` too, with the code as `error`.
+    `code_missing`, `code_expired`, `missing_scope`, `profile_not_authorized`; 409 `account_owned_by_another_user`,
+    `account_disconnecting`; 502 `tiktok_unavailable`, `tiktok_refused`; 503 `tiktok_rate_limit_exceeded`. All but
+    `invalid_state` send the browser to the `return_url` too, with the code as `error`.
     """
     connecting = None
     if answer.state is not None:
@@ -216,7 +216,7 @@ async def _profile(parts: Parts, tokens: TokenGrant) -> Profile:
         return await parts.profiles.read(tokens.access_token, tokens.scopes, open_id=tokens.open_id)
     except TikTokError as error:
         log.warning("profile_not_read", code=error.code, log_id=error.log_id)
-        raise tiktok_away() from error
+        raise profile_problem(error, tokens.scopes) from error
 
 
 async def _revoke_refused(parts: Parts, tokens: TokenGrant) -> None:

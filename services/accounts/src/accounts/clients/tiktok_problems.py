@@ -3,6 +3,7 @@
 from math import ceil
 
 from common.errors import Problem
+from tiktok.display import USER_FIELDS
 from tiktok.errors import GrantInvalid, ScopeMissing, TikTokError, TikTokRateLimited, TikTokUnavailable, TokenInvalid
 
 RETRY_AFTER_SECONDS = 10
@@ -39,6 +40,23 @@ def exchange_problem(error: TikTokError) -> Problem:
             hint="Start connecting again.",
         )
     return call_problem(error, configuration_hint=True)
+
+
+def profile_problem(error: TikTokError, scopes: tuple[str, ...]) -> Problem:
+    """Return what a person is told whose profile could not be read with a new grant of these scopes.
+
+    TikTok does not say which scope it means, so `profile_not_authorized` names those that open the fields that were asked for.
+    """
+    if not isinstance(error, ScopeMissing):
+        return call_problem(error, configuration_hint=True)
+    asked = [scope for scope in USER_FIELDS if scope in scopes]
+    return Problem(
+        400,
+        "profile_not_authorized",
+        f"TikTok does not show the profile, although these rights were granted: {', '.join(asked)}.",
+        hint="Start connecting again; if that does not help, the operator should check that TikTok has approved the app for them.",
+        extra={"refused_scopes": asked},
+    )
 
 
 def missing_scope(scopes: tuple[str, ...]) -> Problem:
