@@ -91,22 +91,28 @@ def _print_findings(title: str, findings: list[Finding], evidence: Evidence, bro
 def _storm(site: Site, seed: int, options: argparse.Namespace, evidence: Evidence, broken: list[bool]) -> None:
     planned = plan(seed, posts=options.posts, accounts=options.accounts, kills=options.kills, spread=30.0)
     report = Storm(site, planned, seed, seconds=options.seconds, say=_say).run()
+    print_storm(report, options, evidence, broken)
+
+
+def print_storm(report: Report, options: argparse.Namespace, evidence: Evidence, broken: list[bool]) -> None:
+    """Tell how a storm ended; each broken promise is added to `broken`, and so is what was to be broken and was not."""
     print(f"\nStorm: {_told(report, options)}\n")
     print(table(("state", "posts"), sorted(report.states().items())))
     print()
     rows = [(endpoint, ordered, happened) for endpoint, (ordered, happened) in report.faults.items()]
     print(table(("faults of", "ordered", "happened"), rows))
     orders = {order.post_id: order for order in report.orders}
-    for post_id in dict.fromkeys(item.post_id for item in report.broken):
+    found = [*report.broken, *report.missed()]
+    for post_id in dict.fromkeys(item.post_id for item in found):
         broken.append(True)
-        of_post = [item for item in report.broken if item.post_id == post_id]
+        of_post = [item for item in found if item.post_id == post_id]
         print(f"\nBROKEN {post_id or '(no post)'}: {'; '.join(item.promise for item in of_post)}")
         _tell_kept(evidence.keep(of_post, orders.get(post_id)))
 
 
 def _told(report: Report, options: argparse.Namespace) -> str:
     deaths = ", ".join(report.deaths) or "none"
-    unmet = f"; nobody came to {', '.join(report.not_armed)}" if report.not_armed else ""
+    unmet = f"; nobody came to {', '.join(report.unmet)}" if report.unmet else ""
     text = (
         f"{options.posts} posts, {options.accounts} accounts, {len(report.ledger)} inits in the ledger, {report.seconds:.0f} s"
     )

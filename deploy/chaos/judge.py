@@ -83,6 +83,33 @@ def judge_whole(posts: Iterable[Posted], *, stuck: int) -> list[Broken]:
     return broken
 
 
+def judge_breaking(
+    *,
+    planned: Sequence[str],
+    deaths: Sequence[str],
+    unmet: Sequence[str],
+    servers: Iterable[str],
+    faults: Mapping[str, tuple[int, int]],
+) -> list[Broken]:
+    """Return what a storm was to break and did not: whatever the posts came to, it has shown less than it says.
+
+    `planned` and `deaths` are the names of the deaths that were to be and of those that were, `unmet` the crash points to which
+    nobody came; each of `servers` that was to die has to. `faults` are by endpoint how many calls were to go wrong, and did.
+    """
+    broken = [
+        Broken("", f"{server} was to be killed and never was")
+        for server in servers
+        if server in planned and server not in deaths
+    ]
+    if len(deaths) < len(planned):
+        reason = f": nobody came to {', '.join(unmet)}" if unmet else ""
+        broken.append(Broken("", f"only {len(deaths)} of {len(planned)} deaths happened{reason}"))
+    for endpoint, (ordered, happened) in faults.items():
+        if ordered and not happened:
+            broken.append(Broken("", f"{endpoint}: none of {ordered} calls went wrong that were to"))
+    return broken
+
+
 def count(post: Posted, ledger: Iterable[Mapping[str, Any]]) -> int:
     """Return how many publications of a post there are."""
     return len(_of(post, publications(ledger)))

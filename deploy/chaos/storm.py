@@ -11,8 +11,8 @@ from typing import Any
 
 import httpx
 
-from chaos.judge import Broken, Posted, judge, judge_whole
-from chaos.plan import Death, Plan
+from chaos.judge import Broken, Posted, judge, judge_breaking, judge_whole
+from chaos.plan import SERVERS, Death, Plan
 from chaos.site import ENDS, Mode, Order, Site
 from chaos.visitors import Visitors
 from demo.api import Creator
@@ -33,13 +33,21 @@ class Report:
     posts: list[Posted]
     orders: list[Order]
     broken: list[Broken]
+    planned: list[str]
+    """The deaths that were to be."""
     deaths: list[str]
-    not_armed: list[str]
+    """Those that were."""
+    unmet: list[str]
+    """The crash points to which nobody came."""
     faults: dict[str, tuple[int, int]]
     """By endpoint: how many calls were to go wrong, and how many did."""
     connected_again: int
     seconds: float
     ledger: list[dict[str, Any]] = field(repr=False, default_factory=list)
+
+    def missed(self) -> list[Broken]:
+        """Return what was to be broken and was not."""
+        return judge_breaking(planned=self.planned, deaths=self.deaths, unmet=self.unmet, servers=SERVERS, faults=self.faults)
 
     def states(self) -> Counter[str]:
         """Count the posts by state, failed ones with their reason."""
@@ -88,11 +96,14 @@ class Storm:
         broken += judge_whole(posts, stuck=self._stuck())
         broken += [item for one in visited for item in one.broken]
         orders += [one.order for one in visited if one.order]
-        not_armed = self._site.crash.armed()
+        unmet = self._site.crash.armed()
         self._site.crash.disarm()
+        for point in unmet:
+            self._deaths.remove(Death(0, point=point).name)
         return Report(
-            posts, orders, broken, self._deaths, not_armed, faults, self._connected_again, time.monotonic() - began, ledger
-        )
+            posts, orders, broken, [death.name for death in self._plan.deaths], self._deaths, unmet, faults,
+            self._connected_again, time.monotonic() - began, ledger,
+        )  # fmt: skip
 
     def _until_ended(
         self, orders: list[Order], before: int, accounts: dict[str, Creator], visits: Visitors
@@ -105,8 +116,11 @@ class Storm:
             events = [event for event in self._operator.events.since(before) if ".publisher.publish." in event["type"]]
             if waiting and len(events) >= last + waiting[0].events:
                 # What was told since the last death comes from whoever lives: nobody is killed again while it starts.
-                self._die(waiting.pop(0), events)
-                last = len(events)
+                death = waiting.pop(0)
+                if self._die(death, events):
+                    last = len(events)
+                else:
+                    waiting.append(death)
             told |= self._told()
             self._connect_again(accounts)
             open_ = [order.post_id for order in orders if told.get(order.post_id, {}).get("status") not in ENDS]
@@ -140,21 +154,24 @@ class Storm:
                     self._operator.user.connect(accounts[account_id])
                     self._connected_again += 1
 
-    def _die(self, death: Death, events: list[dict[str, Any]]) -> None:
+    def _die(self, death: Death, events: list[dict[str, Any]]) -> bool:
+        """Return whether it happens: not while the one to die is dead already, or that point is armed and nobody has come to it."""
         if death.point:
+            if death.point in self._site.crash.armed():
+                return False
             self._site.crash.arm(death.point)
             self._deaths.append(death.name)
-            return
+            return True
         program = death.program or str(events[-1]["data"]["replica"])
         if program not in self._operator.stack.states():
             program = f"{program}-{self._dice.randint(1, self._operator.stack.blueprint.count(program))}"
         try:
             self._operator.stack.kill(program, signal.SIGKILL)
         except StackError:
-            # It is dead already and on its way back.
-            self._deaths.append(f"{program} (was dead)")
-            return
+            # It is on its way back.
+            return False
         self._deaths.append(program)
+        return True
 
     def _told(self) -> dict[str, dict[str, Any]]:
         """Return what the product tells of its posts now, as far as it can be asked."""

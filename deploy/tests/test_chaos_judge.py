@@ -1,17 +1,19 @@
 """The judge of `make chaos` notices each kind of broken promise, and the storm's plan is the seed's alone."""
 
+from argparse import Namespace
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from chaos.__main__ import print_storm
 from chaos.content import ContentMaker
 from chaos.crash_folder import CrashFolder
-from chaos.judge import Posted, count, judge, judge_whole
+from chaos.judge import Posted, count, judge, judge_breaking, judge_whole
 from chaos.plan import SERVERS, plan
-from chaos.site import Mode
-from chaos.storm import reasons_of
+from chaos.site import Mode, Order
+from chaos.storm import Report, reasons_of
 from tiktok_simulator.faults import DOWNLOAD, PROCESSING, UPLOAD_FAULT, WEBHOOK, Fault
 from tiktok_simulator.paths import API_PATHS, CONTENT_INIT, INBOX_INIT, VIDEO_INIT
 
@@ -99,6 +101,47 @@ def test_a_storm_with_too_many_files_of_unknown_outcome() -> None:
     assert whole(posts, stuck=1) == []
     assert whole([replace(post, is_uploaded=post.state == "published") for post in posts]) == []
     assert whole([replace(post, may_be_cancelled=post.state == "unconfirmed") for post in posts]) == []
+
+
+DIED = ["rabbitmq", "at after_fetch", "publisher-2", "postgres"]
+FAULTS = {"/a/": (3, 1), "/b/": (0, 0)}
+
+
+@pytest.mark.parametrize(
+    ("changes", "missed"),
+    [
+        ({}, []),
+        ({"planned": ["the replica at work", "at mid_chunk:0"], "deaths": ["publisher-1", "at mid_chunk:0"]}, []),
+        (
+            {"deaths": [DIED[0], *DIED[2:]], "unmet": ["after_fetch"]},
+            ["only 3 of 4 deaths happened: nobody came to after_fetch"],
+        ),
+        ({"deaths": DIED[:3]}, ["postgres was to be killed and never was", "only 3 of 4 deaths happened"]),
+        (
+            {"deaths": ["a", "b", "c", "d"]},
+            [f"{server} was to be killed and never was" for server in ("rabbitmq", "postgres")],
+        ),
+        ({"faults": {**FAULTS, "/c/": (2, 0)}}, ["/c/: none of 2 calls went wrong that were to"]),
+    ],
+)
+def test_a_storm_that_did_not_storm_is_a_broken_promise(
+    changes: dict[str, Any], missed: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    stormed: dict[str, Any] = {"planned": DIED, "deaths": DIED, "unmet": [], "faults": FAULTS, **changes}
+    assert [one.promise for one in judge_breaking(**stormed, servers=SERVERS)] == missed
+    report = Report(posts=[], orders=[], broken=[], connected_again=0, seconds=1.0, **stormed)
+    broken: list[bool] = []
+    options = Namespace(posts=0, accounts=1, kills=len(DIED))
+    print_storm(report, options, _NoEvidence(), broken)  # type: ignore[arg-type]
+    assert broken == ([True] if missed else [])
+    assert "; ".join(missed) in capsys.readouterr().out
+
+
+class _NoEvidence:
+    def keep(self, broken: list[Any], order: Order | None) -> Path:
+        assert broken
+        assert order is None
+        return Path("nowhere")
 
 
 def test_cancelled_is_an_end_only_for_who_wanted_it_and_only_without_a_publication() -> None:
