@@ -5,7 +5,7 @@ import logging
 import random
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from chaos.attempts import TRIALS
@@ -23,12 +23,12 @@ HEADS = ("point", "replicas", "ledger entries", "publications", "state", "")
 
 def main() -> int:
     """Run the chosen parts and return the exit code."""
-    options = _parser().parse_args()
+    options = parsed(sys.argv[1:])
     for noisy in ("aio_pika", "aiormq"):
         # RabbitMQ is killed on purpose, and whoever records the events connects again by itself.
         logging.getLogger(noisy).setLevel(logging.CRITICAL + 1)
     seed = random.SystemRandom().randrange(1_000_000) if options.seed is None else options.seed
-    parts = options.part or list(PARTS)
+    parts = options.part
     print(f"seed {seed}; {', '.join(parts)}; {options.replicas} publishers", flush=True)
     broken: list[bool] = []
     with ground(seed, replicas=options.replicas, patience=options.patience, keep=broken) as site:
@@ -46,6 +46,23 @@ def main() -> int:
         return 1
     print("\nevery promise was kept")
     return 0
+
+
+def parsed(arguments: Sequence[str]) -> argparse.Namespace:
+    """Return the options; exits with 2 where a part or row is not known, since nothing done is no promise kept."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    options.part = options.part or list(PARTS)
+    unknown = [part for part in options.part if part not in PARTS]
+    if unknown:
+        parser.error(f"no such part: {', '.join(unknown)}; there are {', '.join(PARTS)}")
+    names = {"matrix": [row.name for row in ROWS], "attempts": list(TRIALS)}
+    rows = [name for part in options.part for name in names.get(part, [])]
+    if options.only and not any(options.only in name for name in rows):
+        parser.error(
+            f"no row of {', '.join(options.part)} has {options.only!r} in its name: {', '.join(rows) or 'they have none'}"
+        )
+    return options
 
 
 def _parser() -> argparse.ArgumentParser:

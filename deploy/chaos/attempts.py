@@ -15,6 +15,11 @@ QUEUE = "publisher.post_due"
 STARTED = "publisher.publish.started"
 STATUS = "/v2/post/publish/status/fetch/"
 VOUCHED = {"confirm_not_published": True}
+AGAIN = frozenset({"retry_scheduled"})
+IS_LIVE = frozenset({"published", "post_not_retryable"})
+"""The look before the retry has found it, or whoever looks by itself was first."""
+MAYBE_LIVE = IS_LIVE | {"retry_too_early"}
+"""Without its `publish_id` nothing but the creator's videos can tell; where they do not, nobody may vouch yet."""
 
 
 def late_order(site: Site) -> Finding:
@@ -29,7 +34,7 @@ def late_order(site: Site) -> Finding:
     site.operator.wait_status(order.post_id, "published", timeout=site.patience)
     told += site.operator.deliver_again(QUEUE, first, times=3, new_id=True)
     site.operator.wait_answered(order.post_id, told)
-    return _judged(site, "PostDue of attempt 1 after attempt 2", order, answer)
+    return _judged(site, "PostDue of attempt 1 after attempt 2", order, answer, right=AGAIN)
 
 
 def withheld_order(site: Site) -> Finding:
@@ -52,9 +57,10 @@ def withheld_order(site: Site) -> Finding:
     site.settled(order)
     runs = [event["data"]["attempt"] for event in site.operator.events.of(order.post_id, STARTED)]
     also = [] if runs == [1, 2] else [f"began as attempts {runs}"]
+    also += wrong_answers(AGAIN, answer)
     if first["id"] in {started["causationid"], second["causationid"]}:
         also.append("attempt 1 ran by the message that was withheld")
-    return site.finding(f"own PostDue of attempt 1 withheld until attempt 2 sends ({answer.status_code})", order, also=also)
+    return site.finding(f"own PostDue of attempt 1 withheld until attempt 2 sends ({said(answer)})", order, also=also)
 
 
 def swept(site: Site) -> Finding:
@@ -86,7 +92,7 @@ def live_after_all(site: Site) -> Finding:
     order = _unconfirmed(site)
     site.operator.clear_faults()
     answer = site.until_answered(f"/api/v1/posts/{order.post_id}/retry", VOUCHED)
-    return _judged(site, "/retry of an unconfirmed post that is live", order, answer)
+    return _judged(site, "/retry of an unconfirmed post that is live", order, answer, right=IS_LIVE)
 
 
 def pulled_after_all(site: Site) -> Finding:
@@ -96,7 +102,7 @@ def pulled_after_all(site: Site) -> Finding:
     site.ended(order)
     site.settled(order)
     answer = site.until_answered(f"/api/v1/posts/{order.post_id}/retry", VOUCHED)
-    return _judged(site, "/retry of a pull without answer that is live", order, answer)
+    return _judged(site, "/retry of a pull without answer that is live", order, answer, right=MAYBE_LIVE)
 
 
 def raced(site: Site) -> Finding:
@@ -112,7 +118,7 @@ def raced(site: Site) -> Finding:
         answers = [future.result() for future in retries]
         for future in tells:
             future.result()
-    return _judged(site, "/retry racing a late webhook", order, *answers)
+    return _judged(site, "/retry racing a late webhook", order, *answers, right=IS_LIVE)
 
 
 def strayed(site: Site) -> Finding:
@@ -126,11 +132,7 @@ def strayed(site: Site) -> Finding:
     finally:
         site.operator.resume(replica)
     wait_for("the stray init", lambda: site.operator.ledger(order.creator), timeout=site.patience)
-    code = answer.json().get("code")
-    site.ended(order)
-    site.settled(order)
-    also = [] if code == "retry_too_early" else [f"the word was answered with {code}"]
-    return site.finding(f"/retry of a pull whose init strays ({answer.status_code})", order, also=also)
+    return _judged(site, "/retry of a pull whose init strays", order, answer, right=frozenset({"retry_too_early"}))
 
 
 TRIALS: Mapping[str, Callable[[Site], Finding]] = {
@@ -165,12 +167,23 @@ def _unconfirmed(site: Site) -> Order:
     return order
 
 
-def _judged(site: Site, name: str, order: Order, *answers: httpx.Response) -> Finding:
-    """Judge the post once nothing moves any more; what was answered stands in the table."""
+def _judged(site: Site, name: str, order: Order, *answers: httpx.Response, right: frozenset[str]) -> Finding:
+    """Judge the answers, and the post once nothing moves any more; what was answered stands in the table."""
     site.ended(order)
     site.settled(order)
-    told = ", ".join(str(answer.status_code) for answer in answers)
-    return site.finding(f"{name} ({told})", order)
+    told = ", ".join(said(answer) for answer in answers)
+    return site.finding(f"{name} ({told})", order, also=wrong_answers(right, *answers))
+
+
+def said(answer: httpx.Response) -> str:
+    """Return what `/retry` said in one word: the code of its refusal, else the state that the post has by it."""
+    body = answer.json()
+    return str(body.get("status") if answer.is_success else body.get("code"))
+
+
+def wrong_answers(right: frozenset[str], *answers: httpx.Response) -> list[str]:
+    """Return a broken promise for each answer that is none of those that are true there."""
+    return [f"/retry was answered with {said(answer)}" for answer in answers if said(answer) not in right]
 
 
 def _again(site: Site, order: Order) -> list[dict[str, Any]] | None:

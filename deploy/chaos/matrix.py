@@ -96,8 +96,9 @@ ROWS = (
     *(Row(Mode.LARGE, point) for point in ("before_chunk:3", "mid_chunk:3", "mid_chunk:5")),
     *(Row(Mode.INBOX, point) for point in ("after_init_answer", "after_last_chunk")),
     *(Row(Mode.SOURCE, point) for point in ("mid_fetch", "after_fetch", "after_fetch_stored", "after_init_answer")),
-    *(Row(Mode.PULL, point, UNKNOWN) for point in ("after_init_intent", "after_init_answer", "while_polling")),
-    *(Row(Mode.PHOTO, point, UNKNOWN) for point in ("after_init_intent", "after_init_answer", "while_polling")),
+    *(Row(mode, point, UNKNOWN) for mode in (Mode.PULL, Mode.PHOTO) for point in ("after_init_intent", "after_init_answer")),
+    # By then the publish_id is stored, so that whoever goes on can ask.
+    *(Row(mode, "while_polling") for mode in (Mode.PULL, Mode.PHOTO)),
     Row(Mode.FILE, "answer of the init lost", crash=False, faults=({"endpoint": INIT, "lost_answer": True},)),
     Row(Mode.FILE, "init answered 500", crash=False, faults=({"endpoint": INIT, "status": 500},)),
     Row(Mode.FILE, "answer of the last chunk lost", crash=False, faults=({"endpoint": "upload", "lost_answer": True},)),

@@ -5,12 +5,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
-from chaos.__main__ import print_storm
+from chaos.__main__ import parsed, print_storm
+from chaos.attempts import AGAIN, IS_LIVE, MAYBE_LIVE, wrong_answers
 from chaos.content import ContentMaker
 from chaos.crash_folder import CrashFolder
 from chaos.judge import Posted, count, judge, judge_breaking, judge_whole
+from chaos.matrix import ROWS
 from chaos.plan import SERVERS, plan
 from chaos.site import Mode, Order
 from chaos.storm import Report, reasons_of
@@ -212,6 +215,47 @@ def test_a_brief_storm_waits_for_nothing_that_takes_a_minute() -> None:
     for seed in range(20):
         made = plan(seed, posts=20, accounts=4, kills=1, spread=5.0, brief=True)
         assert [fault for _, fault in made.faults if "stuck" in fault or fault.get("status") in {403, 429}] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["matrix", "--only", "while_poling"], ("while_poling", "photo: while_polling")),
+        (["matrix", "--only", "strayed"], ("strayed",)),
+        (["storm", "--only", "pull"], ("they have none",)),
+        (["matrices"], ("matrices", "matrix, attempts, storm")),
+    ],
+)
+def test_what_is_not_there_is_no_promise_kept(
+    arguments: list[str], told: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parsed(arguments)
+    assert ended.value.code == 2
+    said = capsys.readouterr().err
+    assert [word for word in told if word not in said] == []
+
+
+def test_rows_are_chosen_by_a_part_of_their_name() -> None:
+    assert parsed([]).part == ["matrix", "attempts", "storm"]
+    for only in ("pull: while_polling", "strayed"):
+        assert parsed(["matrix", "attempts", "--only", only]).only == only
+
+
+def test_whoever_dies_while_polling_has_the_publish_id_stored() -> None:
+    rows = [row for row in ROWS if row.point == "while_polling"]
+    assert len(rows) == 3
+    assert all("unconfirmed" not in row.states for row in rows)
+
+
+def test_an_answer_to_a_retry_is_judged() -> None:
+    again = httpx.Response(200, json={"status": "retry_scheduled"})
+    live = httpx.Response(200, json={"status": "published"})
+    too_early = httpx.Response(409, json={"code": "retry_too_early", "status": 409})
+    assert wrong_answers(AGAIN, again) == []
+    assert wrong_answers(IS_LIVE, live) == wrong_answers(MAYBE_LIVE, live, too_early) == []
+    assert wrong_answers(IS_LIVE, live, again) == ["/retry was answered with retry_scheduled"]
+    assert wrong_answers(AGAIN, too_early) == ["/retry was answered with retry_too_early"]
 
 
 def test_contents_are_all_different_and_again_the_same_by_seed(tmp_path: Path) -> None:
