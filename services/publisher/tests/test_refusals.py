@@ -144,6 +144,37 @@ async def test_a_cap_that_others_have_used_up_is_learned_for_all_posts_of_the_ac
     assert [item["title"] for item in await world.driver.ledger()] == [post.content.title for post in posts]
 
 
+@pytest.mark.parametrize(
+    ("fail_reason", "waits_with"),
+    [
+        ("spam_risk_too_many_posts", "tiktok_daily_posts"),
+        ("reached_active_user_cap", "tiktok_active_users"),
+        (BANNED, f"tiktok_{BANNED}"),
+    ],
+)
+async def test_what_only_the_status_tells_costs_one_attempt(world: Any, fail_reason: str, waits_with: str) -> None:
+    posts = await line_of(world, 3)
+    first, others = posts[0], posts[1:]
+    await world.driver.fault("processing", fail_reason=fail_reason)
+    async with world.replica():
+        await world.accept(first)
+        await world.state(first, State.FAILED)
+        failed = await world.event(first, "failed")
+        assert (failed["code"], failed["retryable"]) == (f"tiktok_{fail_reason}", True)
+        await world.accept(*others)
+        for post in others:
+            deferred = await world.told_of(post, "deferred")
+            assert (deferred["code"], deferred["attempt"]) == (waits_with, 1)
+        assert len(await world.driver.ledger()) == 1
+        if fail_reason == BANNED:
+            await eventually(lambda: all_wait(world, others, waits_with), 60)
+            await look_now(world, others)
+        else:
+            await eventually(lambda: all_sleep(world, others, timedelta(minutes=59), timedelta(minutes=61)), 60)
+            await world.pass_time(3_601)
+        await eventually(lambda: all_are(world, others, State.SUCCEEDED), 60)
+
+
 async def test_a_cap_of_the_app_is_learned_for_all_accounts(world: Any) -> None:
     """Each would be refused in turn otherwise; a creator for whom the app has posted today is refused nothing."""
     cap = "reached_active_user_cap"

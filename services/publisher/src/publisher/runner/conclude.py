@@ -122,7 +122,9 @@ async def _fail(run: JobRun, outcome: Fail, changes: dict[str, Any]) -> None:
     if end.retryable:
         end = doubted(end, await claims_of(run))
     event = events.failed(run.job, run.tools.replica, end)
-    await run.store({**_end(State.FAILED, end.reason), **changes}, event=event, ended=True)
+    # What a look tells of an attempt that ended long ago says nothing of today's limits.
+    told = None if run.job.checkpoint.state.is_end else outcome
+    await run.store({**_end(State.FAILED, end.reason), **changes}, event=event, ended=True, learn_from=told)
 
 
 async def _succeed(run: JobRun, end: Succeed, changes: dict[str, Any]) -> None:

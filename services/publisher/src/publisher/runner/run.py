@@ -11,11 +11,13 @@ from common.contracts.publisher import PublishDeferred
 from common.database import Connection
 from common.database.failures import is_database_away
 from publisher.domain.job import State
+from publisher.domain.outcomes import Fail
 from publisher.errors import LeaseLost
 from publisher.runner import events
 from publisher.runner.job_clock import JobClock
 from publisher.runner.late_truth import stop_later_attempts
 from publisher.runner.lease import Lease
+from publisher.runner.told_limits import learn_from_end
 from publisher.runner.tools import Tools
 from publisher.storage import account_holds, accounts, jobs, quota_line
 from publisher.storage.job import Job
@@ -70,13 +72,14 @@ class JobRun:
         ended: bool = False,
         unless_news: bool = False,
         unless_moved: int | None = None,
+        learn_from: Fail | None = None,
     ) -> None:
         """Commit a checkpoint, and the event that tells of it, in one transaction under the fencing token.
 
         With `unless_news`, the job is due again at once, and nothing is told, when its account changed since the job was claimed:
         what the job found may be over. It is due at once, too, when one ahead of it has left the account's line since the version
-        `unless_moved`. While the database is away it is tried again as long as the lease lasts. Raises
-        `LeaseLost`; then nothing was stored.
+        `unless_moved`. `learn_from` is a failure that may tell of a cap or a ban. While the database is away it is tried again as
+        long as the lease lasts. Raises `LeaseLost`; then nothing was stored.
         """
         async for attempt in AsyncRetrying(
             retry=retry_if_exception(is_database_away),
@@ -85,7 +88,7 @@ class JobRun:
             reraise=True,
         ):
             with attempt:
-                await self._store_once(changes, event, release_in, ended, unless_news, unless_moved)
+                await self._store_once(changes, event, release_in, ended, unless_news, unless_moved, learn_from)
 
     async def _store_once(
         self,
@@ -95,6 +98,7 @@ class JobRun:
         ended: bool,
         unless_news: bool,
         unless_moved: int | None,
+        learn_from: Fail | None,
     ) -> None:
         if self.lease.revoked:
             raise LeaseLost
@@ -120,6 +124,8 @@ class JobRun:
                 await self.tools.outbox.emit(tx, event, subject=str(job.post_id), context=job.context, sequence=job.sequence)
             if self.looks_for_held and job.publish_id is not None:
                 await self._let_go(tx.connection)
+            if learn_from is not None:
+                await learn_from_end(tx.connection, job, self.tools.limits.caps, learn_from)
             if ended and job.checkpoint.state.proves_nothing_published:
                 await quota_line.move_up(tx.connection, job.account_id)
             if ended and job.checkpoint.state is State.SUCCEEDED:

@@ -8,11 +8,9 @@ from publisher.metrics import REFUSED_LIMITS
 from publisher.runner.conclude import Outcome
 from publisher.runner.run import JobRun
 from publisher.runner.steps.hold import hold_back
+from publisher.runner.told_limits import LEARNED_SECONDS, cap_of
 from publisher.storage import quotas
 from publisher.storage.quotas import Ask
-
-LEARNED_SECONDS = 60.0
-"""How long a limit rests when TikTok does not say."""
 
 
 async def after_refusal(run: JobRun, trouble: Trouble, rate: Ask) -> Defer | Fail:
@@ -61,10 +59,4 @@ async def learn(run: JobRun, trouble: Trouble, ask: Ask) -> Defer:
 def _limit_of(run: JobRun, trouble: Trouble, rate: Ask) -> Ask | None:
     if trouble.kind is not TroubleKind.BUSY:
         return None
-    match trouble.reason.code.removeprefix(CODE_PREFIX):
-        case "spam_risk_too_many_posts" | "spam_risk_too_many_pending_share":
-            return quotas.of_day(run.job, run.tools.limits.caps)
-        case "reached_active_user_cap":
-            return quotas.of_creators(run.job, run.tools.limits.caps)
-        case _:
-            return rate
+    return cap_of(run.job, run.tools.limits.caps, trouble.reason.code) or rate
