@@ -80,8 +80,8 @@ def command_side(wires: Wires) -> CommandSide:
         wires.outbox, revoking.wake, check_every, timedelta(seconds=settings.disconnect_patience_seconds)
     )
     syncs = SyncCommands(wires.outbox, ProfileSyncs(wires.database, wires.tokens, wires.profiles))
-    quick = _consumer(wires, queues.COMMANDS, changes.routes())
-    slow = _consumer(wires, queues.SYNC, syncs.routes())
+    quick = _consumer(wires, [queues.COMMANDS], changes.routes())
+    slow = _consumer(wires, [queues.SYNC, queues.BATCHES], syncs.routes())
     slow.subscribe(queues.WEBHOOKS, _webhooks(wires).handle)
     slow.subscribe(queues.PUBLISH_NEWS, _publish_news(wires).handle)
     checks = [Check("consumer", quick.check), Check("sync_consumer", slow.check)]
@@ -103,7 +103,7 @@ def _publish_news(wires: Wires) -> PublishNews:
     return PublishNews(wires.database, wires.outbox, wires.tokens, wires.profiles, wires.settings.required_scopes)
 
 
-def _consumer(wires: Wires, queue: QueueSpec, routes: Sequence[CommandRoute]) -> Consumer:
+def _consumer(wires: Wires, taken: Sequence[QueueSpec], routes: Sequence[CommandRoute]) -> Consumer:
     """Return a consumer of its own: slow commands hold up no quick one."""
     settings = wires.settings
     redelivery = Redelivery(wires.publisher, service=settings.service)
@@ -111,5 +111,6 @@ def _consumer(wires: Wires, queue: QueueSpec, routes: Sequence[CommandRoute]) ->
     grace = settings.shutdown_grace_seconds / 4
     consumer = Consumer(settings.amqp_url, redelivery, service=settings.service, grace=grace)
     handling = CommandHandling(wires.database, inbox_messages, wires.publisher, routes)
-    consumer.subscribe(queue, handling.handle, on_dead=handling.on_dead)
+    for queue in taken:
+        consumer.subscribe(queue, handling.handle, on_dead=handling.on_dead)
     return consumer

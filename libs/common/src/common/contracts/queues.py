@@ -1,6 +1,7 @@
 """The work queues of all services, for operators: each has a dead-letter queue `<queue>.dead` beside it."""
 
 WORK_QUEUES = (
+    "accounts.batches",
     "accounts.commands",
     "accounts.publish_news",
     "accounts.sync",

@@ -32,7 +32,7 @@ class SyncCommands:
     syncs: ProfileSyncs
 
     def routes(self) -> Sequence[CommandRoute]:
-        """Return the routes for the queue of slow commands."""
+        """Return the routes for the queues of slow commands: any of them may come through either."""
         return (
             on_prepared_command(SyncAccount, self.read_one, self.store_one),
             on_prepared_command(SyncAccounts, self.read_many, self.store_many),
