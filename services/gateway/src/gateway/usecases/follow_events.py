@@ -1,7 +1,7 @@
 """What one live stream sends: the past where it was missed, then events as they come, and in the end why it ended."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,7 +11,8 @@ import structlog
 
 from gateway.clients.event_log import EventLog, LogUnavailable
 from gateway.domain.closing import Closing
-from gateway.domain.server_sent import HEARTBEAT, frame, retry
+from gateway.domain.live_event import LiveEvent
+from gateway.domain.server_sent import HEARTBEAT, frame, pieces, retry, together
 from gateway.usecases.live_streams import Stream
 from gateway.usecases.trail_proof import Stored
 
@@ -77,6 +78,10 @@ class _Waiting:
         self._beat = beat
         self._left = CATCH_UP_S
 
+    async def look(self) -> None:
+        """Look at the token, when it is time to."""
+        await self._watch.look()
+
     async def beats(self, task: asyncio.Future[Any]) -> AsyncGenerator[bytes]:
         """Yield heartbeats until `task` is done; it is cancelled when the stream closes, or has waited for 30 s in all."""
         loop = asyncio.get_running_loop()
@@ -102,8 +107,9 @@ class EventFollower:
         self._pace = pace
 
     async def follow(self, stream: Stream, recheck: Recheck, *, unresumable: bool = False) -> AsyncGenerator[bytes]:
-        """Yield what is to be sent, until the stream ends; the last event then is `closed`.
+        """Yield what is to be sent, in pieces of at most PIECE_BYTES, until the stream ends; the last event then is `closed`.
 
+        An event that has begun is sent to its end, else the client would take the reason for a part of it.
         `recheck` returns why the stream may not go on, None when it may.
         """
         yield retry()
@@ -119,7 +125,8 @@ class EventFollower:
                 continue
             events = stream.take()
             if events:
-                yield b"".join(event.frame for event in events)
+                for piece in _in_pieces(stream, events):
+                    yield piece
             elif not await stream.wait(beat):
                 yield HEARTBEAT
             await watch.look()
@@ -148,7 +155,9 @@ class EventFollower:
                             if page is None:
                                 break
                             above = page.upto
-                            yield b"".join(event.frame for event in stream.fresh(page.events))
+                            for piece in _in_pieces(stream, stream.fresh(page.events)):
+                                yield piece
+                            await waiting.look()
                     if stored is not Stored.UNKNOWN and not stream.overflowed:
                         break
                     proving = asyncio.ensure_future(self._proof())
@@ -168,6 +177,14 @@ class EventFollower:
     async def _proof(self) -> Stored:
         await asyncio.sleep(SETTLE_S)
         return await self._stored()
+
+
+def _in_pieces(stream: Stream, events: list[LiveEvent]) -> Iterator[bytes]:
+    """Yield events as pieces; once the stream is closed the rest of one that has begun, and no more."""
+    for whole in together(event.frame for event in events):
+        yield from pieces(whole)
+        if stream.is_closed:
+            return
 
 
 def _result(task: asyncio.Future[T]) -> T:

@@ -11,6 +11,7 @@ from common.auth.claims import UserClaims
 from common.clock import utc_now
 from gateway.domain.closing import REVOKED, TOO_SLOW, UNKNOWN_RIGHTS, Closing
 from gateway.domain.live_event import LiveEvent
+from gateway.domain.server_sent import PIECE_BYTES
 from gateway.metrics import LIVE_EVENTS, LIVE_STREAMS
 from gateway.security.revocations import Revocation, RevokedSet
 
@@ -102,10 +103,17 @@ class Stream:
         return True
 
     def take(self) -> list[LiveEvent]:
-        """Return what waits, without what was just sent, oldest first."""
+        """Return the oldest of what waits, without what was just sent: together at most PIECE_BYTES, or one that is larger."""
         self._woken.clear()
-        taken = list(self._waiting)
-        self._drop_waiting()
+        taken: list[LiveEvent] = []
+        size = 0
+        while self._waiting and (not taken or size + len(self._waiting[0].frame) <= PIECE_BYTES):
+            event = self._waiting.popleft()
+            taken.append(event)
+            size += len(event.frame)
+        self._bytes -= size
+        if self._waiting:
+            self._woken.set()
         return self.fresh(taken)
 
     def fresh(self, events: list[LiveEvent]) -> list[LiveEvent]:
