@@ -36,7 +36,7 @@ from common.testing.http_server import serving
 from common.testing.keys import ServiceKeys
 from common.testing.secret_scan import SecretScan
 from publisher.app import lanes_of, tools_of
-from publisher.clients.http import HttpClients, tiktok_http_client
+from publisher.clients.http import HttpClients, tiktok_http_client, tiktok_once_client
 from publisher.domain.job import State
 from publisher.domain.pacing import Limit
 from publisher.handlers import accounts as account_news
@@ -236,7 +236,7 @@ class World:
     @asynccontextmanager
     async def replica(self, **changes: Any) -> AsyncIterator[Replica]:
         settings = self.settings(**changes)
-        clients = HttpClients(internal=httpx.AsyncClient(), tiktok=tiktok_http_client())
+        clients = HttpClients(internal=httpx.AsyncClient(), tiktok=tiktok_http_client(), tiktok_once=tiktok_once_client())
         tools = tools_of(settings, self.database, self.outbox, clients)
         heartbeat = Heartbeat(self.database, lease=timedelta(seconds=settings.lease_seconds), every=BEAT)
         lanes = lanes_of(settings, tools, self.database, heartbeat)

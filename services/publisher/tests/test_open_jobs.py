@@ -111,7 +111,7 @@ async def test_tokens_for_what_was_sent_are_asked_for_as_such(world: Any) -> Non
     asked, account_id = Asked(), uuid7()
     accounts = AccountsClient(asked)  # type: ignore[arg-type]
     async with httpx.AsyncClient() as client:
-        tiktok = TikTok(client, world.simulator.base_url, accounts, Breakers(failures=9, open_seconds=1))
+        tiktok = TikTok(client, client, world.simulator.base_url, accounts, Breakers(failures=9, open_seconds=1))
         with pytest.raises(Exception, match="access_token_invalid"):
             await tiktok.status(account_id, "v_pub_file~1", _send)
         access = await accounts.access(account_id)

@@ -141,8 +141,8 @@ async def test_an_init_that_never_left_is_made_again(world: Any, host: MediaHost
         def moved(point: str) -> None:
             # TikTok is gone between the intent and the call: nobody listens there.
             if point == "after_init_intent" and not away:
-                away.append(replica.tools.tiktok._posting._api_url)
-                replica.tools.tiktok._posting._api_url = "http://127.0.0.1:9"
+                away.append(replica.tools.tiktok._once._api_url)
+                replica.tools.tiktok._once._api_url = "http://127.0.0.1:9"
             reach(point)
 
         object.__setattr__(replica.tools.crash, "reach", moved)
@@ -150,7 +150,7 @@ async def test_an_init_that_never_left_is_made_again(world: Any, host: MediaHost
         assert (await world.told_of(post, "started"))["attempt"] == 1
         await eventually(lambda: world.waits(post, "tiktok_unreachable"))
         assert (await world.job(post)).checkpoint.irrevocable_since is None
-        replica.tools.tiktok._posting._api_url = away[0]
+        replica.tools.tiktok._once._api_url = away[0]
         await world.due_now(post)
         await world.state(post, State.SUCCEEDED)
     assert await publications(world) == [("direct", SHA256)]

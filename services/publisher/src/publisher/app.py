@@ -24,7 +24,7 @@ from publisher.api.posts import posts_router
 from publisher.clients.accounts import AccountsClient
 from publisher.clients.breakers import Breakers
 from publisher.clients.fetched_files import FetchedFiles
-from publisher.clients.http import HttpClients, tiktok_http_client
+from publisher.clients.http import HttpClients, tiktok_http_client, tiktok_once_client
 from publisher.clients.media_store import MediaStore
 from publisher.clients.scheduler import SchedulerClient
 from publisher.clients.source_fetch.download import DownloadLimits
@@ -77,7 +77,7 @@ def wire(settings: Settings, *, crash: CrashPoints = NOWHERE) -> FastAPI:
     relay = Relay(urgent, outbox_rows, publisher)
     outbox = Outbox(outbox_rows, service=settings.service, wake=relay.wake)
     inbox = Inbox(inbox_rows)
-    clients = HttpClients(internal=internal_client(), tiktok=tiktok_http_client())
+    clients = HttpClients(internal=internal_client(), tiktok=tiktok_http_client(), tiktok_once=tiktok_once_client())
     heartbeat = Heartbeat(heartbeat_database, lease=timedelta(seconds=settings.lease_seconds), crash=crash)
     tools = tools_of(settings, database, outbox, clients, crash=crash)
     send, follow = lanes_of(settings, tools, urgent, heartbeat)
@@ -133,7 +133,7 @@ def tools_of(
         outbox=outbox,
         accounts=accounts,
         scheduler=scheduler,
-        tiktok=TikTok(clients.tiktok, settings.tiktok_api_url, accounts, breakers_of(settings)),
+        tiktok=TikTok(clients.tiktok, clients.tiktok_once, settings.tiktok_api_url, accounts, breakers_of(settings)),
         media=MediaStore(settings.storage_url),
         sources=source_fetcher(settings),
         limits=Limits.of(settings),

@@ -40,10 +40,14 @@ class TikTok:
     first one; a repeat without room is not made, and the failure before it stands.
     """
 
-    def __init__(self, http: httpx.AsyncClient, api_url: str, accounts: AccountsClient, breakers: Breakers) -> None:
+    def __init__(
+        self, http: httpx.AsyncClient, once: httpx.AsyncClient, api_url: str, accounts: AccountsClient, breakers: Breakers
+    ) -> None:
+        """Keep the clients: `once` is for inits that publish by themselves, and uses no connection again."""
         self.http = http
         self.breakers = breakers
         self._posting = PostingClient(http, api_url)
+        self._once = PostingClient(once, api_url)
         self._videos = VideoClient(http, api_url)
         self._accounts = accounts
 
@@ -90,7 +94,7 @@ class TikTok:
             Endpoint.INIT,
             account_id,
             access,
-            lambda token: self._posting.init_video_pull(token.access_token, post, source),
+            lambda token: self._once.init_video_pull(token.access_token, post, source),
             before_send,
             _not_sent,
         )
@@ -101,7 +105,7 @@ class TikTok:
             Endpoint.INIT,
             account_id,
             access,
-            lambda token: self._posting.init_inbox_pull(token.access_token, source),
+            lambda token: self._once.init_inbox_pull(token.access_token, source),
             before_send,
             _not_sent,
         )
@@ -112,7 +116,7 @@ class TikTok:
             Endpoint.INIT,
             account_id,
             access,
-            lambda token: self._posting.init_photo(token.access_token, post),
+            lambda token: self._once.init_photo(token.access_token, post),
             before_send,
             _not_sent,
         )
