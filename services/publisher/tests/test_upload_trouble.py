@@ -99,8 +99,11 @@ async def test_an_address_that_ends_at_the_last_chunk_is_looked_at_again(world: 
     """An expired address is proof once TikTok still misses bytes; an unknown one is none, since a completed upload may be gone."""
     post = world.post(await world.account(), world.media(BIG))
     await world.driver.fault("upload", status=status, skip=6)
-    async with world.replica(upload_settle_seconds=1.5, unconfirmed_after_seconds=8.0):
+    async with world.replica(upload_settle_seconds=1.5):
         await world.accept(post)
+        if settled is State.UNCONFIRMED:
+            await eventually(lambda: _looked_at_after(world, post, timedelta(seconds=1.5)), 60)
+            await world.due_now(post, irrevocable_since=func.clock_timestamp() - timedelta(hours=25))
         await world.state(post, settled)
     job = await world.job(post)
     # The row's time is that of the beginning of its transaction, which is a little before the decision.
@@ -289,6 +292,14 @@ async def test_a_replica_without_time_to_drain_hands_over_in_the_middle(world: A
         await world.state(post, State.SUCCEEDED)
     assert len(await world.inits(post)) == 1
     assert len(await world.publications(post)) == 1
+
+
+async def _looked_at_after(world: Any, post: Any, settle: timedelta) -> bool:
+    """Whether it is still open after a look that came later than that after the end of its address, and waits for the next one."""
+    job = await world.job(post)
+    ended_at = job.checkpoint.upload_ended_at
+    waits = job.checkpoint.state is State.RUNNING and job.lease_owner is None
+    return waits and ended_at is not None and job.updated_at - ended_at >= settle
 
 
 async def _uploading(world: Any, post: Any) -> bool:
