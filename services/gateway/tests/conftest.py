@@ -18,6 +18,7 @@ from pydantic import SecretStr
 from common.auth.keys import b64url_encode
 from common.contracts.envelope import Envelope
 from common.contracts.message import Event
+from common.http.capped_protocol import CappedHttpProtocol
 from common.http.json_response import json_response
 from common.messaging.reply import Reply
 from common.messaging.topology import COMMANDS, EVENTS
@@ -209,7 +210,10 @@ def run_gateway(
     @asynccontextmanager
     async def run(*, ready: bool = True, **changes: Any) -> AsyncIterator[httpx.AsyncClient]:
         app = build_app(make_settings(**changes))
-        async with serving(app) as url, httpx.AsyncClient(base_url=url, timeout=20, trust_env=False) as client:
+        async with (
+            serving(app, http=CappedHttpProtocol) as url,
+            httpx.AsyncClient(base_url=url, timeout=20, trust_env=False) as client,
+        ):
             client.app = app  # type: ignore[attr-defined]
             if ready:
 

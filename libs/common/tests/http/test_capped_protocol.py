@@ -1,7 +1,9 @@
 """Request heads have an end: in bytes, in seconds, and in what counts as HTTP."""
 
 import asyncio
+import errno
 import json
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -10,10 +12,13 @@ import pytest
 import pytest_asyncio
 import uvicorn
 from fastapi import FastAPI, Request
+from fastapi.responses import StreamingResponse
 from uvicorn.server import ServerState
 
 import common.http.capped_protocol as capped
 from common.http.app import create_app
+from common.http.cutting import cut
+from common.testing.eventually import eventually
 
 Open = Callable[[], Any]
 
@@ -30,7 +35,18 @@ def echo_app() -> FastAPI:
         await asyncio.sleep(1.5)
         return "slow"
 
+    @app.get("/flood")
+    async def flood(request: Request, after: float) -> StreamingResponse:
+        assert cut(request.scope, after=after)
+        return StreamingResponse(repeat_forever(), headers={"Connection": "close"})
+
     return app
+
+
+async def repeat_forever() -> AsyncIterator[bytes]:
+    while True:
+        yield b"x" * 100_000
+        await asyncio.sleep(0)  # without a wait nobody would notice that the connection is gone
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -115,6 +131,19 @@ async def test_the_next_head_has_its_own_time_and_never_cuts_an_answer(connect: 
     slow, _, refusal = answer.partition(b'"slow"')
     assert slow.startswith(b"HTTP/1.1 200 ")
     assert_refused(refusal, 408, "request_timeout")
+
+
+async def test_a_connection_is_cut_though_the_client_takes_nothing(connect: Open) -> None:
+    """Without it the server would wait with what is left for as long as the client is there."""
+    async with connect() as (reader, writer):
+        client = writer.get_extra_info("socket")
+        reader._transport.pause_reading()
+        writer.write(b"GET /flood?after=0.3 HTTP/1.1\r\nHost: x\r\n\r\n")
+        await eventually(lambda: client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNRESET)
+
+
+def test_a_server_that_cannot_cut_says_so() -> None:
+    assert not cut({"type": "http"})
 
 
 async def test_an_idle_kept_connection_is_not_a_late_head(connect: Open, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,6 +1,7 @@
 """The live stream: a user's own events as they happen, for as long as the user may see them and keeps up."""
 
 import asyncio
+import errno
 import socket
 from typing import Any
 from unittest.mock import AsyncMock
@@ -17,6 +18,7 @@ from common.contracts.envelope import wrap
 from common.errors import Problem, Transient
 from common.testing.eventually import eventually
 from common.testing.keys import UserKeys
+from gateway.api.routes import events
 from gateway.domain.live_event import live_event
 from gateway.handlers import live_feed
 from gateway.usecases import live_streams
@@ -218,19 +220,62 @@ async def test_a_slow_reader_is_dropped_and_told(
     """The client reads nothing while more comes than may wait; what it reads in the end closes with the reason."""
     monkeypatch.setattr(live_streams, "MAX_WAITING_BYTES", 300_000)
     async with run_gateway() as client:
-        address = client.base_url
-        reader = socket.create_connection((address.host, address.port))
-        reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 131_072)
-        lines = [f"GET {PATH} HTTP/1.1", f"Host: {address.host}", *(f"{name}: {value}" for name, value in auth.items())]
-        reader.sendall("\r\n".join([*lines, "", ""]).encode())
-        streams = client.app.state.edge.live_streams
-        await eventually(lambda: len(streams) == 1 and client.app.state.edge.live_feed._bound.is_set())
-        (stream,) = streams
+        reader = opened(client, auth, buffer=131_072)
+        (stream,) = await streams_of(client)
         while stream.closing is None:
             await tell(*(made(user_id, text="x" * 50_000) for _ in range(20)))
         text = await asyncio.to_thread(read_all, reader)
     assert b"event: closed\ndata: {" in text[-400:]
     assert b'"too_slow"' in text[-400:]
+
+
+@pytest.mark.parametrize(("stall_seconds", "is_revoked"), [(0.5, False)], ids=["stalled"])
+async def test_who_takes_nothing_is_cut(
+    run_gateway: Any,
+    services: Any,
+    user_keys: UserKeys,
+    user_id: Any,
+    tell: Any,
+    made: Any,
+    revoke: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    stall_seconds: float,
+    is_revoked: bool,
+) -> None:
+    """Far more than the sockets hold waits for a client that never reads; each time but one way is left to end it."""
+    monkeypatch.setattr("gateway.app.LIVE_RECHECK_S", FAR_AWAY_S)
+    monkeypatch.setattr(events, "STALL_S", stall_seconds)
+    monkeypatch.setattr(live_streams, "MAX_WAITING_BYTES", 100_000_000)
+    session = str(uuid4())
+    async with run_gateway() as client:
+        reader = opened(client, user_keys.authorization(user_id, session_id=session), buffer=4_096)
+        (stream,) = await streams_of(client)
+        told = [made(user_id, text="x" * 200_000) for _ in range(60)]
+        await tell(*told)
+        if is_revoked:
+            await eventually(lambda: stream._waiting and stream._waiting[-1].id == str(told[-1].id))
+            await revoke(session)
+        await eventually(lambda: reader.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNRESET)
+        await eventually(lambda: not client.app.state.edge.live_streams)
+        reader.close()
+
+
+def opened(client: Any, auth: dict[str, str], *, buffer: int) -> socket.socket:
+    """Open a stream that is not read; the client's system takes about `buffer` bytes of it."""
+    address = client.base_url
+    reader = socket.socket()
+    reader.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
+    reader.connect((address.host, address.port))
+    lines = [f"GET {PATH} HTTP/1.1", f"Host: {address.host}", *(f"{name}: {value}" for name, value in auth.items())]
+    reader.sendall("\r\n".join([*lines, "", ""]).encode())
+    return reader
+
+
+async def streams_of(client: Any) -> Any:
+    """Return the gateway's streams, when one is open and hears events."""
+    edge = client.app.state.edge
+    await eventually(lambda: len(edge.live_streams) == 1 and edge.live_feed._bound.is_set())
+    return edge.live_streams
 
 
 def read_all(reader: socket.socket) -> bytes:

@@ -7,6 +7,7 @@ import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from common.errors import Problem
+from common.http.cutting import EXTENSION
 from common.http.problems import problem_response
 from common.http.request_id import HEADER, choose_request_id
 
@@ -60,8 +61,9 @@ class CappedHttpProtocol(HttpToolsProtocol):
                 self._refuse(_header_too_large())
 
     def on_message_begin(self) -> None:
-        """Begin waiting for the rest of a head."""
+        """Begin waiting for the rest of a head; the request will be able to cut its connection (`common.http.cutting`)."""
         super().on_message_begin()
+        self.scope["extensions"] = {EXTENSION: {"transport": self.transport}}
         self._await_head()
 
     def on_headers_complete(self) -> None:

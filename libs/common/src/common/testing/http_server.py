@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from typing import Any, Literal
 
 import uvicorn
 from fastapi import FastAPI
@@ -31,14 +31,23 @@ def free_port() -> int:
 
 
 @asynccontextmanager
-async def serving(app: Any, *, port: int = 0) -> AsyncIterator[str]:
-    """Serve an ASGI app on 127.0.0.1 (its lifespan included) and give the base URL; stopped when the block ends."""
+async def serving(app: Any, *, port: int = 0, http: type[asyncio.Protocol] | Literal["auto"] = "auto") -> AsyncIterator[str]:
+    """Serve an ASGI app on 127.0.0.1 (its lifespan included) and give the base URL; stopped when the block ends.
+
+    `http` is the server's protocol: uvicorn's own, or the one that services run.
+    """
     # The protocol is named, else asyncio does not set TCP_NODELAY on accepted connections.
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listener.bind(("127.0.0.1", port))
     config = uvicorn.Config(
-        app, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=1, timeout_keep_alive=KEEP_ALIVE_SECONDS
+        app,
+        http=http,
+        log_config=None,
+        access_log=False,
+        ws="none",
+        timeout_graceful_shutdown=1,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
     server = _Server(config)
     task = asyncio.create_task(server.serve(sockets=[listener]))

@@ -4,10 +4,12 @@ import asyncio
 from contextlib import aclosing
 
 import httpx
+import structlog
 from fastapi import Request, Response
 from starlette.responses import StreamingResponse
 from starlette.types import Message, Receive, Scope, Send
 
+from common.http.cutting import cut
 from gateway.api.callers import forwarded_headers
 from gateway.api.forwarding import passed_on, query_of
 from gateway.api.head import HEAD_ONLY
@@ -18,6 +20,7 @@ from gateway.security.authenticator import Caller
 STALL_SECONDS = 60.0
 """A client that takes nothing for so long is cut off: it holds a place that others may want."""
 
+_log = structlog.get_logger(__name__)
 _PASSED_ON = ("content-type", "content-disposition")
 
 
@@ -48,7 +51,7 @@ class ForwardedStream(Response):
             )
             async with aclosing(answer):
                 response = await self._response(answer)
-                await response(scope, receive, unless_stalled(send, STALL_SECONDS))
+                await response(scope, receive, unless_stalled(scope, send, STALL_SECONDS))
 
     async def _response(self, answer: httpx.Response) -> Response:
         if answer.status_code != httpx.codes.OK:
@@ -60,11 +63,19 @@ class ForwardedStream(Response):
         return StreamingResponse(answer.aiter_raw(), headers=headers)
 
 
-def unless_stalled(send: Send, seconds: float) -> Send:
-    """Return a `send` that raises TimeoutError when the client takes nothing for so many seconds."""
+def unless_stalled(scope: Scope, send: Send, seconds: float) -> Send:
+    """Return a `send` that cuts the connection when the client takes nothing for so many seconds.
+
+    The server then tells that the client is gone. Raises TimeoutError where the server cannot cut.
+    """
 
     async def sent(message: Message) -> None:
-        async with asyncio.timeout(seconds):
-            await send(message)
+        try:
+            async with asyncio.timeout(seconds):
+                await send(message)
+        except TimeoutError:
+            if not cut(scope):
+                raise
+            _log.info("client_stalled", seconds=seconds)
 
     return sent

@@ -23,10 +23,11 @@ router = APIRouter(prefix="/api/v1/events", tags=["events"])
 Reader = Annotated[Caller, Depends(allowed("audit:read"))]
 
 MEDIA_TYPE = "text/event-stream"
-HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-"""Kept by nobody on the way, and not gathered by proxies before it is passed on."""
+HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "Connection": "close"}
+"""Kept by nobody on the way, not gathered by proxies before it is passed on, and the last of its connection."""
 MAX_ID_CHARS = 64
 STALL_S = 30.0
+"""A client that takes nothing for so long is cut off, without a last event: it would not take that either."""
 
 _LAST_EVENT_ID = {
     "name": "Last-Event-ID",
@@ -61,7 +62,7 @@ class LiveStream(Response):
             unresumable = bool(last) and since is None
             async with aclosing(edge.follower.follow(stream, self._recheck, unresumable=unresumable)) as pieces:
                 response = StreamingResponse(pieces, media_type=MEDIA_TYPE, headers=HEADERS)
-                await response(scope, receive, unless_stalled(send, STALL_S))
+                await response(scope, receive, unless_stalled(scope, send, STALL_S))
 
     async def _recheck(self) -> Closing | None:
         """Return why the token does not count any more, None while it does or accounts is away."""
