@@ -15,6 +15,7 @@ from analytics.domain.month import Month
 from analytics.domain.record import link
 from analytics.loops.retention import Retention
 from analytics.storage import chain, months, records
+from analytics.usecases import prove_past
 from analytics.usecases.keep_months import AHEAD, keep_months
 from analytics.usecases.record_events import record_events
 from analytics.usecases.verify_audit import verify_audit
@@ -162,6 +163,47 @@ async def test_two_replicas_take_turns(database: Database, audit_key: Ed25519Pri
     for loop in loops:
         await loop.stop()
         assert loop._failures == 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "goes", "said"),
+    [
+        ("UPDATE audit.records SET actor = 'user:2' WHERE seq = 5", 1, "record 5 (event "),
+        ("UPDATE audit.records SET time = 'infinity' WHERE seq = 2", 0, "record 2 (event "),
+        ("DELETE FROM audit.records WHERE seq = 6", 1, "record 6 is missing"),
+        ("DELETE FROM audit.records WHERE seq BETWEEN 4 AND 6", 0, "record 4 is missing"),
+        ("UPDATE audit.records SET actor = 'user:2' WHERE seq = 8", 2, None),
+    ],
+)
+async def test_a_month_that_was_changed_by_hand_is_neither_signed_nor_dropped(
+    database: Database,
+    as_owner: Callable[[str], str],
+    audit_key: Ed25519PrivateKey,
+    monkeypatch: pytest.MonkeyPatch,
+    changed: str,
+    goes: int,
+    said: str | None,
+) -> None:
+    """Two months of three records are past; those before the change go, all after it stays, and the loop says so."""
+    monkeypatch.setattr(prove_past, "PAGE", 2)
+    for moment in (OLDEST.start - timedelta(days=45), OLDEST.start - timedelta(days=1), NOW):
+        await write(database, moment, 3)
+    owner = Database(as_owner(str(database.engine.url.render_as_string(hide_password=False))), application_name="test")
+    async with owner.transaction() as tx:
+        await tx.connection.execute(text(changed.replace(":", "\\:")))
+    await owner.stop()
+    before, loop = await existing(database), Retention(database, audit_key, retention=YEAR, now=lambda: NOW)
+    with capture_logs() as logs:
+        while (await loop._keep()).more:
+            pass
+    assert await existing(database) == before[goes:]
+    async with database.read() as connection:
+        assert len(await chain.all_checkpoints(connection)) == goes
+    alarms = [line for line in logs if line["log_level"] == "error"]
+    assert REGISTRY.get_sample_value("cuepost_audit_month_refused") == len(alarms) == (said is not None)
+    for alarm in alarms:
+        assert (alarm["event"], alarm["month"]) == ("month_not_dropped", before[goes].partition)
+        assert alarm["said"].startswith(said or "-")
 
 
 async def test_a_setting_that_the_database_was_told_to_exceed_is_warned_of_once(

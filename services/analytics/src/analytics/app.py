@@ -82,7 +82,7 @@ def wire(settings: Settings) -> FastAPI:
         version="1",
         components=[
             database,
-            Retention(database, settings.audit_key, retention=settings.retention),
+            Retention(database, settings.audit_key, retention=settings.retention, trusted=settings.audit_public_keys),
             RollUp(database),
             publisher,
             *statistics.components,

@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, Text, case, cast, literal_column, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -70,20 +71,39 @@ async def all_checkpoints(connection: AsyncConnection) -> list[SignedCheckpoint]
     ]
 
 
+class Place(NamedTuple):
+    """A record's place in the chain."""
+
+    recorded_at: datetime
+    seq: int
+
+
+def place_of(record: Record) -> Place:
+    """Return where a record stands; raises `Broken` when it was written at no time that can be read."""
+    if record.recorded_at is None:
+        raise Broken(record.seq, record.id, "was changed: it was written at no time that a program can read")
+    return Place(record.recorded_at, record.seq)
+
+
+async def page(connection: AsyncConnection, behind: Place | None, *, after: int = 0, limit: int) -> list[Record]:
+    """Return up to `limit` records behind a place (or all), and behind the `after`-th, in the order of the chain."""
+    query = select(*_COLUMNS).where(records.c.seq > after).order_by(records.c.recorded_at, records.c.seq).limit(limit)
+    if behind is not None:
+        # The first condition leaves out months that are read already; the second one, alone, would not.
+        query = query.where(
+            records.c.recorded_at >= behind.recorded_at, tuple_(records.c.recorded_at, records.c.seq) > tuple_(*behind)
+        )
+    return [Record._make(row) for row in await connection.execute(query)]
+
+
 async def all_records(connection: AsyncConnection, *, after: int = 0) -> AsyncIterator[Record]:
     """Yield every record behind the `after`-th, in the order of the chain, those too that are written meanwhile.
 
-    Holds a page of them at a time. Raises `Broken` where a record's own time of writing cannot be read and it is the last of its
-    page: where to go on is not known then.
+    Holds a page of them at a time. Raises `Broken` when the last one of a page has no place that can be read: where to go on is
+    not known then.
     """
-    query = select(*_COLUMNS).where(records.c.seq > after).order_by(records.c.recorded_at, records.c.seq).limit(PAGE)
-    page = [Record._make(row) for row in await connection.execute(query)]
-    while page:
-        for record in page:
+    found = await page(connection, None, after=after, limit=PAGE)
+    while found:
+        for record in found:
             yield record
-        place = page[-1].recorded_at, page[-1].seq
-        if place[0] is None:
-            raise Broken(page[-1].seq, page[-1].id, "was changed: it was written at no time that a program can read")
-        # The first condition leaves out months that are read already; the second one, alone, would not.
-        beyond = query.where(records.c.recorded_at >= place[0], tuple_(records.c.recorded_at, records.c.seq) > tuple_(*place))
-        page = [Record._make(row) for row in await connection.execute(beyond)]
+        found = await page(connection, place_of(found[-1]), after=after, limit=PAGE)

@@ -4,8 +4,6 @@ The service's role owns none of it. Functions of the owner do what it may ask fo
 oldest one that is over long enough, leaving a signed checkpoint, and make "long enough" longer. The owner makes it shorter.
 """
 
-from datetime import datetime
-
 from sqlalchemy import select, text
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -54,19 +52,6 @@ async def keep(connection: AsyncConnection, days: int) -> None:
     """Have months kept so many days after their end from now on, fewer than before, too; the owner's role alone may."""
     statement = insert(retention).values(days=days)
     await connection.execute(statement.on_conflict_do_update(index_elements=["only_row"], set_={"days": days}))
-
-
-async def checkpoint_of(connection: AsyncConnection, month: Month, *, signed_at: datetime) -> Checkpoint | None:
-    """Return what is to be signed before a month is dropped; None when it holds no record."""
-    query = text(
-        "SELECT f.seq AS first_seq, l.seq AS last_seq, l.hash, l.recorded_at FROM"
-        " (SELECT seq FROM audit.records WHERE recorded_at >= :first AND recorded_at < :next"
-        " ORDER BY recorded_at, seq LIMIT 1) f,"
-        " (SELECT seq, hash, recorded_at FROM audit.records WHERE recorded_at >= :first AND recorded_at < :next"
-        " ORDER BY recorded_at DESC, seq DESC LIMIT 1) l"
-    )
-    row = (await connection.execute(query, {"first": month.start, "next": month.plus(1).start})).one_or_none()
-    return None if row is None else Checkpoint(month, row.first_seq, row.last_seq, row.hash, row.recorded_at, signed_at)
 
 
 async def drop(connection: AsyncConnection, month: Month, signed: SignedCheckpoint | None) -> None:
