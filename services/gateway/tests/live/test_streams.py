@@ -229,7 +229,7 @@ async def test_a_slow_reader_is_dropped_and_told(
     assert b'"too_slow"' in text[-400:]
 
 
-@pytest.mark.parametrize(("stall_seconds", "is_revoked"), [(0.5, False)], ids=["stalled"])
+@pytest.mark.parametrize(("stall_seconds", "is_revoked"), [(0.5, False), (FAR_AWAY_S, True)], ids=["stalled", "revoked"])
 async def test_who_takes_nothing_is_cut(
     run_gateway: Any,
     services: Any,

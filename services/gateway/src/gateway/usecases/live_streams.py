@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import defaultdict, deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from uuid import UUID
@@ -21,6 +21,8 @@ MAX_WAITING_BYTES = 1_000_000
 REMEMBERED = 256
 """Ids of events just sent: a repetition that can be seen is left out."""
 
+OnClose = Callable[[Closing], None]
+
 
 class Stream:
     """What waits for one client, and why its stream ends.
@@ -29,13 +31,16 @@ class Stream:
     none may be shown before those that come earlier.
     """
 
-    def __init__(self, claims: UserClaims, *, opened_at: datetime, replay_since: datetime | None) -> None:
+    def __init__(
+        self, claims: UserClaims, *, opened_at: datetime, replay_since: datetime | None, on_close: OnClose | None = None
+    ) -> None:
         self.user_id = claims.user_id
         self.credential = claims.api_key_id or claims.session_id
         self.closing: Closing | None = None
         self.replay_since = replay_since
         self.overflowed = False
         self._opened_at = opened_at
+        self._on_close = on_close
         self._replaying = False
         self._waiting: deque[LiveEvent] = deque()
         self._bytes = 0
@@ -65,6 +70,8 @@ class Stream:
             self._drop_waiting()
             self._woken.set()
             self._closed.set()
+            if self._on_close is not None:
+                self._on_close(closing)
 
     @property
     def is_closed(self) -> bool:
@@ -143,9 +150,14 @@ class LiveStreams:
         return iter([stream for streams in self._by_user.values() for stream in streams])
 
     @contextmanager
-    def opened(self, claims: UserClaims, *, replay_since: datetime | None) -> Iterator[Stream]:
-        """Open a stream for the block; one whose session was revoked meanwhile ends at once."""
-        stream = Stream(claims, opened_at=utc_now(), replay_since=replay_since)
+    def opened(
+        self, claims: UserClaims, *, replay_since: datetime | None, on_close: OnClose | None = None
+    ) -> Iterator[Stream]:
+        """Open a stream for the block; one whose session was revoked meanwhile ends at once.
+
+        `on_close` is told why it ends, even while the client takes nothing.
+        """
+        stream = Stream(claims, opened_at=utc_now(), replay_since=replay_since, on_close=on_close)
         self._by_user[stream.user_id].add(stream)
         LIVE_STREAMS.inc()
         if stream.credential in self._revoked:

@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 
 from common.clock import utc_now
 from common.errors import Problem, Transient
+from common.http.cutting import cut
 from common.http.identity import bearer_token
 from gateway.api.callers import allowed, forwarded_headers
 from gateway.api.documents import Responses, parameters, problems
@@ -26,6 +27,8 @@ MEDIA_TYPE = "text/event-stream"
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no", "Connection": "close"}
 """Kept by nobody on the way, not gathered by proxies before it is passed on, and the last of its connection."""
 MAX_ID_CHARS = 64
+LAST_EVENT_S = 0.5
+"""How long a client whose rights have gone may take for its last event: with the way of the revocation, less than a second."""
 STALL_S = 30.0
 """A client that takes nothing for so long is cut off, without a last event: it would not take that either."""
 
@@ -57,7 +60,13 @@ class LiveStream(Response):
         edge, claims = edge_of(self._request), self._caller.claims
         last = self._request.headers.get("last-event-id", "")[: MAX_ID_CHARS + 1]
         since = resumes_from(last, now=utc_now()) if last else None
-        with edge.live_places.held(claims.user_id), edge.live_streams.opened(claims, replay_since=since) as stream:
+
+        def ended(closing: Closing) -> None:
+            if closing.at_once:
+                cut(scope, after=LAST_EVENT_S)
+
+        opened = edge.live_streams.opened(claims, replay_since=since, on_close=ended)
+        with edge.live_places.held(claims.user_id), opened as stream:
             await edge.live_feed.subscribed()
             unresumable = bool(last) and since is None
             async with aclosing(edge.follower.follow(stream, self._recheck, unresumable=unresumable)) as pieces:
