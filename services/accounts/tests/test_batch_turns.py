@@ -58,6 +58,15 @@ async def test_a_single_sync_does_not_wait_for_batches(accounts: Any, send: Any,
     assert [reply.status for reply in await asyncio.gather(*batches)] == [200] * 6
 
 
+async def test_what_is_left_for_single_syncs_is_not_for_batches(accounts: Any, send: Any) -> None:
+    person = await accounts.register()
+    account_id = await accounts.connect(person)
+    await accounts.execute("INSERT INTO tiktok_call_pace VALUES ('user_info:batches', now() + interval '1 hour')")
+    reply = await send(SyncAccounts(account_ids=[account_id]), person)
+    assert [item["code"] for item in reply.body["failed"]] == ["not_read_in_time"]
+    assert (await send(SyncAccount(account_id=account_id), person)).status == 200
+
+
 async def test_batches_are_taken_from_the_queue_they_came_through(
     accounts: Any, start: Callable[..., Any], send: Any, held: Held, broker_url: str
 ) -> None:

@@ -3,13 +3,15 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
 
-from accounts.call_pace import BURST, INTERVAL, CallPace
+from accounts.call_pace import BURST, INTERVAL, USER_INFO, BatchPace, CallPace
 from accounts.storage.call_pace import book_call
 from common.database import Database
+from common.errors import Problem
 from tiktok.errors import TikTokRateLimited
 
 pytestmark = pytest.mark.integration
@@ -59,3 +61,15 @@ async def test_endpoints_do_not_share_turns_and_an_idle_one_saves_none_up(databa
         ahead = await book_call(connection, "x", interval=STEP, limit=STEP)
         assert ahead is not None
         assert timedelta(0) < ahead <= STEP
+
+
+async def test_batches_leave_turns_for_others(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("accounts.call_pace.BATCH_WAIT_MAX", timedelta(0))
+    batches, single = BatchPace(database), CallPace(database, USER_INFO, wait_max=timedelta(0))
+    for _ in range(50):
+        await batches.wait()
+    for _ in range(100):
+        with suppress(Problem):
+            await batches.wait()
+    for _ in range(100):
+        await single.wait()

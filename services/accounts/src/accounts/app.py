@@ -8,7 +8,7 @@ from fastapi import FastAPI
 
 from accounts.access_tokens import AccessTokens
 from accounts.api import accounts, api_keys, auth, creator_info, keys, operations, service_accounts, tiktok
-from accounts.call_pace import USER_INFO, CallPace, CreatorInfoPace
+from accounts.call_pace import USER_INFO, BatchPace, CallPace, CreatorInfoPace
 from accounts.clients.profiles import ProfileReader
 from accounts.command_side import Wires, command_side
 from accounts.creator_infos import CreatorInfos
@@ -71,7 +71,16 @@ def wire(settings: Settings, *, tiktok_transport: httpx.AsyncBaseTransport | Non
     tiktok_side = _tiktok_side(settings, database, outbox, http.client)
     parts = _parts(settings, database, outbox, relay, tiktok_side)
     commands = command_side(
-        Wires(settings, database, publisher, outbox, tiktok_side.tokens, tiktok_side.profiles, tiktok_side.revoker)
+        Wires(
+            settings,
+            database,
+            publisher,
+            outbox,
+            tiktok_side.tokens,
+            tiktok_side.profiles,
+            tiktok_side.batch_profiles,
+            tiktok_side.revoker,
+        )
     )
     app = create_app(
         service=settings.service,
@@ -108,6 +117,7 @@ class TikTokSide:
     vault: Vault
     oauth: OAuthClient
     profiles: ProfileReader
+    batch_profiles: ProfileReader
     refresher: TokenRefresher
     refreshes: TokenRefreshLoop
     tokens: AccessTokens
@@ -126,9 +136,11 @@ def _tiktok_side(settings: Settings, database: Database, outbox: Outbox, client:
     tokens = AccessTokens(database, vault, refresher)
     share = CreatorInfoPace(database).take
     infos = CreatorInfos(tokens, PostingClient(client, url), share, keep_seconds=settings.creator_info_cache_seconds)
-    profiles = ProfileReader(UserClient(client, url), CallPace(database, USER_INFO).wait)
+    users = UserClient(client, url)
+    profiles = ProfileReader(users, CallPace(database, USER_INFO).wait)
+    batch_profiles = ProfileReader(users, BatchPace(database).wait)
     revoker = GrantRevoker(database, vault, oauth, refresher)
-    return TikTokSide(vault, oauth, profiles, refresher, refreshes, tokens, infos, revoker)
+    return TikTokSide(vault, oauth, profiles, batch_profiles, refresher, refreshes, tokens, infos, revoker)
 
 
 def _parts(settings: Settings, database: Database, outbox: Outbox, relay: Relay, tiktok_side: TikTokSide) -> Parts:

@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 from uuid import UUID
 
+from accounts.clients.tiktok_problems import not_read_in_time
 from accounts.storage.call_pace import book_call
 from common.database import Database
 from tiktok.errors import TikTokRateLimited
@@ -13,6 +14,13 @@ BURST = 150
 INTERVAL = timedelta(minutes=1) / 400
 """150 at once and 400 a minute after that are at most 550 in any minute. TikTok allows 600, it does not say whether per token."""
 WAIT_MAX = timedelta(seconds=20)
+
+USER_INFO_BATCHES = "user_info:batches"
+BATCH_BURST = 50
+BATCH_INTERVAL = timedelta(minutes=1) / 300
+"""Of those, batches have 50 at once and 300 a minute: 100 at once and 100 a minute are left for connecting and single syncs."""
+BATCH_WAIT_MAX = timedelta(minutes=1)
+"""As long as a batch lasts."""
 
 CREATOR_INFO_BURST = 4
 CREATOR_INFO_INTERVAL = timedelta(seconds=30.5)
@@ -47,6 +55,24 @@ class CallPace:
         turn = (ahead - self._burst).total_seconds()
         if turn > 0:
             await asyncio.sleep(turn)
+
+
+class BatchPace:
+    """Keeps the calls of batches within their share of the pace, so that others always find turns."""
+
+    def __init__(self, database: Database) -> None:
+        self._share = CallPace(
+            database, USER_INFO_BATCHES, burst=BATCH_BURST, interval=BATCH_INTERVAL, wait_max=BATCH_WAIT_MAX
+        )
+        self._all = CallPace(database, USER_INFO)
+
+    async def wait(self) -> None:
+        """Wait for the turn of a batch's call; raises Problem `not_read_in_time` at once when it is too far off."""
+        try:
+            await self._share.wait()
+            await self._all.wait()
+        except TikTokRateLimited as error:
+            raise not_read_in_time() from error
 
 
 class CreatorInfoPace:

@@ -44,6 +44,7 @@ class Wires:
     outbox: Outbox
     tokens: AccessTokens
     profiles: ProfileReader
+    batch_profiles: ProfileReader
     revoker: GrantRevoker
 
 
@@ -79,7 +80,11 @@ def command_side(wires: Wires) -> CommandSide:
     changes = AccountCommands(
         wires.outbox, revoking.wake, check_every, timedelta(seconds=settings.disconnect_patience_seconds)
     )
-    syncs = SyncCommands(wires.outbox, ProfileSyncs(wires.database, wires.tokens, wires.profiles))
+    syncs = SyncCommands(
+        wires.outbox,
+        ProfileSyncs(wires.database, wires.tokens, wires.profiles),
+        ProfileSyncs(wires.database, wires.tokens, wires.batch_profiles),
+    )
     quick = _consumer(wires, [queues.COMMANDS], changes.routes())
     slow = _consumer(wires, [queues.SYNC, queues.BATCHES], syncs.routes())
     slow.subscribe(queues.WEBHOOKS, _webhooks(wires).handle)

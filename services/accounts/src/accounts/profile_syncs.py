@@ -20,7 +20,7 @@ from tiktok.errors import TikTokError, TokenInvalid
 AT_ONCE = 8
 """Accounts of one batch that are read at the same time."""
 BATCH_SECONDS = 60.0
-RATE_LIMITED = "tiktok_rate_limit_exceeded"
+ENDS_A_BATCH = frozenset({"tiktok_rate_limit_exceeded", not_read_in_time().code})
 
 
 class ProfileSyncs:
@@ -59,14 +59,15 @@ class ProfileSyncs:
     async def read_many(self, account_ids: Sequence[UUID], user_id: UUID) -> Mapping[UUID, SyncedProfile | Problem]:
         """Return for each account, in the given order, its profile or why there is none.
 
-        After TikTok asked to wait no further call is made. What is not read after a minute is `not_read_in_time`.
+        After TikTok asked to wait, or without a turn in time, no further call is made. What is not read after a minute is
+        `not_read_in_time`.
         """
         found: dict[UUID, SyncedProfile | Problem] = {}
         waiting = iter(account_ids)
 
         async def work() -> None:
             for account_id in waiting:
-                found[account_id] = _limit_in(found) or await self._outcome(account_id, user_id)
+                found[account_id] = _end_in(found) or await self._outcome(account_id, user_id)
 
         workers = [asyncio.create_task(work(), name="profile-sync") for _ in range(min(AT_ONCE, len(account_ids)))]
         try:
@@ -96,5 +97,5 @@ class ProfileSyncs:
         return await self._profiles.read(access.token, access.scopes, open_id=access.open_id)
 
 
-def _limit_in(found: Mapping[UUID, SyncedProfile | Problem]) -> Problem | None:
-    return next((read for read in found.values() if isinstance(read, Problem) and read.code == RATE_LIMITED), None)
+def _end_in(found: Mapping[UUID, SyncedProfile | Problem]) -> Problem | None:
+    return next((read for read in found.values() if isinstance(read, Problem) and read.code in ENDS_A_BATCH), None)

@@ -30,6 +30,8 @@ class SyncCommands:
 
     outbox: Outbox
     syncs: ProfileSyncs
+    batches: ProfileSyncs
+    """With turns of their own."""
 
     def routes(self) -> Sequence[CommandRoute]:
         """Return the routes for the queues of slow commands: any of them may come through either."""
@@ -60,7 +62,7 @@ class SyncCommands:
 
     async def read_many(self, command: SyncAccounts, envelope: Envelope) -> Readings:
         """Ask TikTok for each account once, some at a time."""
-        return await self.syncs.read_many(list(dict.fromkeys(command.account_ids)), owner(envelope))
+        return await self.batches.read_many(list(dict.fromkeys(command.account_ids)), owner(envelope))
 
     async def store_many(self, tx: Transaction, command: SyncAccounts, envelope: Envelope, readings: Readings) -> Reply:
         """Store what TikTok told: 200 with a result for each account, in the order of the request."""
