@@ -232,7 +232,8 @@ class Operator:
 
         def answered() -> bool:
             told = self.events.about(post_id)
-            return set(ids) <= {event["causationid"] for event in told if event["data"].get("again")}
+            # A sweep's `PostDue` says `again`, too, and nothing caused it.
+            return set(ids) <= {event.get("causationid") for event in told if event["data"].get("again")}
 
         wait_for("the answers to PostDue", answered)
 
