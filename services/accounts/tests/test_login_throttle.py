@@ -10,6 +10,7 @@ import pytest
 from accounts.domain.throttle import ThrottleRule
 from accounts.security.opaque import digest
 from accounts.storage.throttles import count_refusal, take_attempt
+from accounts.usecases.login import LoginAttempt
 from common.errors import Transient
 
 pytestmark = pytest.mark.integration
@@ -136,6 +137,23 @@ async def test_a_success_gives_the_address_its_attempt_back_and_no_more(start: A
     statuses = [(await accounts.login(person.email, ip=ip)).status_code for _ in range(5)]
     assert statuses == [200] * 5
     assert (await failures_of_address(accounts, ip))[0] == 2
+
+
+async def test_attempts_for_a_person_who_has_to_wait_block_nobody_at_their_address(start: Any) -> None:
+    """A program at a company's address that tries again and again: nobody looks at its password, so nothing is guessed."""
+    accounts = await start(login_free_failures=1, login_free_failures_per_address=4)
+    ip = "198.51.100.14"
+    person, colleague = await accounts.register(), await accounts.register()
+    for _ in range(2):
+        assert (await accounts.login(person.email, "a wrong guess", ip=ip)).status_code == 401
+    theirs = f"subject_hash = '\\x{LoginAttempt.of(person.email, ip).person.hex()}'"
+    await accounts.execute(f"UPDATE login_throttles SET blocked_until = now() + interval '1 hour' WHERE {theirs}")
+    for _ in range(6):
+        assert (await accounts.login(person.email, ip=ip)).status_code == 429
+    assert (await failures_of_address(accounts, ip))[0] == 2, "those whose password was looked at"
+    await accounts.execute(f"UPDATE login_throttles SET failures = 9, blocked_until = now() WHERE NOT {theirs}")
+    assert (await accounts.login(person.email, ip=ip)).status_code == 429
+    assert (await accounts.login(colleague.email, ip=ip)).status_code == 200, "a wait that is over does not begin anew"
 
 
 async def test_addresses_of_one_ipv6_network_count_as_one(start: Any) -> None:

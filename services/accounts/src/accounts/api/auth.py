@@ -21,6 +21,7 @@ from accounts.storage.users import email_taken, find_credentials, find_user, rep
 from accounts.usecases.end_session import end_session
 from accounts.usecases.login import (
     LoginAttempt,
+    TooEarly,
     begin_login,
     fail_login,
     forget_attempt,
@@ -127,8 +128,7 @@ async def me(parts: WiredParts, claims: LiveUser) -> UserAnswer:
 
 async def _log_in(request: Request, parts: Parts, attempt: LoginAttempt, key: str, password: SecretStr) -> TokensAnswer:
     """Count the attempt, compare the password of the person with this email key, and open a session."""
-    async with parts.database.transaction() as tx:
-        wait = await begin_login(tx, attempt, parts.login_limits)
+    wait = await _wait_before(parts, attempt)
     async with parts.database.read() as connection:
         known = await find_credentials(connection, key)
     user_id = known.user_id if known is not None else None
@@ -154,6 +154,16 @@ async def _log_in(request: Request, parts: Parts, attempt: LoginAttempt, key: st
         )
     LOGINS.labels("ok").inc()
     return _tokens(parts, session)
+
+
+async def _wait_before(parts: Parts, attempt: LoginAttempt) -> timedelta | None:
+    """Count the attempt; returns how long to wait instead, nothing counted, when there were too many failures."""
+    try:
+        async with parts.database.transaction() as tx:
+            await begin_login(tx, attempt, parts.login_limits)
+    except TooEarly as refused:
+        return refused.wait
+    return None
 
 
 async def _verdict(parts: Parts, attempt: LoginAttempt, known: Credentials | None, password: SecretStr) -> Verdict:

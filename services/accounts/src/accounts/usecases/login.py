@@ -37,13 +37,23 @@ class LoginAttempt:
         return cls(digest(f"email:{email_key}"), address)
 
 
-async def begin_login(tx: Transaction, attempt: LoginAttempt, limits: LoginLimits) -> timedelta | None:
-    """Count the attempt; returns how long to wait instead when there were too many failures."""
+class TooEarly(Exception):
+    """There were too many failures: `wait` has to pass before the next attempt."""
+
+    def __init__(self, wait: timedelta) -> None:
+        super().__init__(wait)
+        self.wait = wait
+
+
+async def begin_login(tx: Transaction, attempt: LoginAttempt, limits: LoginLimits) -> None:
+    """Count the attempt. Raises TooEarly when it may not be made now; the transaction has to end with that, rolled back.
+
+    Nobody looks at the password of a refused attempt, so it counts for nothing: for a person who has to wait, it would else block
+    everyone at the same address.
+    """
     if attempt.address is not None:
-        wait = await take_attempt(tx.connection, attempt.address, limits.address)
-        if wait is not None:
-            return wait
-    return await take_attempt(tx.connection, attempt.person, limits.person)
+        await _take(tx, attempt.address, limits.address)
+    await _take(tx, attempt.person, limits.person)
 
 
 async def pass_login(tx: Transaction, attempt: LoginAttempt, limits: LoginLimits) -> None:
@@ -83,3 +93,9 @@ def too_many_attempts(wait: timedelta) -> Problem:
         hint=f"Try again in {seconds} seconds.",
         headers={"Retry-After": str(seconds)},
     )
+
+
+async def _take(tx: Transaction, subject: bytes, rule: ThrottleRule) -> None:
+    wait = await take_attempt(tx.connection, subject, rule)
+    if wait is not None:
+        raise TooEarly(wait)
