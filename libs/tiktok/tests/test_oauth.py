@@ -177,9 +177,22 @@ async def test_a_malformed_grant_does_not_show_its_tokens() -> None:
 async def test_lives_stay_within_reason() -> None:
     grant = await client({**ANSWER, "expires_in": 10**18, "refresh_expires_in": -5}).refresh(SecretStr("r"))
     assert (grant.expires_in, grant.refresh_expires_in) == (315_360_000, 0)
-    for field in ("access_token", "refresh_token", "open_id"):
+    for field in ("access_token", "refresh_token"):
         with pytest.raises(TikTokUnavailable):
             await client({**ANSWER, field: ""}).refresh(SecretStr("r"))
+
+
+@pytest.mark.parametrize("field", ["refresh_expires_in", "open_id"])
+@pytest.mark.parametrize("absent", ["", None])
+async def test_what_is_known_before_a_refresh_may_be_absent_from_its_answer(field: str, absent: str | None) -> None:
+    answer = {**ANSWER, field: absent}
+    grant = (await client(answer).refresh(SecretStr("r"))).completed(refresh_expires_in=9.5, open_id="known")
+    wanted = {"refresh_expires_in": 15552000, "open_id": "-000YSS_OTWK"}
+    wanted[field] = {"refresh_expires_in": 9, "open_id": "known"}[field]
+    assert {"refresh_expires_in": grant.refresh_expires_in, "open_id": grant.open_id} == wanted
+    assert "secret-" not in repr(grant) + str(grant)
+    with pytest.raises(TikTokUnavailable, match=field):
+        await client(answer).exchange_code("code", redirect_uri="http://r")
 
 
 async def test_the_other_shape_is_understood_with_its_details() -> None:

@@ -1,9 +1,12 @@
 """Token pairs are refreshed ahead of time by the service itself."""
 
+import json
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -21,6 +24,25 @@ pytestmark = pytest.mark.integration
 TOKEN = "/v2/oauth/token/"
 SOONER_THAN_A_LOOK = 20.0
 """Seconds; the loop looks by itself every 30 s, and what is tested here must not wait for that."""
+
+
+class SpoiledRefreshes(httpx.AsyncBaseTransport):
+    """TikTok behind a proxy: refreshes have their effect, and what comes back is made of TikTok's answer."""
+
+    def __init__(self, spoil: Callable[[dict[str, Any]], httpx.Response]) -> None:
+        self._tiktok = httpx.AsyncHTTPTransport()
+        self._spoil = spoil
+        self.spoils = True
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        answer = await self._tiktok.handle_async_request(request)
+        if not self.spoils or request.url.path != TOKEN or b"grant_type=refresh_token" not in await request.aread():
+            return answer
+        return self._spoil(json.loads(await answer.aread()))
+
+    async def aclose(self) -> None:
+        await self._tiktok.aclose()
+
 
 DUE = "UPDATE account_tokens SET next_refresh_at = now()"
 
@@ -202,6 +224,54 @@ async def test_a_lost_answer_is_known_and_told_as_such(accounts: Any, events: An
     await accounts.execute(DUE)
     accounts.parts.refresh_planned()
     assert (await events.of("accounts.account.expired.v1"))[0].data["reason"] == ANSWER_LOST
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda _: httpx.Response(502, content=b"<html>Bad gateway"),
+        lambda _: httpx.Response(200, content=b"<html>Welcome"),
+        lambda answer: httpx.Response(200, json={k: v for k, v in answer.items() if k != "refresh_token"}),
+    ],
+    ids=["proxy", "page", "lacking"],
+)
+async def test_an_answer_that_cannot_be_used_is_a_lost_one(start: Any, events: Any, spoil: Any) -> None:
+    transport = SpoiledRefreshes(spoil)
+    accounts = await start(tiktok_transport=transport)
+    old = await connected(accounts)
+    await accounts.execute(DUE)
+    accounts.parts.refresh_planned()
+
+    async def failed() -> bool:
+        pair, failures, *_ = await pair_of(accounts)
+        return (pair, failures) == (old, 1)
+
+    await eventually(failed)
+    assert (await pair_of(accounts))[2], "it may have had its effect"
+    transport.spoils = False
+    await accounts.execute(DUE)
+    accounts.parts.refresh_planned()
+    assert (await events.of("accounts.account.expired.v1"))[0].data["reason"] == ANSWER_LOST
+
+
+@pytest.mark.parametrize("absent", [None, ""])
+async def test_a_pair_is_stored_though_what_is_known_is_left_out(start: Any, absent: str | None) -> None:
+    """The pair is the only one that is good from now on; the creator, and how long it lives, are known from the one before."""
+    left_out = {} if absent is None else {"open_id": absent, "refresh_expires_in": absent}
+
+    def spoil(answer: dict[str, Any]) -> httpx.Response:
+        kept = {k: v for k, v in answer.items() if k not in {"open_id", "refresh_expires_in"}}
+        return httpx.Response(200, json=kept | left_out)
+
+    accounts = await start(tiktok_transport=SpoiledRefreshes(spoil))
+    old = await connected(accounts)
+    end = "SELECT refresh_expires_at FROM account_tokens"
+    before = await accounts.scalar(end)
+    await accounts.execute(DUE)
+    accounts.parts.refresh_planned()
+    await until_refreshed(accounts, old)
+    assert abs(await accounts.scalar(end) - before) <= timedelta(seconds=1), "as long as was known"
+    assert await accounts.scalar("SELECT status FROM tiktok_accounts") == "active"
 
 
 async def test_a_pair_that_cannot_be_read_holds_up_no_other(accounts: Any) -> None:

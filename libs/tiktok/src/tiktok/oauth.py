@@ -4,7 +4,7 @@ import hashlib
 import secrets
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 from urllib.parse import urlencode
 
 import httpx
@@ -24,11 +24,12 @@ class PkcePair:
     challenge: str
 
 
-class TokenGrant(BaseModel):
-    """What the token endpoint gave. Both lifetimes are the remaining ones, in seconds from the answer.
+class RefreshedGrant(BaseModel):
+    """What a refresh gave. Both lifetimes are the remaining ones, in seconds from the answer.
 
     ``scopes`` is what the creator granted, which may be less than what was asked for. Persist a rotated
-    ``refresh_token`` before using anything of the grant: the previous one is dead.
+    ``refresh_token`` before using anything of the grant: the previous one is dead. So whatever is known from the grant
+    before may be absent: a pair without it is good all the same.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", hide_input_in_errors=True)
@@ -36,20 +37,47 @@ class TokenGrant(BaseModel):
     access_token: SecretStr = Field(min_length=1)
     refresh_token: SecretStr = Field(min_length=1)
     expires_in: int
-    refresh_expires_in: int
-    open_id: str = Field(min_length=1)
+    refresh_expires_in: int | None = None
+    open_id: str | None = None
     scopes: tuple[str, ...]
 
     @field_validator("expires_in", "refresh_expires_in")
     @classmethod
-    def _within_reason(cls, seconds: int) -> int:
+    def _within_reason(cls, seconds: int | None) -> int | None:
         """Keep a life within 0 and ten years: whoever adds it to a date must not overflow."""
-        return min(max(seconds, 0), _LONGEST_LIFE)
+        return None if seconds is None else min(max(seconds, 0), _LONGEST_LIFE)
+
+    @field_validator("refresh_expires_in", "open_id", mode="before")
+    @classmethod
+    def _empty_is_absent(cls, value: object) -> object:
+        return None if value == "" else value
 
     @field_validator("scopes", mode="before")
     @classmethod
     def _split(cls, value: object) -> object:
         return split_scopes(value) if isinstance(value, str) else value
+
+    def completed(self, *, refresh_expires_in: float, open_id: str) -> "TokenGrant":
+        """Return the whole grant; what TikTok left out is as given, which is what was known before."""
+        known = int(refresh_expires_in) if self.refresh_expires_in is None else self.refresh_expires_in
+        return TokenGrant(
+            access_token=self.access_token,
+            refresh_token=self.refresh_token,
+            expires_in=self.expires_in,
+            refresh_expires_in=known,
+            open_id=open_id if self.open_id is None else self.open_id,
+            scopes=self.scopes,
+        )
+
+
+class TokenGrant(RefreshedGrant):
+    """What an authorization code gave: nothing is known before, so nothing may be absent."""
+
+    refresh_expires_in: int
+    open_id: str
+
+
+_Given = TypeVar("_Given", bound=RefreshedGrant)
 
 
 def split_scopes(value: str) -> tuple[str, ...]:
@@ -122,21 +150,22 @@ class OAuthClient:
         }
         if code_verifier is not None:
             form["code_verifier"] = code_verifier.get_secret_value()
-        return await self._grant(form)
+        return await self._grant(TokenGrant, form)
 
-    async def refresh(self, refresh_token: SecretStr) -> TokenGrant:
+    async def refresh(self, refresh_token: SecretStr) -> RefreshedGrant:
         """Exchange a refresh token for a new pair; the given one stops working. One at a time per account."""
-        return await self._grant({"grant_type": "refresh_token", "refresh_token": refresh_token.get_secret_value()})
+        form = {"grant_type": "refresh_token", "refresh_token": refresh_token.get_secret_value()}
+        return await self._grant(RefreshedGrant, form)
 
     async def revoke(self, access_token: SecretStr) -> None:
         """Disconnect the app for the token's user; the refresh token dies too."""
         flat_answer_of(await self._post("/v2/oauth/revoke/", {"token": access_token.get_secret_value()}))
 
-    async def _grant(self, form: Mapping[str, str]) -> TokenGrant:
+    async def _grant(self, kind: type[_Given], form: Mapping[str, str]) -> _Given:
         response = await self._post("/v2/oauth/token/", form)
         answer = flat_answer_of(response)
         try:
-            return TokenGrant.model_validate({**answer, "scopes": answer.get("scope", "")})
+            return kind.model_validate({**answer, "scopes": answer.get("scope", "")})
         except ValidationError as error:
             missing = ", ".join(str(item["loc"][0]) for item in error.errors(include_input=False))
             raise malformed(response, missing) from None

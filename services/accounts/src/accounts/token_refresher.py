@@ -39,8 +39,8 @@ MAX_REMEMBERED_FAILURES = 10_000
 
 GRANT_GONE = "TikTok refused to renew the access: it was withdrawn or has lapsed."
 ANSWER_LOST = (
-    "TikTok renewed the access, but its answer was lost before it could be stored (a process, or the connection to TikTok, ended"
-    " at that moment), and TikTok no longer accepts the old one."
+    "TikTok was asked to renew the access and may have done so, but its answer was lost before it could be stored (a process, or"
+    " the connection to TikTok, ended at that moment, or the answer could not be used), and TikTok no longer accepts the old one."
 )
 LAPSED = "TikTok's access has lapsed: it could not be renewed in time."
 OTHER_CREATOR = "TikTok answered with another creator's access."
@@ -125,7 +125,7 @@ class TokenRefresher:
             return
         asked_at = utc_now()
         try:
-            grant = await self._oauth.refresh(refresh_token)
+            refreshed = await self._oauth.refresh(refresh_token)
         except GrantInvalid as error:
             log.warning("token_refresh_refused", **_told(pair, error), answer_lost=lease.answer_lost)
             await self._expire(pair, lease, ANSWER_LOST if lease.answer_lost else GRANT_GONE)
@@ -133,6 +133,8 @@ class TokenRefresher:
         except TikTokError as error:
             await self._failed(pair, lease, error)
             return
+        left = (pair.refresh_expires_at - asked_at).total_seconds()
+        grant = refreshed.completed(refresh_expires_in=left, open_id=pair.open_id)
         if grant.open_id != pair.open_id:
             log.error("token_refresh_of_other_creator", account_id=str(pair.account_id))
             await self._expire(pair, lease, OTHER_CREATOR)
@@ -141,7 +143,7 @@ class TokenRefresher:
 
     async def _failed(self, pair: StoredPair, lease: Lease, error: TikTokError) -> None:
         """Plan the next try; raises the error, unless no token has any life left: then the account is expired."""
-        answer_lost = isinstance(error, TikTokUnavailable) and error.sent and error.http_status is None
+        answer_lost = isinstance(error, TikTokUnavailable) and error.sent
         log.warning("token_refresh_failed", **_told(pair, error), failures=pair.refresh_failures + 1, answer_lost=answer_lost)
         if pair.refresh_lapsed:
             await self._expire(pair, lease, LAPSED)

@@ -48,6 +48,7 @@ class StoredPair:
     access_token: bytes = field(repr=False)
     refresh_token: bytes = field(repr=False)
     expires_at: datetime
+    refresh_expires_at: datetime
     seconds_left: float
     refresh_due: bool
     refresh_lapsed: bool
@@ -193,6 +194,7 @@ def _stored(row: Row[Any]) -> StoredPair:
         access_token=row.access_token_sealed,
         refresh_token=row.refresh_token_sealed,
         expires_at=row.expires_at,
+        refresh_expires_at=row.refresh_expires_at,
         seconds_left=float(row.seconds_left),
         refresh_due=row.refresh_due,
         refresh_lapsed=row.refresh_lapsed,
