@@ -123,6 +123,13 @@ async def test_a_video_twice_in_a_batch_is_a_duplicate(author: Any, world: Any) 
     ]
 
 
+async def test_a_row_that_may_be_one_makes_the_next_a_duplicate(author: Any, world: Any) -> None:
+    """As two posts one after the other."""
+    rows = [row(author, 1, allow_duplicate=True), row(author, 2, allow_duplicate=False)]
+    assert verdicts(await send(author, rows, mode="valid_rows")) == [("created", []), ("invalid", ["duplicate_media"])]
+    assert await world.counts() == {"scheduled": 1}
+
+
 async def test_batches_and_single_posts_of_the_same_video_are_serialised(author: Any, world: Any) -> None:
     files = [await world.media(author.user_id, sha256=f"{n}" * 64) for n in range(6)]
 

@@ -188,7 +188,7 @@ async def _claim_and_hang(world: Any, claimed: asyncio.Event) -> None:
         await asyncio.Event().wait()
 
 
-async def test_killed_before_the_commit_nothing_has_happened(world: Any) -> None:
+async def test_broken_off_before_the_commit_nothing_has_happened(world: Any) -> None:
     post = await world.post()
     claiming = asyncio.create_task(_claim_and_hang(world, claimed := asyncio.Event()))
     await claimed.wait()
@@ -199,8 +199,8 @@ async def test_killed_before_the_commit_nothing_has_happened(world: Any) -> None
     assert await world.told() == []
 
 
-async def test_killed_between_claim_and_relay_the_event_waits_in_the_outbox(world: Any) -> None:
-    """The claim commits state and event together; a relay of the next process finds it."""
+async def test_after_the_commit_the_event_waits_in_the_outbox(world: Any) -> None:
+    """The claim commits state and event together. That processes die between it and the relay: tests/test_servers_restart.py."""
     post = await world.post()
     await world.claim()
     assert (await world.reload(post)).status == "due"

@@ -77,7 +77,7 @@ async def judge_posts(tx: Transaction, candidates: Sequence[Candidate], user_id:
     accounts = await find_accounts(tx.connection, ids, lock=lock)
     wanted_media = {item.wanted.fields.media_id for item in candidates if item.wanted.fields.media_id is not None}
     files = await find_media(tx.connection, wanted_media, user_id, lock=lock)
-    pairs = {pair for item in candidates if (pair := _pair(item, accounts, files)) is not None}
+    pairs = {pair for item in candidates if _is_asked(item) and (pair := _pair(item, accounts, files)) is not None}
     twins: dict[tuple[UUID, str], Twin | None] = {}
     if pairs:
         if lock:
@@ -118,10 +118,10 @@ def _judge(
     if media_id is not None:
         findings += _media(item, media)
     pair = _pair(item, accounts, files)
-    if pair in twins and pair is not None:
+    if pair is not None and pair in twins and _is_asked(item):
         findings.append(duplicate_finding(twins[pair]))
     elif pair is not None and not findings:
-        twins[pair] = None
+        twins.setdefault(pair, None)
     return Judged(item.wanted, tuple(findings), (*item.wanted.warnings, *_doubts(item)), account, media)
 
 
@@ -200,14 +200,19 @@ def _media(item: Candidate, media: Media | None) -> Collection[Finding]:
 
 
 def _pair(item: Candidate, accounts: Mapping[UUID, AccountCopy], files: Mapping[UUID, Media]) -> tuple[UUID, str] | None:
-    """Return (account, sha256) of a post whose video may not be posted twice."""
+    """Return (account, sha256) of a post that posts a video anew."""
     fields = item.wanted.fields
-    if fields.draft or fields.allow_duplicate or item.is_settled:
+    if fields.draft or item.is_settled:
         return None
     account_id, media_id = item.around.account_id, fields.media_id
     if account_id is None or account_id not in accounts or media_id is None or media_id not in files:
         return None
     return account_id, files[media_id].sha256
+
+
+def _is_asked(item: Candidate) -> bool:
+    """Whether its video may not be there already; one that may be is there for others all the same."""
+    return not item.wanted.fields.allow_duplicate
 
 
 def duplicate_finding(twin: Twin | None) -> Finding:
