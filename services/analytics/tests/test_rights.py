@@ -16,6 +16,7 @@ from analytics.domain.record import GENESIS, link
 from analytics.storage import months, records
 from analytics.usecases.check_rights import check_rights
 from analytics.usecases.keep_months import keep_months
+from analytics.usecases.prove_past import PastProof
 from analytics.usecases.record_events import record_events
 from common.database import Database
 from common.ids import uuid7
@@ -102,7 +103,10 @@ async def test_a_month_that_is_kept_still_cannot_be_dropped_not_even_with_a_fitt
         await records.append(tx.connection, link(GENESIS, old.start, [Event(uuid7(), "a.b.c.v1", "/services/a", "s", now)]))
     async with database.read() as connection:
         assert await months.keep_at_least(connection, asked) == said
-        checkpoint = await months.checkpoint_of(connection, old, signed_at=now)
+        proof = PastProof(old.plus(1))
+        await proof.begin(connection, ())
+        await proof.go_on(connection)
+        checkpoint = proof.checkpoint(old, signed_at=now)
         assert checkpoint is not None
         with pytest.raises(DBAPIError, match=f"ended less than {said} days ago"):
             await months.drop(connection, old, sign(checkpoint, audit_key))
