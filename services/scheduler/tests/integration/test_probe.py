@@ -97,6 +97,27 @@ async def test_truncated(make_video: Any) -> None:
     assert not facts.whole
 
 
+def trim(path: Path, *, start_s: int, seconds: int) -> None:
+    """Have the edit list of a video show only so much of it, as a lossless cut does: every picture stays in the file."""
+    content = bytearray(path.read_bytes())
+    edit, media, movie, track = (content.find(box) for box in (b"elst", b"mdhd", b"mvhd", b"tkhd"))
+    per_second, ticks = (int.from_bytes(content[at + 16 : at + 20]) for at in (movie, media))
+    content[edit + 12 : edit + 20] = struct.pack(">Ii", seconds * per_second, start_s * ticks)
+    content[movie + 20 : movie + 24] = content[track + 24 : track + 28] = struct.pack(">I", seconds * per_second)
+    path.write_bytes(content)
+
+
+def test_a_video_trimmed_by_its_edit_list_is_whole(make_video: Any) -> None:
+    for start_s, seconds in ((1, 2), (0, 2), (1, 1)):
+        path = make_video(frames=90, codec="mpeg4", options={"movflags": "faststart"})
+        trim(path, start_s=start_s, seconds=seconds)
+        facts, thumbnail = look_into(str(path))
+        assert (facts["duration_ms"], facts["whole"]) == (seconds * 1000, True), (start_s, seconds)
+        assert thumbnail is not None
+        path.write_bytes(path.read_bytes()[: path.stat().st_size * 9 // 10])
+        assert look_into(str(path))[0]["whole"] is False, (start_s, seconds)
+
+
 async def test_sound_alone_is_no_video(tmp_path: Path) -> None:
     path = tmp_path / "sound.mp4"
     with av.open(str(path), "w") as container:

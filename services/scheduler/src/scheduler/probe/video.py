@@ -4,9 +4,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from scheduler.probe.opened import open_video
 from scheduler.probe.thumbnail import make_thumbnail, orientation_of
+from scheduler.probe.wholeness import is_whole
 
-FORMATS = "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm"
 CONTAINERS_BY_BRAND = {"qt": "mov"}
 WEBM_CODECS = frozenset({"vp8", "vp9", "libvpx", "libvpx-vp9", "av1", "libdav1d", "opus", "libopus", "vorbis", "libvorbis"})
 MAX_DECODED_PIXELS = 4096 * 4096
@@ -18,15 +19,19 @@ def look_into_video(path: Path) -> tuple[dict[str, Any], bytes | None]:
     """Return the facts of a video and a thumbnail (None when no picture was decoded), or `{"error": code}` and None."""
     import av
 
-    options = {"protocol_whitelist": "file", "format_whitelist": FORMATS}
     try:
-        with av.open(str(path), mode="r", options=options, metadata_errors="replace") as container:
+        whole = is_whole(path)
+        with open_video(path) as container:
             if not container.streams.video:
                 return {"error": "no_video_stream"}, None
             stream = container.streams.video[0]
             stream.codec_context.thread_count = 1
             facts = _facts(container, stream)
-            facts["whole"], picture = _read(container, stream, facts)
+            facts["whole"], picture = whole, None
+            # A picture beyond all limits is not decoded: it is refused anyway.
+            if whole and facts["width"] * facts["height"] <= MAX_DECODED_PIXELS:
+                picture = next(container.decode(stream), None)
+                facts["whole"] = picture is not None
             return _turned(container, stream, facts, picture)
     except (av.FFmpegError, ValueError, MemoryError, OverflowError):
         return {"error": "file_unreadable"}, None
@@ -79,28 +84,3 @@ def _container_name(container: Any) -> str:
         codecs = {stream.codec_context.name for stream in container.streams if stream.type in {"video", "audio"}}
         return "webm" if codecs <= WEBM_CODECS else "matroska"
     return str(names[0])
-
-
-def _read(container: Any, stream: Any, facts: dict[str, Any]) -> tuple[bool, Any]:
-    """Read every packet of the video and decode its first picture; returns whether it is whole, and that picture.
-
-    It is what TikTok would find out after the upload. A picture beyond all limits is not decoded: it is refused anyway.
-    """
-    packets, last, picture = 0, 0.0, None
-    decodable = facts["width"] * facts["height"] <= MAX_DECODED_PIXELS
-    for packet in container.demux(stream):
-        if not packet.size:
-            continue
-        if packet.is_corrupt:
-            return False, None
-        packets += 1
-        if packet.pts is not None:
-            last = max(last, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-        if decodable and picture is None:
-            picture = next(iter(packet.decode()), None)
-    if not packets or (decodable and picture is None):
-        return False, None
-    if stream.frames and packets < stream.frames:
-        return False, None
-    shown = facts["duration_ms"] / 1000
-    return last >= shown * 0.9 - 1.0, picture
