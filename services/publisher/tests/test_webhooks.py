@@ -177,6 +177,32 @@ async def test_a_failure_that_a_webhook_denies_is_not_repeated_by_the_machine(wo
     assert (await world.event(post, "failed"))["retryable"] is False
 
 
+@pytest.mark.parametrize(("dismissed", "is_sent"), [(0, False), (1, True)])
+async def test_nor_is_one_that_a_webhook_denies_later(world: Any, dismissed: int, is_sent: bool) -> None:
+    """The failure was told as one that passes, and only a person's word lets the next attempt begin."""
+    await world.driver.fault("processing", stuck=True)
+    async with world.replica() as replica:
+        post = await processing(world, replica)
+        publication = world.simulator.state.ledger.get((await world.job(post)).publish_id)
+        world.simulator.state.processor.refuse(publication, "internal")
+        await world.due_now(post)
+        replica.lanes[1].wake()
+        await world.state(post, State.FAILED)
+        assert (await world.event(post, "failed"))["retryable"] is True
+        sequence = (await world.job(post)).sequence
+        assert await world.webhook(post, "complete", replica=replica) == 1
+        await eventually(lambda: looked(world, post, after=sequence))
+        assert await world.told(post) == ["started", "submitted", "failed"]
+        await world.accept(post.model_copy(update={"attempt": 2, "dismissed_attempts": dismissed}))
+        replica.lanes[0].wake()
+        await eventually(lambda: _decided(world, post, 2))
+    assert len(await world.inits(post)) == (2 if is_sent else 1)
+    if not is_sent:
+        told = (await world.events(post))[-1].data
+        assert (told["attempt"], told["code"], told["retryable"]) == (2, "webhook_denies_failure", False)
+        assert "confirm_not_published" in told["hint"]
+
+
 async def test_a_failed_attempt_that_turns_out_live_is_published(world: Any) -> None:
     """Its failure was told; the webhook makes us look, and TikTok's status says that it is there."""
     async with world.replica() as replica:
@@ -260,6 +286,11 @@ async def test_what_was_heard_long_ago_is_forgotten(world: Any) -> None:
 
 async def _has_publish_id(world: Any, post: Any) -> bool:
     return (await world.job(post)).publish_id is not None
+
+
+async def _decided(world: Any, post: Any, attempt: int) -> bool:
+    told = [event.key for event in await world.events(post) if event.data["attempt"] == attempt]
+    return any(key.endswith(("submitted.v1", "failed.v1")) for key in told)
 
 
 async def _published(world: Any, post: Any) -> bool:

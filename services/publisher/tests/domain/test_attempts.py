@@ -45,6 +45,16 @@ def test_a_word_that_comes_too_early_is_no_proof() -> None:
     assert gate({1: State.FAILED, 2: State.UNCONFIRMED}, later_exists=False, dismissed=2, too_early={1}) is Gate.START
 
 
+@pytest.mark.parametrize("state", [State.FAILED, State.CANCELLED])
+def test_a_failure_that_a_webhook_denied_is_no_proof_without_a_persons_word(state: State) -> None:
+    assert gate({1: state, 2: State.FAILED}, later_exists=False, denied={1}) is Gate.DENIED
+    assert gate({1: state, 2: State.FAILED}, later_exists=False, dismissed=1, denied={1}) is Gate.START
+    assert gate({1: state, 2: State.FAILED}, later_exists=False, dismissed=1, denied={2}) is Gate.DENIED
+    assert gate({1: state, 2: State.SUCCEEDED}, later_exists=False, denied={1}) is Gate.STOP
+    assert gate({1: state, 2: State.RUNNING}, later_exists=False, denied={1}) is Gate.WAIT
+    assert gate({1: state}, later_exists=True, denied={1}) is Gate.SUPERSEDED
+
+
 @pytest.mark.parametrize(
     ("status", "is_under_way"),
     [

@@ -11,6 +11,8 @@ Evidence = Literal["status", "webhook", "video_list"]
 
 
 EARLIER_ATTEMPT_PUBLISHED = "earlier_attempt_published"
+WEBHOOK_DENIES_FAILURE = "webhook_denies_failure"
+"""TikTok's status says that an attempt failed, its webhook that something came of it: only a person's word repeats the post."""
 
 
 class PublishEvent(Event):

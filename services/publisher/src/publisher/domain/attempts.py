@@ -20,6 +20,8 @@ class Gate(StrEnum):
     """An earlier attempt was published."""
     SUPERSEDED = "superseded"
     """A later attempt exists already."""
+    DENIED = "denied"
+    """A webhook said that something came of an earlier attempt, of which TikTok's status says that it failed."""
 
 
 SUPERSEDED = Fail(
@@ -52,21 +54,29 @@ def under_way_until(status: str, unknown_since: datetime) -> datetime | None:
 
 
 def gate(
-    earlier: Mapping[int, State], *, later_exists: bool, dismissed: int = 0, too_early: Collection[int] = frozenset()
+    earlier: Mapping[int, State],
+    *,
+    later_exists: bool,
+    dismissed: int = 0,
+    too_early: Collection[int] = frozenset(),
+    denied: Collection[int] = frozenset(),
 ) -> Gate:
     """Return whether an attempt may start, given the states of the earlier ones by number.
 
     Of two attempts at most one ever runs unproven: the earlier one yields to the mere existence of a later one, the later
     one waits until every earlier one is proven to have published nothing. A person's word takes the place of the proof for
     attempts up to `dismissed`, but only for one that has ended without an outcome: what still runs may publish, and what is known
-    to be published stays so. It does not count yet for those of which it is `too_early` to know.
+    to be published stays so. It does not count yet for those of which it is `too_early` to know. It is also asked for where a
+    webhook `denied` the proof, in whichever order the two came.
     """
     if later_exists:
         return Gate.SUPERSEDED
     if State.SUCCEEDED in earlier.values():
         return Gate.STOP
     vouched = {attempt for attempt in earlier if attempt <= dismissed} - set(too_early)
-    return Gate.START if all(_is_out(state, attempt in vouched) for attempt, state in earlier.items()) else Gate.WAIT
+    if not all(_is_out(state, attempt in vouched) for attempt, state in earlier.items()):
+        return Gate.WAIT
+    return Gate.START if vouched.issuperset(denied) else Gate.DENIED
 
 
 def _is_out(state: State, is_dismissed: bool) -> bool:

@@ -6,6 +6,7 @@ They are a reason to look at once, and the last word only when TikTok's status c
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
+from common.contracts.publisher import WEBHOOK_DENIES_FAILURE
 from publisher.domain.job import State
 from publisher.domain.outcomes import Defer, Fail, PublishOutcome, Reason, Succeed, Unconfirm
 from publisher.domain.unknown_outcome import LOOK_AND_WAIT
@@ -20,6 +21,17 @@ CONTRADICTED = Reason(
     "TikTok's webhook told how this post ended, but TikTok's own status never said so.",
     LOOK_AND_WAIT,
 )
+
+EARLIER_DENIED = Fail(
+    Reason(
+        WEBHOOK_DENIES_FAILURE,
+        "TikTok's status says that an earlier attempt failed, but its webhook said that it is there. Nothing more was sent.",
+        "Look into the TikTok profile, and into the app's inbox if it was to be a draft. "
+        "If the post is not there, retry it with confirm_not_published; if it is, there is nothing to do.",
+    ),
+    retryable=False,
+)
+"""The end of an attempt that would repeat such a failure without a person's word."""
 
 
 @dataclass(frozen=True, slots=True)

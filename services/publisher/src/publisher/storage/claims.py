@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, func, select, text, tuple_
+from sqlalchemy import Row, and_, func, or_, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from publisher.domain.claims import EVIDENCE
 from publisher.domain.job import State
 from publisher.domain.outcomes import PublishOutcome
 from publisher.storage.tables import publication_claims, publish_jobs
@@ -112,6 +113,19 @@ async def nameless_jobs(connection: AsyncConnection, open_id: str) -> Sequence[U
         _jobs.c.open_id == open_id, _jobs.c.state == State.UNCONFIRMED.value, _jobs.c.publish_id.is_(None)
     )
     return list(await connection.scalars(statement.order_by(_jobs.c.id).limit(MANY)))
+
+
+async def denied_attempts(connection: AsyncConnection, post_id: UUID, before: int) -> frozenset[int]:
+    """Return the post's attempts before a number that count as not published, and of which a webhook said that something came."""
+    said_so = or_(*(_claims.c[_MOMENT_OF[claim]].is_not(None) for claim in EVIDENCE))
+    publication = and_(_claims.c.publish_id == _jobs.c.publish_id, _claims.c.open_id == _jobs.c.open_id)
+    disproved = [state.value for state in State if state.proves_nothing_published]
+    statement = (
+        select(_jobs.c.attempt)
+        .join(_claims, publication)
+        .where(_jobs.c.post_id == post_id, _jobs.c.attempt < before, _jobs.c.state.in_(disproved), said_so)
+    )
+    return frozenset(await connection.scalars(statement))
 
 
 async def prune(connection: AsyncConnection, older_than: timedelta, *, limit: int) -> int:

@@ -9,13 +9,14 @@ from common.contracts.message import Event
 from common.database import Transaction
 from common.messaging.outbox import Outbox
 from publisher.domain.attempts import SUPERSEDED, Gate, gate
+from publisher.domain.claims import EARLIER_DENIED
 from publisher.domain.job import Lane, State
 from publisher.domain.outcomes import Defer, Fail, Reason
 from publisher.domain.shares import Places
 from publisher.domain.takeover import DEADLINE_PASSED, first_step
 from publisher.domain.troubles import INTERNAL_ERROR
 from publisher.runner import events
-from publisher.storage import jobs, looks, unreadable
+from publisher.storage import claims, jobs, looks, unreadable
 from publisher.storage.job import Job, JobRef
 
 WAIT_SECONDS = 30.0
@@ -63,7 +64,8 @@ async def claim_jobs(
 ) -> Claimed:
     """Take up to `limit` due jobs of the lane, shared out fairly (`jobs.claim`), and start those that have not been started.
 
-    A job whose earlier attempt may still publish waits; one that came too late ends. The states of the other attempts are read
+    A job whose earlier attempt may still publish waits; one that came too late ends, and one that would repeat a failure which a
+    webhook denied. The states of the other attempts are read
     after the claim: a later attempt either sees an earlier one or is seen by it. A person's word about an init without an answer
     counts `vouch_after` later.
     """
@@ -82,7 +84,8 @@ async def claim_jobs(
     ready = [job for job in claimed if job.checkpoint.state is not State.QUEUED]
     for job in sorted(fresh, key=lambda job: job.attempt):
         too_early = await _too_early(tx, job, vouch_after)
-        opened = await _open(tx, job, states[job.post_id], too_early, at, owner, outbox)
+        denied = await claims.denied_attempts(tx.connection, job.post_id, job.attempt) if job.attempt > 1 else frozenset()
+        opened = await _open(tx, job, states[job.post_id], too_early, denied, at, owner, outbox)
         states[job.post_id][job.attempt] = opened.checkpoint.state
         if opened.checkpoint.state is State.RUNNING:
             ready.append(opened)
@@ -103,13 +106,14 @@ async def _open(
     job: Job,
     states: dict[int, State],
     too_early: frozenset[int],
+    denied: frozenset[int],
     at: datetime,
     replica: str,
     outbox: Outbox,
 ) -> Job:
     earlier = {attempt: state for attempt, state in states.items() if attempt < job.attempt}
     dismissed, later_exists = job.post.dismissed_attempts, max(states) > job.attempt
-    match gate(earlier, later_exists=later_exists, dismissed=dismissed, too_early=too_early):
+    match gate(earlier, later_exists=later_exists, dismissed=dismissed, too_early=too_early, denied=denied):
         case Gate.START:
             changes = {
                 "state": State.RUNNING.value,
@@ -124,6 +128,8 @@ async def _open(
         case Gate.STOP:
             cancelled = {"state": State.CANCELLED.value}
             return await _store(tx, job, cancelled, events.stopped(job, replica), outbox, ended=True)
+        case Gate.DENIED:
+            return await _fail(tx, job, EARLIER_DENIED, replica, outbox)
         case Gate.SUPERSEDED:
             return await _fail(tx, job, SUPERSEDED, replica, outbox)
         case _:
