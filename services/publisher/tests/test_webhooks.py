@@ -174,7 +174,9 @@ async def test_a_failure_that_a_webhook_denies_is_not_repeated_by_the_machine(wo
         world.simulator.state.processor.refuse(publication, "internal")
         replica.lanes[1].wake()
         await world.state(post, State.FAILED)
-    assert (await world.event(post, "failed"))["retryable"] is False
+    told = await world.event(post, "failed")
+    assert (told["code"], told["retryable"]) == ("webhook_denies_failure", False)
+    assert "a webhook of TikTok's said that the post is there" in told["message"]
 
 
 @pytest.mark.parametrize(("dismissed", "is_sent"), [(0, False), (1, True)])

@@ -14,7 +14,7 @@ from tiktok.publish_webhooks import Claim
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 PATIENCE = timedelta(minutes=10)
 LONG_AGO = NOW - PATIENCE
-REASON = Reason("tiktok_internal", "x")
+REASON = Reason("tiktok_internal", "It broke.", log_id="log-1")
 FAILED = Fail(REASON, retryable=True)
 FAILED_FOR_GOOD = Fail(REASON, retryable=False)
 LOST = Unconfirm(REASON)
@@ -22,6 +22,7 @@ WAIT = Defer(60.0, REASON)
 LIVE = Claims(LONG_AGO, is_live=True, video_ids=("7",))
 DELIVERED = Claims(LONG_AGO, is_delivered=True)
 DEAD = Claims(LONG_AGO, failure=FAILED)
+DENIED = doubted(FAILED, LIVE)
 BOTH = Claims(LONG_AGO, is_live=True, failure=FAILED)
 TOLD = Succeed("published", ("7",), evidence="webhook")
 COMPLETE = Seen("PUBLISH_COMPLETE")
@@ -96,8 +97,14 @@ def test_while_the_status_is_silent_webhooks_count_after_a_while(follows: object
 
 
 def test_a_failure_that_a_webhook_denies_is_not_repeated_by_the_machine() -> None:
-    assert doubted(FAILED, LIVE) == doubted(FAILED, DELIVERED) == FAILED_FOR_GOOD
+    """Whether it would have been repeated or not: a person who does so is asked to look first."""
+    assert doubted(FAILED, LIVE) == doubted(FAILED, DELIVERED) == doubted(FAILED_FOR_GOOD, LIVE) == DENIED
+    assert doubted(DENIED, LIVE) == DENIED, "said once"
     assert doubted(FAILED, None) == doubted(FAILED, DEAD) == FAILED
+    assert doubted(FAILED_FOR_GOOD, None) == FAILED_FOR_GOOD
+    assert (DENIED.reason.code, DENIED.reason.log_id, DENIED.retryable) == ("webhook_denies_failure", "log-1", False)
+    assert DENIED.reason.message == "It broke. But a webhook of TikTok's said that the post is there."
+    assert "confirm_not_published" in (DENIED.reason.hint or "")
 
 
 def test_ids_of_a_webhook_fill_what_the_status_leaves_out() -> None:
@@ -115,7 +122,7 @@ def test_ids_of_a_webhook_fill_what_the_status_leaves_out() -> None:
         (COMPLETE, DEAD, Succeed("published")),
         (Seen("SEND_TO_USER_INBOX"), None, Succeed("sent_to_inbox")),
         (Seen("FAILED", failure=FAILED), None, FAILED),
-        (Seen("FAILED", failure=FAILED), LIVE, FAILED_FOR_GOOD),
+        (Seen("FAILED", failure=FAILED), LIVE, DENIED),
         (PROCESSING, LIVE, None),
         (PROCESSING, DEAD, None),
         (None, None, None),

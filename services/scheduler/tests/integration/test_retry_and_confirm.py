@@ -129,6 +129,20 @@ async def test_the_word_about_a_failed_post_dismisses_nothing(world: Any) -> Non
     assert (await claim(world)).dismissed_attempts == 0
 
 
+async def test_so_is_a_failed_one_of_which_a_webhook_said_that_it_is_there(world: Any) -> None:
+    """TikTok's status names its end, so there is nothing to ask before the word counts."""
+    post = await ended(world, "failed", error_code="webhook_denies_failure")
+    problem = await refused(world, post, look=None)
+    assert (problem.status, problem.code) == (409, "confirmation_required")
+    assert "confirm_not_published" in (problem.hint or "")
+    again = await retry(world, post, confirmed=True, look=None)
+    assert (again.status, again.dismissed_attempts) == ("retry_scheduled", 2)
+    (event,) = await world.told()
+    assert (event.data["confirmed_not_published"], event.data["code"]) == (True, "confirmed_not_published")
+    due = await claim(world)
+    assert (due.attempt, due.dismissed_attempts) == (3, 2)
+
+
 async def test_the_sweep_asks_with_the_word_too(world: Any) -> None:
     from scheduler.storage.sweep import SweepLimits, take_overdue
 

@@ -22,12 +22,15 @@ CONTRADICTED = Reason(
     LOOK_AND_WAIT,
 )
 
+_LOOK_FIRST = (
+    "Look into the TikTok profile, and into the app's inbox if it was to be a draft. "
+    "If the post is not there, retry it with confirm_not_published; if it is, there is nothing to do."
+)
 EARLIER_DENIED = Fail(
     Reason(
         WEBHOOK_DENIES_FAILURE,
         "TikTok's status says that an earlier attempt failed, but its webhook said that it is there. Nothing more was sent.",
-        "Look into the TikTok profile, and into the app's inbox if it was to be a draft. "
-        "If the post is not there, retry it with confirm_not_published; if it is, there is nothing to do.",
+        _LOOK_FIRST,
     ),
     retryable=False,
 )
@@ -84,9 +87,15 @@ def without_status(
 
 
 def doubted(outcome: Fail, claims: Claims | None) -> Fail:
-    """Return a failure that the machine does not repeat when a webhook said the opposite; TikTok's status still counts."""
+    """Return a failure that only a person's word repeats, and that says so, when a webhook said the opposite.
+
+    TikTok's status still counts: it is no success.
+    """
     is_contradicted = claims is not None and (claims.is_live or claims.is_delivered)
-    return replace(outcome, retryable=False) if is_contradicted else outcome
+    if not is_contradicted or outcome.reason.code == WEBHOOK_DENIES_FAILURE:
+        return outcome
+    message = f"{outcome.reason.message} But a webhook of TikTok's said that the post is there."
+    return Fail(Reason(WEBHOOK_DENIES_FAILURE, message, _LOOK_FIRST, outcome.reason.log_id), retryable=False)
 
 
 def with_ids(end: Succeed, claims: Claims | None) -> Succeed:

@@ -119,8 +119,7 @@ async def _submitted(run: JobRun, submitted: Submitted, changes: dict[str, Any])
 
 async def _fail(run: JobRun, outcome: Fail, changes: dict[str, Any]) -> None:
     end = _deadline_passed(run) if outcome is DEADLINE_PASSED else outcome
-    if end.retryable:
-        end = doubted(end, await claims_of(run))
+    end = doubted(end, await claims_of(run))
     event = events.failed(run.job, run.tools.replica, end)
     # What a look tells of an attempt that ended long ago says nothing of today's limits.
     told = None if run.job.checkpoint.state.is_end else outcome

@@ -3,6 +3,7 @@
 from uuid import UUID
 
 from common.contracts.context import Context
+from common.contracts.publisher import WEBHOOK_DENIES_FAILURE
 from common.contracts.scheduler import PostRetryScheduled
 from common.database.database import Transaction
 from common.errors import Problem
@@ -37,8 +38,9 @@ async def retry_post(
 ) -> Post:
     """Make the post due at once as a new attempt, with 24 hours from now and the machine's retries counted from zero.
 
-    An unconfirmed post only with `confirm_not_published`, and after a look at TikTok at all its attempts: they are
-    then dismissed by the owner's word, which goes to the publisher with the next one. Raises Problem 404; 409
+    An unconfirmed post only with `confirm_not_published`, and after a look at TikTok at all its attempts; one whose failure a
+    webhook denied only with that word, too, but without a look, since TikTok's status has named its end. The attempts are then
+    dismissed by the owner's word, which goes to the publisher with the next one. Raises Problem 404; 409
     `confirmation_required`, `post_not_retryable`, `account_not_active`, `media_not_available`, `duplicate_media` unless
     `allow_duplicate`; 503 `retry_undecided` when the post became unconfirmed only after the look.
     """
@@ -52,8 +54,10 @@ async def retry_post(
     if state is None:
         raise _not_retryable(post)
     is_unconfirmed = post.state is PostState.UNCONFIRMED
-    if is_unconfirmed and not confirm_not_published:
-        raise _confirmation_required(post)
+    is_denied = post.state is PostState.FAILED and post.error_code == WEBHOOK_DENIES_FAILURE
+    needs_word = is_unconfirmed or is_denied
+    if needs_word and not confirm_not_published:
+        raise _failure_denied() if is_denied else _confirmation_required(post)
     if is_unconfirmed and (look is None or look.attempt != post.attempt):
         raise retry_undecided()
     await _require_media(tx, post)
@@ -65,7 +69,7 @@ async def retry_post(
         "next_attempt_at": now,
         "publish_before": now + DEFAULT_DEADLINE,
         "retry_count": 0,
-        "dismissed_attempts": post.attempt if is_unconfirmed else post.dismissed_attempts,
+        "dismissed_attempts": post.attempt if needs_word else post.dismissed_attempts,
         "publish_id": None,
         "ended_at": None,
     }
@@ -77,11 +81,11 @@ async def retry_post(
         attempt=changed.attempt,
         scheduled_time=changed.scheduled_time,
         by_owner=True,
-        confirmed_not_published=is_unconfirmed,
+        confirmed_not_published=needs_word,
         not_videos=[] if look is None else list(look.not_videos),
         next_attempt_at=now,
-        code="confirmed_not_published" if is_unconfirmed else "retried_by_owner",
-        message="Its owner says that it was not published." if is_unconfirmed else "Its owner wants another attempt.",
+        code="confirmed_not_published" if needs_word else "retried_by_owner",
+        message="Its owner says that it was not published." if needs_word else "Its owner wants another attempt.",
     )
     await outbox.emit_all(tx, [wrap_event(outbox, changed, event, context)])
     waker.wake_for(tx, changed)
@@ -143,6 +147,16 @@ def _confirmation_required(post: Post) -> Problem:
         "Whether this post went live could not be found out; trying again might publish it twice.",
         hint="Look at the TikTok profile. If it is there, confirm it. If it is not, "
         f'{wait}send {{"confirm_not_published": true}}.',
+    )
+
+
+def _failure_denied() -> Problem:
+    return Problem(
+        409,
+        "confirmation_required",
+        "TikTok's status says that this post failed, but a webhook said that it is there; trying again might publish it twice.",
+        hint="Look at the TikTok profile, and into the app's inbox if it was to be a draft. If it is there, nothing is to be done; "
+        'if not, send {"confirm_not_published": true}.',
     )
 
 

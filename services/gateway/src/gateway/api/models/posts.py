@@ -45,7 +45,8 @@ MAX_NOT_VIDEOS = 200
 class RetryBody(BaseModel):
     """What you know and want.
 
-    `confirm_not_published`: you have looked at TikTok, and the post is not there; needed for unconfirmed posts only.
+    `confirm_not_published`: you have looked at TikTok, and the post is not there; needed for unconfirmed posts, and for failed
+    ones of which a webhook said that they are there (`webhook_denies_failure`).
     `not_videos`: ids of the videos that may be the post (409 `possible_videos` names them) and that you say are not.
     `allow_duplicate`: also when another post of the last 24 hours has the same video for the same account.
     """
