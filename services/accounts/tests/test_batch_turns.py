@@ -58,6 +58,18 @@ async def test_a_single_sync_does_not_wait_for_batches(accounts: Any, send: Any,
     assert [reply.status for reply in await asyncio.gather(*batches)] == [200] * 6
 
 
+async def test_a_user_has_two_batches_and_others_come_next(accounts: Any, send: Any, held: Held) -> None:
+    many, other = [await accounts.register() for _ in range(2)]
+    mine = [asyncio.create_task(send(batch(), many)) for _ in range(2)]
+    await eventually(lambda: held.at_work == [many.user_id] * 2)
+    refused = await send(batch(), many)
+    assert (refused.status, refused.body["code"], refused.headers["Retry-After"]) == (429, "too_many_at_once", "30")
+    theirs = asyncio.create_task(send(batch(), other))
+    held.go_on.set()
+    assert [reply.status for reply in await asyncio.gather(*mine, theirs)] == [200] * 3
+    assert (await send(batch(), many)).status == 200, "its places are free again"
+
+
 async def test_what_is_left_for_single_syncs_is_not_for_batches(accounts: Any, send: Any) -> None:
     person = await accounts.register()
     account_id = await accounts.connect(person)

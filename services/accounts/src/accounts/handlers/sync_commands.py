@@ -1,9 +1,10 @@
 """Commands that read TikTok: the calls are made before the transaction opens."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID
 
+from accounts.batch_turns import BatchTurns
 from accounts.domain.account import Account
 from accounts.handlers.owner import owner
 from accounts.profile_syncs import ProfileSyncs
@@ -32,6 +33,7 @@ class SyncCommands:
     syncs: ProfileSyncs
     batches: ProfileSyncs
     """With turns of their own."""
+    turns: BatchTurns = field(default_factory=BatchTurns)
 
     def routes(self) -> Sequence[CommandRoute]:
         """Return the routes for the queues of slow commands: any of them may come through either."""
@@ -62,7 +64,9 @@ class SyncCommands:
 
     async def read_many(self, command: SyncAccounts, envelope: Envelope) -> Readings:
         """Ask TikTok for each account once, some at a time."""
-        return await self.batches.read_many(list(dict.fromkeys(command.account_ids)), owner(envelope))
+        user_id = owner(envelope)
+        async with self.turns.turn(user_id):
+            return await self.batches.read_many(list(dict.fromkeys(command.account_ids)), user_id)
 
     async def store_many(self, tx: Transaction, command: SyncAccounts, envelope: Envelope, readings: Readings) -> Reply:
         """Store what TikTok told: 200 with a result for each account, in the order of the request."""
