@@ -8,6 +8,7 @@ from hashlib import sha256
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import text
@@ -71,16 +72,51 @@ async def test_every_line_has_what_its_hash_is_made_of(
     async with database.transaction() as tx:
         await record_events(tx, events)
     await database.stop()
+    monkeypatch.setenv("LOGNAME", "grace")
     written: list[bytes] = []
     await run(settings, 0, written.append)
     lines = [json.loads(line) for line in written]
-    assert [line["id"] for line in lines] == [str(event.id) for event in events]
+    assert [line["id"] for line in lines[:-1]] == [str(event.id) for event in events]
     assert [line["hash"] for line in lines] == [hash_of(line) for line in lines]
     assert [line["previous_hash"] for line in lines] == ["00" * 32, *(line["hash"] for line in lines[:-1])]
     assert (lines[0]["actor"], lines[0]["action"]) == ("operator:ada", "system.x")
     rest: list[bytes] = []
     await run(settings, 5, rest.append)
-    assert rest == written[5:]
+    assert rest[:-1] == written[5:]
+    for told, after in ((lines[-1], 0), (json.loads(rest[-1]), 5)):
+        assert [told[name] for name in ("actor", "action", "user_id")] == ["operator:grace", "system.audit_exported", None]
+        assert json.loads(told["data"]) == {"action": "audit_exported", "details": {"after": after}}
+
+
+async def test_nothing_is_printed_that_is_not_recorded(
+    migrated_database: Callable[[str], Awaitable[str]],
+    as_owner: Callable[[str], str],
+    service_keys: ServiceKeys,
+    audit_key: Ed25519PrivateKey,
+) -> None:
+    """The record comes before the first line: a role that may only read prints none."""
+    url = await migrated_database("analytics")
+    settings = Settings(
+        database_url=url,
+        amqp_url="amqp://nobody@localhost",
+        service_private_key=service_keys.private_text("analytics"),
+        service_public_keys=service_keys.public_texts(),
+        audit_signing_key=private_key_text(audit_key),
+    )
+    database = Database(url, application_name="test")
+    async with database.transaction() as tx:
+        await record_events(tx, [Event(uuid7(), "a.b.c.v1", "/s", "s", datetime.now(UTC))])
+    async with database.read() as connection:
+        role = await connection.scalar(text("SELECT quote_ident(current_user)"))
+    await database.stop()
+    owner = Database(as_owner(url), application_name="test")
+    async with owner.transaction() as tx:
+        await tx.connection.execute(text(f"REVOKE INSERT ON audit.records FROM {role}"))
+    await owner.stop()
+    written: list[bytes] = []
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await run(settings, 0, written.append)
+    assert written == []
 
 
 async def test_no_month_is_dropped_while_it_is_written(
@@ -113,4 +149,4 @@ async def test_no_month_is_dropped_while_it_is_written(
         assert written == []
     await export
     await database.stop()
-    assert len(written) == 1
+    assert len(written) == 2

@@ -1,10 +1,12 @@
 """`python -m analytics.export_trail [SEQ]`: the audit trail as JSON Lines, all of it or what stands behind SEQ.
 
-In the environment of the analytics service; it only reads. A line is a record with everything that its hash is made of.
+In the environment of the analytics service. A line is a record with everything that its hash is made of. That an operator reads it
+is a record itself (`system.audit_exported`), which is there before the first line is printed and is one of the last ones.
 """
 
 import argparse
 import asyncio
+import getpass
 import sys
 from collections.abc import Callable
 
@@ -13,8 +15,12 @@ import orjson
 from analytics.domain.record import Record
 from analytics.settings import Settings
 from analytics.storage.chain import all_records, kept_whole
+from analytics.usecases.record_operator import record_operator
 from common.database import Database
 from common.settings import load
+
+ACTION = "audit_exported"
+SUBJECT = "audit.records"
 
 
 def line_of(record: Record) -> bytes:
@@ -24,9 +30,14 @@ def line_of(record: Record) -> bytes:
 
 
 async def run(settings: Settings, after: int, write: Callable[[bytes], object]) -> None:
-    """Write every record behind the `after`-th, in constant memory; no month is dropped meanwhile."""
+    """Record who asks, then write every record behind the `after`-th, in constant memory; no month is dropped meanwhile.
+
+    Nothing is written when it cannot be recorded.
+    """
     database = Database(settings.database_url, application_name="analytics-export", pool_size=1)
     try:
+        async with database.transaction() as tx:
+            await record_operator(tx, ACTION, SUBJECT, {"after": after}, operator=getpass.getuser())
         async with database.read() as connection, kept_whole(connection):
             async for record in all_records(connection, after=after):
                 write(line_of(record))

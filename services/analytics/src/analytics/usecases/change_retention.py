@@ -1,14 +1,9 @@
 """Changes how long the audit trail is kept, as its owner: the only way to shorten it."""
 
-from analytics.domain.event import Event
 from analytics.storage import months, records
-from analytics.usecases.record_events import record_events
-from common.clock import utc_now
-from common.contracts.operations import OperatorAction
+from analytics.usecases.record_operator import record_operator
 from common.database import Transaction
-from common.ids import uuid7
 
-SOURCE = "/services/operator"
 SUBJECT = "audit.retention"
 ACTION = "audit_retention_changed"
 
@@ -26,15 +21,5 @@ async def change_retention(tx: Transaction, days: int, *, operator: str) -> int 
     if before == days:
         return before
     await months.keep(tx.connection, days)
-    action = OperatorAction(action=ACTION, details={"days": days, "before": before})
-    event = Event(
-        id=uuid7(),
-        key=OperatorAction.KEY,
-        source=SOURCE,
-        subject=SUBJECT,
-        time=utc_now(),
-        actor=f"operator:{operator}",
-        data=action.model_dump(mode="json"),
-    )
-    await record_events(tx, [event])
+    await record_operator(tx, ACTION, SUBJECT, {"days": days, "before": before}, operator=operator)
     return before
