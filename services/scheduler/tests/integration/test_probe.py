@@ -118,6 +118,46 @@ def test_a_video_trimmed_by_its_edit_list_is_whole(make_video: Any) -> None:
         assert look_into(str(path))[0]["whole"] is False, (start_s, seconds)
 
 
+def write_with_long_sound(path: Path, codec: str, sound: str, options: dict[str, str]) -> None:
+    """Write 3 s of pictures and 8 s of silence."""
+    with av.open(str(path), "w", options=options) as container:
+        pictures, silence = container.add_stream(codec, rate=10), container.add_stream(sound, rate=48000, layout="mono")
+        assert isinstance(pictures, av.video.VideoStream)
+        pictures.width, pictures.height, pictures.pix_fmt = 360, 640, "yuv420p"
+        for number in range(30):
+            picture = av.VideoFrame(360, 640, "yuv420p")
+            for plane in picture.planes:
+                plane.update(bytes([128]) * plane.buffer_size)
+            picture.pts, picture.time_base = number, Fraction(1, 10)
+            container.mux(pictures.encode(picture))
+        container.mux(pictures.encode(None))
+        for number in range(8):
+            second = av.AudioFrame(format="fltp", layout="mono", samples=48000)
+            second.planes[0].update(bytes(second.planes[0].buffer_size))
+            second.sample_rate, second.pts, second.time_base = 48000, number * 48000, Fraction(1, 48000)
+            container.mux(silence.encode(second))
+        container.mux(silence.encode(None))
+
+
+def test_a_video_whose_sound_outlasts_its_picture_is_whole(tmp_path: Path) -> None:
+    for name, codec, sound, options in (
+        ("a.mp4", "libx264", "aac", {}),
+        ("fragments.mp4", "libx264", "aac", {"movflags": "frag_keyframe+empty_moov"}),
+        ("a.webm", "libvpx", "libopus", {}),
+    ):
+        path = tmp_path / name
+        write_with_long_sound(path, codec, sound, options)
+        facts, _ = look_into(str(path))
+        assert facts["whole"] is True, (name, facts)
+        assert abs(facts["duration_ms"] - 8000) <= 300, (name, facts)
+
+
+def test_a_webm_that_ends_early_is_not_whole(make_video: Any) -> None:
+    path = make_video("half.webm", codec="libvpx", frames=120)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    assert look_into(str(path))[0]["whole"] is False
+
+
 async def test_sound_alone_is_no_video(tmp_path: Path) -> None:
     path = tmp_path / "sound.mp4"
     with av.open(str(path), "w") as container:

@@ -15,14 +15,19 @@ def is_whole(path: Path) -> bool:
         if not container.streams.video:
             return False
         stream = container.streams.video[0]
-        packets, last = 0, 0.0
-        for packet in container.demux(stream):
+        pictures, pictures_end, end = 0, 0.0, 0.0
+        for packet in container.demux():
             if not packet.size:
                 continue
             if packet.is_corrupt:
                 return False
-            packets += 1
-            if packet.pts is not None:
-                last = max(last, float((packet.pts + (packet.duration or 0)) * packet.time_base))
-        shown = (container.duration or 0) / 1_000_000
-        return packets > 0 and packets >= stream.frames and last >= shown * 0.9 - 1.0
+            until = 0.0 if packet.pts is None else float((packet.pts + (packet.duration or 0)) * packet.time_base)
+            end = max(end, until)
+            if packet.stream.index == stream.index:
+                pictures, pictures_end = pictures + 1, max(pictures_end, until)
+        if stream.frames and stream.duration:
+            claimed = float(stream.duration * stream.time_base)
+        else:
+            # WebM and fragments only say how long all of it lasts, and the sound may outlast the pictures.
+            claimed, pictures_end = (container.duration or 0) / 1_000_000, end
+        return pictures > 0 and pictures >= stream.frames and pictures_end >= claimed * 0.9 - 1.0
