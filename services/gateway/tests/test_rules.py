@@ -152,6 +152,9 @@ def test_declared_types(declared: str, family: str | None) -> None:
     [
         (b"\x00\x00\x00\x18ftypisom", "video/mp4"),
         (b"\x00\x00\x00\x18ftypqt  ", "video/quicktime"),
+        (b"\x00\x00\x00\x18ftyp3gp6", "video/3gpp"),
+        (b"\x00\x00\x00\x18ftyp3g2a", "video/3gpp2"),
+        (b"\x00\x00\x00\x18ftypmjp2", "video/mj2"),
         (b"\x00\x00\x00\x18ftypheic", "image/heic"),
         (b"\x00\x00\x00\x18ftypavif", "image/avif"),
         (b"\x00\x00\x00\x08wide....", "video/quicktime"),

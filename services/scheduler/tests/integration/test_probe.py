@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from common.testing.eventually import eventually
-from scheduler.domain.media_rules import MediaProblem, PhotoFacts, VideoFacts
+from scheduler.domain.media_rules import MediaProblem, PhotoFacts, VideoFacts, check_media
 from scheduler.probe.child import CLONE_NEWNET, CLONE_NEWUSER, look_into
 from scheduler.probe.limits import ProbeLimits
 from scheduler.probe.photo_header import read_header
@@ -46,6 +46,28 @@ async def test_formats(make_video: Any, name: str, codec: str, container: str, f
     assert isinstance(facts, VideoFacts)
     assert (facts.container, facts.video_codec, facts.whole) == (container, found, True)
     assert abs(facts.duration_ms - 1000) <= 40
+
+
+def test_relatives_of_mp4_go_by_their_own_names(make_video: Any) -> None:
+    path = make_video()
+    content = bytearray(path.read_bytes())
+    for brand, name in (
+        (b"3gp6", "3gp"),
+        (b"3ge7", "3gp"),
+        (b"3g2a", "3g2"),
+        (b"mj2s", "mj2"),
+        (b"mjp2", "mj2"),
+        (b"qt  ", "mov"),
+        (b"isom", "mp4"),
+        (b"mp42", "mp4"),
+    ):
+        content[8:12] = brand
+        path.write_bytes(content)
+        facts, _ = look_into(str(path))
+        assert facts.pop("kind") == "video"
+        assert facts["container"] == name, brand
+        refused = [problem.code for problem in check_media(VideoFacts(**facts), size_bytes=len(content))]
+        assert refused == ([] if name in {"mov", "mp4"} else ["container_not_allowed"]), brand
 
 
 async def code(path: Path, **limits: Any) -> str:

@@ -21,6 +21,14 @@ _SIGNATURES: tuple[tuple[int, bytes, str], ...] = (
 )
 _IMAGE_BRANDS = frozenset({b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis"})
 
+_VIDEO_BRANDS = (
+    (b"qt  ", "video/quicktime"),
+    (b"3g2", "video/3gpp2"),
+    (b"3g", "video/3gpp"),
+    (b"mj", "video/mj2"),
+)
+"""How the major brand of a relative of MP4 begins; every other brand is MP4's."""
+
 
 def declared_family(content_type: str) -> str | None:
     """Return `video` or `image` for a declared type, `undeclared` when it says nothing, None when it is anything else."""
@@ -35,7 +43,7 @@ def _sniff_iso(head: bytes) -> str:
     brand = head[8:12]
     if brand in _IMAGE_BRANDS:
         return f"image/{'avif' if brand.startswith(b'avi') else 'heic'}"
-    return "video/quicktime" if brand == b"qt  " else "video/mp4"
+    return next((media_type for begin, media_type in _VIDEO_BRANDS if brand.startswith(begin)), "video/mp4")
 
 
 def sniff(head: bytes) -> str | None:

@@ -8,7 +8,8 @@ from scheduler.probe.opened import open_video
 from scheduler.probe.thumbnail import make_thumbnail, orientation_of
 from scheduler.probe.wholeness import is_whole
 
-CONTAINERS_BY_BRAND = {"qt": "mov"}
+CONTAINERS_BY_BRAND = (("qt", "mov"), ("3g2", "3g2"), ("3g", "3gp"), ("mj", "mj2"))
+"""How the major brand of a relative of MP4 begins, and its name; every other brand is MP4's."""
 WEBM_CODECS = frozenset({"vp8", "vp9", "libvpx", "libvpx-vp9", "av1", "libdav1d", "opus", "libopus", "vorbis", "libvorbis"})
 MAX_DECODED_PIXELS = 4096 * 4096
 THUMBNAIL_AT_S = 1.0
@@ -79,7 +80,7 @@ def _container_name(container: Any) -> str:
     names = container.format.name.split(",")
     if "mov" in names:
         brand = container.metadata.get("major_brand", "").strip()
-        return CONTAINERS_BY_BRAND.get(brand, "mp4")
+        return next((name for begin, name in CONTAINERS_BY_BRAND if brand.startswith(begin)), "mp4")
     if "webm" in names:
         codecs = {stream.codec_context.name for stream in container.streams if stream.type in {"video", "audio"}}
         return "webm" if codecs <= WEBM_CODECS else "matroska"
