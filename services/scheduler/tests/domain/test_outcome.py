@@ -131,7 +131,8 @@ def test_a_final_failure_ends_the_post_in_the_publishers_words() -> None:
 def test_the_last_attempt_says_so() -> None:
     post = replace(POST, retry_count=4)
     columns = told(Kind.FAILED_FINAL, post=post, reason=WHY, failure=Failure(retryable=True)).columns
-    assert (columns["status"], columns["error_code"], columns["error_hint"]) == ("failed", "tiktok_busy", "Wait.")
+    assert (columns["status"], columns["error_code"]) == ("failed", "tiktok_busy")
+    assert columns["error_hint"] == "Wait. It is not tried again by itself: retry it when what it failed of has passed."
     assert columns["error_message"] == "Given up after 5 attempts. The last one failed: TikTok is busy."
 
 
@@ -148,6 +149,24 @@ def test_a_late_proof_ends_an_unconfirmed_post_without_another_attempt() -> None
     columns = told(Kind.FAILED_FINAL, post=post, reason=WHY, failure=Failure(retryable=True)).columns
     assert (columns["status"], columns["error_code"]) == ("failed", "tiktok_busy")
     assert columns["next_attempt_at"] is None
+    assert columns["error_message"] == "TikTok is busy."
+    assert columns["error_hint"] == "Wait. It is not tried again by itself: retry it when what it failed of has passed."
+
+
+def test_what_a_person_is_to_do_first_stays_in_the_last_hint() -> None:
+    """The hint of a failure that passes may ask for something, or promise another attempt, which is not to come."""
+    post = replace(POST, retry_count=4)
+    for hint, told_hint in (
+        (
+            "Check the address.",
+            "Check the address. It is not tried again by itself: retry it when what it failed of has passed.",
+        ),
+        ("Nothing to do; it is tried again.", "It is not tried again by itself: retry it when what it failed of has passed."),
+        (None, "It is not tried again by itself: retry it when what it failed of has passed."),
+    ):
+        reason = replace(WHY, hint=hint)
+        columns = told(Kind.FAILED_FINAL, post=post, reason=reason, failure=Failure(retryable=True)).columns
+        assert columns["error_hint"] == told_hint
 
 
 def test_unconfirmed() -> None:

@@ -1,6 +1,6 @@
 """What an event of the publisher changes in a post: state and details, as a pure function."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -81,6 +81,7 @@ class Change:
 
 _NO_ERROR: dict[str, Any] = {"error_code": None, "error_message": None, "error_hint": None}
 _ENDED: dict[str, Any] = {"sweep_at": None, "cancel_at": None, "forecast_at": None, "next_attempt_at": None}
+_RETRY_HINT = "It is not tried again by itself: retry it when what it failed of has passed."
 _DEADLINE_HINT = "Publish it again with a later deadline."
 
 
@@ -165,20 +166,31 @@ def _failed(post: Post, report: Report, failure: Failure, *, policy: RetryPolicy
         columns |= {"ended_at": report.at, **_ids(report)}
         if isinstance(decision, GiveUp):
             columns |= _last_word(decision, report, post.retry_count + 1)
+        else:
+            columns |= _final(_reason_of(report)).columns()
     return Change(state, _stamp(post, report, columns))
 
 
 def _last_word(decision: GiveUp, report: Report, tries: int) -> dict[str, Any]:
     """Return the columns that say why there is no further attempt, where the publisher's own reason does not."""
-    reason = report.reason or Reason("unknown", "The attempt failed.")
+    reason = _reason_of(report)
     if decision.deadline_passed:
         message = f"The next attempt would come after publish_before. The last one failed: {reason.message}"
         return Reason("deadline_passed", message, _DEADLINE_HINT).columns()
     if decision.exhausted:
-        return Reason(
-            reason.code, f"Given up after {tries} attempts. The last one failed: {reason.message}", reason.hint
-        ).columns()
+        message = f"Given up after {tries} attempts. The last one failed: {reason.message}"
+        return _final(replace(reason, message=message)).columns()
     return {}
+
+
+def _reason_of(report: Report) -> Reason:
+    return report.reason or Reason("unknown", "The attempt failed.")
+
+
+def _final(reason: Reason) -> Reason:
+    """Return the reason of a failure that passes, and that no attempt follows; what a person can do first stays in its hint."""
+    hint = "" if reason.hint is None or reason.hint.startswith("Nothing to do") else f"{reason.hint} "
+    return replace(reason, hint=hint + _RETRY_HINT)
 
 
 def _identified(post: Post, report: Report) -> Change:
