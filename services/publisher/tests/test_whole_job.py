@@ -128,6 +128,15 @@ async def test_privacy_that_is_not_offered_fails_before_init(world: Any) -> None
     assert not await world.inits(post)
 
 
+async def test_sandbox_mode_sends_no_branded_content(world: Any) -> None:
+    post = world.post(await world.account(), world.media(), content={"brand_content_toggle": True})
+    async with world.replica(tiktok_sandbox_mode=True):
+        await world.accept(post)
+        await world.state(post, State.FAILED)
+    assert (await world.event(post, "failed"))["code"] == "branded_content_must_be_public"
+    assert not await world.inits(post)
+
+
 async def test_sandbox_mode_posts_privately_and_says_so(world: Any) -> None:
     account = await world.account()
     post = world.post(account, world.media())

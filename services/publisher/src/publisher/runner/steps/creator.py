@@ -9,8 +9,6 @@ from publisher.runner.steps.quota import counted
 from publisher.storage import creator_infos, quotas
 from tiktok.models import CreatorInfo
 
-PRIVATE = "SELF_ONLY"
-
 
 async def check_creator(run: JobRun, access: Access) -> Outcome | None:
     """Return why the creator cannot post this now, None when nothing speaks against it. Raises CallFailed, LeaseLost."""
@@ -32,6 +30,7 @@ async def check_creator(run: JobRun, access: Access) -> Outcome | None:
         privacy_options=info.privacy_level_options,
         duration_ms=run.job.media.duration_ms if run.job.media is not None else None,
         max_duration_seconds=info.max_video_post_duration_sec,
+        is_branded=post.content.brand_content_toggle,
     )
 
 
@@ -39,4 +38,4 @@ def privacy_level(run: JobRun) -> str | None:
     """Return the privacy level the post goes out with: the one asked for, in sandbox mode always SELF_ONLY; a draft has none."""
     if run.job.post.mode == "inbox":
         return None
-    return PRIVATE if run.tools.limits.sandbox else run.job.post.content.privacy_level
+    return preflight.PRIVATE if run.tools.limits.sandbox else run.job.post.content.privacy_level
