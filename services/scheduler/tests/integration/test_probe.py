@@ -62,12 +62,17 @@ def test_relatives_of_mp4_go_by_their_own_names(make_video: Any) -> None:
         (b"mp42", "mp4"),
     ):
         content[8:12] = brand
+        content[16:] = content[16:].replace(b"mp41", b"isom", 1)
         path.write_bytes(content)
         facts, _ = look_into(str(path))
         assert facts.pop("kind") == "video"
         assert facts["container"] == name, brand
         refused = [problem.code for problem in check_media(VideoFacts(**facts), size_bytes=len(content))]
         assert refused == ([] if name in {"mov", "mp4"} else ["container_not_allowed"]), brand
+    content[8:12], content[16:20] = b"3gp4", b"mp42"
+    path.write_bytes(content)
+    facts, _ = look_into(str(path))
+    assert facts["container"] == "mp4", "that may be read as MP4"
 
 
 async def code(path: Path, **limits: Any) -> str:

@@ -21,10 +21,9 @@ class Taken:
 async def taken_piecewise(answer: AbstractAsyncContextManager[httpx.Response]) -> Taken:
     """Read an answer, holding one piece at a time, which lets its writer run between; raises for any status but success."""
     size = lines = 0
-    # Beside what a long test run holds, garbage would be looked for too seldom to tell it from what is kept.
+    # Garbage is removed piece by piece, to tell it from what is kept; what a long test run holds besides is not gone through.
     gc.collect()
     gc.freeze()
-    gc.collect()
     tracemalloc.start()
     try:
         async with answer as response:
@@ -33,6 +32,7 @@ async def taken_piecewise(answer: AbstractAsyncContextManager[httpx.Response]) -
                 size += len(piece)
                 lines += piece.count(b"\n")
                 await asyncio.sleep(0)
+                gc.collect()
         return Taken(size, lines, tracemalloc.get_traced_memory()[1])
     finally:
         tracemalloc.stop()

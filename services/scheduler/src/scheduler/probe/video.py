@@ -10,6 +10,8 @@ from scheduler.probe.wholeness import is_whole
 
 CONTAINERS_BY_BRAND = (("qt", "mov"), ("3g2", "3g2"), ("3g", "3gp"), ("mj", "mj2"))
 """How the major brand of a relative of MP4 begins, and its name; every other brand is MP4's."""
+MP4_BRANDS = ("mp41", "mp42")
+"""Of a file that says that it may be read as MP4, too, as some phones' do whose major brand is another."""
 WEBM_CODECS = frozenset({"vp8", "vp9", "libvpx", "libvpx-vp9", "av1", "libdav1d", "opus", "libopus", "vorbis", "libvorbis"})
 MAX_DECODED_PIXELS = 4096 * 4096
 THUMBNAIL_AT_S = 1.0
@@ -79,7 +81,9 @@ def _facts(container: Any, stream: Any) -> dict[str, Any]:
 def _container_name(container: Any) -> str:
     names = container.format.name.split(",")
     if "mov" in names:
-        brand = container.metadata.get("major_brand", "").strip()
+        brand, others = (container.metadata.get(name, "").strip() for name in ("major_brand", "compatible_brands"))
+        if any(mp4 in others for mp4 in MP4_BRANDS):
+            return "mp4"
         return next((name for begin, name in CONTAINERS_BY_BRAND if brand.startswith(begin)), "mp4")
     if "webm" in names:
         codecs = {stream.codec_context.name for stream in container.streams if stream.type in {"video", "audio"}}

@@ -14,5 +14,5 @@ def upgrade() -> None:
         sa.Column("api_key_id", sa.Uuid, sa.ForeignKey("api_keys.id", ondelete="CASCADE"), nullable=False),
         sa.Column("told_at", sa.DateTime(timezone=True), nullable=False),
     )
-    op.create_index("ix_api_key_addresses_api_key_id", "api_key_addresses", ["api_key_id", "told_at"])
+    op.create_index("ix_api_key_addresses_api_key_id_told_at", "api_key_addresses", ["api_key_id", "told_at"])
     op.create_index("ix_api_key_addresses_told_at", "api_key_addresses", ["told_at"])
