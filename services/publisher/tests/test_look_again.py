@@ -80,6 +80,12 @@ def world(processes: Any) -> Any:
     return processes
 
 
+@pytest.fixture(autouse=True)
+def patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take no busy machine for a TikTok that does not answer."""
+    monkeypatch.setattr(api, "LOOK_PATIENCE_SECONDS", 30.0)
+
+
 async def test_one_that_is_live_is_told_with_the_event_that_says_so(world: Any) -> None:
     post = await unconfirmed(world, live=True)
     answer = await ask(world, post)

@@ -10,6 +10,7 @@ from typing import Any
 import psutil
 import pytest
 import pytest_asyncio
+from sqlalchemy import text
 
 from common.testing.eventually import eventually
 from publisher.domain.job import State
@@ -55,8 +56,18 @@ async def stray(
             assert job.last_owner == "other"
             if meanwhile is not None:
                 await meanwhile()
-            process.resume()
-            yield job
+            async with locked(world, job):
+                process.resume()
+                yield job
+
+
+@asynccontextmanager
+async def locked(world: Any, job: Any) -> AsyncIterator[None]:
+    """Keep the row to ourselves: who goes on hears nothing of its lease, and does not break off what it is about to send."""
+    async with world.database.transaction() as tx:
+        await tx.connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
+        await tx.connection.execute(text("SELECT FROM publish_jobs WHERE id = :id FOR UPDATE"), {"id": job.id})
+        yield
 
 
 async def calls(world: Any, endpoint: str) -> int:
@@ -116,7 +127,9 @@ async def test_no_word_of_a_person_lets_another_init_out_beside_one_that_may_str
             return made == await calls(world, INIT) and {item["status"] for item in items} == {"PUBLISH_COMPLETE"}
 
         await eventually(all_are_published, PATIENCE)
-        await world.due_now(second)
+        async with world.database.transaction() as tx:
+            due = text("UPDATE publish_jobs SET run_at = clock_timestamp() WHERE post_id = :id AND attempt = 2")
+            await tx.connection.execute(due, {"id": second.post_id})
         await eventually(taken_up, PATIENCE)
     assert len(await world.publications(post)) == await calls(world, INIT) == 1
 
