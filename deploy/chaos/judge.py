@@ -5,10 +5,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tiktok_simulator.paths import CANCEL, VIDEO_QUERY
+
 DONE = frozenset({"published", "sent_to_inbox"})
 OPEN = "unconfirmed"
 FAILED = "failed"
 
+SELDOM = frozenset({CANCEL, VIDEO_QUERY})
+"""Calls to which few posts lead, or none: only when somebody wants a pull stopped in time, or a lost init is looked for."""
 DONE_SHARE = 0.8
 DONE_SLACK = 4
 """Of 200 posts, storms that went well had 170 to 187 published; a dozen posts have as many faults as many, so some are let off."""
@@ -105,7 +109,7 @@ def judge_breaking(
         reason = f": nobody came to {', '.join(unmet)}" if unmet else ""
         broken.append(Broken("", f"only {len(deaths)} of {len(planned)} deaths happened{reason}"))
     for endpoint, (ordered, happened) in faults.items():
-        if ordered and not happened:
+        if ordered and not happened and endpoint not in SELDOM:
             broken.append(Broken("", f"{endpoint}: none of {ordered} calls went wrong that were to"))
     return broken
 

@@ -125,6 +125,7 @@ FAULTS = {"/a/": (3, 1), "/b/": (0, 0)}
             [f"{server} was to be killed and never was" for server in ("rabbitmq", "postgres")],
         ),
         ({"faults": {**FAULTS, "/c/": (2, 0)}}, ["/c/: none of 2 calls went wrong that were to"]),
+        ({"faults": {**FAULTS, "/v2/video/query/": (2, 0), "/v2/post/publish/cancel/": (1, 0)}}, []),
     ],
 )
 def test_a_storm_that_did_not_storm_is_a_broken_promise(
