@@ -19,6 +19,7 @@ import asyncpg
 import httpx
 from fastapi import FastAPI
 
+from bench.creators import connected
 from bench.due_posts import accounts_stand_in, forget_queues
 from bench.programs import Pipeline
 from common.clock import rfc3339, utc_now
@@ -111,7 +112,7 @@ async def run(servers: TestServers) -> None:
         urls = {name: await databases.migrated(name) for name in ("scheduler", "publisher")}
         with tempfile.TemporaryDirectory(prefix="cuepost-bench-") as folder:
             async with running_simulator(settings) as simulator, httpx.AsyncClient() as http:
-                tokens = await _creators(Driver(http, simulator.base_url), CROWD_ACCOUNTS + 2 * SINGLES)
+                tokens = await connected(Driver(http, simulator.base_url), CROWD_ACCOUNTS + 2 * SINGLES)
                 async with serving(_accounts(tokens)) as accounts_url:
                     pipeline = Pipeline(urls, servers.rabbitmq_url, accounts_url, Path(folder))
                     await _measure(pipeline, simulator.base_url, list(tokens))
@@ -148,17 +149,6 @@ def _show(label: str, late: Sequence[tuple[float, ...]]) -> None:
     columns = [sorted(column) for column in zip(*late, strict=True)]
     shown = " | ".join(f"{column[len(column) // 2]:,.0f}, {column[-1]:,.0f}" for column in columns)
     print(f"| {label} | {shown} |")
-
-
-async def _creators(driver: Driver, number: int) -> dict[UUID, dict[str, Any]]:
-    """Connect creators; returns what accounts knows of each."""
-    known: dict[UUID, dict[str, Any]] = {}
-    for place in range(number):
-        username = f"creator_{place}"
-        await driver.admin("POST", "creators", {"username": username})
-        tokens = await driver.connect(username)
-        known[uuid7()] = {"access_token": tokens["access_token"], "open_id": tokens["open_id"], "username": username}
-    return known
 
 
 def _accounts(tokens: dict[UUID, dict[str, Any]]) -> FastAPI:

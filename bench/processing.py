@@ -18,6 +18,7 @@ import httpx
 import psutil
 from fastapi import FastAPI
 
+from bench.creators import connected
 from bench.programs import Pipeline
 from common.clock import rfc3339, utc_now
 from common.contracts.context import Context
@@ -85,7 +86,7 @@ async def run(servers: TestServers) -> None:
         url = await databases.migrated("publisher")
         with tempfile.TemporaryDirectory(prefix="cuepost-bench-") as folder:
             async with running_simulator(settings) as simulator, httpx.AsyncClient() as http:
-                tokens = await _creators(Driver(http, simulator.base_url))
+                tokens = await connected(Driver(http, simulator.base_url), CREATORS)
                 async with serving(_accounts(tokens)) as accounts_url:
                     pipeline = Pipeline({"publisher": url}, servers.rabbitmq_url, accounts_url, Path(folder))
                     await _measure(pipeline, simulator.base_url, list(tokens))
@@ -121,17 +122,6 @@ async def _measure(pipeline: Pipeline, tiktok_url: str, accounts: Sequence[UUID]
     print(f"| one that follows all of them, at most in {FOLLOWED_S} s | {followed:.0f} MB | < {GOAL_MB:.0f} MB | {verdict} |")
     print(f"| its status polls meanwhile | {polls} | | |")
     print(f"| one that follows them and has sent them just before ({took:.0f} s) | {sender_follows:.0f} MB | | |")
-
-
-async def _creators(driver: Driver) -> dict[UUID, dict[str, Any]]:
-    """Connect creators; returns what accounts knows of each."""
-    known: dict[UUID, dict[str, Any]] = {}
-    for number in range(CREATORS):
-        username = f"creator_{number}"
-        await driver.admin("POST", "creators", {"username": username})
-        tokens = await driver.connect(username)
-        known[uuid7()] = {"access_token": tokens["access_token"], "open_id": tokens["open_id"], "username": username}
-    return known
 
 
 def _accounts(tokens: dict[UUID, dict[str, Any]]) -> FastAPI:
