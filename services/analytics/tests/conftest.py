@@ -108,6 +108,22 @@ def audit_key() -> Ed25519PrivateKey:
 
 
 @pytest.fixture
+def settings_at(service_keys: ServiceKeys, audit_key: Ed25519PrivateKey) -> Callable[[str], Settings]:
+    """Return a function from a database's address to settings with which nobody speaks to a broker."""
+
+    def made(url: str) -> Settings:
+        return Settings(
+            database_url=SecretStr(url),
+            amqp_url=SecretStr("amqp://nobody@localhost"),
+            service_private_key=service_keys.private_text("analytics"),
+            service_public_keys=service_keys.public_texts(),
+            audit_signing_key=private_key_text(audit_key),
+        )
+
+    return made
+
+
+@pytest.fixture
 def settings_for(
     clean_database: Callable[[str], Awaitable[str]], broker_url: str, service_keys: ServiceKeys, audit_key: Ed25519PrivateKey
 ) -> Callable[..., Awaitable[Settings]]:

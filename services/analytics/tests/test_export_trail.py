@@ -91,18 +91,11 @@ async def test_every_line_has_what_its_hash_is_made_of(
 async def test_nothing_is_printed_that_is_not_recorded(
     migrated_database: Callable[[str], Awaitable[str]],
     as_owner: Callable[[str], str],
-    service_keys: ServiceKeys,
-    audit_key: Ed25519PrivateKey,
+    settings_at: Callable[[str], Settings],
 ) -> None:
     """The record comes before the first line: a role that may only read prints none."""
     url = await migrated_database("analytics")
-    settings = Settings(
-        database_url=url,
-        amqp_url="amqp://nobody@localhost",
-        service_private_key=service_keys.private_text("analytics"),
-        service_public_keys=service_keys.public_texts(),
-        audit_signing_key=private_key_text(audit_key),
-    )
+    settings = settings_at(url)
     database = Database(url, application_name="test")
     async with database.transaction() as tx:
         await record_events(tx, [Event(uuid7(), "a.b.c.v1", "/s", "s", datetime.now(UTC))])

@@ -28,7 +28,6 @@ from analytics.verify_audit import head_of, run
 from common.auth.keys import private_key_text, public_key_text
 from common.database import Database
 from common.ids import uuid7
-from common.testing.keys import ServiceKeys
 
 pytestmark = pytest.mark.integration
 NOW = datetime.now(UTC)
@@ -81,17 +80,10 @@ class Trail:
 async def trail(
     migrated_database: Callable[[str], Awaitable[str]],
     as_owner: Callable[[str], str],
-    service_keys: ServiceKeys,
-    audit_key: Ed25519PrivateKey,
+    settings_at: Callable[[str], Settings],
 ) -> AsyncIterator[Trail]:
     url = await migrated_database("analytics")
-    settings = Settings(
-        database_url=url,
-        amqp_url="amqp://nobody@localhost",
-        service_private_key=service_keys.private_text("analytics"),
-        service_public_keys=service_keys.public_texts(),
-        audit_signing_key=private_key_text(audit_key),
-    )
+    settings = settings_at(url)
     database = Database(url, application_name="test")
     owner = await asyncpg.connect(as_owner(url))
     made = Trail(settings, database, owner)
