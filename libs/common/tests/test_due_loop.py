@@ -146,19 +146,21 @@ async def test_cancelling_the_loop_itself_ends_it(start: Callable[..., DueLoop])
 
 
 async def test_a_step_that_hangs_shows_and_is_given_up(start: Callable[..., DueLoop], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("common.due_loop.SLOW_STEP_S", 0.01)
-    count = 0
+    monkeypatch.setattr("common.due_loop.SLOW_STEP_S", 0.0)
+    count, entered = 0, asyncio.Event()
 
     async def step() -> StepResult:
         nonlocal count
         count += 1
+        entered.set()
         if count == 1:
             await asyncio.Event().wait()
         return StepResult()
 
     loop = start(step, max_sleep=30, step_timeout=0.2)  # type: ignore[arg-type]
     await loop.start()
-    assert "its step has been running" in await eventually(loop.healthy)
+    await entered.wait()
+    assert "its step has been running" in str(loop.healthy())
     await eventually(lambda: count == 2)
     await eventually(lambda: loop.healthy() is None)
 

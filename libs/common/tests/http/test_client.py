@@ -11,6 +11,7 @@ from common.errors import FieldError, Problem, Transient
 from common.http.app import create_app
 from common.http.client import ServiceClient, ServiceFailure, internal_client
 from common.http.identity import caller
+from common.testing.eventually import eventually
 from common.testing.http_server import serving
 from common.testing.keys import ServiceKeys, UserKeys
 
@@ -76,6 +77,8 @@ async def trickle() -> Response:
 async def busy() -> None:
     Counter.now += 1
     Counter.most = max(Counter.most, Counter.now)
+    # Nobody leaves before so many are there as may be.
+    await eventually(lambda: Counter.most >= 3)
     await asyncio.sleep(0.02)
     Counter.now -= 1
 

@@ -82,7 +82,7 @@ def service(parts: Any) -> Service:
     return Service(parts)
 
 
-def client_of(parts: Any, *, timeout: float = 5.0) -> CommandClient:
+def client_of(parts: Any, *, timeout: float = 30.0) -> CommandClient:
     return CommandClient(parts.amqp_url, prefix="gateway.replies", instance=uuid4().hex[:6], timeout=timeout)
 
 
@@ -303,7 +303,7 @@ async def test_too_many_unconfirmed_are_refused(parts: Any, service: Service, mo
 
 
 async def test_unknown_and_dead_commands_tell_their_end(parts: Any, service: Service, rabbitmq_url: str) -> None:
-    client = client_of(parts, timeout=3.0)
+    client = client_of(parts)
     broken = command().model_copy(update={"data": {}})
     async with running(service.consumer(), client), broker_channel(rabbitmq_url) as channel:
         reply = await client.call(broken)
@@ -360,7 +360,7 @@ async def _got(queue: Any) -> bool:
 
 
 async def test_a_reply_nobody_can_read_changes_nothing(parts: Any, service: Service, rabbitmq_url: str) -> None:
-    client, envelope = client_of(parts, timeout=0.5), command()
+    client, envelope = client_of(parts), command()
     async with running(service.consumer(), client), broker_channel(rabbitmq_url) as channel:
         link = client._link
         assert link is not None
