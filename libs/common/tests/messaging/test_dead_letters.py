@@ -12,6 +12,7 @@ from common.contracts.context import Context
 from common.contracts.envelope import Envelope, wrap
 from common.contracts.queues import WORK_QUEUES
 from common.contracts.scheduler import CancelPost
+from common.messaging import dead_letter_box as dead_letter_box_module
 from common.messaging.dead_letter_box import dead_letter_box
 from common.messaging.dead_letter_command import parse_arguments, run
 from common.messaging.topology import dead_letter_name
@@ -98,12 +99,23 @@ async def test_what_is_no_envelope_can_be_dropped_alone(parts: Any, filled: list
         assert [found.id for found in await box.show(parts.queue)] == [str(envelope.id) for envelope in filled]
 
 
-async def test_all_are_dropped(parts: Any, filled: list[Envelope], rabbitmq_url: str) -> None:
-    async with dead_letter_box(SecretStr(rabbitmq_url), operator="me") as box:
-        assert (await run(box, "show", parts.queue, []))[-1] == f"3 dead letters in {parts.queue}"
-        assert (await run(box, "drop", parts.queue, []))[-1] == f"3 dropped in {parts.queue}"
-        assert await box.count(parts.queue) == 0
-        assert await run(box, "replay", parts.queue, []) == [f"0 replayed in {parts.queue}"]
+async def test_all_are_dropped_and_told_of_however_many_they_are(
+    parts: Any, filled: list[Envelope], rabbitmq_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Three are more than are shown at once, or told of in one event."""
+    async with broker_channel(rabbitmq_url) as channel:
+        audit = await channel.declare_queue(f"{parts.queue}.audit", exclusive=True)
+        await audit.bind("cuepost.events", "operator.#")
+        async with dead_letter_box(SecretStr(rabbitmq_url), operator="me") as box:
+            assert (await run(box, "show", parts.queue, []))[-1] == f"3 dead letters in {parts.queue}"
+            monkeypatch.setattr(dead_letter_box_module, "LIMIT", 1)
+            assert (await run(box, "show", parts.queue, []))[-1] == f"1 dead letters in {parts.queue}"
+            assert (await run(box, "drop", parts.queue, []))[-1] == f"3 dropped in {parts.queue}"
+            assert await box.count(parts.queue) == 0
+            assert await run(box, "replay", parts.queue, []) == [f"0 replayed in {parts.queue}"]
+        told = [Envelope.model_validate_json((await next_message(channel, audit.name)).body).data["details"] for _ in range(3)]
+    ids = [str(filled[1].id), GARBAGE_ID, str(filled[0].id)]
+    assert told == [{"queue": parts.queue, "count": 1, "ids": [letter_id]} for letter_id in ids]
 
 
 async def test_the_list_names_every_queue_also_those_never_declared(parts: Any, rabbitmq_url: str) -> None:

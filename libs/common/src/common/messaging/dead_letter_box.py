@@ -24,7 +24,7 @@ from common.messaging.publisher import CONFIRM_TIMEOUT_S, Outgoing
 from common.messaging.topology import EVENTS, dead_letter_name
 
 LIMIT = 1_000
-"""How many messages one call handles at most."""
+"""How many messages are shown at once, and told of in one event."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ class DeadLetter:
 
 
 Wanted = Callable[[DeadLetter], bool]
-Otherwise = Callable[[DeadLetter, AbstractIncomingMessage], Awaitable[None]]
+Instead = Callable[[AbstractIncomingMessage], Awaitable[None]]
 
 
 class DeadLetterBox:
@@ -65,48 +65,68 @@ class DeadLetterBox:
         return int(declared.declaration_result.message_count or 0)
 
     async def show(self, queue: str) -> list[DeadLetter]:
-        """Return up to `LIMIT` dead letters of a work queue, oldest first; they stay."""
-        return await self._each(queue, keep=lambda _: True)
+        """Return up to `LIMIT` dead letters of a work queue, oldest first; they stay. Another call returns the next ones."""
+        return await self._go_round(queue, lambda _: True, most=LIMIT)
 
     async def replay(self, queue: str, wanted: Wanted) -> list[DeadLetter]:
         """Put the wanted dead letters back into their work queue with a fresh count of attempts; returns them."""
-        chosen: list[DeadLetter] = []
 
-        async def send_back(letter: DeadLetter, message: AbstractIncomingMessage) -> None:
+        async def send_back(message: AbstractIncomingMessage) -> None:
             await self._publish(message, queue, attempts=0)
-            chosen.append(letter)
 
-        told = await self._tell("replayed", queue, wanted)
-        await self._each(queue, keep=lambda letter: letter.id not in told, otherwise=send_back)
-        return chosen
+        return await self._do("replayed", queue, wanted, send_back)
 
     async def drop(self, queue: str, wanted: Wanted) -> list[DeadLetter]:
         """Remove the wanted dead letters for good; returns them."""
-        chosen: list[DeadLetter] = []
 
-        async def forget(letter: DeadLetter, _: AbstractIncomingMessage) -> None:
-            chosen.append(letter)
+        async def forget(_: AbstractIncomingMessage) -> None:
+            """Leave it to be acknowledged."""
 
-        told = await self._tell("dropped", queue, wanted)
-        await self._each(queue, keep=lambda letter: letter.id not in told, otherwise=forget)
-        return chosen
+        return await self._do("dropped", queue, wanted, forget)
 
-    async def _each(self, queue: str, *, keep: Wanted, otherwise: Otherwise | None = None) -> list[DeadLetter]:
+    async def _do(self, action: str, queue: str, wanted: Wanted, instead: Instead) -> list[DeadLetter]:
+        """Go round once to see which are wanted, tell of them, then go round once more and do it with those.
+
+        Told first: an interruption then leaves a record of more than was done, never something done without a record.
+        """
+        told: list[str] = []
+
+        def note(letter: DeadLetter) -> bool:
+            if wanted(letter):
+                told.append(letter.id)
+            return False
+
+        await self._go_round(queue, note)
+        for first in range(0, len(told), LIMIT):
+            await self._tell(action, queue, told[first : first + LIMIT])
+        ids = frozenset(told)
+        return await self._go_round(queue, lambda letter: letter.id in ids, instead=instead) if ids else []
+
+    async def _go_round(
+        self, queue: str, wanted: Wanted, *, most: int | None = None, instead: Instead | None = None
+    ) -> list[DeadLetter]:
+        """Take each dead letter there is now, or the first `most`, and return the wanted ones.
+
+        All go to the back of the queue, which keeps their order; but with the wanted ones `instead` is done, if there is one.
+        """
         dead = dead_letter_name(queue)
-        letters: list[DeadLetter] = []
-        for _ in range(min(await self.count(queue), LIMIT)):
+        met: list[DeadLetter] = []
+        there = await self.count(queue)
+        for _ in range(there if most is None else min(there, most)):
             declared = await self._channel.get_queue(dead, ensure=False)
             message = await declared.get(fail=False, timeout=CONFIRM_TIMEOUT_S)
             if message is None:
                 break
             letter = _letter(message)
-            if keep(letter):
+            is_wanted = wanted(letter)
+            if is_wanted:
+                met.append(letter)
+            if is_wanted and instead is not None:
+                await instead(message)
+            else:
                 await self._publish(message, dead, attempts=letter.attempts)
-            elif otherwise is not None:
-                await otherwise(letter, message)
             await message.ack()
-            letters.append(letter)
-        return letters
+        return met
 
     async def _publish(self, message: AbstractIncomingMessage, queue: str, *, attempts: int) -> None:
         headers = {name: value for name, value in message.headers.items() if name.startswith("x-cuepost-")}
@@ -119,21 +139,14 @@ class DeadLetterBox:
         )
         await self._channel.default_exchange.publish(copy, routing_key=queue, mandatory=True, timeout=CONFIRM_TIMEOUT_S)
 
-    async def _tell(self, action: str, queue: str, wanted: Wanted) -> frozenset[str]:
-        """Tell the audit trail what an operator is about to do, and return the ids of the letters it is to be done with.
-
-        Told first: an interruption then leaves a record of more than was done, never something done without a record.
-        """
-        ids = [letter.id for letter in await self.show(queue) if wanted(letter)]
-        if not ids:
-            return frozenset()
+    async def _tell(self, action: str, queue: str, ids: list[str]) -> None:
+        """Tell the audit trail what an operator is about to do with the letters of these ids."""
         event = OperatorAction(action=f"dead_letters_{action}", details={"queue": queue, "count": len(ids), "ids": ids})
         context = Context(actor=f"operator:{self._operator}")
         envelope = wrap(event, service="operator", subject=queue, context=context)
         outgoing = Outgoing(body=envelope.to_bytes(), routing_key=envelope.key, message_type=envelope.type)
         exchange = await self._channel.get_exchange(EVENTS.name, ensure=False)
         await exchange.publish(outgoing.to_message(), routing_key=envelope.key, mandatory=False, timeout=CONFIRM_TIMEOUT_S)
-        return frozenset(ids)
 
 
 def _letter(message: AbstractIncomingMessage) -> DeadLetter:
