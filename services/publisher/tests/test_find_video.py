@@ -160,6 +160,17 @@ async def test_videos_that_may_be_it_are_those_of_the_last_list_that_could_be_re
     assert await possible_videos(world, posts[0]) == set()
 
 
+async def test_of_a_failure_that_a_webhook_denied_the_video_is_shown_and_settles_nothing(world: Any) -> None:
+    """Whoever saw that it failed may have posted it by hand."""
+    post = post_of(world, await world.account())
+    await unconfirmed(world, post)
+    await change(world, post, "state = 'failed', tiktok_status = 'FAILED'")
+    job = await look(world, post)
+    assert (job.checkpoint.state, job.run_at) == (State.FAILED, None)
+    assert await possible_videos(world, post) == {await video_of(world, post)}
+    assert (await world.told(post))[-1] == "succeeded"
+
+
 async def possible_videos(world: Any, post: Any) -> set[str]:
     async with world.database.read() as connection:
         statement = text("SELECT possible_videos FROM publish_jobs WHERE post_id = :id")

@@ -189,6 +189,26 @@ async def test_a_later_proof_is_no_publication(world: Any) -> None:
     assert (await world.job(post)).checkpoint.state is State.FAILED
 
 
+async def test_a_failure_that_a_webhook_denied_is_asked_about_too(world: Any) -> None:
+    """TikTok's status told its end, and may have changed since: a person's word counts after its answer only."""
+    post = await unconfirmed(world, live=False)
+    publication = world.simulator.state.ledger.get((await world.job(post)).publish_id)
+    world.simulator.state.processor.refuse(publication, "internal")
+    await change(world, "state = 'failed', tiktok_status = 'FAILED', run_at = NULL")
+    async with asking(world) as ask_again:
+        assert await ask_again(post) == settles("not_published"), "nobody denied it"
+        await world.webhook(post, "complete")
+        await world.driver.fault(STATUS, status=500, times=3)
+        assert (await ask_again(post))["outcome"] == "unanswered"
+        assert await ask_again(post) == settles("unknown")
+        publication.status = "PROCESSING_UPLOAD"
+        answer = await ask_again(post)
+        assert datetime.fromisoformat(answer.pop("until")) == await ended_at(world) + LOOKED_FOR
+        assert answer["outcome"] == "still_processing"
+        publication.status = "PUBLISH_COMPLETE"
+        assert (await ask_again(post))["outcome"] == "live"
+
+
 @pytest.mark.parametrize("state", ["queued", "running", "elsewhere"])
 async def test_what_still_runs_is_no_proof(world: Any, state: str) -> None:
     post = world.post(uuid7(), None)

@@ -15,6 +15,7 @@ from publisher.usecases.hear_claim import hear_claim
 from tiktok.publish_webhooks import publish_claim
 
 STATUS = "/v2/post/publish/status/fetch/"
+CREATOR_INFO = "/v2/post/publish/creator_info/query/"
 VIDEO = "7301234567890123456"
 SLOW = pytest.mark.parametrize("simulator_changes", [{"processing_seconds": 3600}])
 
@@ -179,9 +180,10 @@ async def test_a_failure_that_a_webhook_denies_is_not_repeated_by_the_machine(wo
     assert "a webhook of TikTok's said that the post is there" in told["message"]
 
 
+@pytest.mark.parametrize("has_begun", [False, True])
 @pytest.mark.parametrize(("dismissed", "is_sent"), [(0, False), (1, True)])
-async def test_nor_is_one_that_a_webhook_denies_later(world: Any, dismissed: int, is_sent: bool) -> None:
-    """The failure was told as one that passes, and only a person's word lets the next attempt begin."""
+async def test_nor_is_one_that_a_webhook_denies_later(world: Any, dismissed: int, is_sent: bool, has_begun: bool) -> None:
+    """The failure was told as one that passes, and only a person's word lets the next attempt begin, or go on to its init."""
     await world.driver.fault("processing", stuck=True)
     async with world.replica() as replica:
         post = await processing(world, replica)
@@ -191,13 +193,26 @@ async def test_nor_is_one_that_a_webhook_denies_later(world: Any, dismissed: int
         replica.lanes[1].wake()
         await world.state(post, State.FAILED)
         assert (await world.event(post, "failed"))["retryable"] is True
-        sequence = (await world.job(post)).sequence
-        assert await world.webhook(post, "complete", replica=replica) == 1
-        await eventually(lambda: looked(world, post, after=sequence))
-        assert await world.told(post) == ["started", "submitted", "failed"]
-        await world.accept(post.model_copy(update={"attempt": 2, "dismissed_attempts": dismissed}))
-        replica.lanes[0].wake()
+        failed = await world.job(post)
+        second = post.model_copy(update={"attempt": 2, "dismissed_attempts": dismissed})
+        if has_begun:
+            await world.driver.fault(CREATOR_INFO, delay=30)
+            async with world.database.transaction() as tx:
+                await tx.connection.execute(text("DELETE FROM creator_infos"))
+            await world.accept(second)
+            replica.lanes[0].wake()
+            await eventually(lambda: _no_faults(world))
+        assert await world.webhook(post, "complete", replica=replica, publish_id=failed.publish_id) == 1
+        await eventually(lambda: _looked_at(world, failed))
+        if has_begun:
+            assert (await world.job(second)).checkpoint.state is (State.RUNNING if is_sent else State.FAILED)
+            await world.driver.admin("DELETE", "faults")
+        else:
+            assert await world.told(post) == ["started", "submitted", "failed"]
+            await world.accept(second)
+            replica.lanes[0].wake()
         await eventually(lambda: _decided(world, post, 2))
+        await eventually(lambda: not replica.lanes[0].running)
     assert len(await world.inits(post)) == (2 if is_sent else 1)
     if not is_sent:
         told = (await world.events(post))[-1].data
@@ -288,6 +303,16 @@ async def test_what_was_heard_long_ago_is_forgotten(world: Any) -> None:
 
 async def _has_publish_id(world: Any, post: Any) -> bool:
     return (await world.job(post)).publish_id is not None
+
+
+async def _looked_at(world: Any, job: Any) -> bool:
+    statement = text("SELECT lease_owner IS NULL AND sequence > :before FROM publish_jobs WHERE id = :id")
+    async with world.database.read() as connection:
+        return bool(await connection.scalar(statement, {"id": job.id, "before": job.sequence}))
+
+
+async def _no_faults(world: Any) -> bool:
+    return not await world.driver.faults()
 
 
 async def _decided(world: Any, post: Any, attempt: int) -> bool:

@@ -105,6 +105,7 @@ def test_what_a_finding_settles() -> None:
     assert found(Question.VIDEO_ID, certain) == Identified("7", "video_list")
     assert found(Question.OUTCOME, Finding((video(),))) is None
     assert found(Question.OUTCOME, None) is None
+    assert found(Question.CONTRADICTION, certain) is None
 
 
 def test_what_was_found_is_told() -> None:
@@ -118,9 +119,9 @@ def test_what_was_found_is_told() -> None:
 
 
 def test_when_the_list_is_asked() -> None:
-    done, processing = Seen("PUBLISH_COMPLETE"), Seen("PROCESSING_UPLOAD")
+    done, processing, failed = Seen("PUBLISH_COMPLETE"), Seen("PROCESSING_UPLOAD"), Seen("FAILED")
     assert [leaves_open(Question.OUTCOME, seen) for seen in (None, processing, done)] == [True, True, False]
     named = Seen("PUBLISH_COMPLETE", ("7",))
     assert [leaves_open(Question.VIDEO_ID, seen) for seen in (None, done, named)] == [True, True, False]
     assert not leaves_open(Question.POSTED, None)
-    assert not leaves_open(Question.CONTRADICTION, None)
+    assert [leaves_open(Question.CONTRADICTION, seen) for seen in (None, failed, done)] == [True, True, False]

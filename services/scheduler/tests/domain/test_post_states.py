@@ -33,7 +33,7 @@ retry_scheduled . due failed . . cancelled . . . . . . . sent_to_inbox published
 sent_to_inbox   . . . . . . . . . . . . . . published
 published       . . . . . . . . . . . . . . .
 unconfirmed     . . . retry_scheduled published . . . . . failed failed unconfirmed sent_to_inbox published
-failed          . . . retry_scheduled . . . . . . . . . sent_to_inbox published
+failed          . . . retry_scheduled published . . . . . . . . sent_to_inbox published
 cancelled       . . . . . . . . . . . . . sent_to_inbox published
 """
 EXPECTED = {

@@ -47,9 +47,14 @@ async def retry(scheduler: Any, post: Post, *, confirmed: bool = True, not_video
     return await scheduler.command(command, post.user_id)
 
 
-@pytest.mark.parametrize("outcome", ["published", "sent_to_inbox"])
-async def test_what_turns_out_live_is_published_and_not_tried_again(world: Any, scheduler: Any, outcome: str) -> None:
-    post = await unconfirmed(world)
+@pytest.mark.parametrize(
+    ("fields", "outcome"),
+    [({}, "published"), ({"status": "failed", "error_code": "webhook_denies_failure"}, "published"), ({}, "sent_to_inbox")],
+)
+async def test_what_turns_out_live_is_published_and_not_tried_again(
+    world: Any, scheduler: Any, fields: dict[str, Any], outcome: str
+) -> None:
+    post = await unconfirmed(world, **fields)
     answers(scheduler, post, 200, {"outcome": "live", "event": event(post, outcome=outcome)})
     reply = await retry(scheduler, post)
     assert (reply.status, reply.body["status"], reply.body["tiktok_video_id"]) == (200, outcome, VIDEO)

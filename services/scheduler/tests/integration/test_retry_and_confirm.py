@@ -33,6 +33,7 @@ from scheduler.usecases.retry_post import retry_post
 pytestmark = pytest.mark.integration
 
 VIDEO = "7301234567890123456"
+DENIED = {"error_code": "webhook_denies_failure"}
 ERROR = {"error_code": "tiktok_x", "error_message": "It failed.", "error_hint": "Try."}
 
 
@@ -117,9 +118,11 @@ async def test_an_unconfirmed_post_only_by_a_persons_word_which_reaches_the_publ
     assert (due.attempt, due.dismissed_attempts) == (3, 2)
 
 
-@pytest.mark.parametrize("look", [None, LastLook(1)])
-async def test_without_a_look_at_every_attempt_the_word_does_not_count_yet(world: Any, look: LastLook | None) -> None:
-    problem = await refused(world, await ended(world, "unconfirmed"), confirmed=True, look=look)
+@pytest.mark.parametrize(("status", "look"), [("unconfirmed", None), ("failed", LastLook(1))])
+async def test_without_a_look_at_every_attempt_the_word_does_not_count_yet(
+    world: Any, status: str, look: LastLook | None
+) -> None:
+    problem = await refused(world, await ended(world, status, **DENIED), confirmed=True, look=look)
     assert (problem.status, problem.code, problem.headers["Retry-After"]) == (503, "retry_undecided", "5")
 
 
@@ -130,12 +133,11 @@ async def test_the_word_about_a_failed_post_dismisses_nothing(world: Any) -> Non
 
 
 async def test_so_is_a_failed_one_of_which_a_webhook_said_that_it_is_there(world: Any) -> None:
-    """TikTok's status names its end, so there is nothing to ask before the word counts."""
-    post = await ended(world, "failed", error_code="webhook_denies_failure")
-    problem = await refused(world, post, look=None)
+    post = await ended(world, "failed", **DENIED)
+    problem = await refused(world, post)
     assert (problem.status, problem.code) == (409, "confirmation_required")
     assert "confirm_not_published" in (problem.hint or "")
-    again = await retry(world, post, confirmed=True, look=None)
+    again = await retry(world, post, confirmed=True)
     assert (again.status, again.dismissed_attempts) == ("retry_scheduled", 2)
     (event,) = await world.told()
     assert (event.data["confirmed_not_published"], event.data["code"]) == (True, "confirmed_not_published")
@@ -278,8 +280,9 @@ async def confirm(world: Any, post: Post, video_id: str = VIDEO, user_id: UUID |
         return await confirm_post(tx, world.outbox, post.id, user_id or post.user_id, video_id, context=context)
 
 
-async def test_a_person_settles_an_unconfirmed_post(world: Any) -> None:
-    post = await confirm(world, await ended(world, "unconfirmed", publish_id="v~9"))
+@pytest.mark.parametrize("status", ["unconfirmed", "failed"])
+async def test_a_person_settles_a_post_that_may_be_live(world: Any, status: str) -> None:
+    post = await confirm(world, await ended(world, status, publish_id="v~9", **DENIED))
     assert (post.status, post.tiktok_video_id, post.publish_id, post.error_code) == ("published", VIDEO, "v~9", None)
     assert post.video_url == f"https://www.tiktok.com/@ann/video/{VIDEO}"
     (event,) = await world.told()
@@ -293,7 +296,7 @@ async def test_without_a_copy_of_its_account_the_address_is_not_known(world: Any
 
 
 @pytest.mark.parametrize("status", sorted(set(PostState) - {PostState.UNCONFIRMED}))
-async def test_only_an_unconfirmed_post_can_be_confirmed(world: Any, status: str) -> None:
+async def test_only_such_a_post_can_be_confirmed(world: Any, status: str) -> None:
     post = await ended(world, status)
     with pytest.raises(Problem) as caught:
         await confirm(world, post)

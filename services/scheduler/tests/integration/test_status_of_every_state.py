@@ -14,6 +14,7 @@ pytestmark = pytest.mark.integration
 SOON = utc_now() + timedelta(hours=1)
 AT = rfc3339(SOON)
 ERROR = {"error_code": "tiktok_x", "error_message": "It failed.", "error_hint": "Try."}
+DENIED = {"error_code": "webhook_denies_failure"}
 DONE = {"next_attempt_at": None, "attempt": 1, "scheduled_time": utc_now()}
 
 
@@ -59,6 +60,7 @@ CASES: list[Case] = [
     ("unconfirmed", DONE | ERROR, {"next_step": "look_again", "next_step_at": AT, "reason": why("x")}, "look_again", SOON, "x"),
     ("unconfirmed", DONE | ERROR, {"reason": why("x")}, "confirm_or_retry", None, "x"),
     ("failed", DONE | ERROR, None, None, None, "tiktok_x"),
+    ("failed", DONE | ERROR | DENIED, None, "confirm_or_retry", None, "webhook_denies_failure"),
     ("cancelled", DONE, None, None, None, None),
     ("cancelled", DONE | ERROR, None, None, None, "tiktok_x"),
 ]  # fmt: skip

@@ -317,7 +317,7 @@ class PublishPostNow(Command):
 
 
 class RetryPost(Command):
-    """POST `/posts/{id}/retry`: another attempt of a failed post, or of an unconfirmed one that a person knows is not live.
+    """POST `/posts/{id}/retry`: another attempt of a failed post, or of one that may be live and that a person knows is not.
 
     `not_videos` are the creator's videos that the person has seen and that are not this post.
     """
@@ -330,7 +330,7 @@ class RetryPost(Command):
 
 
 class ConfirmPost(Command):
-    """POST `/posts/{id}/confirm`: a person found the video of an unconfirmed post at TikTok."""
+    """POST `/posts/{id}/confirm`: a person found the video of a post that may be live at TikTok."""
 
     KEY: ClassVar[str] = "scheduler.confirm_post.v1"
     post_id: UUID

@@ -23,8 +23,8 @@ CONTRADICTED = Reason(
 )
 
 _LOOK_FIRST = (
-    "Look into the TikTok profile, and into the app's inbox if it was to be a draft. "
-    "If the post is not there, retry it with confirm_not_published; if it is, there is nothing to do."
+    "Look into the TikTok profile, and into the app's inbox if it was to be a draft. If the post is on the profile, confirm it. "
+    "If it is nowhere, retry it with confirm_not_published."
 )
 EARLIER_DENIED = Fail(
     Reason(

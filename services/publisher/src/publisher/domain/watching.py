@@ -116,6 +116,8 @@ def leaves_open(question: Question, seen: Seen | None) -> bool:
     match question:
         case Question.OUTCOME:
             return seen is None or verdict(seen) is None
+        case Question.CONTRADICTION:
+            return seen is None or not isinstance(verdict(seen), Succeed)
         case Question.VIDEO_ID:
             return seen is None or not seen.post_ids
         case _:
@@ -123,8 +125,8 @@ def leaves_open(question: Question, seen: Seen | None) -> bool:
 
 
 def found(question: Question, finding: Finding | None) -> Succeed | Identified | None:
-    """Return what the creator's list of videos settles."""
-    if finding is None or finding.match is None:
+    """Return what the creator's list of videos settles: not that a failure was none, since its owner may have posted it by hand."""
+    if finding is None or finding.match is None or question is Question.CONTRADICTION:
         return None
     video = finding.match
     if question is Question.VIDEO_ID:

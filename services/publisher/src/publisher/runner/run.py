@@ -15,7 +15,7 @@ from publisher.domain.outcomes import Fail
 from publisher.errors import LeaseLost
 from publisher.runner import events
 from publisher.runner.job_clock import JobClock
-from publisher.runner.late_truth import stop_later_attempts
+from publisher.runner.late_truth import end_repeats, stop_later_attempts
 from publisher.runner.lease import Lease
 from publisher.runner.told_limits import learn_from_end
 from publisher.runner.tools import Tools
@@ -128,6 +128,7 @@ class JobRun:
                 await learn_from_end(tx.connection, job, self.tools.limits.caps, learn_from)
             if ended and job.checkpoint.state.proves_nothing_published:
                 await quota_line.move_up(tx.connection, job.account_id)
+                await end_repeats(tx, self.tools, job)
             if ended and job.checkpoint.state is State.SUCCEEDED:
                 await stop_later_attempts(tx, self.tools, job)
             if ended and job.checkpoint.state is not State.UNCONFIRMED:

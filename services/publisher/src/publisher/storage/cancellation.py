@@ -1,16 +1,18 @@
-"""Cancelling: one conditional update decides between a cancellation and the first byte."""
+"""Cancelling, and other ends from outside: one conditional update decides between the end and what publishes."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, update
+from sqlalchemy import ColumnElement, and_, case, func, not_, or_, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.sql.dml import ReturningUpdate
 
 from common.ids import uuid7
 from publisher.domain.job import CancelState, State, Step, Transfer
+from publisher.domain.outcomes import Reason
 from publisher.storage.job import SEQUENCES_PER_ATTEMPT, JobRef, StoredEvent, ref_from
 from publisher.storage.tables import lease_tokens, publish_jobs
 
@@ -49,7 +51,7 @@ async def cancel(connection: AsyncConnection, post_id: UUID, attempt: int) -> Jo
     The holder of the lease is fenced out in the same statement: the checkpoint it needs before its first byte fails.
     """
     chosen = and_(_jobs.c.post_id == post_id, _jobs.c.attempt == attempt, _jobs.c.irrevocable_since.is_(None))
-    row = (await connection.execute(_cancelling(chosen))).one_or_none()
+    row = (await connection.execute(_ending(chosen, State.CANCELLED))).one_or_none()
     return None if row is None else ref_from(row)
 
 
@@ -59,22 +61,38 @@ async def stop_later(connection: AsyncConnection, post_id: UUID, attempt: int) -
     Further than a request goes: chunks may be out, as long as the last one was not intended. Without it nothing is published,
     and the checkpoint it needs first fails.
     """
-    without_last_chunk = and_(
-        _jobs.c.transfer == Transfer.FILE.value, _jobs.c.last_chunk_intended.is_(False), _jobs.c.submitted_at.is_(None)
-    )
-    chosen = and_(
-        _jobs.c.post_id == post_id, _jobs.c.attempt > attempt, or_(_jobs.c.irrevocable_since.is_(None), without_last_chunk)
-    )
-    rows = await connection.execute(_cancelling(chosen))
+    chosen = _later_without_publication(post_id, attempt)
+    rows = await connection.execute(_ending(chosen, State.CANCELLED))
     return [ref_from(row) for row in rows]
 
 
-def _cancelling(chosen: ColumnElement[bool]) -> ReturningUpdate[Any]:
+async def fail_later(connection: AsyncConnection, post_id: UUID, attempt: int, reason: Reason) -> Sequence[JobRef]:
+    """Fail the attempts after one whose failure a webhook denied, as far as `stop_later` goes; returns those.
+
+    Only what has begun: the gate decides about the rest. Not what a person's word lets run.
+    """
+    vouched = func.coalesce(_jobs.c.post["dismissed_attempts"].as_integer(), 0) >= attempt
+    chosen = and_(_later_without_publication(post_id, attempt), _jobs.c.state == State.RUNNING.value, not_(vouched))
+    rows = await connection.execute(_ending(chosen, State.FAILED, reason))
+    return [ref_from(row) for row in rows]
+
+
+def _later_without_publication(post_id: UUID, attempt: int) -> ColumnElement[bool]:
+    without_last_chunk = and_(
+        _jobs.c.transfer == Transfer.FILE.value, _jobs.c.last_chunk_intended.is_(False), _jobs.c.submitted_at.is_(None)
+    )
+    is_later = and_(_jobs.c.post_id == post_id, _jobs.c.attempt > attempt)
+    return and_(is_later, or_(_jobs.c.irrevocable_since.is_(None), without_last_chunk))
+
+
+def _ending(chosen: ColumnElement[bool], state: State, reason: Reason | None = None) -> ReturningUpdate[Any]:
+    told = {} if reason is None else {"reason": asdict(reason)}
     return (
         update(_jobs)
         .where(chosen, _jobs.c.state.in_([State.QUEUED.value, State.RUNNING.value]))
         .values(
-            state=State.CANCELLED.value,
+            **told,
+            state=state.value,
             lease_owner=None,
             lease_token=lease_tokens.next_value(),
             run_at=None,

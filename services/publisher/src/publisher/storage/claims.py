@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Row, and_, func, or_, select, text, tuple_
+from sqlalchemy import ColumnElement, Row, and_, func, or_, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from publisher.domain.claims import EVIDENCE
@@ -117,15 +117,17 @@ async def nameless_jobs(connection: AsyncConnection, open_id: str) -> Sequence[U
 
 async def denied_attempts(connection: AsyncConnection, post_id: UUID, before: int) -> frozenset[int]:
     """Return the post's attempts before a number that count as not published, and of which a webhook said that something came."""
+    statement = select(_jobs.c.attempt).where(_jobs.c.post_id == post_id, _jobs.c.attempt < before, is_denied())
+    return frozenset(await connection.scalars(statement))
+
+
+def is_denied() -> ColumnElement[bool]:
+    """Return the condition that an attempt counts as not published, and that a webhook said that something came of it."""
     said_so = or_(*(_claims.c[_MOMENT_OF[claim]].is_not(None) for claim in EVIDENCE))
     publication = and_(_claims.c.publish_id == _jobs.c.publish_id, _claims.c.open_id == _jobs.c.open_id)
     disproved = [state.value for state in State if state.proves_nothing_published]
-    statement = (
-        select(_jobs.c.attempt)
-        .join(_claims, publication)
-        .where(_jobs.c.post_id == post_id, _jobs.c.attempt < before, _jobs.c.state.in_(disproved), said_so)
-    )
-    return frozenset(await connection.scalars(statement))
+    claimed = select(_claims.c.publish_id).where(publication, said_so).correlate(_jobs)
+    return and_(_jobs.c.state.in_(disproved), claimed.exists())
 
 
 async def prune(connection: AsyncConnection, older_than: timedelta, *, limit: int) -> int:

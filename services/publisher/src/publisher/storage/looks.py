@@ -10,6 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from publisher.domain.attempts import under_way_until, word_counts_at
 from publisher.domain.job import Lane, State, Transfer
+from publisher.storage.claims import is_denied
 from publisher.storage.job import StoredEvent
 from publisher.storage.tables import publish_jobs
 
@@ -23,7 +24,8 @@ class Looked:
     """Where an attempt stands between two looks, seen at `seen_at`; `answered_at` is when the look began that TikTok answered last.
 
     `status_at` is when the look or poll began that told `status`, TikTok's. All by the database's clock. `possible_videos` are the
-    ids of the creator's videos that may be it, as the last list showed that could be read.
+    ids of the creator's videos that may be it, as the last list showed that could be read. `is_denied`: it counts as not
+    published, and a webhook said that something came of it.
     """
 
     id: UUID
@@ -41,6 +43,12 @@ class Looked:
     username: str | None
     possible_videos: tuple[str, ...]
     seen_at: datetime
+    is_denied: bool
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether it has ended and may be live all the same: TikTok is asked about it before a person's word counts."""
+        return self.state is State.UNCONFIRMED or self.is_denied
 
     def too_early_until(self, patience: timedelta) -> datetime | None:
         """Return until when a person's word about it does not count, None when it counts or none is needed."""
@@ -51,7 +59,7 @@ class Looked:
 
     def under_way_until(self) -> datetime | None:
         """Return until when a person's word does not count because TikTok told last that it works on it, None when it counts."""
-        if self.state is not State.UNCONFIRMED or self.status is None or self.status_at is None:
+        if not self.is_in_doubt or self.status is None or self.status_at is None:
             return None
         if self.answered_at is not None and self.answered_at > self.status_at:
             # TikTok was asked again since, and did not know it any more.
@@ -78,7 +86,7 @@ async def look_at(connection: AsyncConnection, job_ids: Sequence[UUID]) -> None:
 async def attempts_until(connection: AsyncConnection, post_id: UUID, attempt: int) -> Sequence[Looked]:
     """Return the post's attempts up to a number, in order; tombstones too. One that cannot be read may still publish."""
     until = (_jobs.c.post_id == post_id, _jobs.c.attempt <= attempt)
-    statement = select(_jobs, _clock.label("seen_at")).where(*until).order_by(_jobs.c.attempt)
+    statement = select(_jobs, _clock.label("seen_at"), is_denied().label("is_denied")).where(*until).order_by(_jobs.c.attempt)
     return [
         Looked(
             id=row.id,
@@ -96,6 +104,7 @@ async def attempts_until(connection: AsyncConnection, post_id: UUID, attempt: in
             username=row.username,
             possible_videos=tuple(row.possible_videos or ()),
             seen_at=row.seen_at,
+            is_denied=row.is_denied,
         )
         for row in await connection.execute(statement)
     ]

@@ -1,4 +1,7 @@
-"""One more look at attempts whose outcome is not known, before a person's word counts instead of TikTok's."""
+"""One more look at attempts that may be live, before a person's word counts instead of TikTok's.
+
+Their outcome is not known, or their failure was denied by a webhook.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +25,7 @@ class LookOutcome(StrEnum):
     NOT_PUBLISHED = "not_published"
     """It is proven that none of them was."""
     UNKNOWN = "unknown"
-    """TikTok was asked about each attempt of unknown outcome, and answered, and its answer settles nothing (`possible`: nearly)."""
+    """TikTok was asked about each attempt that may be live, and answered, and its answer settles nothing (`possible`: nearly)."""
     TOO_EARLY = "too_early"
     """TikTok cannot be asked, and something may still come of an attempt: nobody can know yet."""
     STILL_PROCESSING = "still_processing"
@@ -47,7 +50,7 @@ class PossibleVideo:
 class LookResult:
     """The outcome; of a live attempt the event that tells it, and its sequence; else until when a person's word waits, if it does.
 
-    `possible`: the creator's videos that may be an attempt of unknown outcome, newest first.
+    `possible`: the creator's videos that may be an attempt in doubt, newest first.
     """
 
     outcome: LookOutcome
@@ -58,11 +61,11 @@ class LookResult:
 
 
 async def begin_look(tx: Transaction, post_id: UUID, attempt: int) -> Mapping[UUID, Looked]:
-    """Make every attempt of unknown outcome up to this one due at once; returns how they stood, by id."""
+    """Make every attempt up to this one that may be live due at once; returns how they stood, by id."""
     found = await looks.attempts_until(tx.connection, post_id, attempt)
-    unknown = {job.id: job for job in found if job.state is State.UNCONFIRMED}
-    await looks.look_at(tx.connection, list(unknown))
-    return unknown
+    doubtful = {job.id: job for job in found if job.is_in_doubt}
+    await looks.look_at(tx.connection, list(doubtful))
+    return doubtful
 
 
 async def look_result(
@@ -76,26 +79,25 @@ async def look_result(
     live = next((job for job in found if job.state is State.SUCCEEDED), None)
     if live is not None:
         return LookResult(LookOutcome.LIVE, live.last_event, live.sequence)
-    unproven = [job for job in found if not job.state.proves_nothing_published]
-    unknown = [job for job in unproven if job.state is State.UNCONFIRMED]
-    if any(job.in_hand or not _is_looked_at(job, before) for job in unknown):
+    doubtful = [job for job in found if job.is_in_doubt]
+    if any(job.in_hand or not _is_looked_at(job, before) for job in doubtful):
         return None
-    if not unproven:
+    if not doubtful and all(job.state.proves_nothing_published for job in found):
         return LookResult(LookOutcome.NOT_PUBLISHED)
-    waits = [until for job in unknown if (until := job.too_early_until(vouch_after)) is not None]
+    waits = [until for job in doubtful if (until := job.too_early_until(vouch_after)) is not None]
     if waits:
         return LookResult(LookOutcome.TOO_EARLY, until=max(waits))
-    under_way = [until for job in unknown if _is_since(job.status_at, job, before) and (until := job.under_way_until())]
+    under_way = [until for job in doubtful if _is_since(job.status_at, job, before) and (until := job.under_way_until())]
     if under_way:
         return LookResult(LookOutcome.STILL_PROCESSING, until=max(under_way))
-    is_answered = all(_is_since(job.answered_at, job, before) for job in unknown)
+    is_answered = all(_is_since(job.answered_at, job, before) for job in doubtful)
     if not is_answered:
         return LookResult(LookOutcome.UNANSWERED)
-    return LookResult(LookOutcome.UNKNOWN, possible=_possible_videos(unknown))
+    return LookResult(LookOutcome.UNKNOWN, possible=_possible_videos(doubtful))
 
 
-def _possible_videos(unknown: Sequence[Looked]) -> Sequence[PossibleVideo]:
-    urls = {video: video_address(job.transfer, job.username, video) for job in unknown for video in job.possible_videos}
+def _possible_videos(doubtful: Sequence[Looked]) -> Sequence[PossibleVideo]:
+    urls = {video: video_address(job.transfer, job.username, video) for job in doubtful for video in job.possible_videos}
     newest_first = sorted(urls.items(), key=lambda item: (len(item[0]), item[0]), reverse=True)
     return [PossibleVideo(video, url) for video, url in newest_first[:MAX_POSSIBLE]]
 
@@ -106,5 +108,5 @@ def _is_since(told_at: datetime | None, job: Looked, before: Mapping[UUID, Looke
 
 
 def _is_looked_at(job: Looked, before: Mapping[UUID, Looked]) -> bool:
-    """Whether it was looked at since; one that became unknown meanwhile was just looked at."""
+    """Whether it was looked at since; one that came into doubt meanwhile was just looked at, or is about to be."""
     return job.id not in before or job.sequence > before[job.id].sequence

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from common.contracts.publisher import WEBHOOK_DENIES_FAILURE
 from scheduler.domain.post_states import PostState, Standing
 
 
@@ -86,6 +87,16 @@ class Post:
     def state(self) -> PostState:
         """The state as the state machine names it."""
         return PostState(self.status)
+
+    @property
+    def is_failure_denied(self) -> bool:
+        """Whether it failed by TikTok's status, and a webhook of TikTok's said that it is there."""
+        return self.state is PostState.FAILED and self.error_code == WEBHOOK_DENIES_FAILURE
+
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether it may be live and nobody but its owner can say: only such a post is confirmed, or vouched for and retried."""
+        return self.state is PostState.UNCONFIRMED or self.is_failure_denied
 
     @property
     def is_fetched_by_tiktok(self) -> bool:

@@ -45,7 +45,7 @@ class Kind(StrEnum):
     RETRY = "retry"
     """Its owner wants another attempt."""
     CONFIRM = "confirm"
-    """Its owner found it live at TikTok."""
+    """Its owner found it live at TikTok; of failed posts, one whose failure a webhook denied."""
     CANCEL = "cancel"
     """Its owner (or the end of its account) takes it back before it is due."""
     CANCEL_CONFIRMED = "cancel_confirmed"
@@ -103,7 +103,7 @@ _TABLE: dict[Kind, dict[PostState, PostState]] = {
     Kind.CLAIM: dict.fromkeys(WAITING, _S.DUE),
     Kind.EXPIRE: dict.fromkeys(WAITING, _S.FAILED),
     Kind.RETRY: dict.fromkeys((_S.FAILED, _S.UNCONFIRMED), _S.RETRY_SCHEDULED),
-    Kind.CONFIRM: {_S.UNCONFIRMED: _S.PUBLISHED},
+    Kind.CONFIRM: dict.fromkeys((_S.FAILED, _S.UNCONFIRMED), _S.PUBLISHED),
     Kind.CANCEL: dict.fromkeys(WAITING | {_S.DRAFT}, _S.CANCELLED),
     Kind.CANCEL_CONFIRMED: dict.fromkeys(MOVING, _S.CANCELLED),
     Kind.STARTED: dict.fromkeys((_S.DUE, _S.DEFERRED), _S.PUBLISHING),

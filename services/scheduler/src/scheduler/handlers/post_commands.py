@@ -119,7 +119,7 @@ class PostCommands:
         return _shown(post, 202)
 
     async def prepare_retry(self, command: RetryPost, envelope: Envelope) -> LastLook | None:
-        """Let TikTok be asked once more about a post whose outcome is not known; through an account that cannot be, nobody is."""
+        """Let TikTok be asked once more about a post that may be live; through an account that cannot be, nobody is."""
         user_id = owner(envelope)
         async with self.database.read() as connection:
             post = await get_post(connection, command.post_id, user_id)

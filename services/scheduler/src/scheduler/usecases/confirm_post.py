@@ -1,8 +1,9 @@
-"""A person settles a post whose outcome could not be known: it is live at TikTok."""
+"""A person settles a post whose outcome could not be known, or whose failure a webhook denied: it is live at TikTok."""
 
 from uuid import UUID
 
 from common.contracts.context import Context
+from common.contracts.publisher import WEBHOOK_DENIES_FAILURE
 from common.contracts.scheduler import PostPublished
 from common.database.database import Transaction
 from common.errors import FieldError, Problem
@@ -20,7 +21,7 @@ from scheduler.usecases.problems import post_not_found
 async def confirm_post(
     tx: Transaction, outbox: Outbox, post_id: UUID, user_id: UUID, tiktok_video_id: str, *, context: Context
 ) -> Post:
-    """Make an unconfirmed post published, on its owner's word; the event tells so.
+    """Make a post that may be live published, on its owner's word; the event tells so.
 
     `published_at` is the moment of the word: when TikTok published it is not known. Raises Problem 422 for an id that is none, 404,
     409 `post_not_unconfirmed`.
@@ -30,12 +31,12 @@ async def confirm_post(
     post = await lock_post(tx.connection, post_id, user_id)
     if post is None:
         raise post_not_found()
-    state = transition(post.standing, Happening(Kind.CONFIRM))
+    state = transition(post.standing, Happening(Kind.CONFIRM)) if post.is_in_doubt else None
     if state is None:
         raise Problem(
             409,
             "post_not_unconfirmed",
-            f"The post is {post.status}; only an unconfirmed post can be confirmed.",
+            f"The post is {post.status}; only one that is unconfirmed, or failed with {WEBHOOK_DENIES_FAILURE}, can be confirmed.",
         )
     now = await database_now(tx.connection)
     columns = {

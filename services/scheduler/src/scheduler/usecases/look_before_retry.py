@@ -15,7 +15,6 @@ from common.database.database import Transaction
 from common.messaging.outbox import Outbox
 from scheduler.clients.publisher import Look, PublisherAway, PublisherClient
 from scheduler.domain.post import Post
-from scheduler.domain.post_states import PostState
 from scheduler.storage.posts import lock_post
 from scheduler.usecases.apply_publish_event import PublishRules, apply_publish_event
 from scheduler.usecases.post_events import own_context
@@ -47,12 +46,12 @@ class LastLook:
 
 
 def needs_look(post: Post | None, *, confirm_not_published: bool) -> TypeGuard[Post]:
-    """Whether it is an unconfirmed post that its owner says was not published."""
-    return post is not None and post.state is PostState.UNCONFIRMED and confirm_not_published
+    """Whether it is a post that may be live and that its owner says was not published."""
+    return post is not None and post.is_in_doubt and confirm_not_published
 
 
 async def look_before_retry(publisher: PublisherClient, post: Post, not_videos: Sequence[str]) -> LastLook:
-    """Look at an unconfirmed post that its owner says was not published, and is none of these videos.
+    """Look at a post that may be live, and that its owner says was not published, and is none of these videos.
 
     Raises Problem 503 `retry_undecided` while the publisher or TikTok cannot be asked: nothing is lost, and nothing could be
     published now anyway; 409 `retry_too_early` when the publisher says that nobody can know yet, `still_processing` when TikTok

@@ -20,6 +20,7 @@ _HANDED_OVER = {
     "hint": "Nothing to do; it is handed over again if that takes long.",
 }
 _WAIT_FOR_ACCOUNT = "wait_for_account"
+_CONFIRM_OR_RETRY = "confirm_or_retry"
 _NEXT_STEPS: dict[PostState, str | None] = {
     PostState.DRAFT: "schedule",
     PostState.SCHEDULED: "publish",
@@ -29,7 +30,6 @@ _NEXT_STEPS: dict[PostState, str | None] = {
     PostState.DEFERRED: "resume",
     PostState.PROCESSING: "wait_for_tiktok",
     PostState.SENT_TO_INBOX: "creator_posts_it",
-    PostState.UNCONFIRMED: "confirm_or_retry",
 }
 
 
@@ -66,6 +66,8 @@ def _next(post: Post, told: Progress | None) -> tuple[str | None, datetime | Non
         return told.next_step, told.next_step_at
     if post.state is PostState.DEFERRED and post.forecast_at is None:
         return _WAIT_FOR_ACCOUNT, None
+    if post.is_in_doubt:
+        return _CONFIRM_OR_RETRY, None
     return _NEXT_STEPS.get(post.state), post.next_attempt_at or post.forecast_at
 
 

@@ -119,7 +119,7 @@ def cancel_under_way() -> Problem:
 
 
 def retry_undecided() -> Problem:
-    """Return the 503 while TikTok cannot be asked once more whether an unconfirmed post is there."""
+    """Return the 503 while TikTok cannot be asked once more whether a post that may be live is there."""
     return Problem(
         503,
         "retry_undecided",

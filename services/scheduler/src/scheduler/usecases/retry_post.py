@@ -3,7 +3,6 @@
 from uuid import UUID
 
 from common.contracts.context import Context
-from common.contracts.publisher import WEBHOOK_DENIES_FAILURE
 from common.contracts.scheduler import PostRetryScheduled
 from common.database.database import Transaction
 from common.errors import Problem
@@ -38,11 +37,10 @@ async def retry_post(
 ) -> Post:
     """Make the post due at once as a new attempt, with 24 hours from now and the machine's retries counted from zero.
 
-    An unconfirmed post only with `confirm_not_published`, and after a look at TikTok at all its attempts; one whose failure a
-    webhook denied only with that word, too, but without a look, since TikTok's status has named its end. The attempts are then
-    dismissed by the owner's word, which goes to the publisher with the next one. Raises Problem 404; 409
-    `confirmation_required`, `post_not_retryable`, `account_not_active`, `media_not_available`, `duplicate_media` unless
-    `allow_duplicate`; 503 `retry_undecided` when the post became unconfirmed only after the look.
+    An unconfirmed post, or one whose failure a webhook denied, only with `confirm_not_published`, and after a look at TikTok at
+    all its attempts. They are then dismissed by the owner's word, which goes to the publisher with the next one. Raises Problem
+    404; 409 `confirmation_required`, `post_not_retryable`, `account_not_active`, `media_not_available`, `duplicate_media` unless
+    `allow_duplicate`; 503 `retry_undecided` when the post became such a one only after the look.
     """
     post = await get_post(tx.connection, post_id, user_id)
     if post is not None and post.account_id is not None:
@@ -53,12 +51,10 @@ async def retry_post(
     state = transition(post.standing, Happening(Kind.RETRY))
     if state is None:
         raise _not_retryable(post)
-    is_unconfirmed = post.state is PostState.UNCONFIRMED
-    is_denied = post.state is PostState.FAILED and post.error_code == WEBHOOK_DENIES_FAILURE
-    needs_word = is_unconfirmed or is_denied
+    needs_word = post.is_in_doubt
     if needs_word and not confirm_not_published:
-        raise _failure_denied() if is_denied else _confirmation_required(post)
-    if is_unconfirmed and (look is None or look.attempt != post.attempt):
+        raise _failure_denied() if post.is_failure_denied else _confirmation_required(post)
+    if needs_word and (look is None or look.attempt != post.attempt):
         raise retry_undecided()
     await _require_media(tx, post)
     if not allow_duplicate:
@@ -155,8 +151,8 @@ def _failure_denied() -> Problem:
         409,
         "confirmation_required",
         "TikTok's status says that this post failed, but a webhook said that it is there; trying again might publish it twice.",
-        hint="Look at the TikTok profile, and into the app's inbox if it was to be a draft. If it is there, nothing is to be done; "
-        'if not, send {"confirm_not_published": true}.',
+        hint="Look at the TikTok profile, and into the app's inbox if it was to be a draft. If it is on the profile, confirm it. "
+        'If it is nowhere, send {"confirm_not_published": true}.',
     )
 
 

@@ -164,7 +164,11 @@ async def publish_post_now(request: Request, caller: Writer, post_id: UUID) -> R
     openapi_extra=body(RetryBody, required=False) | parameters(IDEMPOTENCY_KEY),
 )
 async def retry_post(request: Request, caller: Writer, post_id: UUID) -> Response:
-    """Try a failed post again; an unconfirmed one only when you have seen that it is not at TikTok, which is asked once more."""
+    """Try a failed post again.
+
+    One that may be live (`unconfirmed`, or `failed` with `webhook_denies_failure`) only when you have seen that it is not at
+    TikTok, which is asked once more.
+    """
     wish = await read_body(request, RetryBody) if await request.body() else RetryBody()
     retry = RetryPost(
         post_id=post_id,
@@ -182,7 +186,7 @@ async def retry_post(request: Request, caller: Writer, post_id: UUID) -> Respons
     openapi_extra=body(ConfirmBody) | parameters(IDEMPOTENCY_KEY),
 )
 async def confirm_post(request: Request, caller: Writer, post_id: UUID) -> Response:
-    """Settle an unconfirmed post: you found its video at TikTok."""
+    """Settle a post that may be live (`unconfirmed`, or `failed` with `webhook_denies_failure`): you found its video at TikTok."""
     found = await read_body(request, ConfirmBody)
     confirm = ConfirmPost(post_id=post_id, tiktok_video_id=found.tiktok_video_id)
     return await command(request, caller, confirm, scope="posts:write", subject=post_id)

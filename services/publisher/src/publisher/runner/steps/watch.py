@@ -73,8 +73,8 @@ async def _look_again(run: JobRun, question: Question, sight: Sight, claims: Cla
     if sight.seen is None:
         waits.append(claims_count_in(claims, run.clock.now(), patience=run.tools.limits.webhook_patience))
     planned = min((wait for wait in waits if wait is not None), default=None)
-    finding = sight.finding if question is Question.OUTCOME else None
-    reason = possible_reason(finding)
+    finding = sight.finding if question in {Question.OUTCOME, Question.CONTRADICTION} else None
+    reason = possible_reason(finding) if question is Question.OUTCOME else None
     is_news = reason is not None and asdict(reason) != run.job.reason
     event = events.unconfirmed(run.job, run.tools.replica, Unconfirm(reason)) if is_news and reason is not None else None
     stored = {
