@@ -150,7 +150,25 @@ class Service:
         async with self.database.transaction() as tx:
             await tx.connection.exec_driver_sql(statement)
 
+    @asynccontextmanager
+    async def busy_once(self, write: str, code: str) -> AsyncIterator[None]:
+        """Have the database refuse the first such write (`INSERT ON account_tokens`) with this code, as for want of a lock."""
+        async with self.database.transaction() as tx:
+            await tx.driver.execute(BUSY_ONCE.format(write=write, code=code))
+        try:
+            yield
+            assert await self.scalar("SELECT last_value FROM busy_once") > 1, "refused, and tried again"
+        finally:
+            async with self.database.transaction() as tx:
+                await tx.driver.execute("DROP FUNCTION be_busy_once() CASCADE; DROP SEQUENCE busy_once")
 
+
+BUSY_ONCE = """
+CREATE SEQUENCE busy_once;
+CREATE FUNCTION be_busy_once() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN IF nextval('busy_once') = 1 THEN RAISE 'busy' USING ERRCODE = '{code}'; END IF; RETURN NEW; END $$;
+CREATE TRIGGER busy_once BEFORE {write} FOR EACH ROW EXECUTE FUNCTION be_busy_once();
+"""
 Start = Callable[..., Awaitable[Service]]
 
 

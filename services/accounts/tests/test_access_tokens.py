@@ -17,6 +17,7 @@ from tiktok_simulator.faults import Fault
 pytestmark = pytest.mark.integration
 TOKEN = "/v2/oauth/token/"
 CALLERS = 100
+LOCK_NOT_AVAILABLE = "55P03"
 
 
 def hash_of(token: str) -> str:
@@ -301,18 +302,19 @@ async def test_a_refusal_of_a_pair_that_was_replaced_meanwhile_expires_nothing(a
     assert await accounts.scalar("SELECT status FROM tiktok_accounts") == "active"
 
 
-async def test_a_database_cut_after_tiktoks_answer_loses_no_grant(accounts: Any) -> None:
+async def test_a_database_that_is_cut_and_then_busy_after_tiktoks_answer_loses_no_grant(accounts: Any) -> None:
     account_id = await connected(accounts)
     await accounts.make_refresh_due(account_id, seconds_left=1)
     accounts.simulator.state.faults.add(Fault(endpoint=TOKEN, delay=0.3, delay_at="answer"))
-    request = asyncio.create_task(accounts.access_token(account_id))
-    await eventually(lambda: not accounts.simulator.state.faults.items())
     cut = (
         "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
         " WHERE datname = current_database() AND pid <> pg_backend_pid()"
     )
-    assert await accounts.scalar(cut)
-    await request
+    async with accounts.busy_once("UPDATE OF pair_id ON account_tokens", LOCK_NOT_AVAILABLE):
+        request = asyncio.create_task(accounts.access_token(account_id))
+        await eventually(lambda: not accounts.simulator.state.faults.items())
+        assert await accounts.scalar(cut)
+        await request
     assert await accounts.scalar("SELECT refresh_due_at > now() FROM account_tokens")
     assert (await accounts.access_token(account_id)).status_code == 200
 

@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from uuid import UUID, uuid4
 
 import structlog
-from tenacity import AsyncRetrying, retry_if_exception, stop_after_delay, wait_exponential_jitter
 
 from accounts.domain.account import AccountStatus
 from accounts.domain.token_life import refresh_backoff
@@ -20,12 +19,12 @@ from accounts.metrics import TOKEN_REFRESHES
 from accounts.security.token_sealing import seal_grant
 from accounts.security.vault import Vault
 from accounts.storage.account_tokens import Lease, StoredPair, find_pair, postpone_refresh, take_lease
+from accounts.storing import until_stored
 from accounts.usecases.expire_account import expire_account
 from accounts.usecases.store_refreshed_pair import store_refreshed_pair
 from common.clock import utc_now
 from common.contracts.context import Context
 from common.database import Database
-from common.database.failures import is_database_away
 from common.messaging.outbox import Outbox
 from tiktok.errors import GrantInvalid, TikTokError, TikTokRateLimited, TikTokUnavailable
 from tiktok.oauth import OAuthClient, TokenGrant
@@ -172,14 +171,9 @@ class TokenRefresher:
         raise RefreshPending
 
     async def _store(self, pair: StoredPair, grant: TokenGrant, asked_at: datetime) -> None:
-        """Commit the new pair, trying for a minute while the database is away: there is no second copy of it."""
+        """Commit the new pair, trying for a minute while the database is away or busy: there is no second copy of it."""
         sealed = seal_grant(self._vault, grant, asked_at=asked_at, ahead=self._ahead)
-        async for attempt in AsyncRetrying(
-            retry=retry_if_exception(is_database_away),
-            wait=wait_exponential_jitter(multiplier=0.05, max=2.0, jitter=0.05),
-            stop=stop_after_delay(STORE_PATIENCE_SECONDS),
-            reraise=True,
-        ):
+        async for attempt in until_stored(STORE_PATIENCE_SECONDS):
             with attempt:
                 async with self._database.transaction() as tx:
                     stored = await store_refreshed_pair(
