@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from accounts.access_tokens import Patience
-from accounts.storage.account_tokens import find_pair, take_lease
+from accounts.storage.account_tokens import find_pair, lock_pair, take_lease
 from accounts.token_refresher import LEASE
 from common.testing.eventually import eventually
 from tiktok_simulator.faults import Fault
@@ -18,6 +18,7 @@ pytestmark = pytest.mark.integration
 TOKEN = "/v2/oauth/token/"
 CALLERS = 100
 LOCK_NOT_AVAILABLE = "55P03"
+WAITING = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
 
 
 def hash_of(token: str) -> str:
@@ -317,6 +318,23 @@ async def test_a_database_that_is_cut_and_then_busy_after_tiktoks_answer_loses_n
         await request
     assert await accounts.scalar("SELECT refresh_due_at > now() FROM account_tokens")
     assert (await accounts.access_token(account_id)).status_code == 200
+
+
+async def test_who_waits_for_the_account_holds_nothing_of_its_pair(accounts: Any) -> None:
+    """Connecting locks the account and then the pair: whoever did it the other way round would wait for it, and it for them."""
+    account_id = await connected(accounts)
+    pair_id = await accounts.scalar("SELECT pair_id FROM account_tokens")
+
+    async def other() -> bool:
+        async with accounts.database.transaction() as tx:
+            return await lock_pair(tx.connection, account_id, pair_id)
+
+    async with accounts.database.transaction() as tx:
+        await tx.connection.exec_driver_sql("SELECT 1 FROM tiktok_accounts FOR UPDATE")
+        waiting = asyncio.create_task(other())
+        await eventually(lambda: accounts.scalar(WAITING))
+        await tx.connection.exec_driver_sql("SELECT 1 FROM account_tokens FOR UPDATE NOWAIT")
+    assert await waiting
 
 
 async def test_another_creators_answer_is_never_stored(accounts: Any, start: Any) -> None:

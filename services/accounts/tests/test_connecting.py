@@ -226,10 +226,11 @@ async def test_a_full_pace_of_our_own_asks_to_wait(accounts: Any) -> None:
     await accounts.connect(person)
 
 
-async def test_a_passing_failure_of_the_profile_is_repeated(accounts: Any) -> None:
+async def test_a_passing_failure_of_the_profile_or_of_the_database_is_repeated(accounts: Any) -> None:
     person = await accounts.register()
     accounts.simulator.state.faults.add(Fault(endpoint=USER, status=500, times=2))
-    await accounts.connect(person)
+    async with accounts.busy_once("INSERT ON account_tokens", "40P01"):
+        await accounts.connect(person)
 
 
 @pytest.mark.parametrize("refusal", ["missing_scope", "profile_not_authorized"])

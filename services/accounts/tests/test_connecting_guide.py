@@ -15,6 +15,7 @@ from accounts.clients.tiktok_problems import (
     profile_problem,
     tiktok_away,
 )
+from accounts.connecting import not_stored
 from accounts.usecases.connect_account import _disconnecting, owned_by_another_user
 from accounts.usecases.finish_connecting import invalid_state
 from common.errors import Problem
@@ -53,6 +54,7 @@ def test_the_guide_has_every_problem_of_connecting() -> None:
         _disconnecting(),
         exchange_problem(TikTokRefused("invalid_client")),
         tiktok_away(),
+        not_stored(),
         call_problem(TikTokRateLimited("rate_limit_exceeded", retry_after=60)),
     ]
     assert {problem.code: (problem.status, problem.hint) for problem in problems} == table()

@@ -65,6 +65,21 @@ async def test_an_account_of_another_user_goes_back(accounts: Any) -> None:
     assert returned(answer, start["state"]) == "account_owned_by_another_user"
 
 
+async def test_a_grant_that_is_not_stored_goes_back_and_is_ended(
+    accounts: Any, events: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("accounts.connecting.AGAIN_SECONDS", 0.0)
+    person = await accounts.register()
+    start = await begin(accounts, person)
+    redirect = await accounts.decide(start["auth_url"])
+    async with accounts.busy_once("INSERT ON account_tokens", "40P01"):
+        assert returned(await accounts.callback(**redirect), start["state"]) == "grant_not_stored"
+        creator = accounts.simulator.state.creators.named("demo_public")
+        assert not accounts.simulator.state.grants.connected(creator.open_id)
+        await accounts.connect(person)
+    assert (await events.of("accounts.connect.failed.v1"))[0].data["reason"] == "grant_not_stored"
+
+
 async def test_another_browser_goes_back_and_loses_the_cookie(accounts: Any) -> None:
     start = await begin(accounts, await accounts.register(), browser="true")
     accounts.http.cookies.clear()

@@ -1,6 +1,5 @@
 """Connecting a TikTok account by OAuth."""
 
-import asyncio
 from datetime import timedelta
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -13,31 +12,27 @@ from pydantic import BaseModel, SecretStr
 from accounts.api.connect_cookie import bind, forget, new_state, require_same_browser
 from accounts.api.identity import WiredParts, live_user_with
 from accounts.api.never_stored import never_stored
-from accounts.clients.tiktok_problems import denied, exchange_problem, missing_scope, profile_problem, tiktok_away
+from accounts.clients.tiktok_problems import denied
+from accounts.connecting import check_scopes, connect
 from accounts.domain.account import Account
-from accounts.domain.profile import Profile
 from accounts.domain.return_url import RETURN_URL_MAX, is_allowed
-from accounts.domain.scopes import missing_scopes, unusable_modes
+from accounts.domain.scopes import unusable_modes
 from accounts.parts import Parts
-from accounts.security.token_sealing import seal_grant
-from accounts.storage.held_grants import is_held
-from accounts.usecases.connect_account import Grant, connect_account
+from accounts.storing import until_stored
 from accounts.usecases.fail_connecting import fail_connecting
 from accounts.usecases.finish_connecting import Connecting, finish_connecting, invalid_state
 from accounts.usecases.start_connecting import start_connecting
 from common.auth.claims import UserClaims
-from common.clock import utc_now
+from common.database.failures import is_database_away, is_database_busy
 from common.errors import FieldError, Problem
 from common.http.identity import caller, request_context
 from common.http.json_response import PROBLEM_TYPE, json_response
 from common.http.request_id import request_id_of
-from tiktok.errors import TikTokError
-from tiktok.oauth import TokenGrant, authorize_url, pkce_pair, split_scopes
+from tiktok.oauth import authorize_url, pkce_pair, split_scopes
 
 router = APIRouter(prefix="/internal/tiktok", tags=["tiktok"])
 CODE_MAX = 2048
-EXCHANGE_SECONDS = 12.0
-REVOKE_SECONDS = 4.0
+TELL_SECONDS = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -130,8 +125,8 @@ async def callback(
 
     The state is used up first. Refusals: 400 `invalid_state`, `other_browser`, `authorization_denied`, `authorization_failed`,
     `code_missing`, `code_expired`, `missing_scope`, `profile_not_authorized`; 409 `account_owned_by_another_user`,
-    `account_disconnecting`; 502 `tiktok_unavailable`, `tiktok_refused`; 503 `tiktok_rate_limit_exceeded`. All but
-    `invalid_state` send the browser to the `return_url` too, with the code as `error`.
+    `account_disconnecting`; 502 `tiktok_unavailable`, `tiktok_refused`; 503 `tiktok_rate_limit_exceeded`, `grant_not_stored`.
+    All but `invalid_state` send the browser to the `return_url` too, with the code as `error`.
     """
     connecting = None
     if answer.state is not None:
@@ -142,7 +137,10 @@ async def callback(
         await _tell_failed(request, parts, refusal, connecting.user_id if connecting is not None else None)
         raise refusal
     try:
-        response = _connected(await _connect(request, parts, answer, answer.state, connecting), connecting.return_url)
+        require_same_browser(request, answer.state)
+        origin = request_context(request, user_id=connecting.user_id)
+        account = await connect(parts, origin, connecting, _code(parts, answer))
+        response = _connected(account, connecting.return_url)
     except Problem as problem:
         await _tell_failed(request, parts, problem, connecting.user_id)
         if connecting.return_url is None:
@@ -154,21 +152,17 @@ async def callback(
 
 
 async def _tell_failed(request: Request, parts: Parts, problem: Problem, user_id: UUID | None) -> None:
-    async with parts.database.transaction() as tx:
-        origin = request_context(request, user_id=user_id)
-        await fail_connecting(tx, parts.outbox, origin, user_id=user_id, reason=problem.code)
-
-
-async def _connect(request: Request, parts: Parts, answer: Callback, state: SecretStr, connecting: Connecting) -> Account:
-    """Exchange the code and store the account; returns it. Raises every refusal of `callback` but `invalid_state`."""
-    require_same_browser(request, state)
-    grant = await _grant(parts, connecting, _code(parts, answer))
-    origin = request_context(request, user_id=connecting.user_id)
-    async with parts.database.transaction() as tx:
-        account = await connect_account(tx, parts.outbox, origin, user_id=connecting.user_id, grant=grant)
-        tx.after_commit(parts.refresh_planned)
-    parts.creator_infos.forget(account.id)
-    return account
+    """Tell of it; where the database does not take it, the log alone does, and the browser goes its way all the same."""
+    origin = request_context(request, user_id=user_id)
+    try:
+        async for attempt in until_stored(TELL_SECONDS):
+            with attempt:
+                async with parts.database.transaction() as tx:
+                    await fail_connecting(tx, parts.outbox, origin, user_id=user_id, reason=problem.code)
+    except Exception as error:
+        if not is_database_away(error) and not is_database_busy(error):
+            raise
+        log.warning("failed_connection_not_told", code=problem.code, kind=type(error).__name__)
 
 
 def _code(parts: Parts, answer: Callback) -> SecretStr:
@@ -176,65 +170,10 @@ def _code(parts: Parts, answer: Callback) -> SecretStr:
         log.info("authorization_refused", error=answer.error[:64], error_type=(answer.error_type or "")[:64])
         raise denied(answer.error, answer.error_type)
     if answer.scopes:
-        _check_scopes(parts, split_scopes(answer.scopes))
+        check_scopes(parts, split_scopes(answer.scopes))
     if answer.code is None:
         raise _code_missing()
     return answer.code
-
-
-def _check_scopes(parts: Parts, granted: tuple[str, ...]) -> None:
-    missing = missing_scopes(granted, parts.settings.required_scopes)
-    if missing:
-        raise missing_scope(missing)
-
-
-async def _grant(parts: Parts, connecting: Connecting, code: SecretStr) -> Grant:
-    """Exchange the code and read who the creator is; no transaction is open meanwhile."""
-    asked_at = utc_now()
-    try:
-        async with asyncio.timeout(EXCHANGE_SECONDS):
-            tokens = await parts.oauth.exchange_code(
-                code, redirect_uri=parts.settings.tiktok_redirect_uri, code_verifier=connecting.code_verifier
-            )
-    except TikTokError as error:
-        log.warning("code_exchange_failed", code=error.code, log_id=error.log_id)
-        raise exchange_problem(error) from error
-    except TimeoutError as error:
-        raise tiktok_away() from error
-    try:
-        profile = await _profile(parts, tokens)
-    except Problem:
-        await _revoke_refused(parts, tokens)
-        raise
-    ahead = timedelta(seconds=parts.settings.token_refresh_ahead_seconds)
-    return Grant(profile, tokens.scopes, seal_grant(parts.vault, tokens, asked_at=asked_at, ahead=ahead))
-
-
-async def _profile(parts: Parts, tokens: TokenGrant) -> Profile:
-    _check_scopes(parts, tokens.scopes)
-    try:
-        return await parts.profiles.read(tokens.access_token, tokens.scopes, open_id=tokens.open_id)
-    except TikTokError as error:
-        log.warning("profile_not_read", code=error.code, log_id=error.log_id)
-        raise profile_problem(error, tokens.scopes) from error
-
-
-async def _revoke_refused(parts: Parts, tokens: TokenGrant) -> None:
-    """End a grant that is not stored, lest TikTok lists the app as authorised; what goes wrong is logged.
-
-    Not while tokens of this creator are stored: at TikTok both grants are one. Somebody who connects the same creator between
-    the look and the call loses the grant and has to connect again.
-    """
-    try:
-        async with asyncio.timeout(REVOKE_SECONDS):
-            async with parts.database.read() as connection:
-                held = await is_held(connection, tokens.open_id)
-            if not held:
-                await parts.oauth.revoke(tokens.access_token)
-    except Exception as error:  # noqa: BLE001 - the refusal is what counts, and it is on its way to the user
-        log.warning("refused_grant_not_revoked", kind=type(error).__name__)
-    else:
-        log.info("refused_grant_kept" if held else "refused_grant_revoked")
 
 
 def _connected(account: Account, return_url: str | None) -> Response:

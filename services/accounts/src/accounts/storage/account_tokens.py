@@ -62,18 +62,10 @@ class StoredPair:
 
 
 async def store_new_pair(connection: AsyncConnection, account_id: UUID, pair: SealedPair) -> None:
-    """Put a pair from a new grant in the place of any other."""
+    """Put a pair in the place of any other; whoever has it from a refresh holds `lock_pair` of the one it came from."""
     values = _values(pair)
     statement = insert(_tokens).values(account_id=account_id, **values)
     await connection.execute(statement.on_conflict_do_update(index_elements=[_tokens.c.account_id], set_=values))
-
-
-async def replace_pair(connection: AsyncConnection, account_id: UUID, *, old_pair_id: UUID, pair: SealedPair) -> bool:
-    """Put a refreshed pair in the place of the one it came from; False when that is no longer the current one."""
-    statement = (
-        update(_tokens).where(_tokens.c.account_id == account_id, _tokens.c.pair_id == old_pair_id).values(**_values(pair))
-    )
-    return bool((await connection.execute(statement)).rowcount)
 
 
 async def find_pair(connection: AsyncConnection, account_id: UUID) -> StoredPair | None:
@@ -106,7 +98,14 @@ async def forget_pair(connection: AsyncConnection, account_id: UUID) -> None:
 
 
 async def lock_pair(connection: AsyncConnection, account_id: UUID, pair_id: UUID) -> bool:
-    """Lock the account's pair; False when it is not this one any more."""
+    """Lock the account, then its pair; False when it is not this one any more.
+
+    Whoever writes both tables locks them in this order, as whoever connects the account does: then none waits for another that
+    waits for it.
+    """
+    await connection.execute(
+        select(tiktok_accounts.c.id).where(tiktok_accounts.c.id == account_id).with_for_update(key_share=True)
+    )
     statement = (
         select(_tokens.c.account_id).where(_tokens.c.account_id == account_id, _tokens.c.pair_id == pair_id).with_for_update()
     )

@@ -5,7 +5,7 @@ from uuid import UUID
 from accounts.domain.account import AccountStatus
 from accounts.domain.scopes import missing_scopes, taken_away
 from accounts.storage.account_reads import find_account
-from accounts.storage.account_tokens import SealedPair, replace_pair
+from accounts.storage.account_tokens import SealedPair, lock_pair, store_new_pair
 from accounts.storage.account_writes import change_scopes, revive
 from accounts.usecases.account_events import tell_updated
 from common.contracts.context import Context
@@ -32,8 +32,9 @@ async def store_refreshed_pair(
     Scopes that the creator took away meanwhile are stored; when posting needs one of them, the account's `last_error` says so
     until it is given back.
     """
-    if not await replace_pair(tx.connection, account_id, old_pair_id=old_pair_id, pair=pair):
+    if not await lock_pair(tx.connection, account_id, old_pair_id):
         return False
+    await store_new_pair(tx.connection, account_id, pair)
     before = await find_account(tx.connection, account_id)
     if before is None:
         return False
