@@ -24,7 +24,7 @@ def accounts(services: Any, user_keys: UserKeys, user_id: UUID) -> None:
     """Let accounts know one key and no attempt to connect."""
 
     async def exchange(request: Any) -> Any:
-        if (await request.json())["key"] != GOOD:
+        if not (await request.json())["key"].startswith(GOOD):
             refused = {"code": "invalid_api_key", "title": "Unauthorized", "status": 401, "detail": "x"}
             return json_response(refused, status=401, media_type="application/problem+json")
         token = user_keys.token(user_id, api_key_id=str(uuid4()), scopes=[], expires_in=20)
@@ -61,6 +61,14 @@ async def test_guesses_at_once_do_not_slip_through(run_gateway: Any, services: A
     async with run_gateway(**LIMITS) as client:
         await asyncio.gather(*(guess(client) for _ in range(60)))
         assert len(services.calls_of(EXCHANGE)) == 5
+
+
+async def test_good_keys_at_once_are_all_let_in(run_gateway: Any) -> None:
+    """A gateway that was just started knows no key; neither many requests with one nor many programs at one address suffer."""
+    async with run_gateway(**LIMITS) as client:
+        keys = [GOOD] * 20 + [f"{GOOD}{number}" for number in range(12)]
+        answers = await asyncio.gather(*(with_key(client, key) for key in keys))
+        assert [answer.status_code for answer in answers] == [200] * 32
 
 
 async def test_a_program_with_a_dead_key_harms_nobody_beside_it(run_gateway: Any, services: Any) -> None:

@@ -286,16 +286,16 @@ async def test_a_refusal_is_remembered_for_a_minute_and_bounded() -> None:
             await keys.token_of(key, {})
 
     keys = ApiKeyTokens(exchange, clock=clock, max_cached=2)
-    assert not keys.knows(KEY)
+    assert not keys.knows(KEY, "192.0.2.1")
     for _ in range(3):
         await refused(KEY)
-    assert (calls, keys.knows(KEY), keys.knows("no key")) == (1, True, True)
+    assert (calls, keys.knows(KEY, "192.0.2.1"), keys.knows("no key", "192.0.2.1")) == (1, True, True)
     clock.now += 61
-    assert not keys.knows(KEY)
+    assert not keys.knows(KEY, "192.0.2.1")
     for letter in "abc":
         await refused(f"cpk_{letter * 10}")
-    assert not keys.knows("cpk_aaaaaaaaaa")
-    assert keys.knows("cpk_cccccccccc")
+    assert not keys.knows("cpk_aaaaaaaaaa", "192.0.2.1")
+    assert keys.knows("cpk_cccccccccc", "192.0.2.1")
 
 
 async def test_a_cancelled_exchange_is_no_unhandled_failure() -> None:

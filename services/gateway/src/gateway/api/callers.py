@@ -97,10 +97,10 @@ async def signed_in(request: Request) -> Caller:
 
 
 async def _authenticated(request: Request, bearer: str) -> Caller:
-    edge = edge_of(request)
-    if not edge.authenticator.would_ask(bearer):
+    edge, address = edge_of(request), request.state.client_ip
+    if not edge.authenticator.would_ask(bearer, address):
         return await edge.authenticator.authenticate(bearer, forwarded_headers(request))
-    async with edge.guesses.asking(request.state.client_ip) as refused:
+    async with edge.guesses.asking_in_turn(address) as refused:
         try:
             return await edge.authenticator.authenticate(bearer, forwarded_headers(request))
         except Problem as problem:

@@ -79,10 +79,15 @@ class ApiKeyTokens:
         self._refused: OrderedDict[bytes, float] = OrderedDict()
         self._under_way: dict[bytes, dict[str, asyncio.Task[str]]] = {}
 
-    def knows(self, key: str) -> bool:
-        """Return whether it is known what accounts would say: the key was good here, or was just refused, or is no key."""
+    def knows(self, key: str, address: str) -> bool:
+        """Return whether a use from `address` asks accounts about no key that is new here.
+
+        It was good here, or was just refused, or is no key, or is being asked about from there already.
+        """
         digest = sha256(key.encode()).digest()
-        return digest in self._cache or self._was_refused(digest) or _FORM.fullmatch(key) is None
+        if digest in self._cache or self._was_refused(digest) or _FORM.fullmatch(key) is None:
+            return True
+        return self._place(digest, rate_limit_address(address)) in self._under_way.get(digest, ())
 
     async def token_of(self, key: str, headers: Mapping[str, str]) -> str:
         """Return a user token with the key's rights, good for at least 20 s.

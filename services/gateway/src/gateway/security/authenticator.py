@@ -36,9 +36,9 @@ class Authenticator:
         self._api_keys = api_keys
         self._revoked = revoked
 
-    def would_ask(self, bearer: str) -> bool:
-        """Return whether accounts has to be asked about a credential that was never good here."""
-        return looks_like_api_key(bearer) and not self._api_keys.knows(bearer)
+    def would_ask(self, bearer: str, address: str) -> bool:
+        """Return whether a request from `address` has accounts be asked about a credential that was never good here."""
+        return looks_like_api_key(bearer) and not self._api_keys.knows(bearer, address)
 
     async def authenticate(self, bearer: str, headers: Mapping[str, str]) -> Caller:
         """Return who sent a bearer token.
