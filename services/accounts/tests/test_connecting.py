@@ -168,6 +168,10 @@ async def test_only_what_the_scopes_show_is_read(accounts: Any) -> None:
     account_id = await accounts.connect(person, simulator_scopes="user.info.basic,video.publish")
     shown = (await accounts.http.get(f"/internal/accounts/{account_id}", headers=person.auth)).json()
     assert (shown["username"], shown["follower_count"]) == (shown["display_name"], 0)
+    await accounts.connect(person)
+    await accounts.connect(person, simulator_scopes="user.info.basic,video.publish")
+    again = (await accounts.http.get(f"/internal/accounts/{account_id}", headers=person.auth)).json()
+    assert (again["username"], again["display_name"]) == ("demo_public", shown["display_name"]), "what was known stays"
 
 
 async def test_a_used_or_wrong_code_is_expired(accounts: Any) -> None:

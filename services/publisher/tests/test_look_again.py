@@ -267,10 +267,10 @@ async def test_what_the_creators_list_shows_that_may_be_it_is_named_with_its_add
     await change(world, "state = 'unconfirmed', lane = 'follow', run_at = now() + interval '1 hour' WHERE attempt = 2")
     await change(world, "possible_videos = '{99,7302}' WHERE attempt = 1")
     await change(world, "possible_videos = '{7302,7303}', username = NULL WHERE attempt = 2")
-    await change(world, f"username = 'ada', transfer = '{transfer}' WHERE attempt = 1")
+    await change(world, f"username = 'Ada L/', transfer = '{transfer}' WHERE attempt = 1")
     answer = await ask(world, post, attempt=2)
     shown = {video["id"]: video["url"] for video in answer["possible_videos"]}
     assert (answer["outcome"], list(shown)) == ("unknown", ["7303", "7302", "99"])
-    assert (shown["7303"], shown["99"]) == (None, f"https://www.tiktok.com/@ada/{kind}/99")
+    assert (shown["7303"], shown["99"]) == (None, f"https://www.tiktok.com/@Ada%20L%2F/{kind}/99")
     monkeypatch.setattr(look_again, "MAX_POSSIBLE", 1)
     assert [video["id"] for video in (await ask(world, post, attempt=2))["possible_videos"]] == ["7303"]

@@ -15,6 +15,7 @@ CREATOR_INFO = "/v2/post/publish/creator_info/query/"
 
 async def test_a_post_goes_out_once_and_is_told(world: Any) -> None:
     account = await world.account()
+    world.accounts.tokens[account]["username"] = "The display name, where the grant shows no username"
     post = world.post(account, world.media())
     async with world.replica():
         await world.accept(post)

@@ -42,7 +42,7 @@ LOOKED = LastLook(2)
 
 async def ended(world: Any, status: str, **fields: Any) -> Post:
     """Return a post that ended after two attempts, with its account and file."""
-    account = await world.account()
+    account = await world.account(username="Ann O")
     media_id = await world.media(account.user_id)
     owned = {"user_id": account.user_id, "account_id": account.id, "media_id": media_id}
     past = {"next_attempt_at": None, "attempt": 2, "retry_count": 1, "publish_before": utc_now(), "ended_at": utc_now()}
@@ -284,7 +284,7 @@ async def confirm(world: Any, post: Post, video_id: str = VIDEO, user_id: UUID |
 async def test_a_person_settles_a_post_that_may_be_live(world: Any, status: str) -> None:
     post = await confirm(world, await ended(world, status, publish_id="v~9", **DENIED))
     assert (post.status, post.tiktok_video_id, post.publish_id, post.error_code) == ("published", VIDEO, "v~9", None)
-    assert post.video_url == f"https://www.tiktok.com/@ann/video/{VIDEO}"
+    assert post.video_url == f"https://www.tiktok.com/@Ann%20O/video/{VIDEO}"
     (event,) = await world.told()
     assert (event.key, event.actor, event.data["by_owner"]) == ("scheduler.post.published.v1", f"user:{post.user_id}", True)
     assert event.data["tiktok_video_id"] == VIDEO

@@ -22,11 +22,13 @@ _table = tiktok_accounts
 
 @dataclass(frozen=True, slots=True)
 class Holding:
-    """A stored account of one creator: whose it is, and whether it is connected now."""
+    """A stored account of one creator: whose it is, whether it is connected now, and the names it goes by."""
 
     id: UUID
     user_id: UUID
     connected: bool
+    username: str
+    display_name: str
 
 
 async def lock_creator(connection: AsyncConnection, open_id: str) -> list[Holding]:
@@ -34,7 +36,7 @@ async def lock_creator(connection: AsyncConnection, open_id: str) -> list[Holdin
     lock = text("SELECT pg_advisory_xact_lock(hashtextextended(:open_id, 0))")
     await connection.execute(lock, {"open_id": open_id})
     statement = (
-        select(_table.c.id, _table.c.user_id, _table.c.disconnected_at.is_(None))
+        select(_table.c.id, _table.c.user_id, _table.c.disconnected_at.is_(None), _table.c.username, _table.c.display_name)
         .where(_table.c.open_id == open_id)
         .with_for_update()
     )
@@ -59,19 +61,22 @@ async def insert_account(
     await connection.execute(insert(_table).values(values))
 
 
-async def reconnect_account(connection: AsyncConnection, account_id: UUID, profile: Profile, scopes: Sequence[str]) -> None:
-    """Bring an account back with a new grant; one that its owner has paused stays paused, unless it was disconnected."""
+async def reconnect_account(connection: AsyncConnection, known: Holding, profile: Profile, scopes: Sequence[str]) -> None:
+    """Bring an account back with a new grant; what its scopes do not show of the profile stays as it was.
+
+    One that its owner has paused stays paused, unless it was disconnected.
+    """
     paused = case((_table.c.disconnected_at.is_not(None), false()), else_=_paused())
     values = {
         **_profile_values(profile),
-        **_names(profile),
+        **_names(profile, known),
         "scopes": list(scopes),
         **_granted(paused),
         "disconnected_at": None,
         "last_error": None,
         "last_synced_at": func.now(),
     }
-    await _change(connection, account_id, values)
+    await _change(connection, known.id, values)
 
 
 async def pause_or_resume(connection: AsyncConnection, account_id: UUID, *, paused: bool) -> None:
@@ -100,15 +105,7 @@ async def change_scopes(
 
 async def store_profile(connection: AsyncConnection, account: Account, profile: Profile, *, synced_at: datetime) -> None:
     """Store what TikTok told at `synced_at`; what the granted scopes did not show stays as it was."""
-    username = profile.username or account.username
-    display_name = profile.display_name or account.display_name
-    values = {
-        **_profile_values(profile),
-        "username": username,
-        "display_name": display_name,
-        "search_text": search_text(username, display_name),
-        "last_synced_at": synced_at,
-    }
+    values = {**_profile_values(profile), **_names(profile, account), "last_synced_at": synced_at}
     await _change(connection, account.id, values)
 
 
@@ -137,9 +134,10 @@ async def _change(connection: AsyncConnection, account_id: UUID, values: dict[st
     await connection.execute(update(_table).where(_table.c.id == account_id).values(changed))
 
 
-def _names(profile: Profile) -> dict[str, Any]:
-    username = profile.username or profile.display_name or profile.open_id
-    display_name = profile.display_name or username
+def _names(profile: Profile, known: Account | Holding | None = None) -> dict[str, Any]:
+    """Return the names to store: what the profile shows, else what is known, else what comes nearest."""
+    username = profile.username or (known.username if known is not None else profile.display_name) or profile.open_id
+    display_name = profile.display_name or (known.display_name if known is not None else username)
     return {
         "username": username,
         "display_name": display_name,

@@ -49,7 +49,7 @@ async def connect_account(tx: Transaction, outbox: Outbox, context: Context, *, 
     if own is None:
         await insert_account(tx.connection, account_id, user_id, grant.profile, grant.scopes)
     else:
-        await reconnect_account(tx.connection, account_id, grant.profile, grant.scopes)
+        await reconnect_account(tx.connection, own, grant.profile, grant.scopes)
         await forget_refusals(tx.connection, account_id)
     await store_new_pair(tx.connection, account_id, grant.pair)
     account = await find_account(tx.connection, account_id)

@@ -1,5 +1,6 @@
 """A person settles a post whose outcome could not be known, or whose failure a webhook denied: it is live at TikTok."""
 
+from urllib.parse import quote
 from uuid import UUID
 
 from common.contracts.context import Context
@@ -80,5 +81,8 @@ def invalid_video_id() -> Problem:
 
 async def _video_url(tx: Transaction, post: Post, tiktok_video_id: str) -> str | None:
     account = await get_account(tx.connection, post.account_id, post.user_id) if post.account_id is not None else None
-    kind = "photo" if post.photo_urls else "video"
-    return None if account is None else f"https://www.tiktok.com/@{account.username}/{kind}/{tiktok_video_id}"
+    if account is None:
+        return None
+    # Where the grant shows no username, it is the display name, which may be any text.
+    kind, name = "photo" if post.photo_urls else "video", quote(account.username, safe="")
+    return f"https://www.tiktok.com/@{name}/{kind}/{tiktok_video_id}"

@@ -25,6 +25,9 @@ async def check_creator(run: JobRun, access: Access) -> Outcome | None:
             await creator_infos.keep(tx.connection, post.account_id, info.model_dump(mode="json"))
     else:
         info = CreatorInfo.model_validate(known)
+    if info.creator_username not in {"", run.job.username}:
+        # Accounts knows the name that the link needs only where the grant shows it.
+        await run.store({"username": info.creator_username})
     return preflight.check(
         privacy_level=privacy_level(run),
         privacy_options=info.privacy_level_options,
