@@ -171,6 +171,18 @@ async def test_while_tiktok_is_away_a_dead_token_is_not_handed_out(accounts: Any
     assert (await accounts.access_token(account_id)).status_code == 200
 
 
+async def test_who_has_no_living_token_waits_as_long_as_tiktok_asked(accounts: Any) -> None:
+    account_id = await connected(accounts)
+    await accounts.make_refresh_due(account_id, seconds_left=5)
+    accounts.simulator.state.faults.add(Fault(endpoint=TOKEN, code="rate_limit_exceeded", status=429))
+    calls = accounts.token_calls()
+    for _ in range(2):
+        answer = await accounts.access_token(account_id)
+        assert (answer.status_code, answer.json()["code"]) == (503, "tiktok_rate_limit_exceeded")
+        assert 30 < int(answer.headers["retry-after"]) <= 60
+    assert accounts.token_calls() == calls + 1
+
+
 async def test_a_wrong_app_secret_is_no_reason_to_expire_an_account(start: Any) -> None:
     accounts = await start()
     account_id = await connected(accounts)

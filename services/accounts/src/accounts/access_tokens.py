@@ -62,8 +62,8 @@ class AccessTokens:
         """Return a token that TikTok should accept; `rejected_sha256` names one that it just refused (hex SHA-256).
 
         `under_way` asks for work that began before the account was disconnected: its token stays until the grant is revoked.
-        Raises Problem 404 `account_not_found`, 409 `account_expired`, and 503 `tiktok_unavailable` when a new token is needed and
-        TikTok does not give one.
+        Raises Problem 404 `account_not_found`, 409 `account_expired`, and when a new token is needed and TikTok does not give one,
+        503 `tiktok_unavailable` or `tiktok_rate_limit_exceeded`, whose `Retry-After` is what is left of the wait.
         """
         pair = await self._current(account_id, under_way)
         token = self._answer(pair)

@@ -8,7 +8,9 @@ import asyncio
 import random
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import TypeVar
 from uuid import UUID, uuid4
 
 import structlog
@@ -45,11 +47,21 @@ LAPSED = "TikTok's access has lapsed: it could not be renewed in time."
 OTHER_CREATOR = "TikTok answered with another creator's access."
 OUTCOMES = {GRANT_GONE: "refused", ANSWER_LOST: "answer_lost", LAPSED: "lapsed", OTHER_CREATOR: "other_creator"}
 
+Known = TypeVar("Known")
+
 log = structlog.get_logger(__name__)
 
 
 class RefreshPending(Exception):
     """The refresh goes on, but the caller's patience ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """What TikTok answered, and the moment before which it wants to hear no more of the account."""
+
+    until: float
+    error: TikTokRateLimited
 
 
 class TokenRefresher:
@@ -73,6 +85,7 @@ class TokenRefresher:
         self._required_scopes = required_scopes
         self._under_way: dict[UUID, asyncio.Task[None]] = {}
         self._failed_at: dict[UUID, float] = {}
+        self._waits: dict[UUID, _Wait] = {}
         self.planned: Callable[[], None] = _nobody
         """Called after a commit that planned another refresh (the refresh loop's wake-up)."""
 
@@ -91,10 +104,12 @@ class TokenRefresher:
     async def refresh(self, pair: StoredPair, *, patience: float) -> None:
         """Refresh the pair, or join whoever does; returns when the account has another pair or is expired.
 
-        Raises `RefreshPending` after `patience` seconds, and the TikTokError of a refresh that brought no verdict.
+        Raises `RefreshPending` after `patience` seconds, and the TikTokError of a refresh that brought no verdict. While TikTok
+        has asked to wait with this account, its TikTokRateLimited with what is left of the wait, and TikTok is not asked.
         """
         task = self._under_way.get(pair.pair_id)
         if task is None:
+            self._check_wait(pair.account_id)
             task = asyncio.create_task(self._run(pair), name=f"token-refresh:{pair.account_id}")
             self._under_way[pair.pair_id] = task
             task.add_done_callback(lambda done: self._done(pair, done))
@@ -109,12 +124,22 @@ class TokenRefresher:
         if error is None and not task.cancelled():
             self._failed_at.pop(pair.account_id, None)
             return
-        if len(self._failed_at) >= MAX_REMEMBERED_FAILURES:
-            self._failed_at.clear()
-        self._failed_at[pair.account_id] = time.monotonic()
+        _remember(self._failed_at, pair.account_id, time.monotonic())
         if not isinstance(error, TikTokError):
             TOKEN_REFRESHES.labels("crashed").inc()
             log.error("token_refresh_crashed", account_id=str(pair.account_id), kind=type(error).__name__)
+
+    def _check_wait(self, account_id: UUID) -> None:
+        wait = self._waits.get(account_id)
+        if wait is None:
+            return
+        left = wait.until - time.monotonic()
+        if left > 0:
+            told = wait.error
+            raise TikTokRateLimited(
+                told.code, retry_after=left, http_status=told.http_status, log_id=told.log_id, message=told.message
+            )
+        del self._waits[account_id]
 
     async def _run(self, pair: StoredPair) -> None:
         # Opened first: a lease that lapses is to mean that TikTok may have been asked.
@@ -147,7 +172,11 @@ class TokenRefresher:
         if pair.refresh_lapsed:
             await self._expire(pair, lease, LAPSED)
             return
-        asked_for = error.retry_after if isinstance(error, TikTokRateLimited) else 0.0
+        asked_for = 0.0
+        if isinstance(error, TikTokRateLimited):
+            asked_for = error.retry_after
+            # Before the database plans the next try: that one must not come too early here.
+            _remember(self._waits, pair.account_id, _Wait(time.monotonic() + asked_for, error))
         seconds = refresh_backoff(pair.refresh_failures + 1, spread=random.random(), at_least=asked_for)  # noqa: S311
         async with self._database.transaction() as tx:
             await postpone_refresh(tx.connection, pair.account_id, lease.lease_id, seconds=seconds, answer_lost=answer_lost)
@@ -206,6 +235,12 @@ class TokenRefresher:
 
 def _nobody() -> None:
     """Nobody waits for plans."""
+
+
+def _remember(known: dict[UUID, Known], account_id: UUID, value: Known) -> None:
+    if len(known) >= MAX_REMEMBERED_FAILURES:
+        known.clear()
+    known[account_id] = value
 
 
 def _told(pair: StoredPair, error: TikTokError) -> dict[str, str | None]:
