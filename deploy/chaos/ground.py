@@ -29,6 +29,9 @@ def environment() -> dict[str, str]:
         "SIMULATOR_PULL_LOOPBACK": "true",
         "SIMULATOR_KEEP_NEWEST_BYTES": "1000000",
         "SIMULATOR_DAILY_POSTS": "0",
+        # What TikTok leaves open is taken in the worst way: a complete upload that is still processed seems to miss its last chunk.
+        "SIMULATOR_UPLOADED_BYTES_LAG_SECONDS": "600",
+        "UPLOAD_SETTLE_SECONDS": "3",
         # So short that every account's token is refreshed while it posts.
         "SIMULATOR_ACCESS_TOKEN_SECONDS": "90",
         "DAILY_POSTS_PER_CREATOR": "0",

@@ -104,6 +104,16 @@ ROWS = (
     Row(Mode.FILE, "answer of the last chunk lost", crash=False, faults=({"endpoint": "upload", "lost_answer": True},)),
     Row(
         Mode.FILE,
+        "answer of the last chunk lost, its address over",
+        crash=False,
+        faults=(
+            {"endpoint": "upload", "lost_answer": True},
+            {"endpoint": "upload", "status": 403},
+            {"endpoint": "processing", "delay": 12},
+        ),
+    ),
+    Row(
+        Mode.FILE,
         "connection lost in a chunk",
         crash=False,
         faults=({"endpoint": "upload", "drop": True, "delay_at": "body"},),

@@ -261,6 +261,8 @@ async def test_readings_that_the_documents_leave_open(http: httpx.AsyncClient) -
         out_of_scope_fields="omit",
         publish_id_seconds=60,
         stored_chunk_again="accept",
+        uploaded_bytes_lag_seconds=30,
+        processing_seconds=600,
     )
     async with running_simulator(settings) as simulator:
         driver = Driver(http, simulator.base_url)
@@ -281,7 +283,9 @@ async def test_readings_that_the_documents_leave_open(http: httpx.AsyncClient) -
         assert [answer.status_code for answer in statuses] == [206, 206, 201, 201]
         assert len(await driver.ledger(publish_id=big["publish_id"])) == 1
         assert error_of(await driver.status(token, data["publish_id"])) == (200, "ok")
-        await driver.advance(60)
+        for counted in (10_000_000, 20_000_000):
+            assert (await driver.status(token, big["publish_id"])).json()["data"]["uploaded_bytes"] == counted
+            await driver.advance(30)
         assert error_of(await driver.status(token, data["publish_id"])) == (400, "invalid_publish_id")
 
 

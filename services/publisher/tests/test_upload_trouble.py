@@ -111,6 +111,27 @@ async def test_an_address_that_ends_at_the_last_chunk_is_looked_at_again(world: 
     assert not await world.publications(post)
 
 
+@pytest.mark.parametrize("simulator_changes", [{"uploaded_bytes_lag_seconds": 7200, "completed_upload_status": 403}])
+@pytest.mark.parametrize("faults", [[{"lost_answer": True}], [{"status": 503}, {"status": 403}]])
+async def test_a_refusal_of_a_last_chunk_that_may_be_there_is_no_proof(world: Any, faults: list[dict[str, Any]]) -> None:
+    """TikTok may count it late, and refuse it because the upload is complete: a second attempt would publish it twice."""
+    for fault in faults:
+        await world.driver.fault("upload", **fault)
+    await world.driver.fault("processing", delay=3600)
+    post = world.post(await world.account(), world.media())
+    async with world.replica():
+        await world.accept(post)
+        await eventually(lambda: _looked_at_after(world, post, timedelta(seconds=0.2)), 60)
+        job = await world.job(post)
+        assert (job.checkpoint.state, job.checkpoint.upload_ended_code) == (State.RUNNING, "upload_unknown")
+        assert job.checkpoint.polls > 0
+        if await world.publications(post):
+            await world.driver.advance(3601)
+            await world.due_now(post)
+            await world.state(post, State.SUCCEEDED)
+    assert len(await world.inits(post)) == 1
+
+
 async def test_an_address_that_ends_after_all_bytes_is_a_success(world: Any) -> None:
     post = world.post(await world.account(), world.media(BIG))
     await world.driver.fault("upload", lost_answer=True, skip=6)

@@ -13,7 +13,7 @@ WEBHOOK = "webhook"
 DOWNLOAD = "download"
 
 _OF_CALLS = ("code", "status", "delay", "delay_at", "drop", "lost_answer")
-_OF_PROCESSING = ("fail_reason", "stuck", "hide_post_id", "moderation")
+_OF_PROCESSING = ("fail_reason", "stuck", "hide_post_id", "moderation", "delay")
 _OF_DOWNLOADS = ("delay", "drop", "stuck")
 _OF_WEBHOOKS = ("duplicate", "reorder", "drop", "delay")
 
@@ -25,7 +25,8 @@ class Fault(BaseModel):
     ``lost_answer``: let it have its effect, then close the connection. ``delay`` in seconds, at the place
     ``delay_at``: ``request`` (before anything), ``body`` (when half of the body, at most 1 MB, has been read),
     ``answer`` (after the effect). It is ``body`` for uploads and ``answer`` for all else unless given. ``drop`` with
-    ``delay_at: body`` cuts in the middle of the body. For ``webhook``: ``duplicate`` sends it twice, ``reorder`` after
+    ``delay_at: body`` cuts in the middle of the body. For ``processing`` a ``delay`` goes by the clock that can be put
+    forward, and clearing the faults does not end it. For ``webhook``: ``duplicate`` sends it twice, ``reorder`` after
     the next one, ``drop`` never, ``delay`` later.
     """
 

@@ -11,7 +11,7 @@ from tiktok_simulator.caps import privacy_options, refuse_direct
 from tiktok_simulator.display import avatar_url, base_url
 from tiktok_simulator.paths import CANCEL, CREATOR_INFO, STATUS_FETCH
 from tiktok_simulator.personas import Creator, Persona
-from tiktok_simulator.publications import COMPLETE, FILE_UPLOAD, Publication
+from tiktok_simulator.publications import COMPLETE, FILE_UPLOAD, PROCESSING_UPLOAD, Publication
 from tiktok_simulator.requests import authorized, json_object
 from tiktok_simulator.state import Simulator, simulator_of
 
@@ -48,7 +48,7 @@ async def status_fetch(request: Request, simulator: State) -> JSONResponse:
     uploading = publication.source == FILE_UPLOAD
     data: dict[str, Any] = {
         "status": publication.status,
-        "uploaded_bytes" if uploading else "downloaded_bytes": publication.received,
+        "uploaded_bytes" if uploading else "downloaded_bytes": _counted(simulator, publication),
     }
     if publication.fail_reason is not None:
         data["fail_reason"] = publication.fail_reason
@@ -79,6 +79,15 @@ def _own(simulator: Simulator, creator: Creator, body: dict[str, Any]) -> Public
             "The access token is not authorized for the specified publish_id.",
         )
     return publication
+
+
+def _counted(simulator: Simulator, publication: Publication) -> int:
+    """Return how many bytes the status counts: without the last chunk for a while, if the settings say so."""
+    counts_at = (publication.uploaded_at or 0.0) + simulator.settings.uploaded_bytes_lag_seconds
+    is_late = publication.status == PROCESSING_UPLOAD and publication.uploaded_at is not None
+    if is_late and simulator.clock.now() < counts_at:
+        return (publication.chunk_count - 1) * publication.chunk_size
+    return publication.received
 
 
 def _visible_post_ids(simulator: Simulator, publication: Publication) -> Any:

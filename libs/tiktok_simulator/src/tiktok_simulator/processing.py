@@ -54,6 +54,7 @@ class Processor:
         fault = self._faults.take(PROCESSING, publication.open_id)
         if fault is not None:
             publication.planned_fail_reason = fault.fail_reason
+            publication.planned_delay = fault.delay or 0.0
             publication.stuck = bool(fault.stuck)
             publication.hide_post_id = bool(fault.hide_post_id)
             publication.moderation = fault.moderation
@@ -78,7 +79,7 @@ class Processor:
     async def _process(self, publication: Publication) -> None:
         problem = await self._check(publication)
         uploaded_at = publication.uploaded_at or self._clock.now()
-        await self._clock.sleep_until(uploaded_at + self._settings.processing_seconds)
+        await self._clock.sleep_until(uploaded_at + self._settings.processing_seconds + publication.planned_delay)
         if publication.stuck:
             return
         problem = publication.planned_fail_reason or problem or self._refusal(publication)

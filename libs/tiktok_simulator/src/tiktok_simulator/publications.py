@@ -73,6 +73,7 @@ class Publication(BaseModel):
     created_at: float
     uploaded_at: float | None = None
     planned_fail_reason: str | None = None
+    planned_delay: float = 0.0
     stuck: bool = False
     pull_stuck: bool = False
     hide_post_id: bool = False

@@ -73,6 +73,10 @@ class Settings(BaseSettings):
 
     stored_chunk_again: Literal["refuse", "accept"] = "refuse"
     """What happens to a chunk that is already stored: 416, or taken and ignored."""
+    completed_upload_status: Literal[403, 404, 416] = 416
+    """What any chunk is answered once all bytes are in."""
+    uploaded_bytes_lag_seconds: float = Field(0.0, ge=0)
+    """The status counts the last chunk so long after it arrived, unless processing has ended."""
 
     verified_domains: Words = ()
     """Domains that TikTok may fetch from, with all their subdomains."""

@@ -44,6 +44,8 @@ async def put_chunk(request: Request, simulator: Annotated[Simulator, Depends(si
         async for _ in request.stream():
             continue
         return _stored(simulator, publication)
+    if publication.uploaded_at is not None:
+        raise UploadError(simulator.settings.completed_upload_status, "the upload is complete")
     check_place(chunk, publication)
     try:
         receiver = await simulator.uploads.begin(publication, chunk.length)

@@ -11,7 +11,6 @@ from publisher.domain.following import (
     Seen,
     after_poll,
     after_resync,
-    end_of_our_own,
     resume_offset,
     verdict,
 )
@@ -143,27 +142,23 @@ def test_an_ended_address_with_all_bytes_there_is_no_failure() -> None:
     assert resync(job(upload_ended_at=NOW, last_chunk_intended=True), uploaded(75)) == Submitted()
 
 
-def test_an_ended_address_after_the_last_chunk_is_proof_only_when_it_stays_so() -> None:
-    ended = job(upload_ended_at=NOW, last_chunk_intended=True)
+@pytest.mark.parametrize("code", ["upload_expired", "upload_rejected"])
+def test_an_address_that_refused_the_only_try_of_the_last_chunk_is_proof_only_when_it_stays_so(code: str) -> None:
+    ended = job(upload_ended_at=NOW, upload_ended_code=code, last_chunk_intended=True)
     assert resync(ended, uploaded(60), now=NOW + SETTLE / 2) == Look(1.0)
     assert isinstance(resync(ended, uploaded(60), now=NOW + SETTLE), Fail)
 
 
-def test_an_unknown_address_after_the_last_chunk_is_no_proof() -> None:
-    """A completed upload may answer 404, too: only time tells, and then it is unconfirmed."""
-    ended = job(upload_ended_at=NOW, upload_ended_code="upload_unknown", last_chunk_intended=True)
-    assert resync(ended, uploaded(60), now=NOW + SETTLE) == Look(1.0)
-    assert resync(ended, uploaded(60), now=NOW + DAY) == Unconfirm(STATUS_NEVER_ENDED)
-
-
-def test_what_stops_us_alone_is_no_proof_while_another_may_send_the_last_chunk() -> None:
-    sending, hour = job(last_chunk_intended=True), timedelta(hours=1)
-    assert end_of_our_own(sending, NOW, last_chunk_elsewhere=False) == NOW
-    assert end_of_our_own(job(upload_expires_at=None), NOW, last_chunk_elsewhere=True) == NOW
-    ended = replace(sending, upload_ended_at=end_of_our_own(sending, NOW, last_chunk_elsewhere=True))
-    assert resync(ended, uploaded(60), now=NOW + hour) == Look(1.0)
-    assert resync(ended, uploaded(TOTAL), now=NOW + hour) == Submitted()
-    assert isinstance(resync(ended, uploaded(60), now=NOW + hour + SETTLE), Fail)
+def test_missing_bytes_prove_nothing_once_the_last_chunk_may_have_arrived() -> None:
+    """TikTok may count late, and refuse what it has: the same bytes are tried for the hour, then only its status tells."""
+    sent, over = job(last_chunk_intended=True), NOW + timedelta(hours=1) + SETTLE
+    assert resync(sent, uploaded(60), stuck=2, now=over - SETTLE) == Defer(2.0, UPLOAD_UNAVAILABLE)
+    unknown = replace(sent, upload_ended_at=NOW, upload_ended_code="upload_unknown")
+    for late, since in ((sent, over), (unknown, NOW + SETTLE)):
+        assert resync(late, uploaded(60), now=since) == Look(1.0)
+        assert resync(late, uploaded(TOTAL), now=since) == Submitted()
+        assert resync(late, Seen("FAILED", failure=REFUSED), now=since) is REFUSED
+        assert resync(late, uploaded(60), now=NOW + DAY) == Unconfirm(STATUS_NEVER_ENDED)
 
 
 def test_the_deadline_holds_while_tiktok_has_no_byte() -> None:

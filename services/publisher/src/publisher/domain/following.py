@@ -21,6 +21,9 @@ UPLOAD_UNAVAILABLE = Reason(
     "tiktok_upload_unavailable", "TikTok does not accept the bytes at the moment.", "Nothing to do; it is tried again."
 )
 
+UPLOAD_UNKNOWN = "upload_unknown"
+"""The code of an upload that TikTok no longer knows, or refuses although it may be complete."""
+
 MAX_LOST_IN_A_ROW = 3
 """Lost answers without progress; then the job waits instead of sending the same bytes on and on."""
 
@@ -33,7 +36,7 @@ _UPLOAD_ENDS = {
     end.reason.code: end
     for end in (
         _upload_end("upload_expired", "TikTok's upload address ended before all bytes had arrived", retryable=True),
-        _upload_end("upload_unknown", "TikTok no longer knows this upload", retryable=True),
+        _upload_end(UPLOAD_UNKNOWN, "TikTok no longer knows this upload", retryable=True),
         _upload_end("upload_rejected", "TikTok did not accept the bytes of this file", retryable=False),
         MEDIA_MISSING,
         FETCHED_MISSING,
@@ -92,8 +95,9 @@ def after_resync(
 
     `stuck` counts refusals (416) and `lost` lost answers in a row without progress at the offset TikTok names. An upload
     address that ended with bytes missing proves that nothing was published: at once when the last chunk never left, else when
-    it expired or refused the bytes and TikTok still says so after `settle`; an unknown address proves nothing then. While
-    TikTok has no byte, nothing has begun, so the deadline holds.
+    TikTok refused its only try and still misses bytes after `settle`. Where an earlier try may have brought it there, neither a
+    refusal nor the end of the hour nor missing bytes prove anything: TikTok's count may be late. While TikTok has no byte,
+    nothing has begun, so the deadline holds.
     """
     end = verdict(seen)
     if end is not None:
@@ -101,9 +105,8 @@ def after_resync(
     offset = resume_offset(seen.uploaded_bytes, checkpoint, chunk_starts, exact=stuck == 1)
     if offset >= checkpoint.total_bytes:
         return Submitted()
-    ended_at = upload_ended_at(checkpoint, now, settle=settle)
-    if ended_at is not None:
-        return _after_upload_ended(checkpoint, ended_at, seen, now, settle=settle, give_up=give_up)
+    if upload_is_over(checkpoint, now, settle=settle):
+        return _after_upload_ended(checkpoint, seen, now, settle=settle, give_up=give_up)
     if offset == 0 and checkpoint.cannot_have_published and now > checkpoint.publish_before:
         return DEADLINE_PASSED
     if stuck > 1 or lost >= MAX_LOST_IN_A_ROW:
@@ -111,29 +114,18 @@ def after_resync(
     return Resume(offset)
 
 
-def upload_ended_at(checkpoint: Checkpoint, now: datetime, *, settle: timedelta) -> datetime | None:
-    """Return since when the upload address is over: TikTok said so, or its hour has passed by more than `settle`."""
-    if checkpoint.upload_ended_at is not None:
-        return checkpoint.upload_ended_at
+def upload_is_over(checkpoint: Checkpoint, now: datetime, *, settle: timedelta) -> bool:
+    """Return whether nothing more can be sent to the upload address: that is stored, or its hour passed more than `settle` ago."""
     expires_at = checkpoint.upload_expires_at
-    return expires_at if expires_at is not None and now >= expires_at + settle else None
-
-
-def end_of_our_own(checkpoint: Checkpoint, now: datetime, *, last_chunk_elsewhere: bool) -> datetime:
-    """Return since when an upload is over because we cannot go on with it, although TikTok would still take bytes.
-
-    With `last_chunk_elsewhere` a replica from before may still be sending the last chunk: then not before the address expires.
-    """
-    return (checkpoint.upload_expires_at if last_chunk_elsewhere else None) or now
+    return checkpoint.upload_ended_at is not None or (expires_at is not None and now >= expires_at + settle)
 
 
 def _after_upload_ended(
-    checkpoint: Checkpoint, ended_at: datetime, seen: Seen, now: datetime, *, settle: timedelta, give_up: timedelta
+    checkpoint: Checkpoint, seen: Seen, now: datetime, *, settle: timedelta, give_up: timedelta
 ) -> Fail | Look | Unconfirm:
-    code = checkpoint.upload_ended_code or "upload_expired"
+    code, ended_at = checkpoint.upload_ended_code or "upload_expired", checkpoint.upload_ended_at
     if not checkpoint.cannot_have_published:
-        # A completed upload may be unknown to its address, too: once the last chunk may have arrived, that is no proof.
-        if seen.uploaded_bytes is None or code == "upload_unknown":
+        if ended_at is None or seen.uploaded_bytes is None or code == UPLOAD_UNKNOWN:
             since = checkpoint.irrevocable_since or now
             return Unconfirm(STATUS_NEVER_ENDED) if now - since >= give_up else Look(poll_wait(checkpoint.polls))
         if now - ended_at < settle:

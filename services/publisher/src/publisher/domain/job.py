@@ -86,8 +86,8 @@ class Checkpoint:
     """All that decides how a job goes on. Sizes in bytes.
 
     `sent_bytes` is what TikTok confirmed. `last_chunk_intended` false proves that the last byte never left, so that a file
-    cannot have been published. `upload_ended_at` is when TikTok first refused the upload address for good, or when what stops us
-    alone ends it. `outcome` is that of a job that succeeded, `cancel_state` set once a person wanted to stop a fetch that may be
+    cannot have been published. `upload_ended_at` is when TikTok first refused the upload address for good, or when something of
+    ours ended it. `outcome` is that of a job that succeeded, `cancel_state` set once a person wanted to stop a fetch that may be
     under way. While `must_fetch`, the file lies at an address only: its bytes are not known, and `total_bytes` is at most what was
     announced.
     """

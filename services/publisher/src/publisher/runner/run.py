@@ -28,7 +28,8 @@ class JobRun:
 
     `job` is always what the database holds, as long as the lease is ours. `database` is asked in the turn of its
     user. `ends` is set when the replica is asked to end. `touched` once a byte of the file has been handed to the network in this
-    run. `looks_for_held` while it tries whether TikTok takes posts of its account again.
+    run. `unclear` while a try before the answered one may have brought TikTok the chunk, or a run before this one the last one.
+    `looks_for_held` while it tries whether TikTok takes posts of its account again.
     """
 
     def __init__(self, tools: Tools, job: Job, lease: Lease, clock: JobClock, stopping: asyncio.Event) -> None:
@@ -38,6 +39,7 @@ class JobRun:
         self.lease = lease
         self.clock = clock
         self.touched = False
+        self.unclear = False
         self.looks_for_held = False
         self._account_version = job.account_version
         self.ends = stopping

@@ -91,24 +91,28 @@ async def _put(run: JobRun, chunk: ChunkRange) -> ChunkResult:
 async def _stream(run: JobRun, address: str, body: "_Body", chunk: ChunkRange, content_type: str) -> ChunkResult:
     total = run.job.checkpoint.total_bytes
     try:
-        return await put_chunk(run.tools.tiktok.http, address, chunk.first, chunk.last, total, body, content_type)
-    except BodyLengthMismatch:
-        raise ChunkUnreadable(gone=True) from None
-    except (TikTokUnavailable, MediaMissing, MediaUnavailable):
+        result = await put_chunk(run.tools.tiktok.http, address, chunk.first, chunk.last, total, body, content_type)
+    except (BodyLengthMismatch, TikTokUnavailable, MediaMissing, MediaUnavailable) as error:
+        run.unclear = run.unclear or body.is_out
+        if isinstance(error, BodyLengthMismatch):
+            raise ChunkUnreadable(gone=True) from None
         # The transport reports a body that broke off as a lost answer; what broke it off counts.
         if body.failure is not None:
             raise body.failure from None
         raise
+    run.unclear = run.unclear or _is_unavailable(result)
+    return result
 
 
 class _Body:
-    """The chunk's bytes; breaks off as soon as the lease is lost."""
+    """The chunk's bytes; breaks off as soon as the lease is lost. `is_out` once all of them have been handed to the network."""
 
     def __init__(self, run: JobRun, key: str, chunk: ChunkRange) -> None:
         self._run = run
         self._key = key
         self._chunk = chunk
         self.failure: Exception | None = None
+        self.is_out = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         sent = 0
@@ -118,8 +122,9 @@ class _Body:
                 self._run.lease.check()
                 self._run.tools.crash.reach(f"piece_checked:{self._chunk.index}")
                 self._run.touched = True
-                yield piece
                 sent += len(piece)
+                self.is_out = sent >= self._chunk.length
+                yield piece
                 self._run.lease.streamed = self._chunk.first + sent
                 if sent * 2 >= self._chunk.length:
                     self._run.tools.crash.reach(f"mid_chunk:{self._chunk.index}")

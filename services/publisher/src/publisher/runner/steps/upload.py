@@ -5,14 +5,13 @@ init is ever made here: what is unclear is asked.
 """
 
 import asyncio
-from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
 from publisher.clients.breakers import BreakerOpen
 from publisher.clients.tiktok_troubles import AWAY
 from publisher.domain.backoff import defer_wait
-from publisher.domain.following import UPLOAD_UNAVAILABLE, after_resync, end_of_our_own
+from publisher.domain.following import UPLOAD_UNAVAILABLE, UPLOAD_UNKNOWN, after_resync
 from publisher.domain.job import Step
 from publisher.domain.missing_media import missing
 from publisher.domain.outcomes import Defer, Look, Resume, Submitted
@@ -28,7 +27,7 @@ from tiktok.upload import ChunkOutcome, ChunkResult
 
 _ENDS = {
     ChunkOutcome.EXPIRED: "upload_expired",
-    ChunkOutcome.UNKNOWN_UPLOAD: "upload_unknown",
+    ChunkOutcome.UNKNOWN_UPLOAD: UPLOAD_UNKNOWN,
     ChunkOutcome.REJECTED: "upload_rejected",
 }
 
@@ -71,6 +70,8 @@ async def resync(run: JobRun) -> Outcome:
             settle=limits.settle,
             give_up=limits.give_up,
         )
+        if isinstance(decision, Look):
+            await run.store({"polls": run.job.checkpoint.polls + 1})
         if not isinstance(decision, Resume):
             return decision
         turn = await _send_from(run, plan, decision.offset)
@@ -84,16 +85,20 @@ async def resync(run: JobRun) -> Outcome:
 async def _send_from(run: JobRun, plan: ChunkPlan, offset: int) -> Outcome | _Turn:
     """Send chunks from `offset` on, to the last one or until TikTok has to be asked where to go on."""
     is_first = run.job.checkpoint.irrevocable_since is None
-    last_chunk_elsewhere = run.job.checkpoint.last_chunk_intended
+    last_chunk_before = run.job.checkpoint.last_chunk_intended
     for chunk in plan.chunks_from(offset):
         if run.stopping:
             return Look(0.0)
         await run.store(_intent(run, plan, chunk), event=run.resumed())
         run.tools.crash.reach(f"before_chunk:{chunk.index}")
+        run.unclear = last_chunk_before
         # In a task of its own, whose failure comes back as a value: what it means is decided here, not while unwinding.
         (answer,) = await asyncio.gather(send_chunk(run, chunk), return_exceptions=True)
         if is_first and not run.touched:
             await _take_back_intent(run)
+        elif run.job.checkpoint.last_chunk_intended and not run.unclear and _last_byte_stayed(answer):
+            run.lease.check()
+            await run.store({"last_chunk_intended": False})
         if isinstance(answer, TikTokUnavailable):
             run.lease.check()
             return _Turn.LOST if answer.sent else _unavailable(run, answer.retry_after)
@@ -103,9 +108,7 @@ async def _send_from(run: JobRun, plan: ChunkPlan, offset: int) -> Outcome | _Tu
             return storage_away(run)
         if isinstance(answer, AddressUnreadable | ChunkUnreadable):
             gone = isinstance(answer, ChunkUnreadable)
-            code = missing(is_fetched=run.job.fetched is not None).reason.code if gone else "upload_expired"
-            ended_at = end_of_our_own(run.job.checkpoint, run.clock.now(), last_chunk_elsewhere=last_chunk_elsewhere)
-            await _end_upload(run, code, ended_at)
+            await _end_upload(run, missing(is_fetched=run.job.fetched is not None).reason.code if gone else "upload_expired")
             return _Turn.ENDED
         result = _result_of(answer)
         if result.outcome is not ChunkOutcome.STORED:
@@ -133,7 +136,7 @@ async def _after_last_answer(run: JobRun, result: ChunkResult) -> Outcome | _Tur
         case ChunkOutcome.UNCLEAR:
             return _Turn.LOST
         case _:
-            await _end_upload(run, _ENDS[result.outcome], run.clock.now())
+            await _end_upload(run, _ENDS[result.outcome])
             return _Turn.ENDED
 
 
@@ -151,15 +154,25 @@ def _intent(run: JobRun, plan: ChunkPlan, chunk: ChunkRange) -> dict[str, Any]:
     }
 
 
-async def _end_upload(run: JobRun, code: str, ended_at: datetime) -> None:
-    """Note that this upload goes no further; what that means is judged by what TikTok has."""
+async def _end_upload(run: JobRun, code: str) -> None:
+    """Note that this upload goes no further; what that means is judged by what TikTok has.
+
+    Once an earlier try may have brought the last chunk there, the upload may be over because it is complete.
+    """
     checkpoint = run.job.checkpoint
+    may_be_complete = checkpoint.last_chunk_intended and run.unclear
     await run.store(
         {
-            "upload_ended_at": checkpoint.upload_ended_at or ended_at,
-            "upload_ended_code": checkpoint.upload_ended_code or code,
+            "upload_ended_at": checkpoint.upload_ended_at or run.clock.now(),
+            "upload_ended_code": checkpoint.upload_ended_code or (UPLOAD_UNKNOWN if may_be_complete else code),
         }
     )
+
+
+def _last_byte_stayed(answer: ChunkResult | BaseException) -> bool:
+    """Whether the chunk cannot have reached TikTok as a whole: its bytes could not be read, or nothing went out."""
+    is_lost = isinstance(answer, TikTokUnavailable) and answer.sent
+    return isinstance(answer, TikTokUnavailable | BreakerOpen | ChunkUnreadable | AddressUnreadable) and not is_lost
 
 
 async def _take_back_intent(run: JobRun) -> None:
