@@ -19,6 +19,7 @@ QUERY = "/v2/video/query/"
 INIT = "/v2/post/publish/video/init/"
 DATA = bytes(range(256)) * 4_000
 CAPTION = "Launch day #fun"
+LONG_BEFORE = "irrevocable_since = irrevocable_since - interval '53 hours'"
 
 
 @pytest.fixture
@@ -262,7 +263,7 @@ async def test_attempts_that_are_too_many_or_cannot_be_read_leave_nothing_certai
     monkeypatch.setattr(rivals, "MANY", 200)
     await change(world, other, "post = jsonb_set(post, '{mode}', '\"unheard\"')")
     assert (await look(world, post)).checkpoint.state is State.UNCONFIRMED
-    await change(world, other, "post = jsonb_set(post, '{mode}', '\"direct\"')")
+    await change(world, other, LONG_BEFORE)
     assert (await look(world, post)).checkpoint.state is State.SUCCEEDED
 
 
@@ -358,8 +359,8 @@ async def test_what_may_be_anothers_is_not_adopted(world: Any, host: MediaHost, 
     known = {"publish_id": item["publish_id"]}
     match why:
         case "two attempts":
-            await lost_pull(world, host, account, "Another one")
-            await world.webhook(post, "complete", **known)
+            other = await lost_pull(world, host, account, "Another one")
+            assert await world.webhook(post, "complete", **known) == 2
         case "two publications":
             await world.webhook(post, "complete", **known)
             await world.webhook(post, "complete", publish_id="v_pub_url~v2-1.other")
@@ -375,6 +376,10 @@ async def test_what_may_be_anothers_is_not_adopted(world: Any, host: MediaHost, 
             await world.webhook(post, "failed", reason="internal", **known)
     job = await look(world, post)
     assert (job.checkpoint.state, job.publish_id) == (State.UNCONFIRMED, None)
+    if why == "two attempts":
+        await change(world, other, LONG_BEFORE)
+        assert await world.webhook(post, "complete", **known) == 1
+        assert (await look(world, post)).checkpoint.state is State.SUCCEEDED
 
 
 async def test_a_quota_that_is_used_up_adopts_nothing_yet(world: Any, host: MediaHost) -> None:

@@ -9,6 +9,8 @@ from uuid import UUID
 CLOCKS_DIFFER = timedelta(minutes=2)
 PUBLISHED_WITHIN = timedelta(hours=26)
 """After the post was handed over: TikTok may take a day, and an upload an hour."""
+HANDED_OVER_APART = PUBLISHED_WITHIN + CLOCKS_DIFFER
+"""Of two posts that were handed over further apart, no video came in the time of both."""
 LENGTH_TOLERANCE_SECONDS = 1.5
 """TikTok tells whole seconds, rounded one way or the other."""
 CUT_FROM = 100

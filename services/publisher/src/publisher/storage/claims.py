@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from publisher.domain.claims import EVIDENCE
 from publisher.domain.job import State
+from publisher.domain.matching import CLOCKS_DIFFER, PUBLISHED_WITHIN
 from publisher.domain.outcomes import PublishOutcome
 from publisher.storage.tables import publication_claims, publish_jobs
 from tiktok.publish_webhooks import Claim, PublishClaim
@@ -38,6 +39,7 @@ _KEEP = text(
         not_public_at = greatest(known.not_public_at, excluded.not_public_at),
         video_ids = ARRAY(SELECT DISTINCT id FROM unnest(known.video_ids || excluded.video_ids) AS id ORDER BY id),
         heard_at = excluded.heard_at
+    RETURNING coalesce(completed_at, delivered_at)
     """
 )
 _MOMENT_OF = {
@@ -74,8 +76,11 @@ class Standing:
     is_identified: bool
 
 
-async def keep(connection: AsyncConnection, claim: PublishClaim, open_id: str, at: datetime) -> None:
-    """Add a claim to what is known of its publication; `at` is TikTok's time of it."""
+async def keep(connection: AsyncConnection, claim: PublishClaim, open_id: str, at: datetime) -> datetime:
+    """Add a claim to what is known of its publication; `at` is TikTok's time of it.
+
+    Returns when the publication came about as far as the claims tell, else `at`.
+    """
     moments: dict[str, Any] = dict.fromkeys(_MOMENT_OF.values())
     moments[_MOMENT_OF[claim.claim]] = at
     values = {
@@ -85,7 +90,8 @@ async def keep(connection: AsyncConnection, claim: PublishClaim, open_id: str, a
         "fail_reason": claim.fail_reason,
         "video_ids": [] if claim.video_id is None else [claim.video_id],
     }
-    await connection.execute(_KEEP, values | moments)
+    came_about_at: datetime | None = await connection.scalar(_KEEP, values | moments)
+    return came_about_at or at
 
 
 async def claims_of(connection: AsyncConnection, publish_id: str, open_id: str) -> StoredClaims | None:
@@ -107,12 +113,19 @@ async def jobs_of(connection: AsyncConnection, publish_id: str, open_id: str) ->
     return [Standing(row.id, State.of_stored(row.state), row.outcome, row.tiktok_video_id is not None) for row in rows]
 
 
-async def nameless_jobs(connection: AsyncConnection, open_id: str) -> Sequence[UUID]:
-    """Return the creator's attempts of unknown outcome whose init was never answered, so that any publication may be theirs."""
+async def nameless_jobs(connection: AsyncConnection, open_id: str, came_about_at: datetime) -> Sequence[UUID]:
+    """Return the creator's attempts, newest first, of unknown outcome whose init was never answered.
+
+    Only those that may have made a publication that came about then.
+    """
+    asked_at = _jobs.c.irrevocable_since
     statement = select(_jobs.c.id).where(
-        _jobs.c.open_id == open_id, _jobs.c.state == State.UNCONFIRMED.value, _jobs.c.publish_id.is_(None)
+        _jobs.c.open_id == open_id,
+        _jobs.c.state == State.UNCONFIRMED.value,
+        _jobs.c.publish_id.is_(None),
+        asked_at.between(came_about_at - PUBLISHED_WITHIN, came_about_at + CLOCKS_DIFFER),
     )
-    return list(await connection.scalars(statement.order_by(_jobs.c.id).limit(MANY)))
+    return list(await connection.scalars(statement.order_by(asked_at.desc()).limit(MANY)))
 
 
 async def denied_attempts(connection: AsyncConnection, post_id: UUID, before: int) -> frozenset[int]:

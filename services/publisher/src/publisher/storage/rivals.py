@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import and_, func, literal, not_, or_, select, union
+from sqlalchemy import ColumnElement, and_, func, literal, not_, or_, select, union
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from publisher.domain.job import State, Step, Transfer
+from publisher.domain.matching import HANDED_OVER_APART
 from publisher.storage.job import Job, JobUnreadable, job_from
 from publisher.storage.tables import publication_claims, publish_jobs
 
@@ -18,10 +19,13 @@ _jobs = publish_jobs
 _claims = publication_claims
 
 
-async def unsettled(connection: AsyncConnection, account_id: UUID, open_id: str, *, but: UUID) -> Sequence[Job] | None:
+async def unsettled(
+    connection: AsyncConnection, account_id: UUID, open_id: str, *, but: UUID, about: datetime
+) -> Sequence[Job] | None:
     """Return the creator's attempts, but for one, that may have published something of which the video is not known.
 
-    None when there are too many to compare with, or one of them cannot be read.
+    Only those that were handed over so near to the moment `about` that what was handed over then and theirs can be taken for each
+    other. None when there are too many to compare with, or one of them cannot be read.
     """
     ended = and_(
         _jobs.c.open_id == open_id,
@@ -37,7 +41,7 @@ async def unsettled(connection: AsyncConnection, account_id: UUID, open_id: str,
         _jobs.c.irrevocable_since.is_not(None),
     )
     ids = union(select(_jobs.c.id).where(ended), select(_jobs.c.id).where(under_way)).subquery()
-    statement = select(_jobs).where(_jobs.c.id.in_(select(ids.c.id)), _jobs.c.id != but).limit(MANY + 1)
+    statement = select(_jobs).where(_jobs.c.id.in_(select(ids.c.id)), _jobs.c.id != but, _near(about)).limit(MANY + 1)
     rows = (await connection.execute(statement)).all()
     if len(rows) > MANY:
         return None
@@ -80,14 +84,20 @@ async def unclaimed(connection: AsyncConnection, open_id: str, *, since: datetim
     return [Unclaimed(row.publish_id, row.publish_type, row.told_at) for row in rows]
 
 
-async def nameless(connection: AsyncConnection, account_id: UUID, open_id: str) -> Sequence[UUID]:
-    """Return the creator's attempts that may have published by an init that was never answered."""
+async def nameless(connection: AsyncConnection, account_id: UUID, open_id: str, *, about: datetime) -> Sequence[UUID]:
+    """Return the creator's attempts that may have published by an init that was never answered, and was made about then."""
     unanswered = and_(
         _jobs.c.publish_id.is_(None),
         _jobs.c.transfer != Transfer.FILE.value,
         _jobs.c.step == Step.INIT_INTENDED.value,
+        _near(about),
     )
     lost = and_(_jobs.c.open_id == open_id, _jobs.c.state == State.UNCONFIRMED.value)
     asking = and_(_jobs.c.account_id == account_id, _jobs.c.run_at.is_not(None), _jobs.c.state == State.RUNNING.value)
     ids = union(select(_jobs.c.id).where(lost, unanswered), select(_jobs.c.id).where(asking, unanswered))
     return list(await connection.scalars(ids))
+
+
+def _near(moment: datetime) -> ColumnElement[bool]:
+    handed_over_at = func.coalesce(_jobs.c.irrevocable_since, moment)
+    return handed_over_at.between(moment - HANDED_OVER_APART, moment + HANDED_OVER_APART)

@@ -21,11 +21,11 @@ async def hear_claim(
     It decides nothing: the look asks TikTok. Order and repeats do not matter. A claim of a publication that is not known here
     (yet) is kept for the attempt that may turn out to have made it; one about another creator's concerns nobody.
     """
-    await claims.keep(tx.connection, claim, open_id, at)
+    came_about_at = await claims.keep(tx.connection, claim, open_id, at)
     known = await claims.jobs_of(tx.connection, claim.publish_id, open_id)
     wanted = [job.id for job in known if asks_for_look(claim.claim, job.state, job.outcome, is_identified=job.is_identified)]
     if not known and claim.claim in EVIDENCE:
-        wanted = list(await claims.nameless_jobs(tx.connection, open_id))
+        wanted = list(await claims.nameless_jobs(tx.connection, open_id, came_about_at))
     if not wanted:
         _log.info("claim_changes_nothing", claim=claim.claim, publish_id=claim.publish_id, known=len(known))
         return 0

@@ -1,13 +1,12 @@
 """An init that was never answered: whether one of the publications that TikTok told of by webhook is the one it made."""
 
 from collections.abc import Sequence
-from datetime import timedelta
 
 import structlog
 
 from publisher.domain.following import verdict
 from publisher.domain.job import Step, Transfer
-from publisher.domain.matching import CLOCKS_DIFFER, says
+from publisher.domain.matching import CLOCKS_DIFFER, PUBLISHED_WITHIN, says
 from publisher.domain.outcomes import Defer, Succeed
 from publisher.runner.run import JobRun
 from publisher.runner.steps.find_video import PUBLIC, candidate_of, wanted_of
@@ -15,7 +14,6 @@ from publisher.runner.steps.status import fetch
 from publisher.storage import rivals
 from publisher.storage.rivals import Unclaimed
 
-WITHIN = timedelta(hours=26)
 TYPES = {"direct": "DIRECT_PUBLISH", "inbox": "INBOX_SHARE"}
 
 _log = structlog.get_logger(__name__)
@@ -61,10 +59,10 @@ async def _the_only_one(run: JobRun) -> str | None:
     if not is_lost or job.checkpoint.transfer is Transfer.FILE or job.open_id is None or asked_at is None:
         return None
     async with run.database.read() as connection:
-        if await rivals.nameless(connection, job.account_id, job.open_id) != [job.id]:
+        if await rivals.nameless(connection, job.account_id, job.open_id, about=asked_at) != [job.id]:
             return None
         found = await rivals.unclaimed(connection, job.open_id, since=asked_at - CLOCKS_DIFFER)
-    fitting = [one for one in found if _fits(one, job.post.mode) and one.told_at <= asked_at + WITHIN]
+    fitting = [one for one in found if _fits(one, job.post.mode) and one.told_at <= asked_at + PUBLISHED_WITHIN]
     return fitting[0].publish_id if len(fitting) == 1 else None
 
 

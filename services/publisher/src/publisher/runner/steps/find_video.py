@@ -28,7 +28,7 @@ async def find_video(run: JobRun) -> Finding | None:
         return None
     videos, is_whole = listed
     async with run.database.read() as connection:
-        others = await rivals.unsettled(connection, run.job.account_id, open_id, but=run.job.id)
+        others = await rivals.unsettled(connection, run.job.account_id, open_id, but=run.job.id, about=wanted.handed_over_at)
         taken = await rivals.taken(connection, [video.id for video in videos], open_id, but=run.job)
     known = [rival for other in others or () if (rival := wanted_of(other)) is not None]
     return find(wanted, videos, rivals=known, taken=taken, is_whole=is_whole and others is not None)
