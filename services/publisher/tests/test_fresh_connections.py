@@ -65,16 +65,25 @@ async def tiktok_behind(edge: Edge) -> AsyncIterator[TikTok]:
         yield TikTok(http, once, url, accounts, Breakers(failures=9, open_seconds=1))
 
 
-async def uncounted() -> None:
+class Uncounted:
     """Nothing is counted here, and no lease held."""
+
+    async def before(self) -> None:
+        """Do nothing."""
+
+    async def token_refused(self) -> None:
+        """Do nothing."""
+
+
+FREELY = Uncounted()
 
 
 @pytest.mark.parametrize(
     "init",
     [
-        lambda tiktok: tiktok.pull_video(ACCOUNT, ACCESS, PostInfo(privacy_level="SELF_ONLY"), SOURCE, uncounted),
-        lambda tiktok: tiktok.pull_inbox(ACCOUNT, ACCESS, SOURCE, uncounted),
-        lambda tiktok: tiktok.init_photo(ACCOUNT, ACCESS, PHOTO, uncounted),
+        lambda tiktok: tiktok.pull_video(ACCOUNT, ACCESS, PostInfo(privacy_level="SELF_ONLY"), SOURCE, FREELY),
+        lambda tiktok: tiktok.pull_inbox(ACCOUNT, ACCESS, SOURCE, FREELY),
+        lambda tiktok: tiktok.init_photo(ACCOUNT, ACCESS, PHOTO, FREELY),
     ],
     ids=["a pull", "a pulled draft", "photos"],
 )
@@ -82,6 +91,6 @@ async def test_an_init_that_publishes_by_itself_has_a_connection_of_its_own(init
     edge = Edge()
     async with tiktok_behind(edge) as tiktok:
         # What else is sent leaves an idle connection behind.
-        await tiktok.cancel(ACCOUNT, "p0", uncounted)
+        await tiktok.cancel(ACCOUNT, "p0", FREELY.before)
         assert [(await init(tiktok)).publish_id for _ in range(2)] == ["p1", "p1"]
     assert edge.connections == 3

@@ -25,6 +25,7 @@ INBOX_INIT = "/v2/post/publish/inbox/video/init/"
 STATUS = "/v2/post/publish/status/fetch/"
 CREATOR_INFO = "/v2/post/publish/creator_info/query/"
 CANCEL = "/v2/post/publish/cancel/"
+REFUSED_TOKEN = {"endpoint": INIT, "status": 401, "code": "access_token_invalid"}
 DATA = bytes(range(256)) * 4_000
 SHA256 = hashlib.sha256(DATA).hexdigest()
 
@@ -336,19 +337,40 @@ async def test_a_wish_that_comes_during_an_init_that_is_refused_ends_it_there(wo
     assert not await world.driver.ledger()
 
 
-async def test_asked_to_end_before_its_init_it_leaves_that_to_another(world: Any, host: MediaHost) -> None:
+@pytest.mark.parametrize(
+    ("fault", "renewals"),
+    [({"endpoint": CREATOR_INFO, "delay": 30}, 0), ({**REFUSED_TOKEN, "delay": 30}, 0), (REFUSED_TOKEN, 1)],
+    ids=["before its init", "when its token is refused", "while its token is renewed"],
+)
+async def test_asked_to_end_it_leaves_the_init_to_another(
+    world: Any, host: MediaHost, fault: dict[str, Any], renewals: int
+) -> None:
+    """Nothing of it is known to be under way, however short the time to drain: an init without an answer would be unconfirmed."""
     post = await pull_of(world, host.put("/a.mp4", DATA))
-    await world.driver.fault(CREATOR_INFO, delay=30)
+    world.accounts.renewed = world.accounts.tokens
+    await world.driver.fault(**fault)
+    begun, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> None:
+        if world.accounts.asked == 2:
+            begun.set()
+            await goes_on.wait()
+
+    world.accounts.meanwhile = slowly if renewals else None
     async with world.replica(drain_seconds=32.0) as replica:
         await world.accept(post)
-        await eventually(lambda: called(world))
+        await (asyncio.wait_for(begun.wait(), 60) if renewals else eventually(lambda: called(world)))
+        if renewals:
+            assert (await world.job(post)).checkpoint.irrevocable_since is None
         ending = [asyncio.create_task(lane.stop()) for lane in replica.lanes]
         await eventually(lambda: all_end(replica))
         await world.driver.admin("DELETE", "faults")
+        goes_on.set()
         await asyncio.gather(*ending)
     handed_back = await world.job(post)
     assert (handed_back.checkpoint.step, handed_back.lease_owner) == (Step.CREATOR_INFO, None)
-    assert not await world.driver.ledger()
+    assert handed_back.checkpoint.irrevocable_since is None
+    assert (len(world.accounts.refused), await world.driver.ledger()) == (renewals, [])
     async with world.replica():
         await world.state(post, State.SUCCEEDED)
     assert await publications(world) == [("direct", SHA256)]

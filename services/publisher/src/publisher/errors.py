@@ -19,6 +19,10 @@ class QuotaUsedUp(Exception):
         self.wait = wait
 
 
+class HandedBack(Exception):
+    """The replica is asked to end, or nobody wants the post any more: a call that had no effect is not made again."""
+
+
 class CallFailed(Exception):
     """A call to TikTok or to accounts did not do what was asked; `trouble` says what that means."""
 

@@ -1,7 +1,7 @@
 """TikTok's posting API for one account: token, one refresh when it is refused, careful repeats."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from typing import Protocol, TypeVar
 from uuid import UUID
 
 import httpx
@@ -29,6 +29,16 @@ MATCHED_FIELDS = ("create_time", "title", "video_description", "duration")
 BeforeSend = Callable[[], Awaitable[None]]
 """Called just before each request, repeats included. It takes what the request counts against (QuotaUsedUp), then checks the
 lease: raises when nothing may be sent any more."""
+
+
+class Tries(Protocol):
+    """What surrounds the requests of an init."""
+
+    async def before(self) -> None:
+        """Do what `BeforeSend` does."""
+
+    async def token_refused(self) -> None:
+        """Take note, before a refused token is renewed, that the request had no effect; raises when none is to follow."""
 
 
 class TikTok:
@@ -63,7 +73,7 @@ class TikTok:
         )
 
     async def init_video(
-        self, account_id: UUID, access: Access, post: PostInfo, source: FileSource, before_send: BeforeSend
+        self, account_id: UUID, access: Access, post: PostInfo, source: FileSource, tries: Tries
     ) -> VideoInit:
         """Start a direct post by upload; publishes nothing before the last byte is there."""
         return await self._call(
@@ -71,54 +81,57 @@ class TikTok:
             account_id,
             access,
             lambda token: self._posting.init_video(token.access_token, post, source),
-            before_send,
+            tries.before,
             _not_sent,
+            token_refused=tries.token_refused,
         )
 
-    async def init_inbox(self, account_id: UUID, access: Access, source: FileSource, before_send: BeforeSend) -> VideoInit:
+    async def init_inbox(self, account_id: UUID, access: Access, source: FileSource, tries: Tries) -> VideoInit:
         """Start a draft by upload; delivers nothing before the last byte is there."""
         return await self._call(
             Endpoint.INIT,
             account_id,
             access,
             lambda token: self._posting.init_inbox(token.access_token, source),
-            before_send,
+            tries.before,
             _not_sent,
+            token_refused=tries.token_refused,
         )
 
-    async def pull_video(
-        self, account_id: UUID, access: Access, post: PostInfo, source: PullSource, before_send: BeforeSend
-    ) -> PullInit:
+    async def pull_video(self, account_id: UUID, access: Access, post: PostInfo, source: PullSource, tries: Tries) -> PullInit:
         """Let TikTok fetch and post a video. It is published by this call alone."""
         return await self._call(
             Endpoint.INIT,
             account_id,
             access,
             lambda token: self._once.init_video_pull(token.access_token, post, source),
-            before_send,
+            tries.before,
             _not_sent,
+            token_refused=tries.token_refused,
         )
 
-    async def pull_inbox(self, account_id: UUID, access: Access, source: PullSource, before_send: BeforeSend) -> PullInit:
+    async def pull_inbox(self, account_id: UUID, access: Access, source: PullSource, tries: Tries) -> PullInit:
         """Let TikTok fetch a video for a draft. It is delivered by this call alone."""
         return await self._call(
             Endpoint.INIT,
             account_id,
             access,
             lambda token: self._once.init_inbox_pull(token.access_token, source),
-            before_send,
+            tries.before,
             _not_sent,
+            token_refused=tries.token_refused,
         )
 
-    async def init_photo(self, account_id: UUID, access: Access, post: PhotoPost, before_send: BeforeSend) -> PullInit:
+    async def init_photo(self, account_id: UUID, access: Access, post: PhotoPost, tries: Tries) -> PullInit:
         """Let TikTok fetch photos. They are published, or delivered as a draft, by this call alone."""
         return await self._call(
             Endpoint.INIT,
             account_id,
             access,
             lambda token: self._once.init_photo(token.access_token, post),
-            before_send,
+            tries.before,
             _not_sent,
+            token_refused=tries.token_refused,
         )
 
     async def cancel(self, account_id: UUID, publish_id: str, before_send: BeforeSend) -> None:
@@ -191,11 +204,14 @@ class TikTok:
         may_repeat: Callable[[BaseException], bool],
         *,
         under_way: bool = False,
+        token_refused: Callable[[], Awaitable[None]] | None = None,
     ) -> T:
         try:
             try:
                 return await self._repeating(endpoint, lambda: send(access), before_send, may_repeat)
             except TokenInvalid:
+                if token_refused is not None:
+                    await token_refused()
                 renewed = await self._accounts.access(account_id, refused=access.access_token, under_way=under_way)
                 return await self._repeating(endpoint, lambda: send(renewed), before_send, may_repeat)
         except BreakerOpen as breaker:

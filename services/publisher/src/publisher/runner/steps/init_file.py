@@ -7,14 +7,14 @@ from typing import Any
 
 from publisher.clients.accounts import Access
 from publisher.domain.job import Step
-from publisher.errors import CallFailed, QuotaUsedUp
+from publisher.errors import CallFailed, HandedBack, QuotaUsedUp
 from publisher.runner.conclude import Outcome
 from publisher.runner.run import JobRun
 from publisher.runner.steps.creator import privacy_level
 from publisher.runner.steps.init_gate import enter_init
+from publisher.runner.steps.init_tries import InitTries
 from publisher.runner.steps.post_info import post_info
-from publisher.runner.steps.quota import counted_init
-from publisher.runner.steps.refusal import after_init, after_refused_token
+from publisher.runner.steps.refusal import after_init, after_put_off
 from tiktok.chunks import plan_chunks
 from tiktok.models import FileSource, VideoInit
 
@@ -32,15 +32,15 @@ async def init_file(run: JobRun, access: Access) -> Outcome | None:
         "upload_expires_at": None,
         "sent_privacy_level": privacy_level(run),
     }
-    await run.store(intent, event=run.resumed())
-    run.tools.crash.reach("after_init_intent")
+    tries = InitTries(run, intent)
+    await tries.intend()
     intended_at = run.clock.now()
     try:
-        started = await _call(run, access)
+        started = await _call(run, access, tries)
     except CallFailed as failed:
         return await after_init(run, failed.trouble)
-    except QuotaUsedUp as used_up:
-        return await after_refused_token(run, used_up.wait)
+    except (QuotaUsedUp, HandedBack) as put_off:
+        return await after_put_off(run, put_off)
     run.tools.crash.reach("after_init_answer")
     answer: dict[str, Any] = {
         "step": Step.INIT_DONE.value,
@@ -56,8 +56,8 @@ async def init_file(run: JobRun, access: Access) -> Outcome | None:
     return None
 
 
-async def _call(run: JobRun, access: Access) -> VideoInit:
+async def _call(run: JobRun, access: Access, tries: InitTries) -> VideoInit:
     source = FileSource(plan_chunks(run.job.checkpoint.total_bytes))
     if run.job.post.mode == "inbox":
-        return await run.tools.tiktok.init_inbox(run.job.account_id, access, source, counted_init(run))
-    return await run.tools.tiktok.init_video(run.job.account_id, access, post_info(run), source, counted_init(run))
+        return await run.tools.tiktok.init_inbox(run.job.account_id, access, source, tries)
+    return await run.tools.tiktok.init_video(run.job.account_id, access, post_info(run), source, tries)

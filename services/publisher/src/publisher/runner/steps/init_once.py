@@ -8,16 +8,17 @@ from collections.abc import Awaitable, Callable
 
 from publisher.domain.job import Step
 from publisher.domain.outcomes import Look, Submitted
-from publisher.errors import CallFailed, QuotaUsedUp
+from publisher.errors import CallFailed, HandedBack, QuotaUsedUp
 from publisher.runner.conclude import Outcome
 from publisher.runner.run import JobRun
 from publisher.runner.steps.creator import privacy_level
 from publisher.runner.steps.init_gate import enter_init
-from publisher.runner.steps.refusal import after_init, after_refused_token
+from publisher.runner.steps.init_tries import InitTries
+from publisher.runner.steps.refusal import after_init, after_put_off
 from tiktok.models import PullInit
 
 
-async def init_once(run: JobRun, call: Callable[[], Awaitable[PullInit]]) -> Outcome:
+async def init_once(run: JobRun, call: Callable[[InitTries], Awaitable[PullInit]]) -> Outcome:
     """Make the init and return what it means for the job. Raises LeaseLost.
 
     When TikTok refused it, or nothing of it left this machine, the intent is taken back: the job may be cancelled, and the init
@@ -36,13 +37,13 @@ async def init_once(run: JobRun, call: Callable[[], Awaitable[PullInit]]) -> Out
         "irrevocable_since": run.clock.now(),
         "sent_privacy_level": privacy_level(run),
     }
-    await run.store(intent, event=run.resumed())
-    run.tools.crash.reach("after_init_intent")
+    tries = InitTries(run, intent)
+    await tries.intend()
     try:
-        started = await call()
+        started = await call(tries)
     except CallFailed as failed:
         return await after_init(run, failed.trouble)
-    except QuotaUsedUp as used_up:
-        return await after_refused_token(run, used_up.wait)
+    except (QuotaUsedUp, HandedBack) as put_off:
+        return await after_put_off(run, put_off)
     run.tools.crash.reach("after_init_answer")
     return Submitted(started.publish_id, started.log_id)

@@ -7,7 +7,6 @@ from publisher.runner.run import JobRun
 from publisher.runner.steps.addresses import addresses_of
 from publisher.runner.steps.creator import privacy_level
 from publisher.runner.steps.init_once import init_once
-from publisher.runner.steps.quota import counted_init
 from tiktok.photos import PhotoMode, PhotoPost
 
 
@@ -18,7 +17,7 @@ async def init_photo(run: JobRun, access: Access) -> Outcome:
         return addresses
     post = photo_post(run, addresses)
     tiktok, account_id = run.tools.tiktok, run.job.account_id
-    return await init_once(run, lambda: tiktok.init_photo(account_id, access, post, counted_init(run)))
+    return await init_once(run, lambda tries: tiktok.init_photo(account_id, access, post, tries))
 
 
 def photo_post(run: JobRun, addresses: Addresses) -> PhotoPost:

@@ -7,7 +7,6 @@ from publisher.runner.run import JobRun
 from publisher.runner.steps.addresses import addresses_of
 from publisher.runner.steps.init_once import init_once
 from publisher.runner.steps.post_info import post_info
-from publisher.runner.steps.quota import counted_init
 from tiktok.models import PullSource
 
 
@@ -17,8 +16,8 @@ async def init_pull(run: JobRun, access: Access) -> Outcome:
     if not isinstance(addresses, Addresses):
         return addresses
     source = PullSource(addresses.source_url or "")
-    tiktok, account_id, check = run.tools.tiktok, run.job.account_id, counted_init(run)
+    tiktok, account_id = run.tools.tiktok, run.job.account_id
     if run.job.post.mode == "inbox":
-        return await init_once(run, lambda: tiktok.pull_inbox(account_id, access, source, check))
+        return await init_once(run, lambda tries: tiktok.pull_inbox(account_id, access, source, tries))
     info = post_info(run)
-    return await init_once(run, lambda: tiktok.pull_video(account_id, access, info, source, check))
+    return await init_once(run, lambda tries: tiktok.pull_video(account_id, access, info, source, tries))

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import count
 
 from publisher.clients.tiktok import BeforeSend
 from publisher.domain.outcomes import Defer
@@ -25,40 +24,24 @@ async def await_turn(run: JobRun) -> Defer | None:
     Nothing is taken yet. So posts of one account begin one after the other, in the order in which they were due, and what has to
     wait for hours asks neither TikTok nor accounts before its time.
     """
-    return await _asked(run, _of_beginning(run), peek=True)
+    return await asked(run, _of_beginning(run), peek=True)
 
 
 async def take_init(run: JobRun) -> Defer | None:
     """Take all that an init counts against, just before it; returns how long to wait when something is used up."""
-    return await _asked(run, _of_beginning(run))
+    return await asked(run, _of_beginning(run))
 
 
 def counted(run: JobRun, ask: Ask) -> BeforeSend:
     """Return what comes before each try of a call: one is taken, then the lease checked. It raises QuotaUsedUp, LeaseLost."""
 
     async def take_one() -> None:
-        wait = await _asked(run, [ask])
+        wait = await asked(run, [ask])
         if wait is not None:
             raise QuotaUsedUp(wait)
         run.lease.check()
 
     return take_one
-
-
-def counted_init(run: JobRun) -> BeforeSend:
-    """Return what comes before each try of an init: `take_init` has counted the first one, each further one is counted here.
-
-    A refused token had no effect, but it was a call. It raises QuotaUsedUp, LeaseLost.
-    """
-    tries = count()
-
-    async def take_another() -> None:
-        wait = await _asked(run, [quotas.of_init_again(run.job)]) if next(tries) else None
-        if wait is not None:
-            raise QuotaUsedUp(wait)
-        await run.check_init()
-
-    return take_another
 
 
 def _of_beginning(run: JobRun) -> Sequence[Ask]:
@@ -67,7 +50,8 @@ def _of_beginning(run: JobRun) -> Sequence[Ask]:
     return [*direct, quotas.of_day(run.job, caps), quotas.of_init(run.job)]
 
 
-async def _asked(run: JobRun, asks: Sequence[Ask], *, peek: bool = False) -> Defer | None:
+async def asked(run: JobRun, asks: Sequence[Ask], *, peek: bool = False) -> Defer | None:
+    """Take one of each limit, or with `peek` none; returns how long to wait for the first that is used up."""
     async with run.database.transaction() as tx:
         version = await quota_line.version(tx.connection, run.job.account_id)
         for ask in asks:

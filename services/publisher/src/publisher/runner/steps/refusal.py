@@ -2,8 +2,9 @@
 
 from publisher.clients.tiktok_troubles import CODE_PREFIX
 from publisher.domain.job import Step
-from publisher.domain.outcomes import Cancel, Defer, Fail
+from publisher.domain.outcomes import Cancel, Defer, Fail, Look
 from publisher.domain.troubles import Trouble, TroubleKind, after_init_trouble, before_anything_sent, may_have_published
+from publisher.errors import HandedBack, QuotaUsedUp
 from publisher.metrics import REFUSED_LIMITS
 from publisher.runner.conclude import Outcome
 from publisher.runner.run import JobRun
@@ -31,17 +32,19 @@ async def after_init(run: JobRun, trouble: Trouble) -> Outcome:
     checkpoint = run.job.checkpoint
     if trouble.kind is TroubleKind.NO_VERDICT or may_have_published(checkpoint.transfer, trouble):
         return after_init_trouble(checkpoint.transfer, trouble, checkpoint.deferrals)
-    if await _take_back(run):
+    if await take_back(run):
         return Cancel()
     return await after_refusal(run, trouble, quotas.of_init(run.job))
 
 
-async def after_refused_token(run: JobRun, wait: Defer) -> Outcome:
-    """Return what follows when TikTok refused the token of an init, and for another one with a new token its turn has to come."""
-    return Cancel() if await _take_back(run) else wait
+async def after_put_off(run: JobRun, put_off: QuotaUsedUp | HandedBack) -> Outcome:
+    """Return what follows when an init had no effect, and is not made again now: its turn has to come, or the replica ends."""
+    if await take_back(run):
+        return Cancel()
+    return put_off.wait if isinstance(put_off, QuotaUsedUp) else Look(0.0)
 
 
-async def _take_back(run: JobRun) -> bool:
+async def take_back(run: JobRun) -> bool:
     """Take back the intent of an init that had no effect; returns whether a person wants the job stopped."""
     await run.store({"step": Step.CREATOR_INFO.value, "irrevocable_since": None})
     return run.job.checkpoint.cancel_wanted
