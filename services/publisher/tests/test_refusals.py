@@ -94,14 +94,21 @@ async def test_a_lost_permission_is_back_when_the_account_is_connected_again(wor
     good = world.accounts.tokens[account]
     lesser = await world.driver.connect("demo_public", ALL_SCOPES.replace(",video.publish", ""))
     world.accounts.tokens[account] = {**good, "access_token": lesser["access_token"]}
-    async with world.replica():
+    async with world.replica() as replica:
+        wakes = [lane.wake for lane in replica.lanes]
         await world.accept(*posts)
         await eventually(lambda: all_wait(world, posts, "tiktok_scope_not_authorized"), 60)
         assert await refused(world) == {"scope_not_authorized": 1}
+        # Connected again without it: refused anew, and told anew, since until then it was over for whoever shows the account.
+        async with world.database.transaction() as tx:
+            await follow_account(tx, _connected(account), 3, wakes=wakes)
+        await eventually(lambda: _was_refused(world, "scope_not_authorized", 2), 60)
+        await eventually(lambda: all_wait(world, posts, "tiktok_scope_not_authorized"), 60)
+        assert [(await world.told(post)).count("deferred") for post in posts] == [2, 1]
         renewed = await world.driver.connect("demo_public")
         world.accounts.tokens[account] = {**good, "access_token": renewed["access_token"]}
         async with world.database.transaction() as tx:
-            await follow_account(tx, _connected(account), 3, wakes=[])
+            await follow_account(tx, _connected(account), 4, wakes=wakes)
         await eventually(lambda: all_are(world, posts, State.SUCCEEDED), 60)
 
 

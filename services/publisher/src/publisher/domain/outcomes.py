@@ -34,6 +34,7 @@ class Defer:
     `for_account`: a person has to bring the account back. Then there is no forecast: news of the account end the wait, and
     `seconds` is only when the job looks by itself. `awaits` names the limit of TikTok's that it waits for: then `seconds` is its
     turn, and exact. `line_version` is that of the account's line when the turn was computed (None: it does not depend on others).
+    `is_news`: it is told even where the job told the same wait last.
     """
 
     seconds: float
@@ -41,6 +42,7 @@ class Defer:
     for_account: bool = False
     awaits: str | None = None
     line_version: int | None = None
+    is_news: bool = False
 
 
 @dataclass(frozen=True, slots=True)

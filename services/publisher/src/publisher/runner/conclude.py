@@ -73,12 +73,12 @@ async def _defer(run: JobRun, defer: Defer, changes: dict[str, Any]) -> None:
 
 
 def _deferred(run: JobRun, defer: Defer, seconds: float, now: datetime) -> PublishDeferred | None:
-    """Return the event of a wait, None for one too short to tell and for one without a forecast that was told already."""
+    """Return the event of a wait, None for one too short to tell and for one that was told already and is no news."""
     if not defer.for_account and (seconds < ANNOUNCE_AFTER_SECONDS or defer.awaits == TURN):
         return None
     until = None if defer.for_account else now + timedelta(seconds=seconds)
     event = events.deferred(run.job, run.tools.replica, defer, until)
-    return None if _is_told(run.job.last_event, event) else event
+    return None if not defer.is_news and _is_told(run.job.last_event, event) else event
 
 
 def _is_told(last: StoredEvent | None, event: PublishDeferred) -> bool:

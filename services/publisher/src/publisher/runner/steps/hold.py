@@ -31,12 +31,17 @@ async def look_again(run: JobRun) -> Defer | None:
 
 
 async def hold_back(run: JobRun, trouble: Trouble) -> Defer:
-    """Hold the account after a refusal that is not about this post; returns the wait of this one."""
+    """Hold the account after a refusal that is not about this post; returns the wait of this one.
+
+    The beginning of a hold is news, also when this post told of the same refusal before: in between the hold was over, and whoever
+    shows the account's state takes the refusal to be over, too.
+    """
     ACCOUNTS_HELD.labels(trouble.reason.code).inc()
+    account_id, mode = run.job.account_id, run.job.post.mode
     async with run.database.transaction() as tx:
-        mode, looked = run.job.post.mode, run.looks_for_held
-        seconds = await account_holds.put(tx.connection, run.job.account_id, mode, trouble.reason, looked=looked)
-    return Defer(seconds, trouble.reason, for_account=True)
+        is_news = await account_holds.find(tx.connection, account_id, mode) is None
+        seconds = await account_holds.put(tx.connection, account_id, mode, trouble.reason, looked=run.looks_for_held)
+    return Defer(seconds, trouble.reason, for_account=True, is_news=is_news)
 
 
 def _wait(hold: account_holds.Hold) -> Defer:
