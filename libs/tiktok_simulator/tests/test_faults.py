@@ -67,6 +67,21 @@ async def test_drop_and_lost_answer_of_drafts_photos_and_cancelling(any_driver: 
         assert (await driver.status(token, publish_id)).json()["data"]["status"] == status
 
 
+async def test_who_goes_away_in_the_middle_of_a_request_is_no_fault_of_the_simulators(driver: Driver) -> None:
+    token = (await driver.connect())["access_token"]
+    url = httpx.URL(driver.base_url)
+    _, writer = await asyncio.open_connection(url.host, url.port)
+    head = f"POST {INIT} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {token}\r\nContent-Length: 100\r\n\r\n"
+    writer.write(head.encode() + b"{")
+    writer.close()
+    await eventually(lambda: _is_counted(driver, {"408": 1}))
+    assert await driver.ledger() == []
+
+
+async def _is_counted(driver: Driver, answers: dict[str, int]) -> bool:
+    return (await driver.stats())["requests"].get(INIT) == answers
+
+
 async def test_a_rotation_whose_answer_is_lost(driver: Driver) -> None:
     tokens = await driver.connect()
     await driver.fault(TOKEN, lost_answer=True, open_id=tokens["open_id"])

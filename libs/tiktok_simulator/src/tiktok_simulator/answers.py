@@ -109,3 +109,8 @@ def upload_error(_: Request, error: Exception) -> Response:
     if not isinstance(error, UploadError):
         raise error
     return JSONResponse({"message": error.message}, status_code=error.status)
+
+
+def nobody_waits(_: Request, __: Exception) -> Response:
+    """Answer a request whose peer went away before its body was whole: it had no effect, and nobody hears of it."""
+    return Response(status_code=408)

@@ -4,9 +4,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from fastapi import FastAPI
+from starlette.requests import ClientDisconnect
 
 from tiktok_simulator import admin, admin_posts, admin_webhooks, display, inits, oauth, posting, site, uploads, videos
-from tiktok_simulator.answers import ApiError, OAuthError, UploadError, api_error, oauth_error, upload_error
+from tiktok_simulator.answers import ApiError, OAuthError, UploadError, api_error, nobody_waits, oauth_error, upload_error
 from tiktok_simulator.fault_gate import FaultGate
 from tiktok_simulator.settings import Settings
 from tiktok_simulator.state import Simulator
@@ -35,6 +36,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(ApiError, api_error)
     app.add_exception_handler(OAuthError, oauth_error)
     app.add_exception_handler(UploadError, upload_error)
+    app.add_exception_handler(ClientDisconnect, nobody_waits)
     for module in (oauth, display, videos, posting, inits, uploads, admin, admin_posts, admin_webhooks, site):
         app.include_router(module.router)
     return app
