@@ -29,6 +29,19 @@ for source in libs/*/src/* services/*/src/* deploy/* bench; do
   if [ -f "$source/__init__.py" ]; then packages+=(-p "$(basename "$source")"); fi
 done
 
+# What all parts need is made once, while one processor checks the types: RabbitMQ where it is missing, and compiled modules. What
+# fails here fails again where it is needed, and is told there.
+prepare() {
+  PYTHONPATH=deploy python -c 'from localstack.rabbitmq_install import require_server; require_server(print)' || true
+  python -m pytest --collect-only -q -p no:cacheprovider || true
+}
+preparing=
+if [ $# -eq 0 ]; then
+  prepare >/dev/null 2>&1 &
+  preparing=$!
+  trap 'kill "$preparing" 2>/dev/null || true' EXIT
+fi
+
 step ruff
 ruff check .
 ruff format --check .
@@ -48,6 +61,7 @@ fi
 logs=.local/tests/parts
 rm -rf "$logs"
 mkdir -p "$logs"
+wait "$preparing"
 step "pytest in ${#parts[@]} parts at once, each shown when it has ended"
 running=()
 # Job control gives each part a process group of its own: without, it would be deaf to an interrupt and leave its servers.
