@@ -33,6 +33,7 @@ from common.messaging.topology import EVENTS, dead_letter_name
 from common.testing.eventually import eventually
 from common.testing.forked_programs import ForkedProgram, ForkedPrograms
 from common.testing.http_server import serving
+from common.testing.kept_outbox import keep_outbox, kept_messages
 from common.testing.keys import ServiceKeys
 from common.testing.secret_scan import SecretScan
 from publisher.app import lanes_of, tools_of
@@ -285,11 +286,8 @@ class World:
         return job
 
     async def events(self, post: PostDue) -> list[Envelope]:
-        async with self.database.read() as connection:
-            rows = await connection.execute(select(outbox_rows.c.body).order_by(outbox_rows.c.id))
-        envelopes = {envelope.id: envelope for envelope in self.heard}
-        envelopes |= {found.id: found for row in rows if (found := Envelope.model_validate_json(row.body))}
-        return [envelope for _, envelope in sorted(envelopes.items()) if envelope.subject == str(post.post_id)]
+        """Return what was told of the post, in order, whether a relay has sent it already or not."""
+        return [envelope for envelope in await kept_messages(self.database) if envelope.subject == str(post.post_id)]
 
     async def told(self, post: PostDue) -> list[str]:
         return [envelope.key.removeprefix("publisher.publish.").removesuffix(".v1") for envelope in await self.events(post)]
@@ -388,6 +386,7 @@ async def world(
     url = await clean_database("publisher")
     accounts, scheduler = FakeAccounts(), FakeScheduler()
     database = Database(url, application_name="publisher-test", pool_size=10)
+    await keep_outbox(database)
     settings = SimulatorSettings(**({"port": 0, "processing_seconds": 0.1, "check_media": False} | simulator_changes))
     app = scheduler.add_to(accounts.app())
     async with running_simulator(settings) as simulator, httpx.AsyncClient() as http, serving(app) as accounts_url:

@@ -17,6 +17,7 @@ from common.contracts.envelope import Envelope, wrap
 from common.database.database import Database
 from common.ids import uuid7
 from common.messaging.outbox import Outbox
+from common.testing.kept_outbox import keep_outbox, kept_messages
 from scheduler.domain.account_copy import AccountCopy
 from scheduler.domain.post import Post
 from scheduler.storage.accounts import save_account
@@ -42,7 +43,7 @@ class World:
 
     @property
     def outbox(self) -> Outbox:
-        """The outbox; nothing relays what it holds."""
+        """An outbox that wakes no relay; one that runs for other tests of the file takes out what it holds all the same."""
         return Outbox(outbox_rows, service="scheduler", wake=lambda: None)
 
     @property
@@ -99,10 +100,8 @@ class World:
             return [to_post(row) for row in await connection.execute(select(posts))]
 
     async def told(self) -> list[Envelope]:
-        """Return the outbox's envelopes in the order they were written."""
-        async with self.database.read() as connection:
-            rows = await connection.execute(select(outbox_rows.c.body).order_by(outbox_rows.c.id))
-            return [Envelope.model_validate_json(row.body) for row in rows]
+        """Return the envelopes that came into the outbox, in the order they were written, sent or not."""
+        return await kept_messages(self.database)
 
     async def counts(self) -> dict[str, int]:
         """Return how many posts are in each state."""
@@ -174,6 +173,7 @@ async def world(clean_database: CleanDatabase) -> AsyncIterator[World]:
     """Give the scheduler's emptied database."""
     url = await clean_database("scheduler")
     database = Database(url, application_name="test", pool_size=20)
+    await keep_outbox(database)
     yield World(database, url)
     await database.stop()
 

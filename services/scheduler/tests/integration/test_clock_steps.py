@@ -13,6 +13,7 @@ from common.clock import utc_now
 from common.database import Database
 from common.due_loop import StepResult
 from common.testing.eventually import eventually
+from common.testing.kept_outbox import keep_outbox
 from scheduler.domain.post import Post
 from scheduler.loops.backlog import Backlog
 from scheduler.loops.due_posts import DuePosts
@@ -126,6 +127,7 @@ async def stepped(
     for statement in STEPPED_CLOCK:
         async with before.transaction() as tx:
             await tx.driver.execute(statement)
+    await keep_outbox(before)
     await before.stop()
     database = Database(url, application_name="test")
     other = replace(world, database=database, url=url)

@@ -416,7 +416,7 @@ class LivesOfTwoPosts(RuleBasedStateMachine):
     def start(self, seed: int) -> None:
         self.seed, self.drawn = seed, Counter[int]()
         stage, chance = self.stage, Random(seed)
-        stage.loop.run(stage.world.execute("TRUNCATE posts, outbox_messages, inbox_messages"))
+        stage.loop.run(stage.world.execute("TRUNCATE posts, outbox_messages, kept.messages, inbox_messages"))
         stage.doors.publishers.clear()
         account = Account(stage.loop.run(stage.world.account()))
         self.lives: list[Life] = []
