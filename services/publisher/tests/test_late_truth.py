@@ -159,7 +159,7 @@ async def test_a_late_failure_is_told(world: Any) -> None:
 async def test_a_look_that_tiktok_does_not_answer_is_made_again_soon(world: Any, status: int, code: str | None) -> None:
     async with world.replica() as replica:
         post = await live_but_unconfirmed(world, replica)
-        await world.driver.fault(STATUS, status=status, times=3, **({"code": code} if code else {}))
+        await world.driver.fault(STATUS, status=status, times=1_000, **({"code": code} if code else {}))
         await world.due_now(post)
         replica.lanes[1].wake()
         await eventually(lambda: _deferred(world, post))

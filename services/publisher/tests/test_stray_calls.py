@@ -40,33 +40,41 @@ async def host() -> AsyncIterator[MediaHost]:
 
 @asynccontextmanager
 async def stray(
-    world: Any, post: Any, point: str, *, wanted: State, meanwhile: Callable[[], Awaitable[None]] | None = None, **changes: Any
+    world: Any,
+    post: Any,
+    point: str,
+    *,
+    wanted: State,
+    is_out: Callable[[], Awaitable[bool]],
+    meanwhile: Callable[[], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Any]:
-    """Stop a process at the point until another one has brought the post where it is wanted; in the block it goes on.
+    """Stop a process at the point until another one has brought the post where it is wanted; then it goes on.
 
-    Yields the job as the other one left it. `meanwhile` happens before it goes on.
+    Yields the job as the other one left it, once `is_out` says, without the jobs' table, that the stray call has had its effect.
+    `meanwhile` happens before the process goes on. Both run until the block ends.
     """
     await world.accept(post)
     crashing = world.process(service_instance="stray", lease_seconds=SHORT_LEASE_SECONDS, crash_point=f"stop:{point}")
     async with crashing as paused:
         process = psutil.Process(paused.pid)
         await eventually(lambda: process.status() == psutil.STATUS_STOPPED, PATIENCE)
-        async with world.process(service_instance="other", **changes):
+        async with world.process(service_instance="other"):
             job = await world.state(post, wanted, timeout=PATIENCE)
             assert job.last_owner == "other"
             if meanwhile is not None:
                 await meanwhile()
-            async with locked(world, job):
+            async with locked(world):
                 process.resume()
-                yield job
+                await eventually(is_out, PATIENCE)
+            yield job
 
 
 @asynccontextmanager
-async def locked(world: Any, job: Any) -> AsyncIterator[None]:
-    """Keep the row to ourselves: who goes on hears nothing of its lease, and does not break off what it is about to send."""
+async def locked(world: Any) -> AsyncIterator[None]:
+    """Let nobody read a job: who goes on hears nothing of its lease, and does not break off what it is about to send."""
     async with world.database.transaction() as tx:
         await tx.connection.execute(text("SET LOCAL idle_in_transaction_session_timeout = 0"))
-        await tx.connection.execute(text("SELECT FROM publish_jobs WHERE id = :id FOR UPDATE"), {"id": job.id})
+        await tx.connection.execute(text("LOCK TABLE publish_jobs IN ACCESS EXCLUSIVE MODE"))
         yield
 
 
@@ -77,15 +85,14 @@ async def calls(world: Any, endpoint: str) -> int:
 async def test_a_stray_init_of_a_file_publishes_nothing(processes: Any) -> None:
     world = processes
     post = world.post(await world.account(), world.media())
-    async with stray(world, post, "init_checked", wanted=State.SUCCEEDED) as job:
 
-        async def is_made() -> bool:
-            return await calls(world, INIT) == 2
+    async def is_made() -> bool:
+        return await calls(world, INIT) == 2
 
-        await eventually(is_made, PATIENCE)
-    (publication,) = await world.publications(post)
-    assert publication["sha256"] == post.media.sha256
-    assert sorted(item["bytes"] for item in await world.inits(post)) == [0, post.media.size_bytes]
+    async with stray(world, post, "init_checked", wanted=State.SUCCEEDED, is_out=is_made) as job:
+        (publication,) = await world.publications(post)
+        assert publication["sha256"] == post.media.sha256
+        assert sorted(item["bytes"] for item in await world.inits(post)) == [0, post.media.size_bytes]
     left = await world.job(post)
     assert (left.publish_id, left.lease_token) == (publication["publish_id"], job.lease_token)
 
@@ -94,13 +101,12 @@ async def test_a_stray_init_that_publishes_by_itself_is_the_only_one(processes: 
     """Nobody could know whether it was made, so nobody made it again."""
     world = processes
     post = world.post(await world.account(), None, transfer="pull", source_url=host.put("/a.mp4", DATA))
-    async with stray(world, post, "init_checked", wanted=State.UNCONFIRMED):
 
-        async def is_published() -> bool:
-            return [item["status"] for item in await world.publications(post)] == ["PUBLISH_COMPLETE"]
+    async def is_published() -> bool:
+        return [item["status"] for item in await world.publications(post)] == ["PUBLISH_COMPLETE"]
 
-        await eventually(is_published, PATIENCE)
-    assert len(await world.inits(post)) == await calls(world, INIT) == 1
+    async with stray(world, post, "init_checked", wanted=State.UNCONFIRMED, is_out=is_published):
+        assert len(await world.inits(post)) == await calls(world, INIT) == 1
     assert "submitted" not in await world.told(post)
 
 
@@ -112,38 +118,39 @@ async def test_no_word_of_a_person_lets_another_init_out_beside_one_that_may_str
 
     async def vouched() -> None:
         await world.accept(second)
-        await eventually(taken_up, PATIENCE)
+        await eventually(lambda: taken_up(0), PATIENCE)
 
-    async def taken_up() -> bool:
-        """Whether it was decided about: it waits, or it has published, too."""
-        is_published = (await world.job(second)).checkpoint.state is State.SUCCEEDED
-        return is_published or await world.waits(second, "earlier_attempt_open")
+    async def taken_up(deferrals: int) -> bool:
+        """Whether it was decided about once more: it waits, or it has published, too."""
+        job = await world.job(second)
+        if job.checkpoint.state is State.SUCCEEDED:
+            return True
+        return job.checkpoint.deferrals > deferrals and await world.waits(second, "earlier_attempt_open")
 
-    async with stray(world, post, "init_checked", wanted=State.UNCONFIRMED, meanwhile=vouched):
+    async def all_are_published() -> bool:
+        items = await world.publications(post)
+        made = len(await world.inits(post))
+        return made == await calls(world, INIT) and {item["status"] for item in items} == {"PUBLISH_COMPLETE"}
 
-        async def all_are_published() -> bool:
-            items = await world.publications(post)
-            made = len(await world.inits(post))
-            return made == await calls(world, INIT) and {item["status"] for item in items} == {"PUBLISH_COMPLETE"}
-
-        await eventually(all_are_published, PATIENCE)
+    async with stray(world, post, "init_checked", wanted=State.UNCONFIRMED, is_out=all_are_published, meanwhile=vouched):
         async with world.database.transaction() as tx:
-            due = text("UPDATE publish_jobs SET run_at = clock_timestamp() WHERE post_id = :id AND attempt = 2")
-            await tx.connection.execute(due, {"id": second.post_id})
-        await eventually(taken_up, PATIENCE)
+            due = text(
+                "UPDATE publish_jobs SET run_at = clock_timestamp() WHERE post_id = :id AND attempt = 2 RETURNING deferrals"
+            )
+            deferrals = await tx.connection.scalar(due, {"id": second.post_id})
+        await eventually(lambda: taken_up(deferrals), PATIENCE)
     assert len(await world.publications(post)) == await calls(world, INIT) == 1
 
 
 async def test_the_last_bytes_that_stray_are_taken_once(processes: Any) -> None:
     world = processes
     post = world.post(await world.account(), world.media(ONE_PIECE))
-    async with stray(world, post, "piece_checked:0", wanted=State.SUCCEEDED) as job:
 
-        async def is_answered() -> bool:
-            return await calls(world, "upload") == 2
+    async def is_answered() -> bool:
+        return await calls(world, "upload") == 2
 
-        await eventually(is_answered, PATIENCE)
-    (publication,) = await world.publications(post)
-    assert publication["sha256"] == post.media.sha256
-    assert len(await world.inits(post)) == 1
+    async with stray(world, post, "piece_checked:0", wanted=State.SUCCEEDED, is_out=is_answered) as job:
+        (publication,) = await world.publications(post)
+        assert publication["sha256"] == post.media.sha256
+        assert len(await world.inits(post)) == 1
     assert (await world.job(post)).lease_token == job.lease_token

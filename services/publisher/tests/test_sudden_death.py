@@ -129,11 +129,12 @@ async def test_paused_beyond_its_lease_it_sends_nothing_more(processes: Any) -> 
     world = processes
     account = await world.account()
     post = world.post(account, world.media(BIG))
-    await world.driver.fault("upload", skip=2, delay=3)
+    await world.driver.fault("upload", skip=2, delay=600)
     await world.accept(post)
     async with world.process(service_instance="paused", lease_seconds=SHORT_LEASE_SECONDS) as paused:
         await eventually(lambda: _uploading(world, post), PATIENCE)
         os.kill(paused.pid, signal.SIGSTOP)
+        await world.driver.admin("DELETE", "faults")
         stopped_at = (await world.job(post)).checkpoint.sent_bytes
         async with world.process(service_instance="other"):
             job = await world.state(post, State.SUCCEEDED, timeout=PATIENCE)

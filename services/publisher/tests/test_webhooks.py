@@ -116,10 +116,11 @@ async def test_the_video_id_comes_by_webhook(world: Any) -> None:
 async def test_an_id_that_came_first_is_told_with_the_success(world: Any) -> None:
     async with world.replica() as replica:
         post = world.post(await world.account(), world.media())
-        await world.driver.fault("upload", delay=2, delay_at="answer")
+        await world.driver.fault("upload", delay=30, delay_at="answer")
         await world.accept(post)
         await eventually(lambda: _has_publish_id(world, post))
         assert await world.webhook(post, "publicly_available", replica=replica, post_id=VIDEO) >= 0
+        await world.driver.admin("DELETE", "faults")
         await world.state(post, State.SUCCEEDED)
     assert (await world.event(post, "succeeded"))["tiktok_video_id"] == VIDEO
 
