@@ -45,13 +45,14 @@ async def plans_of(database: Database, work: Callable[[AsyncConnection], Awaitab
         sent.append((statement, parameters))
 
     plans: list[Plan] = []
-    engine = database.engine.sync_engine
     async with database.transaction() as tx:
-        listen(engine, "before_cursor_execute", note)
+        # Not the engine: the service's own loops use it meanwhile.
+        connection = tx.connection.sync_connection
+        listen(connection, "before_cursor_execute", note)
         try:
             await work(tx.connection)
         finally:
-            remove(engine, "before_cursor_execute", note)
+            remove(connection, "before_cursor_execute", note)
         for statement, parameters in sent:
             await tx.driver.execute(f"PREPARE explained AS {statement}")
             values = f"({', '.join(map(_literal, parameters))})" if parameters else ""
