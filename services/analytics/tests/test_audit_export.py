@@ -150,7 +150,8 @@ async def test_memory_stays_the_same_however_long_the_trail(
     _, small, large = [await peak(user) for user in users.values()]
     assert (small.lines, large.lines) == ((500, 2_000) if format_ == "jsonl" else (501, 2_001))
     assert large.size - small.size > 7_000_000
-    assert large.peak - small.peak < (large.size - small.size) * 0.25
+    # A file that is held whole takes all of this, or several times as much; what else the process does meanwhile, half a megabyte.
+    assert large.peak - small.peak < (large.size - small.size) * 0.5
 
 
 async def _is_read_for_statistics(analytics: Any) -> bool:

@@ -126,15 +126,14 @@ async def test_wrong_questions_for_a_file(statistics: Any) -> None:
 @pytest.mark.integration
 async def test_memory_stays_the_same_however_many_posts(statistics: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """The service runs in this process: what it holds at most is measured while a reader takes one piece at a time."""
-    monkeypatch.setattr(pages, "PAGE", 100)
-    users = {number: uuid4() for number in (500, 2_500, 15_000)}
+    monkeypatch.setattr(pages, "PAGE", 20)
+    users = {number: uuid4() for number in (100, 500, 2_500)}
     async with statistics.analytics.database.transaction() as tx:
         for number, user in users.items():
             await tx.connection.execute(
                 text(
-                    "INSERT INTO stats_posts (post_id, user_id, account_id, state, placed_at, published_at, tiktok_video_id,"
-                    " lateness_ms)"
-                    " SELECT gen_random_uuid(), :user, gen_random_uuid(), 'published', time, time, '7301234567890123456', 12.5"
+                    "INSERT INTO stats_posts (post_id, user_id, account_id, state, placed_at, published_at, error_code)"
+                    " SELECT gen_random_uuid(), :user, gen_random_uuid(), 'failed', time, time, repeat('x', 4000)"
                     " FROM generate_series(1, :number) AS n, LATERAL (SELECT CAST(:now AS timestamptz) - n * interval '1 minute')"
                     " AS made (time)"
                 ),
@@ -147,9 +146,10 @@ async def test_memory_stays_the_same_however_many_posts(statistics: Any, monkeyp
 
     # The first one pays for what is made once, and is not compared.
     _, small, large = [await peak(user) for user in users.values()]
-    assert (small.lines, large.lines) == (2_501, 15_001)
-    assert large.size - small.size > 1_500_000
-    assert large.peak - small.peak < (large.size - small.size) * 0.25
+    assert (small.lines, large.lines) == (501, 2_501)
+    assert large.size - small.size > 8_000_000
+    # A file that is held whole takes all of this, or several times as much; what else the process does meanwhile, half a megabyte.
+    assert large.peak - small.peak < (large.size - small.size) * 0.5
 
 
 @pytest.mark.integration
