@@ -276,6 +276,7 @@ async def test_a_replica_that_was_paused_beyond_its_lease_still_saves_the_grant(
     await slow.execute("UPDATE account_tokens SET lease_until = now()")
     refused = await quick.access_token(account_id)
     assert (refused.status_code, refused.json()["code"]) == (409, "account_expired")
+    slow.simulator.state.faults.clear()
     assert (await first).status_code == 200
     healed = await quick.access_token(account_id)
     assert healed.status_code == 200

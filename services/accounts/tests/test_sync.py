@@ -289,28 +289,37 @@ async def test_a_batch_that_comes_twice_is_stored_once(accounts: Any, send: Any,
     assert len(await events.of(AccountSynced.KEY, 3)) == 3
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait for a delayed answer as long as a test lets it wait."""
+    monkeypatch.setattr("accounts.clients.profiles.TRY_SECONDS", 30.0)
+
+
+@pytest.mark.usefixtures("patient")
 async def test_what_was_asked_earlier_never_overwrites_what_is_newer(accounts: Any, send: Any, events: Any) -> None:
     person = await accounts.register()
     account_id = await accounts.connect(person)
     faults, creators = accounts.simulator.state.faults, accounts.simulator.state.creators
-    faults.add(Fault(endpoint=USER_INFO, delay=1.0, delay_at="answer"))
+    faults.add(Fault(endpoint=USER_INFO, delay=30, delay_at="answer"))
     slow = asyncio.create_task(send(SyncAccount(account_id=account_id), person))
     await eventually(lambda: not faults.items())
     creators.upsert(CreatorInput(username="demo_public", follower_count=777))
     fast = await send(SyncAccount(account_id=account_id), person)
     assert fast.body["follower_count"] == 777
+    faults.clear()
     reply = await slow
     assert (reply.status, reply.body["follower_count"]) == (200, 777)
     assert (await detail(accounts, person, account_id))["follower_count"] == 777
     assert len(await events.of(AccountSynced.KEY, 1)) == 1
 
 
+@pytest.mark.usefixtures("patient")
 @pytest.mark.parametrize("again", [False, True])
 async def test_a_sync_that_ends_after_a_disconnection_changes_nothing(accounts: Any, send: Any, again: bool) -> None:
     person = await accounts.register()
     account_id = await accounts.connect(person)
     faults, creators = accounts.simulator.state.faults, accounts.simulator.state.creators
-    faults.add(Fault(endpoint=USER_INFO, delay=0.7, delay_at="answer"))
+    faults.add(Fault(endpoint=USER_INFO, delay=30, delay_at="answer"))
     slow = asyncio.create_task(send(SyncAccount(account_id=account_id), person))
     await eventually(lambda: not faults.items())
     await send(DisconnectAccount(account_id=account_id), person)
@@ -318,6 +327,7 @@ async def test_a_sync_that_ends_after_a_disconnection_changes_nothing(accounts: 
         creators.upsert(CreatorInput(username="demo_public", follower_count=777))
         await accounts.connect(person)
     version = await accounts.scalar("SELECT version FROM tiktok_accounts")
+    faults.clear()
     reply = await slow
     if again:
         assert (reply.status, reply.body["follower_count"]) == (200, 777)

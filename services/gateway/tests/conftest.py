@@ -110,6 +110,10 @@ class Responder:
             await queue.bind(exchange, routing_key=key)
         await queue.consume(self._handle, no_ack=True)
 
+    async def first(self) -> Envelope:
+        """Wait for a command: whoever got no reply in time may be told so before it is here."""
+        return (await eventually(lambda: self.received))[0]
+
     async def _handle(self, message: AbstractIncomingMessage) -> None:
         envelope = Envelope.model_validate_json(message.body)
         self.received.append(envelope)

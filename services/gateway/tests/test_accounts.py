@@ -159,8 +159,7 @@ async def test_a_slow_sync_is_an_operation_of_accounts(run_gateway: Any, service
     async with run_gateway(command_timeout_seconds=0.2) as client:
         answer = await client.post(f"{PATH}/batch/sync", json={"account_ids": [str(uuid4())]}, headers=auth)
         assert answer.status_code == 202
-        (envelope,) = responder.received
-        path = f"/internal/operations/{envelope.id}"
+        path = f"/internal/operations/{(await responder.first()).id}"
         services.answer("GET", path, {"status": 200, "body": {"total": 1}, "headers": {}})
         done = await client.get(answer.headers["location"], headers=auth)
         assert done.json()["answer"]["body"] == {"total": 1}

@@ -239,7 +239,7 @@ async def test_no_reply_in_time_is_202_and_keeps_the_file(run_gateway: Any, resp
         answer = await client.post(UPLOAD, **form(part(MP4)), headers=multipart(auth))
         assert answer.status_code == 202
         assert answer.headers["location"].startswith("/api/v1/operations/")
-        assert files() == [responder.received[0].data["storage_key"]]
+        assert files() == [(await responder.first()).data["storage_key"]]
 
 
 async def test_nothing_accepted_or_rejected_leaves_nothing(gateway: Any, responder: Any, auth: Any, files: Any) -> None:

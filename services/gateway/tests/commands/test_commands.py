@@ -78,8 +78,7 @@ async def test_no_reply_in_time_is_202_and_the_operation_tells_the_answer(
         assert answer.json()["location"] == location
         pending = await client.get(location, headers=auth)
         assert (pending.status_code, pending.json()["status"]) == (200, "pending")
-        (envelope,) = responder.received
-        path = f"/internal/operations/{envelope.id}"
+        path = f"/internal/operations/{(await responder.first()).id}"
         assert services.calls_of(path)[0]["headers"]["authorization"] == auth["Authorization"]
         services.answer("GET", path, {"status": 201, "body": {"id": "x"}, "headers": {}})
         done = await client.get(location, headers=auth)
