@@ -27,7 +27,6 @@ SERVICES = ("gateway", "accounts", "scheduler", "publisher", "analytics")
 VHOST = "/"
 WEEK_MILLISECONDS = 7 * 24 * 3600 * 1000
 AUDIT_BYTES = 256 * 1024 * 1024
-LIVE_BYTES = 32 * 1024 * 1024
 
 NOTHING = "^$"
 ANYTHING = ".*"
@@ -93,7 +92,7 @@ def definitions(passwords: Mapping[str, str]) -> dict[str, Any]:
         "exchanges": [_topic_exchange(EVENTS), _topic_exchange(COMMANDS)],
         "queues": [],
         "bindings": [],
-        "policies": [_bound("audit", r"^audit(-[a-z0-9-]+)?\.", AUDIT_BYTES), _bound("live", r"^gateway\.live\.", LIVE_BYTES)],
+        "policies": [_bound("audit", r"^audit(-[a-z0-9-]+)?\.", AUDIT_BYTES)],
     }
 
 

@@ -74,14 +74,23 @@ async def test_pages_and_passes_join_up(analytics: Any) -> None:
     assert ids(await told(analytics, user_id, above=following["upto"])) == []
 
 
-async def test_since_is_when_it_was_recorded(analytics: Any) -> None:
+async def test_since_is_when_it_was_recorded_by_the_databases_clock(analytics: Any) -> None:
     """An event that was long on its way is told to those who could not have had it before."""
     user_id = uuid4()
     event = made(user_id, ago=7200)
     await analytics.tell(event)
     await analytics.stored_exactly(1)
     assert ids(await told(analytics, user_id)) == [str(event.id)]
-    assert ids(await told(analytics, user_id, since=(utc_now() + timedelta(minutes=1)).isoformat())) == []
+    later = utc_now() + timedelta(minutes=1)
+    assert ids(await told(analytics, user_id, since=later.isoformat())) == []
+    # Whoever asks by a clock that is ahead, or saw an event whose maker's clock is, means an earlier moment; pages go on from it.
+    half = timedelta(seconds=30)
+    by_its_id = {"since": later.isoformat(), "behind": str(event.id)}
+    by_an_unknown_id = {"since": (later - half).isoformat(), "behind": str(uuid4())}
+    by_another_clock = {"since": later.isoformat(), "asked_at": (later + half).isoformat()}
+    for asked in (by_its_id, by_an_unknown_id, by_another_clock):
+        page = await told(analytics, user_id, **asked)
+        assert ids(page) == ids(await told(analytics, user_id, since=page["since"])) == [str(event.id)]
 
 
 async def test_only_the_gateway_asks(analytics: Any) -> None:

@@ -93,6 +93,7 @@ class Trail:
 
     events: list[Envelope] = field(default_factory=list)
     asked: list[dict[str, str]] = field(default_factory=list)
+    since: str = "2026-01-01T00:00:00Z"
     page: int = 500
     failing: bool = False
     before_answer: Callable[[], Awaitable[None]] | None = None
@@ -110,7 +111,7 @@ class Trail:
             ids = [str(event.id) for event in found]
             found = found[ids.index(asked["after_id"]) + 1 :]
         items = [orjson.loads(event.to_bytes()) for event in found[: self.page]]
-        return json_response({"items": items, "upto": upto, "has_more": len(found) > self.page})
+        return json_response({"items": items, "since": self.since, "upto": upto, "has_more": len(found) > self.page})
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from common.auth.claims import UserClaims
 from common.clock import utc_now
 from gateway.clients.event_log import LogPage
 from gateway.domain.closing import REVOKED
-from gateway.domain.live_event import LiveEvent
+from gateway.domain.live_event import LastSeen, LiveEvent
 from gateway.domain.server_sent import PIECE_BYTES, frame, retry
 from gateway.security.revocations import RevokedSet
 from gateway.usecases import follow_events
@@ -32,9 +32,9 @@ class Log:
     def __init__(self, events: list[LiveEvent]) -> None:
         self.events = events
 
-    async def pages(self, user_id: UUID, *, since: datetime, above: int) -> AsyncIterator[LogPage]:
+    async def pages(self, user_id: UUID, *, since: datetime, above: int, behind: UUID | None) -> AsyncIterator[LogPage]:
         """Give the page."""
-        del user_id, since, above
+        del user_id, since, above, behind
         yield LogPage(self.events, len(self.events))
 
 
@@ -55,7 +55,7 @@ async def test_a_burst_comes_in_pieces(replayed: bool, close_after: int | None, 
     claims = UserClaims(uuid4(), session_id=str(uuid4()), api_key_id=None, scopes=None, issued_at=now, expires_at=now)
     log: Any = Log(events if replayed else [])
     follower = EventFollower(log, AsyncMock(return_value=Stored.ALL), Pace(heartbeat=300.0, recheck=300.0))
-    with LiveStreams(RevokedSet()).opened(claims, replay_since=now if replayed else None) as stream:
+    with LiveStreams(RevokedSet()).opened(claims, seen=LastSeen(uuid4(), now) if replayed else None) as stream:
         if not replayed:
             for event in events:
                 stream.put(event)

@@ -6,6 +6,7 @@ from typing import Any
 from unittest.mock import AsyncMock
 from uuid import uuid4
 
+import aio_pika
 import pytest
 from pydantic import SecretStr
 
@@ -55,9 +56,12 @@ async def test_what_was_missed_comes_first_then_what_came_meanwhile(
         await tell(after)
         assert (await reading.next()).id == str(after.id)
     assert shown == [str(event.id) for event in (last, *missed, new)]
-    first = trail.asked[0]
-    assert first["user_id"] == str(user_id)
+    first, second = trail.asked[:2]
+    assert (first["user_id"], first["behind"]) == (str(user_id), str(last.id))
     assert last.time - timedelta(seconds=12) < parsed(first["since"]) < last.time - timedelta(seconds=8)
+    assert parsed(first["asked_at"]) >= last.time
+    assert second["since"] == trail.since
+    assert second.keys().isdisjoint({"behind", "asked_at"})
 
 
 async def test_what_analytics_has_in_hand_is_waited_for(
@@ -418,18 +422,36 @@ async def test_a_lost_connection_loses_no_event(
     trail: Any,
     gate: Any,
     keeper: Any,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    before, missed, after = made(user_id), made(user_id), made(user_id)
+    """What comes first over the new one waits behind what was missed; that the broker dropped an event before that is noticed."""
+    before, missed, dropped, kept, after = (made(user_id) for _ in range(5))
     async with run_gateway(amqp_url=SecretStr(gate[1])) as client, follow(client, auth) as reading:
         await tell(before)
         assert (await reading.next()).id == str(before.id)
-        feed = client.app.state.edge.live_feed
+        feed, (stream,) = client.app.state.edge.live_feed, client.app.state.edge.live_streams
         gate[0].cut()
         await eventually(lambda: feed._connection is None)
         await tell(missed)
-        trail.events = [missed]
+        trail.events = [missed, dropped]
+        monkeypatch.setattr(live_feed, "MAX_BYTES", len(kept.to_bytes()) * 3 // 2)
+        consume, connections = aio_pika.Queue.consume, []
+
+        async def consume_what_waits(queue: Any, *arguments: Any, **options: Any) -> Any:
+            is_first = queue.name.startswith(feed._name) and not connections
+            if queue.name.startswith(feed._name):
+                connections.append(queue.name)
+            if is_first:
+                await tell(dropped, kept)
+            tag = await consume(queue, *arguments, **options)
+            if is_first:
+                await eventually(lambda: str(kept.id) in {*stream._sent, *(event.id for event in stream._waiting)})
+            return tag
+
+        monkeypatch.setattr(aio_pika.Queue, "consume", consume_what_waits)
         gate[0].mend()
-        assert (await reading.next()).id == str(missed.id)
+        assert [(await reading.next()).id for _ in range(3)] == [str(event.id) for event in (missed, dropped, kept)]
+        await eventually(lambda: len(connections) == 2)
         await tell(after)
         assert (await reading.next()).id == str(after.id)
     assert trail.asked[0]["user_id"] == str(user_id)

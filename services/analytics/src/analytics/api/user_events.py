@@ -8,7 +8,7 @@ from pydantic import AwareDatetime
 
 from analytics.api.audit_filters import EARLIEST, LATEST
 from analytics.domain.cloud_event import cloud_event
-from analytics.usecases.read_events import read_events
+from analytics.usecases.read_events import read_events, where_to_begin
 from common.database import Database
 from common.errors import FieldError, Problem
 from common.http.identity import caller
@@ -29,21 +29,26 @@ def user_events_router(database: Database) -> APIRouter:
         since: Moment,
         above: Annotated[int, Query(ge=0)] = 0,
         upto: Annotated[int | None, Query(ge=0)] = None,
+        asked_at: Annotated[AwareDatetime | None, Query(ge=EARLIEST, lt=LATEST)] = None,
+        behind: UUID | None = None,
         after_time: Annotated[AwareDatetime | None, Query(ge=EARLIEST, lt=LATEST)] = None,
         after_id: UUID | None = None,
         limit: Annotated[int, Query(ge=1, le=MAX_PAGE)] = MAX_PAGE,
     ) -> Response:
         """CloudEvents recorded at or after `since`, in pages behind (`after_time`, `after_id`).
 
-        `upto` of the first page belongs into the questions for the rest; a later pass goes on with it as `above`.
+        With `asked_at`, the time by the clock by which `since` is meant, and `behind`, the id of an event that was seen, the answer
+        goes back as far as that needs. Its `since` and `upto` belong into the questions for the rest of the pages; a later pass
+        goes on with `upto` as `above`.
         """
         if (after_time is None) is not (after_id is None):
             error = FieldError("after_id", "incomplete", "`after_time` and `after_id` belong together.")
             raise Problem(422, "invalid_request", "The request is not valid.", errors=[error])
         after = None if after_time is None or after_id is None else (after_time, after_id)
         async with database.read() as connection:
-            page = await read_events(connection, user_id, since=since, above=above, upto=upto, after=after, limit=limit)
+            begin = await where_to_begin(connection, user_id, since, asked_at=asked_at, behind=behind)
+            page = await read_events(connection, user_id, since=begin, above=above, upto=upto, after=after, limit=limit)
         items: list[dict[str, Any]] = [cloud_event(event) for event in page.events]
-        return json_response({"items": items, "upto": page.upto, "has_more": page.has_more})
+        return json_response({"items": items, "since": begin.isoformat(), "upto": page.upto, "has_more": page.has_more})
 
     return router

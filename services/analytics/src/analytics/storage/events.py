@@ -4,7 +4,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import literal, select, tuple_
+from sqlalchemy import func, literal, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from analytics.domain.event import Event
@@ -43,6 +43,15 @@ async def newest_seq(connection: AsyncConnection) -> int:
     """Return the seq of the last record, 0 when there is none."""
     newest = select(records.c.seq).order_by(records.c.recorded_at.desc(), records.c.seq.desc()).limit(1)
     return int(await connection.scalar(newest) or 0)
+
+
+async def now_and_recorded_at(
+    connection: AsyncConnection, user_id: UUID, event_id: UUID | None
+) -> tuple[datetime, datetime | None]:
+    """Return the database's time, and when it recorded this event of the user; None when it did not."""
+    recorded = select(func.min(records.c.recorded_at)).where(records.c.id == event_id, records.c.user_id == user_id)
+    now, recorded_at = (await connection.execute(select(func.clock_timestamp(), recorded.scalar_subquery()))).one()
+    return now, recorded_at
 
 
 async def of_user(

@@ -2,12 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from analytics.domain.event import Event
 from analytics.storage import events as storage
 from common.database import Connection
+
+AROUND = timedelta(seconds=10)
+"""What was shown after an event may have been recorded so long before it: several replicas record, and a stream does not wait."""
+AHEAD = timedelta(minutes=1)
+"""An id tells a time that may be so far ahead."""
+FURTHEST = timedelta(days=365)
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +23,25 @@ class EventPage:
     events: Sequence[Event]
     upto: int
     has_more: bool
+
+
+async def where_to_begin(
+    connection: Connection, user_id: UUID, since: datetime, *, asked_at: datetime | None, behind: UUID | None
+) -> datetime:
+    """Return the moment, by the database's clock as records have it, since which events are to be read.
+
+    `since` is by the clock that shows `asked_at`; where that one is ahead, the moment is as much earlier. Where it is the time of
+    an event that was seen, by the clock of whoever made it, that event's id is `behind`: it counts when it was recorded, if that
+    was earlier, and while it is not, `since` may be `AHEAD` too late.
+    """
+    if asked_at is None and behind is None:
+        return since
+    now, recorded_at = await storage.now_and_recorded_at(connection, user_id, behind)
+    ahead = timedelta() if asked_at is None else min(max(asked_at - now, timedelta()), FURTHEST)
+    begin = since - ahead
+    if behind is None:
+        return begin
+    return begin - AHEAD if recorded_at is None else min(begin, recorded_at - AROUND)
 
 
 async def read_events(

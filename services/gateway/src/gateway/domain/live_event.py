@@ -12,6 +12,8 @@ NOT_SHOWN = frozenset({"traceparent", "requesthash"})
 """Of the machine, not of the user; and not kept in the trail, so a resumed stream could not repeat it."""
 
 RESUMABLE = timedelta(hours=24)
+AHEAD = timedelta(minutes=1)
+"""So far the clock of a service may be ahead; analytics goes back as much further where its trail lacks the last event."""
 _V7 = 7
 
 
@@ -36,18 +38,24 @@ def live_event(event: Mapping[str, Any]) -> LiveEvent | None:
     return LiveEvent(str(event["id"]), UUID(user), frame(event["type"], shown, event_id=str(event["id"])))
 
 
-def time_of(event_id: str) -> datetime | None:
-    """Return when an event with this id was made (RFC 9562: the first 48 bits of a UUIDv7 are milliseconds); None for others."""
+@dataclass(frozen=True, slots=True)
+class LastSeen:
+    """The last event that a client saw, and when it was made by the clock of the service that made it."""
+
+    id: UUID
+    made: datetime
+
+
+def last_seen(event_id: str, *, now: datetime) -> LastSeen | None:
+    """Return the event of this id; None when a stream cannot go on behind it: it is none, or one of no time that can be.
+
+    RFC 9562: the first 48 bits of a UUIDv7 are the milliseconds of its time.
+    """
     try:
-        made = UUID(event_id)
+        found = UUID(event_id)
     except ValueError:
         return None
-    if made.version != _V7:
+    if found.version != _V7:
         return None
-    return datetime.fromtimestamp((made.int >> 80) / 1000, UTC)
-
-
-def resumes_from(last_event_id: str, *, now: datetime) -> datetime | None:
-    """Return since when events have to be repeated for a client whose last one this was; None when that cannot be."""
-    made = time_of(last_event_id)
-    return made if made is not None and now - RESUMABLE <= made <= now + timedelta(minutes=1) else None
+    made = datetime.fromtimestamp((found.int >> 80) / 1000, UTC)
+    return LastSeen(found, made) if now - RESUMABLE <= made <= now + AHEAD else None

@@ -3,12 +3,13 @@
 import asyncio
 from contextlib import suppress
 from datetime import datetime
+from typing import Any
 from uuid import uuid4
 
 import aio_pika
 import orjson
 import structlog
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, AbstractQueue
 from aio_pika.exceptions import AMQPError
 from pydantic import SecretStr
 from yarl import URL
@@ -26,8 +27,12 @@ from gateway.usecases.trail_proof import TrailQueue
 ANALYTICS_QUEUE = "analytics.all_events"
 LOOK_EVERY_S = 1.0
 MAX_BEHIND = 5_000
-"""Messages; with more waiting, this process is too slow for what comes, and the queue's bound would drop some unseen. It starts on
-an empty queue instead, and the streams read what they missed from the trail."""
+"""Messages; with more waiting, this process is too slow for what comes. It starts on an empty queue instead, and the streams read
+what they missed from the trail."""
+MAX_BYTES = 32 * 1024 * 1024
+"""What may wait in the broker; beyond that it drops the oldest, and the same is done as with too many."""
+DROPPED = "dropped"
+"""How the name of the queue ends that keeps the last message that was dropped, for this process to see that one was."""
 IDLE_S = 60.0
 """The queue stays bound so long after the last stream has ended."""
 OPEN_PATIENCE_S = 5.0
@@ -128,13 +133,15 @@ class LiveFeed:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 channel, queue = await self._bind(connection)
-            if self._heard_until is not None:
-                self._streams.missed_since(self._heard_until)
-            else:
-                self._heard_until = utc_now()
+                # Before the first event comes: what was missed goes before it.
+                if self._heard_until is not None:
+                    self._streams.missed_since(self._heard_until)
+                else:
+                    self._heard_until = utc_now()
+                await queue.consume(self._receive, no_ack=True)
             self._connection = connection
             self._bound.set()
-            await self._watch(channel, queue)
+            await self._watch(channel, queue.name)
         finally:
             self._bound.clear()
             self._connection = None
@@ -142,13 +149,21 @@ class LiveFeed:
                 async with asyncio.timeout(_CLOSE_TIMEOUT_S):
                     await connection.close()
 
-    async def _bind(self, connection: AbstractConnection) -> tuple[AbstractChannel, str]:
+    async def _bind(self, connection: AbstractConnection) -> tuple[AbstractChannel, AbstractQueue]:
+        """Return a queue to which every event comes from now on, and next to it one that tells when any was dropped from it."""
         channel = await connection.channel(publisher_confirms=False)
         exchange = await channel.declare_exchange(EVENTS.name, type="topic", durable=True)
-        queue = await channel.declare_queue(f"{self._name}.{uuid4().hex}", exclusive=True)
+        name = f"{self._name}.{uuid4().hex}"
+        dropped = await channel.declare_queue(f"{name}.{DROPPED}", exclusive=True, arguments={"x-max-length": 1})
+        bound: dict[str, Any] = {
+            "x-max-length-bytes": MAX_BYTES,
+            "x-overflow": "drop-head",
+            "x-dead-letter-exchange": "",
+            "x-dead-letter-routing-key": dropped.name,
+        }
+        queue = await channel.declare_queue(name, exclusive=True, arguments=bound)
         await queue.bind(exchange, routing_key="#")
-        await queue.consume(self._receive, no_ack=True)
-        return channel, queue.name
+        return channel, queue
 
     async def _watch(self, channel: AbstractChannel, queue: str) -> None:
         """Look every second whether events still come and are kept up with."""
@@ -158,10 +173,11 @@ class LiveFeed:
             asked_at = utc_now()
             async with asyncio.timeout(PROBE_TIMEOUT_S):
                 behind = await _depth(channel, queue)
+                dropped = await _depth(channel, f"{queue}.{DROPPED}")
+            if dropped or behind > MAX_BEHIND:
+                raise ConnectionError(f"{behind} events behind, {'some' if dropped else 'none'} dropped")
             if behind == 0:
                 self._heard_until = asked_at
-            elif behind > MAX_BEHIND:
-                raise ConnectionError(f"{behind} events behind")
             self._end_what_must_not_go_on()
             if len(self._streams):
                 idle_since = None

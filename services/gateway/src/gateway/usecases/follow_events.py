@@ -17,7 +17,7 @@ from gateway.usecases.live_streams import Stream
 from gateway.usecases.trail_proof import Stored
 
 OVERLAP = timedelta(seconds=10)
-"""Repeated before the first moment that was missed: clocks differ, and events do not come in the order of their times."""
+"""Repeated before the first moment that was missed: events do not come in the order of their times."""
 SETTLE_S = 1.0
 """What was on its way to the queues when the stream was subscribed has got into that of analytics within this time."""
 CATCH_UP_S = 30.0
@@ -143,7 +143,10 @@ class EventFollower:
             try:
                 while True:
                     stream.overflowed = False
-                    async with aclosing(self._event_log.pages(stream.user_id, since=since - OVERLAP, above=above)) as pages:
+                    read = self._event_log.pages(
+                        stream.user_id, since=since - OVERLAP, behind=stream.replay_behind, above=above
+                    )
+                    async with aclosing(read) as pages:
                         while True:
                             reading = asyncio.ensure_future(anext(pages, None))
                             async with aclosing(waiting.beats(reading)) as beats:

@@ -10,7 +10,7 @@ from uuid import UUID
 from common.auth.claims import UserClaims
 from common.clock import utc_now
 from gateway.domain.closing import REVOKED, TOO_SLOW, UNKNOWN_RIGHTS, Closing
-from gateway.domain.live_event import LiveEvent
+from gateway.domain.live_event import LastSeen, LiveEvent
 from gateway.domain.server_sent import PIECE_BYTES
 from gateway.metrics import LIVE_EVENTS, LIVE_STREAMS
 from gateway.security.revocations import Revocation, RevokedSet
@@ -32,12 +32,13 @@ class Stream:
     """
 
     def __init__(
-        self, claims: UserClaims, *, opened_at: datetime, replay_since: datetime | None, on_close: OnClose | None = None
+        self, claims: UserClaims, *, opened_at: datetime, seen: LastSeen | None, on_close: OnClose | None = None
     ) -> None:
         self.user_id = claims.user_id
         self.credential = claims.api_key_id or claims.session_id
         self.closing: Closing | None = None
-        self.replay_since = replay_since
+        self.replay_since = None if seen is None else seen.made
+        self.replay_behind = None if seen is None else seen.id
         self.overflowed = False
         self._opened_at = opened_at
         self._on_close = on_close
@@ -92,13 +93,17 @@ class Stream:
 
     @contextmanager
     def replay(self) -> Iterator[datetime]:
-        """Replay for the block, since the moment given; one that is wanted meanwhile is another one, made next."""
+        """Replay for the block, since the moment given; one that is wanted meanwhile is another one, made next.
+
+        `replay_behind` is the id of the last event that the client saw when it came, for the first replay alone.
+        """
         assert self.replay_since is not None  # noqa: S101 - the caller looked
         since, self.replay_since, self._replaying = self.replay_since, None, True
         try:
             yield since
         finally:
             self._replaying = False
+            self.replay_behind = None
 
     async def wait(self, seconds: float) -> bool:
         """Wait until something is to be done; False when nothing was for so long."""
@@ -150,14 +155,12 @@ class LiveStreams:
         return iter([stream for streams in self._by_user.values() for stream in streams])
 
     @contextmanager
-    def opened(
-        self, claims: UserClaims, *, replay_since: datetime | None, on_close: OnClose | None = None
-    ) -> Iterator[Stream]:
-        """Open a stream for the block; one whose session was revoked meanwhile ends at once.
+    def opened(self, claims: UserClaims, *, seen: LastSeen | None = None, on_close: OnClose | None = None) -> Iterator[Stream]:
+        """Open a stream for the block, behind the last event `seen`; one whose session was revoked meanwhile ends at once.
 
         `on_close` is told why it ends, even while the client takes nothing.
         """
-        stream = Stream(claims, opened_at=utc_now(), replay_since=replay_since, on_close=on_close)
+        stream = Stream(claims, opened_at=utc_now(), seen=seen, on_close=on_close)
         self._by_user[stream.user_id].add(stream)
         LIVE_STREAMS.inc()
         if stream.credential in self._revoked:

@@ -16,7 +16,7 @@ from gateway.api.documents import Responses, parameters, problems
 from gateway.api.head import HEAD_ONLY
 from gateway.api.streaming import unless_stalled
 from gateway.domain.closing import UNKNOWN_RIGHTS, Closing, refused
-from gateway.domain.live_event import resumes_from
+from gateway.domain.live_event import last_seen
 from gateway.edge import Edge, edge_of
 from gateway.security.authenticator import Caller
 
@@ -59,16 +59,16 @@ class LiveStream(Response):
             return
         edge, claims = edge_of(self._request), self._caller.claims
         last = self._request.headers.get("last-event-id", "")[: MAX_ID_CHARS + 1]
-        since = resumes_from(last, now=utc_now()) if last else None
+        seen = last_seen(last, now=utc_now()) if last else None
 
         def ended(closing: Closing) -> None:
             if closing.at_once:
                 cut(scope, after=LAST_EVENT_S)
 
-        opened = edge.live_streams.opened(claims, replay_since=since, on_close=ended)
+        opened = edge.live_streams.opened(claims, seen=seen, on_close=ended)
         with edge.live_places.held(claims.user_id), opened as stream:
             await edge.live_feed.subscribed()
-            unresumable = bool(last) and since is None
+            unresumable = bool(last) and seen is None
             async with aclosing(edge.follower.follow(stream, self._recheck, unresumable=unresumable)) as pieces:
                 response = StreamingResponse(pieces, media_type=MEDIA_TYPE, headers=HEADERS)
                 await response(scope, receive, unless_stalled(scope, send, STALL_S))
