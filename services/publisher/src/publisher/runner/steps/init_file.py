@@ -30,6 +30,9 @@ async def init_file(run: JobRun, access: Access) -> Outcome | None:
         "init_log_id": None,
         "upload_url": None,
         "upload_expires_at": None,
+        "upload_ended_at": None,
+        "upload_ended_code": None,
+        "last_chunk_intended": False,
         "sent_privacy_level": privacy_level(run),
     }
     tries = InitTries(run, intent)
