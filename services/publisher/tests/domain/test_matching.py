@@ -6,12 +6,14 @@ from uuid import UUID
 import pytest
 
 from publisher.domain.following import Seen
+from publisher.domain.job import Transfer
 from publisher.domain.matching import (
     CLOCKS_DIFFER,
     PUBLISHED_WITHIN,
     Candidate,
     Finding,
     Wanted,
+    contradicts,
     find,
     resembles,
     seen_far_enough,
@@ -125,3 +127,19 @@ def test_when_the_list_is_asked() -> None:
     assert [leaves_open(Question.VIDEO_ID, seen) for seen in (None, done, named)] == [True, True, False]
     assert not leaves_open(Question.POSTED, None)
     assert [leaves_open(Question.CONTRADICTION, seen) for seen in (None, failed, done)] == [True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("publish_id", "fits"),
+    [
+        ("v_pub_url~v2-1.7", (Transfer.PULL, "direct")),
+        ("v_inbox_url~v2.7", (Transfer.PULL, "inbox")),
+        ("v_pub_file~v2-1.7", (Transfer.FILE, "direct")),
+        ("v_inbox_file~v2.7", (Transfer.FILE, "inbox")),
+    ],
+)
+def test_the_id_of_a_publication_tells_its_kind(publish_id: str, fits: tuple[Transfer, str]) -> None:
+    kinds = [(transfer, mode) for transfer in Transfer for mode in ("direct", "inbox")]
+    assert [kind for kind in kinds if not contradicts(publish_id, *kind)] == [fits]
+    assert {transfer for transfer, mode in kinds if not contradicts("p_pub_url~v2.7", transfer, mode)} == {Transfer.PHOTO}
+    assert not any(contradicts("x_new~v9.7", *kind) for kind in kinds)

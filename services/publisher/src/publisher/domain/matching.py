@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
+from publisher.domain.job import Transfer
+
 CLOCKS_DIFFER = timedelta(minutes=2)
 PUBLISHED_WITHIN = timedelta(hours=26)
 """After the post was handed over: TikTok may take a day, and an upload an hour."""
@@ -15,6 +17,13 @@ LENGTH_TOLERANCE_SECONDS = 1.5
 """TikTok tells whole seconds, rounded one way or the other."""
 CUT_FROM = 100
 """TikTok shows the first 150 characters of a caption; a text as long as this may be the beginning of ours."""
+_VIDEO_IDS = {
+    "v_pub_file": (Transfer.FILE, "direct"),
+    "v_pub_url": (Transfer.PULL, "direct"),
+    "v_inbox_file": (Transfer.FILE, "inbox"),
+    "v_inbox_url": (Transfer.PULL, "inbox"),
+}
+PHOTO_IDS = "p_pub_url"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +76,14 @@ def says(captions: Collection[str], texts: Collection[str]) -> bool:
     """Whether a text of a video is one of the captions, or the beginning of a long one."""
     ours = {plain for caption in captions if (plain := _plain(caption))}
     return any(_is_caption(_plain(text), caption) for text in texts for caption in ours)
+
+
+def contradicts(publish_id: str, transfer: Transfer, mode: str) -> bool:
+    """Whether a publication's id shows that it is of another kind than an attempt's; one of an unknown shape shows nothing."""
+    shape = publish_id.partition("~")[0]
+    if shape in _VIDEO_IDS:
+        return _VIDEO_IDS[shape] != (transfer, mode)
+    return shape == PHOTO_IDS and transfer is not Transfer.PHOTO
 
 
 def seen_far_enough(wanted: Wanted, oldest: Candidate) -> bool:

@@ -6,12 +6,13 @@ import structlog
 
 from publisher.domain.following import verdict
 from publisher.domain.job import Step, Transfer
-from publisher.domain.matching import CLOCKS_DIFFER, PUBLISHED_WITHIN, says
+from publisher.domain.matching import CLOCKS_DIFFER, PUBLISHED_WITHIN, contradicts, says
 from publisher.domain.outcomes import Defer, Succeed
 from publisher.runner.run import JobRun
 from publisher.runner.steps.find_video import PUBLIC, candidate_of, wanted_of
 from publisher.runner.steps.status import fetch
 from publisher.storage import rivals
+from publisher.storage.job import Job
 from publisher.storage.rivals import Unclaimed
 
 TYPES = {"direct": "DIRECT_PUBLISH", "inbox": "INBOX_SHARE"}
@@ -62,9 +63,10 @@ async def _the_only_one(run: JobRun) -> str | None:
         if await rivals.nameless(connection, job.account_id, job.open_id, about=asked_at) != [job.id]:
             return None
         found = await rivals.unclaimed(connection, job.open_id, since=asked_at - CLOCKS_DIFFER)
-    fitting = [one for one in found if _fits(one, job.post.mode) and one.told_at <= asked_at + PUBLISHED_WITHIN]
+    fitting = [one for one in found if _fits(one, job) and one.told_at <= asked_at + PUBLISHED_WITHIN]
     return fitting[0].publish_id if len(fitting) == 1 else None
 
 
-def _fits(publication: Unclaimed, mode: str) -> bool:
-    return publication.publish_type in {None, TYPES[mode]}
+def _fits(publication: Unclaimed, job: Job) -> bool:
+    is_other_kind = contradicts(publication.publish_id, job.checkpoint.transfer, job.post.mode)
+    return publication.publish_type in {None, TYPES[job.post.mode]} and not is_other_kind
