@@ -30,14 +30,21 @@ async def test_uploads_are_held_to_it(world: Any) -> None:
         world.post(await world.account("demo_private"), media, content={"privacy_level": "SELF_ONLY"}),
     ]
     began = time.monotonic()
-    async with world.replica(upload_bytes_per_second=2_000_000):
+    async with world.replica(upload_bytes_per_second=2_000_000, upload_concurrency=8):
         await world.accept(*posts)
         for post in posts:
             await world.state(post, State.SUCCEEDED)
     assert time.monotonic() - began >= 1.9
 
 
-def test_a_limit_that_no_chunk_would_get_through_is_refused(world: Any) -> None:
-    with pytest.raises(ValidationError, match="UPLOAD_CONCURRENCY"):
-        world.settings(upload_bytes_per_second=1_000_000, upload_concurrency=16)
-    assert world.settings(upload_bytes_per_second=1_000_000, upload_concurrency=10).upload_bytes_per_second == 1_000_000
+@pytest.mark.parametrize(
+    ("largest", "least"),
+    [({}, 728_180), ({"source_max_bytes": 4 * 1024**3}, 5_965_235), ({"upload_url_seconds": 86_400}, 500_000)],
+)
+def test_a_limit_that_the_largest_file_or_a_chunk_would_not_get_through_is_refused(
+    world: Any, largest: dict[str, Any], least: int
+) -> None:
+    changes = {"upload_concurrency": 5, **largest}
+    with pytest.raises(ValidationError, match=f"at least {least}: .*UPLOAD_CONCURRENCY"):
+        world.settings(upload_bytes_per_second=least - 1, **changes)
+    assert world.settings(upload_bytes_per_second=least, **changes).upload_bytes_per_second == least

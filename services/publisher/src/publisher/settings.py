@@ -1,5 +1,6 @@
 """Settings of the publisher, read from the environment."""
 
+import math
 from typing import Annotated, ClassVar
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -25,8 +26,6 @@ class Settings(ServiceSettings, DatabaseSettings):
 
     max_jobs_in_flight: int = Field(default=500, ge=2, le=10_000)
     upload_concurrency: int = Field(default=16, ge=1, le=500)
-    upload_bytes_per_second: int = Field(default=0, ge=0)
-    """What all uploads of the replica send together; 0: no limit."""
     daily_posts_per_creator: int = Field(default=15, ge=0, le=100_000)
     daily_drafts_per_creator: int = Field(default=5, ge=0, le=100_000)
     daily_creators: int = Field(default=0, ge=0, le=100_000)
@@ -60,6 +59,10 @@ class Settings(ServiceSettings, DatabaseSettings):
     source_stall_seconds: float = Field(default=30.0, gt=0, le=600)
     source_bytes_per_second: int = Field(default=16_384, ge=0)
     """The slowest a file may come."""
+    upload_max_bytes: int = Field(default=524_288_000, ge=1)
+    """As the gateway has it: the largest file that comes by upload."""
+    upload_bytes_per_second: int = Field(default=0, ge=0)
+    """What all uploads of the replica send together; 0: no limit."""
 
     retention_days: float = Field(default=30.0, gt=0)
     inbox_retention_days: float = Field(default=14.0, gt=0)
@@ -77,7 +80,14 @@ class Settings(ServiceSettings, DatabaseSettings):
     @field_validator("upload_bytes_per_second")
     @classmethod
     def _is_enough_for_all(cls, rate: int, info: ValidationInfo) -> int:
-        least = SLOWEST_UPLOAD * int(info.data.get("upload_concurrency", 1))
+        given = info.data
+        concurrency = int(given.get("upload_concurrency", 1))
+        largest = max(int(given.get("upload_max_bytes", 0)), int(given.get("source_max_bytes", 0)))
+        whole = math.ceil(largest / float(given.get("upload_url_seconds", 1.0)))
+        least = max(SLOWEST_UPLOAD, whole) * concurrency
         if 0 < rate < least:
-            raise ValueError(f"must be 0 or at least {least}: {SLOWEST_UPLOAD} for each of UPLOAD_CONCURRENCY")
+            raise ValueError(
+                f"must be 0 or at least {least}: with UPLOAD_CONCURRENCY uploads at once, a file of {largest} bytes"
+                " (UPLOAD_MAX_BYTES, SOURCE_MAX_BYTES) would not be through within UPLOAD_URL_SECONDS. Allow more, or fewer at once"
+            )
         return rate
