@@ -15,7 +15,9 @@ from common.testing.eventually import eventually
 from publisher.domain.job import CancelState, Lane, State, Step
 from publisher.domain.outcomes import Defer, Reason
 from publisher.domain.tiktok_limits import INIT as INIT_LIMIT
+from publisher.errors import LeaseLost
 from publisher.runner.steps import init_gate
+from publisher.storage import jobs
 from publisher.usecases.cancel_job import CancelOutcome, cancel_job
 from tiktok import _http
 from tiktok_simulator.media_host import MediaHost, Resource, media_host
@@ -61,6 +63,30 @@ async def test_a_pull_goes_out_once_and_is_told(world: Any, host: MediaHost) -> 
     assert (submitted["publish_id"], submitted["total_bytes"]) == (item["publish_id"], None)
     assert submitted["log_id"], "TikTok's, of the answer to the init"
     assert (await world.event(post, "succeeded"))["publish_id"] == item["publish_id"]
+
+
+async def test_an_answer_that_its_replica_may_not_store_any_more_is_kept(
+    world: Any, host: MediaHost, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its lease ended while the database was away: whoever goes on knows which publication it is."""
+    save, answers = jobs.save, []
+
+    async def losing(connection: Any, job_id: Any, token: int, changes: Any, **options: Any) -> Any:
+        if changes.get("publish_id") and not answers:
+            answers.append((changes["publish_id"], changes["init_log_id"]))
+            raise LeaseLost
+        return await save(connection, job_id, token, changes, **options)
+
+    monkeypatch.setattr(jobs, "save", losing)
+    post = await pull_of(world, host.put("/a.mp4", DATA))
+    async with world.replica() as replica:
+        await world.accept(post)
+        await eventually(lambda: answers and not replica.lanes[0].running, 60)
+        await world.end_leases(replica.tools.replica)
+        replica.lanes[1].wake()
+        job = await world.state(post, State.SUCCEEDED)
+    assert [(job.publish_id, job.init_log_id)] == answers
+    assert len(await world.driver.ledger()) == 1
 
 
 async def test_a_draft_by_pull(world: Any, host: MediaHost) -> None:

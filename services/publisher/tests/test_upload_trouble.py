@@ -12,7 +12,9 @@ from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from common.testing.eventually import eventually
 from publisher.clients.media_store import MediaMissing, MediaUnavailable
 from publisher.domain.job import State, Step
+from publisher.domain.outcomes import Look
 from publisher.errors import LeaseLost
+from publisher.runner.init_answer import conclude_or_keep
 from publisher.runner.job_clock import JobClock
 from publisher.runner.lease import Lease
 from publisher.runner.run import JobRun
@@ -202,6 +204,8 @@ async def test_nothing_is_stored_once_the_lease_is_known_to_be_lost(world: Any) 
         run = JobRun(replica.tools, job, lease, JobClock(job.updated_at, at=0.0), asyncio.Event())
         with pytest.raises(LeaseLost):
             await run.store({"deferrals": 1})
+        with pytest.raises(LeaseLost):
+            await conclude_or_keep(run, Look(1.0), {})
 
 
 async def test_a_lease_lost_in_the_middle_of_a_chunk_stops_the_chunk(world: Any) -> None:

@@ -12,6 +12,7 @@ from publisher.domain.takeover import Action, next_action
 from publisher.domain.troubles import INTERNAL_ERROR, Trouble, TroubleKind, after_status_trouble
 from publisher.errors import LeaseLost
 from publisher.runner.conclude import Outcome, conclude
+from publisher.runner.init_answer import conclude_or_keep
 from publisher.runner.run import JobRun
 from publisher.runner.steps.fetch import fetch
 from publisher.runner.steps.follow import poll
@@ -78,7 +79,7 @@ async def _perform(run: JobRun) -> None:
             return
         outcome, changes = await _act(run, action)
         if outcome is not None:
-            await conclude(run, outcome, changes)
+            await conclude_or_keep(run, outcome, changes)
             return
 
 

@@ -15,7 +15,7 @@ from sqlalchemy import BigInteger, Row, Uuid, and_, case, cast, column, func, nu
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from publisher.domain.job import Lane, State
+from publisher.domain.job import Lane, State, Step, Transfer
 from publisher.domain.shares import Places, share_out
 from publisher.errors import LeaseLost
 from publisher.storage import due_jobs
@@ -147,6 +147,21 @@ async def save(
     if row is None:
         raise LeaseLost
     return job_from(row)
+
+
+async def keep_init_answer(connection: AsyncConnection, job_id: UUID, publish_id: str, log_id: str | None) -> None:
+    """Store the publication that the job's init made, under no lease: only where that init is the newest that is known of it."""
+    statement = (
+        update(_jobs)
+        .where(
+            _jobs.c.id == job_id,
+            _jobs.c.transfer != Transfer.FILE.value,
+            _jobs.c.step == Step.INIT_INTENDED.value,
+            _jobs.c.publish_id.is_(None),
+        )
+        .values(publish_id=publish_id, init_log_id=log_id, step=Step.INIT_DONE.value, lane=Lane.FOLLOW.value)
+    )
+    await connection.execute(statement)
 
 
 async def renew(connection: AsyncConnection, leases: Sequence[tuple[UUID, int, int]], *, lease: timedelta) -> set[UUID]:
