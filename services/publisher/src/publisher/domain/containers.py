@@ -7,19 +7,31 @@ MP4, QUICKTIME, WEBM = "video/mp4", "video/quicktime", "video/webm"
 _EBML = b"\x1a\x45\xdf\xa3"
 _DOCTYPE = b"\x42\x82"
 _PICTURE_BRANDS = frozenset({b"heic", b"heix", b"mif1", b"msf1", b"avif", b"avis"})
+_MP4_BRANDS = (b"mp41", b"mp42")
+"""Of a file that says that it may be read as MP4, too, whatever its major brand."""
+_FOREIGN_BRANDS = (b"3g", b"mj")
+"""How the major brands of 3GP, 3G2 and MJ2 begin, as the check of uploads knows them."""
 _OLD_QUICKTIME = frozenset({b"moov", b"mdat", b"wide", b"free", b"skip"})
 
 
 def container_of(head: bytes) -> str | None:
     """Return the media type that a file's first bytes show, None unless it is MP4, MOV or WebM."""
-    kind, brand = head[4:8], head[8:12]
+    kind = head[4:8]
     if kind == b"ftyp":
-        if brand in _PICTURE_BRANDS:
-            return None
-        return QUICKTIME if brand == b"qt  " else MP4
+        return _by_brand(head)
     if kind in _OLD_QUICKTIME:
         return QUICKTIME
     return WEBM if head.startswith(_EBML) and _doctype(head) == b"webm" else None
+
+
+def _by_brand(head: bytes) -> str | None:
+    brand, others = head[8:12], head[16 : int.from_bytes(head[:4])]
+    if brand in _PICTURE_BRANDS:
+        return None
+    if brand == b"qt  ":
+        return QUICKTIME
+    may_be_mp4 = not brand.startswith(_FOREIGN_BRANDS) or any(mp4 in others for mp4 in _MP4_BRANDS)
+    return MP4 if may_be_mp4 else None
 
 
 def looks_like_text(head: bytes, content_type: str) -> bool:
