@@ -85,6 +85,17 @@ async def test_those_that_wait_are_bounded(bounds: dict[str, int]) -> None:
     assert desk.got == ["a", "b", "c"]
 
 
+async def test_who_is_refused_is_told_whose_places_are_taken() -> None:
+    desk = Desk(waiting_in_all=0)
+    await desk.come(ONE, "a", "b", "c")
+    with pytest.raises(Problem, match="too_many_at_once"):
+        await desk.tasks["c"]
+    await desk.come(OTHER, "x", "y")
+    with pytest.raises(Problem, match="all_places_taken"):
+        await desk.tasks["y"]
+    await desk.leave("a", "b", "x")
+
+
 async def test_who_gives_up_waiting_takes_no_place() -> None:
     desk = Desk()
     await desk.come(ONE, "a", "b", "gone")

@@ -2,12 +2,14 @@
 
 import asyncio
 import hashlib
+import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
+import httpx
 import pytest
 
 from common.contracts.envelope import Envelope
@@ -217,19 +219,65 @@ async def test_a_client_that_waits_for_continue_is_refused_before_it_sends(gatew
     writer.close()
 
 
+async def begin(client: httpx.AsyncClient, auth: dict[str, str]) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Send the beginning of an upload, and no more."""
+    reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
+    head = (
+        f"POST {UPLOAD} HTTP/1.1\r\nHost: x\r\nAuthorization: {auth['Authorization']}\r\n"
+        f"Content-Type: multipart/form-data; boundary=B\r\nContent-Length: 900000\r\n\r\n"
+    )
+    writer.write(head.encode() + part(MP4)[:-2])
+    return reader, writer
+
+
+async def told(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> tuple[bytes, str]:
+    """Return status and code of the answer to an upload that was not complete."""
+    head, _, body = (await asyncio.wait_for(reader.read(), 60)).partition(b"\r\n\r\n")
+    writer.close()
+    return head.split(b" ")[1], json.loads(body)["code"]
+
+
 async def test_a_client_that_stalls_is_told(run_gateway: Any, auth: Any, files: Any) -> None:
     async with run_gateway(upload_stall_seconds=0.2) as client:
-        reader, writer = await asyncio.open_connection(client.base_url.host, client.base_url.port)
-        head = (
-            f"POST {UPLOAD} HTTP/1.1\r\nHost: x\r\nAuthorization: {auth['Authorization']}\r\n"
-            f"Content-Type: multipart/form-data; boundary=B\r\nContent-Length: 900000\r\n\r\n"
-        )
-        writer.write(head.encode() + part(MP4)[:-2])
-        answer = await asyncio.wait_for(reader.read(), 60)
-        assert answer.startswith(b"HTTP/1.1 408 ")
-        assert json.loads(answer.partition(b"\r\n\r\n")[2])["code"] == "upload_stalled"
-        writer.close()
+        assert await told(*await begin(client, auth)) == (b"408", "upload_stalled")
         await eventually(lambda: files() == [])
+
+
+async def test_a_client_that_is_too_slow_is_told(gateway: Any, auth: Any, files: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock on which the first bytes took 100 seconds to come."""
+    monkeypatch.setattr("gateway.api.incoming_file.monotonic", itertools.count(step=100).__next__)
+    assert await told(*await begin(gateway, auth)) == (b"408", "upload_too_slow")
+    await eventually(lambda: files() == [])
+    assert gateway.app.state.edge.uploads.taken == 0
+
+
+async def test_uploads_have_so_many_places(
+    run_gateway: Any, responder: Any, auth: Any, user_keys: Any, files: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.api.routes.media.PATIENCE_SECONDS", 0.05)
+    responder.script = registered
+    await responder.bind(RegisterMedia.KEY)
+    others = [user_keys.authorization(uuid4(), session_id=str(uuid4())) for _ in range(2)]
+    async with run_gateway(uploads=2, uploads_per_user=1) as client:
+
+        async def upload(user: dict[str, str]) -> tuple[int, str | None, str | None]:
+            answer = await client.post(UPLOAD, **form(part(MP4)), headers=multipart(user))
+            return answer.status_code, answer.json().get("code"), answer.headers.get("retry-after")
+
+        places = client.app.state.edge.uploads
+        _, first = await begin(client, auth)
+        await eventually(lambda: places.taken == 1)
+        assert await upload(auth) == (429, "too_many_at_once", "10")
+        assert await upload(others[0]) == (201, None, None)
+        _, second = await begin(client, others[0])
+        await eventually(lambda: places.taken == 2)
+        assert await upload(others[1]) == (503, "all_places_taken", "10")
+        first.transport.abort()
+        await eventually(lambda: places.taken == 1)
+        assert await upload(others[1]) == (201, None, None)
+        second.transport.abort()
+        await eventually(lambda: places.taken == 0)
+        assert len(files()) == 2
 
 
 async def test_no_reply_in_time_is_202_and_keeps_the_file(run_gateway: Any, responder: Any, auth: Any, files: Any) -> None:

@@ -9,6 +9,7 @@ from common.auth.keys import b64url_decode
 from common.auth.service_tokens import ServiceTokenSigner
 from common.auth.user_tokens import UserTokenVerifier
 from common.http.app import create_app
+from common.http.body_guard import Pace as BodyPace
 from common.http.client import ServiceClient, internal_client
 from common.http.health import Check
 from common.messaging.command_client import CommandClient
@@ -61,8 +62,8 @@ EXPORTS, EXPORTS_PER_USER = 16, 2
 
 LARGE_BODIES, LARGE_BODIES_PER_USER = 4, 2
 """Batches beyond the ordinary limit in hand: what is made of one takes several times its size."""
-LARGE_WAITING, LARGE_WAITING_PER_USER = 200, 20
-"""Each keeps a connection, and nothing of its body."""
+WAITING, WAITING_PER_USER = 200, 20
+"""Of large batches, and of uploads, that wait for a place. Each keeps a connection, and nothing of its body."""
 
 
 def build() -> tuple[FastAPI, Settings]:
@@ -148,13 +149,19 @@ def build_app(settings: Settings) -> FastAPI:
         reply_retention=settings.reply_retention,
         trusted_proxies=parse_networks(settings.trusted_proxies),
         upload_max_bytes=settings.upload_max_bytes,
-        upload_stall_seconds=settings.upload_stall_seconds,
+        upload_pace=BodyPace(settings.upload_stall_seconds, settings.upload_min_bytes_per_second),
+        uploads=Places(
+            in_all=settings.uploads,
+            per_user=settings.uploads_per_user,
+            waiting_in_all=WAITING,
+            waiting_per_user=WAITING_PER_USER,
+        ),
         exports=Places(in_all=EXPORTS, per_user=EXPORTS_PER_USER),
         large_bodies=Places(
             in_all=LARGE_BODIES,
             per_user=LARGE_BODIES_PER_USER,
-            waiting_in_all=LARGE_WAITING,
-            waiting_per_user=LARGE_WAITING_PER_USER,
+            waiting_in_all=WAITING,
+            waiting_per_user=WAITING_PER_USER,
         ),
         live_feed=live_feed,
         live_streams=live_streams,

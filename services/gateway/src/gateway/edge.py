@@ -5,6 +5,7 @@ from datetime import timedelta
 
 from fastapi import Request
 
+from common.http.body_guard import Pace
 from gateway.clients.accounts_client import AccountsClient
 from gateway.clients.object_store import ObjectStore
 from gateway.clients.upstreams import Upstreams
@@ -37,7 +38,8 @@ class Edge:
     reply_retention: timedelta
     trusted_proxies: tuple[Network, ...]
     upload_max_bytes: int
-    upload_stall_seconds: float
+    upload_pace: Pace
+    uploads: Places
     exports: Places
     large_bodies: Places
     live_feed: LiveFeed

@@ -63,6 +63,9 @@ class Settings(ServiceSettings):
     """Of the bucket. Its client reads these by itself, and more; here they are for removing what killed processes left in it."""
     upload_max_bytes: int = Field(default=524_288_000, ge=1)
     upload_stall_seconds: float = Field(default=30.0, gt=0, le=600)
+    upload_min_bytes_per_second: int = Field(default=65_536, ge=1, le=1_000_000_000)
+    uploads: int = Field(default=32, ge=1, le=10_000)
+    uploads_per_user: int = Field(default=4, ge=1, le=10_000)
     rate_limit_per_user: RateLimitText = "100/minute"
     rate_limit_per_address: RateLimitText = "20/minute"
     rate_limit_storage: Annotated[SecretStr, AfterValidator(check_storage)] = SecretStr("memory://")

@@ -168,7 +168,7 @@ async def test_places_are_limited(run_gateway: Any, services: Any, auth: Any, us
     async with run_gateway(live_streams=2, live_streams_per_user=1) as client, follow(client, auth):
         assert await refusal(client, auth) == (429, "too_many_at_once")
         async with follow(client, user_keys.authorization(session_id=str(uuid4()))):
-            assert await refusal(client, user_keys.authorization(session_id=str(uuid4()))) == (429, "too_many_at_once")
+            assert await refusal(client, user_keys.authorization(session_id=str(uuid4()))) == (503, "all_places_taken")
 
 
 async def test_without_a_broker_nobody_is_left_waiting(

@@ -199,6 +199,10 @@ class Pace:
     seconds: float
     bytes_per_second: int | None = None
 
+    def seconds_for(self, size: int) -> float:
+        """Return how long so many bytes may take."""
+        return self.seconds + (size / self.bytes_per_second if self.bytes_per_second is not None else 0.0)
+
 
 async def read_checked(
     declared: DeclaredBody, receive: Receive, *, limit_bytes: int, pace: Pace | None = None
@@ -240,8 +244,8 @@ async def _read(receive: Receive, limit: int, pace: Pace) -> bytes | None:
             chunks.append(chunk)
             if not message.get("more_body", False):
                 return b"".join(chunks)
-            if pace.bytes_per_second is not None and not timer.expired():
-                timer.reschedule(began + pace.seconds + size / pace.bytes_per_second)
+            if not timer.expired():
+                timer.reschedule(began + pace.seconds_for(size))
 
 
 def _too_large(limit: int) -> Problem:

@@ -28,7 +28,7 @@ _DESCRIPTIONS = {
     422: "Invalid input; `errors` names each field.",
     429: "Too many requests; `Retry-After` says when to come back.",
     502: "TikTok is away or refused.",
-    503: "A part of the system is away; nothing has happened. `Retry-After` says when to come back.",
+    503: "A part of the system is away or full; nothing has happened. `Retry-After` says when to come back.",
 }
 
 Json = dict[str, Any]

@@ -23,8 +23,8 @@ async def large_body(request: Request, user_id: UUID, places: Places, *, limit_b
     """Give the request with its body read and checked, as the guard of all others does it.
 
     What may be larger than `ORDINARY_BODY_BYTES` holds one of the user's places from before its first byte until the block ends.
-    Raises Problem 413 `body_too_large` (at once, unread, when the length tells it), 429 `too_many_at_once`, 408 `body_timeout`,
-    400 `body_aborted`, or the one of the body.
+    Raises Problem 413 `body_too_large` (at once, unread, when the length tells it), 429 `too_many_at_once`, 503 `all_places_taken`,
+    408 `body_timeout`, 400 `body_aborted`, or the one of the body.
     """
     declared = declared_body(request.scope)
     declared.refuse_beyond(limit_bytes)

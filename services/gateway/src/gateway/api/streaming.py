@@ -27,8 +27,8 @@ _PASSED_ON = ("content-type", "content-disposition")
 class ForwardedStream(Response):
     """The service's answer to a GET as it comes; a refusal comes back as it is.
 
-    Holds one of the places for exports until the answer has ended, 429 `too_many_at_once` when there is none. When the service
-    fails on the way the connection is cut, so that nobody takes a part for the whole.
+    Holds one of the places for exports until the answer has ended; without one it is 429 `too_many_at_once` or 503
+    `all_places_taken`. When the service fails on the way the connection is cut, so that nobody takes a part for the whole.
     """
 
     def __init__(self, request: Request, service: Upstream, path: str, *, caller: Caller) -> None:

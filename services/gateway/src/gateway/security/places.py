@@ -37,9 +37,12 @@ class Places:
 
     @contextmanager
     def held(self, user_id: UUID) -> Iterator[None]:
-        """Hold a place for the block; Problem 429 `too_many_at_once` when there is none."""
+        """Hold a place for the block.
+
+        Raises Problem 429 `too_many_at_once` when the user has all that one may have, 503 `all_places_taken` when there is none.
+        """
         if not self._is_free_for(user_id):
-            raise _too_many()
+            raise self._refusal(user_id)
         self._taken[user_id] += 1
         try:
             yield
@@ -50,7 +53,8 @@ class Places:
     async def waited_for(self, user_id: UUID, *, seconds: float) -> AsyncIterator[None]:
         """Hold a place for the block, after waiting for it: users who hold fewest come first, then who came first.
 
-        Raises Problem 429 `too_many_at_once` when too many wait already, or there is none within `seconds`.
+        Raises Problem 429 `too_many_at_once` or 503 `all_places_taken`, as `held` does, when too many wait already, or there is
+        none within `seconds`.
         """
         if self._is_free_for(user_id):
             self._taken[user_id] += 1
@@ -64,7 +68,7 @@ class Places:
     async def _wait(self, user_id: UUID, seconds: float) -> None:
         own = sum(waiting == user_id for waiting in self._waiting.values())
         if own >= self._waiting_per_user or self.waiting >= self._waiting_in_all:
-            raise _too_many()
+            raise self._refusal(user_id)
         turn = asyncio.get_running_loop().create_future()
         self._waiting[turn] = user_id
         try:
@@ -75,7 +79,7 @@ class Places:
                 # The place was given at the moment the wait ended.
                 self._give_back(user_id)
             if isinstance(error, TimeoutError):
-                raise _too_many() from None
+                raise self._refusal(user_id) from None
             raise
 
     def _is_free_for(self, user_id: UUID) -> bool:
@@ -95,12 +99,10 @@ class Places:
             self._taken[self._waiting.pop(turn)] += 1
             turn.set_result(None)
 
-
-def _too_many() -> Problem:
-    return Problem(
-        429,
-        "too_many_at_once",
-        "Too many of these are under way.",
-        hint=f"Wait for one to end, or try again in {RETRY_SECONDS} seconds.",
-        headers={"Retry-After": str(RETRY_SECONDS)},
-    )
+    def _refusal(self, user_id: UUID) -> Problem:
+        headers = {"Retry-After": str(RETRY_SECONDS)}
+        if self._taken[user_id] >= self._per_user:
+            hint = f"Wait for one to end, or try again in {RETRY_SECONDS} seconds."
+            return Problem(429, "too_many_at_once", "Too many of yours are under way.", hint=hint, headers=headers)
+        hint = f"Try again in {RETRY_SECONDS} seconds."
+        return Problem(503, "all_places_taken", "Too many of all users' are under way.", hint=hint, headers=headers)

@@ -13,16 +13,18 @@ from common.errors import Problem
 from common.http.client import ServiceFailure
 from common.http.identity import request_context
 from common.http.paging import Page
+from common.messaging.reply import Reply
 from gateway.api.callers import allowed, forwarded_headers
 from gateway.api.commanding import answered, command, identity_of
 from gateway.api.content import StoredMedia, content_response
 from gateway.api.documents import IDEMPOTENCY_KEY, Json, Responses, accepted, file_body, paging, parameters, problems, query
 from gateway.api.forwarding import forward, passed_on
 from gateway.api.incoming_file import IncomingFile
+from gateway.api.large_body import PATIENCE_SECONDS
 from gateway.api.models.media import Media
 from gateway.edge import edge_of
 from gateway.security.authenticator import Caller
-from gateway.usecases.run_command import CommandIdentity
+from gateway.usecases.run_command import Accepted, CommandIdentity
 from gateway.usecases.store_upload import StoredUpload
 from gateway.usecases.upload_media import Upload, upload_media
 
@@ -47,33 +49,39 @@ def _content(media_type: str) -> Responses:
     "/upload",
     status_code=201,
     response_model=Media,
-    responses=accepted() | problems(400, 401, 403, 413, 415),
+    responses=accepted() | problems(400, 401, 403, 408, 413, 415),
     openapi_extra=file_body() | parameters(IDEMPOTENCY_KEY),
 )
 async def upload(request: Request, caller: Writer) -> Response:
     """Upload a video or photo as the form field `file`; it is streamed, checked and probed."""
     edge = edge_of(request)
-    incoming = IncomingFile(request, stall_seconds=edge.upload_stall_seconds, max_bytes=edge.upload_max_bytes)
     user_id = caller.claims.user_id
     identity_of(request, user_id, body=b"")
-    try:
-        part, blocks = await incoming.open()
-
-        def identify(stored: StoredUpload) -> CommandIdentity:
-            body = f"{stored.sha256}\n{stored.content_type}\n{part.filename}".encode()
-            return identity_of(request, user_id, body=body)
-
-        answer = await upload_media(
-            edge.store,
-            edge.commands,
-            Upload(user_id, part.filename, part.content_type, blocks),
-            identify=identify,
-            context=request_context(request),
-            max_bytes=edge.upload_max_bytes,
-        )
-    except ClientDisconnect:
-        raise Problem(400, "upload_aborted", "The client went away before the body was complete.") from None
+    incoming = IncomingFile(request, pace=edge.upload_pace, max_bytes=edge.upload_max_bytes)
+    async with edge.uploads.waited_for(user_id, seconds=PATIENCE_SECONDS):
+        try:
+            answer = await _take_in(request, user_id, incoming)
+        except ClientDisconnect:
+            raise Problem(400, "upload_aborted", "The client went away before the body was complete.") from None
     return answered(request, answer)
+
+
+async def _take_in(request: Request, user_id: UUID, incoming: IncomingFile) -> Reply | Accepted:
+    edge = edge_of(request)
+    part, blocks = await incoming.open()
+
+    def identify(stored: StoredUpload) -> CommandIdentity:
+        body = f"{stored.sha256}\n{stored.content_type}\n{part.filename}".encode()
+        return identity_of(request, user_id, body=body)
+
+    return await upload_media(
+        edge.store,
+        edge.commands,
+        Upload(user_id, part.filename, part.content_type, blocks),
+        identify=identify,
+        context=request_context(request),
+        max_bytes=edge.upload_max_bytes,
+    )
 
 
 @router.get(
