@@ -65,7 +65,7 @@ def fits(printed: Any, wanted: Any) -> bool:
     return type(printed) is type(wanted) and bool(printed == wanted)
 
 
-@pytest.mark.parametrize("guide", ["authentication.md", "posts.md", "audit.md", "live.md", "statistics.md"])
+@pytest.mark.parametrize("guide", ["authentication.md", "accounts.md", "posts.md", "audit.md", "live.md", "statistics.md"])
 def test_every_command_prints_what_the_guide_prints(operator: Operator, tmp_path: Path, guide: str) -> None:
     _write_addresses(operator.stack, tmp_path / ".local")
     _follow(guide, tmp_path)

@@ -60,12 +60,20 @@ def _show_account(cuepost: Cuepost, creator: Creator, account_id: str) -> None:
     account, may = cuepost.account(account_id), cuepost.creator_info(account_id)
     report.step(f"connected TikTok account @{creator.username} (simulated) as {account_id}")
     report.result("account", f"{account['status']}, {account['follower_count']:,} followers")
+    report.result("all accounts", _accounts_line(cuepost))
     report.result(
         "access", f"until {account['token_expires_at']}, renewed ahead of it; granted: {', '.join(account['scopes'])}"
     )
     report.result("may post as", ", ".join(may["privacy_level_options"]))
     if account["status"] != "active":
         raise DemoError("a freshly connected account must be active")
+
+
+def _accounts_line(cuepost: Cuepost) -> str:
+    """Return the user's accounts in a line: which the list shows, and the summary."""
+    listed, summary = cuepost.accounts(), cuepost.accounts_summary()
+    names = ", ".join(f"@{account['username']}" for account in listed["items"])
+    return f"{summary['active_accounts']} of {summary['total_accounts']} active ({names}), {summary['total_followers']:,} followers"
 
 
 def _upload(cuepost: Cuepost, video: Video) -> dict[str, Any]:

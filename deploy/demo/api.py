@@ -86,6 +86,14 @@ class Cuepost:
         """Return a connected account."""
         return self._call("GET", f"/api/v1/accounts/{account_id}")
 
+    def accounts(self) -> dict[str, Any]:
+        """Return the first page of the connected accounts."""
+        return self._call("GET", "/api/v1/accounts")
+
+    def accounts_summary(self) -> dict[str, Any]:
+        """Return the connected accounts counted and added up."""
+        return self._call("GET", "/api/v1/accounts/stats/summary")
+
     def creator_info(self, account_id: str) -> dict[str, Any]:
         """Return what TikTok lets this creator post now."""
         return self._call("GET", f"/api/v1/accounts/{account_id}/creator-info")
