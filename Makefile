@@ -63,8 +63,8 @@ audit-export: bootstrap ## print the whole audit trail as JSON Lines, operators'
 audit-retention: bootstrap ## show for how long the audit trail is kept [days=90: from now on; see docs/operations.md for what to do before]
 	@$(STACK) audit-retention $(days)
 
-rotate-keys: bootstrap ## a new key for users' tokens; nobody is logged out
-	@$(STACK) rotate-keys
+rotate-keys: bootstrap ## a new key for users' tokens; nobody is logged out [now=1: what the old one signed is refused at once]
+	@$(STACK) rotate-keys $(if $(now),--now)
 
 rotate-encryption-key: bootstrap ## a new key for what is stored encrypted, while everything runs
 	@$(STACK) rotate-encryption-key

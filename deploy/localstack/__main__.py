@@ -73,7 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     retention.add_argument("arguments", nargs=argparse.REMAINDER, metavar="DAYS", help="from now on")
     user = add("audit-user", _audit_user, "make a broker user audit-NAME that reads events, and print its AMQP address")
     user.add_argument("name", metavar="NAME")
-    add("rotate-keys", _rotate_keys, "put a new key for users' tokens in the place of the present one")
+    rotation = add("rotate-keys", _rotate_keys, "put a new key for users' tokens in the place of the present one")
+    rotation.add_argument("--now", action="store_true", help="end the old key at once: what it signed is refused")
     add("rotate-encryption-key", _rotate_encryption_key, "put a new encryption key in the place of the present one")
     servers = add("servers", _servers, "start PostgreSQL and RabbitMQ alone and print their addresses")
     servers.add_argument("--root", type=Path, default=CHECKOUT / ".local" / "servers", help="folder of their data")
@@ -191,11 +192,11 @@ def _of_analytics(module: str, *arguments: str, as_owner: bool = False) -> int:
     os.execvpe(command[0], command, own)  # noqa: S606 - becoming it is the point
 
 
-def _rotate_keys(_options: argparse.Namespace) -> int:
+def _rotate_keys(options: argparse.Namespace) -> int:
     stack = Stack.saved(CHECKOUT)
     if not stack.states():
         raise StackError("the stack does not run; start it with: make up")
-    command = operator_command("accounts.rotate_signing_keys")
+    command = [*operator_command("accounts.rotate_signing_keys"), *(["--now"] if options.now else [])]
     os.execvpe(command[0], command, operator_environment(stack))  # noqa: S606 - becoming it is the point
 
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 
 import jwt
 import pytest
@@ -116,6 +117,27 @@ async def test_an_old_key_verifies_until_it_is_retired_and_is_removed_later(acco
     await accounts.execute("UPDATE signing_keys SET retired_at = retired_at - interval '2 days'")
     await retention._remove()
     assert await accounts.scalar("SELECT kid FROM signing_keys") == rotation.kid
+
+
+async def test_keys_that_others_know_are_ended_at_once_and_sessions_go_on(accounts: Any, remote: UserTokenVerifier) -> None:
+    before = await accounts.register()
+    await remote.verify(before.access_token)
+    await rotated(accounts, overlap=timedelta(minutes=15))
+    told = AsyncMock()
+    rotation = await rotate(accounts.database, accounts.parts.vault, accounts.parts.settings, told, now=True)
+    assert (len(rotation.old_kids), rotation.old_until) == (2, rotation.signs_from), "the one that waited ends, too"
+    assert told.tell.await_count == 1
+    accounts.parts.keys._loop.wake()
+    await signing_with(accounts, rotation.kid)
+    assert await published(accounts) == {rotation.kid}
+    session = await accounts.http.post(
+        "/internal/auth/refresh", json={"refresh_token": before.refresh_token}, headers=accounts.gateway
+    )
+    remote._keys._last_attempt = float("-inf")
+    await remote.verify(session.json()["access_token"])
+    assert (await accounts.http.get("/internal/auth/me", headers=before.auth)).status_code == 401
+    with pytest.raises(Problem):
+        await remote.verify(before.access_token)
 
 
 async def test_rotations_at_once_are_one(accounts: Any) -> None:

@@ -20,11 +20,13 @@ from common.errors import Permanent, Problem, Transient
 from common.http.client import ServiceClient
 from common.http.identity import CLIENT_IP_HEADER
 from common.testing.eventually import eventually
+from common.testing.keys import UserKeys
 from gateway.clients.accounts_client import AccountsClient
 from gateway.clients.object_store import ObjectStore
 from gateway.handlers.revocation_feed import revocation_of
 from gateway.loops import stale_uploads_loop
 from gateway.security.api_keys import ApiKeyTokens, ExchangedKey
+from gateway.security.authenticator import Authenticator
 from gateway.security.rate_limits import RateLimits
 from gateway.security.revocations import Revocation, RevokedSet
 from gateway.settings import Settings
@@ -247,6 +249,19 @@ async def test_addresses_of_a_key_beyond_twenty_are_told_as_many() -> None:
     clock.now += 281
     await keys.token_of(KEY, {CLIENT_IP_HEADER: "203.0.113.7"})
     assert calls[21:] == [KEY], "they are told apart again when the tokens of the others are over"
+
+
+async def test_a_token_of_a_key_is_replaced_when_what_signed_it_was_ended(user_keys: UserKeys) -> None:
+    key_id, ended = uuid4(), UserKeys("ended")
+    given = iter([signer.token(api_key_id=str(key_id), scopes=[]) for signer in (ended, user_keys)])
+
+    async def exchange(*_: Any) -> ExchangedKey:
+        return ExchangedKey(next(given), 300, key_id)
+
+    revoked = RevokedSet()
+    revoked.mark_read()
+    authenticator = Authenticator(user_keys.verifier(), ApiKeyTokens(exchange), revoked)
+    assert (await authenticator.authenticate(KEY, {})).claims.api_key_id == str(key_id)
 
 
 async def test_one_exchange_serves_all_who_wait_and_its_failure_is_not_kept() -> None:

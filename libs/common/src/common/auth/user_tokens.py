@@ -2,6 +2,7 @@
 
 import time
 from collections import OrderedDict
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
@@ -23,8 +24,17 @@ MAX_KID_CHARS = 128
 LEEWAY_SECONDS = 5
 
 
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """A token that was good: the `kid` of its key, the claims, and their end in seconds since 1970."""
+
+    kid: str
+    until: float
+    claims: UserClaims
+
+
 class UserTokenVerifier:
-    """Turns a bearer token into UserClaims; a verified token is remembered (by its hash) until it expires.
+    """Turns a bearer token into UserClaims; a verified token is remembered (by its hash) until it expires or its key is gone.
 
     A component: `start` begins to fetch the keys, `healthy` tells whether there are any.
     """
@@ -34,7 +44,7 @@ class UserTokenVerifier:
         self._issuer = issuer
         self._audience = audience
         self._max_verified = max_verified
-        self._verified: OrderedDict[bytes, tuple[float, UserClaims]] = OrderedDict()
+        self._verified: OrderedDict[bytes, _Verified] = OrderedDict()
 
     @classmethod
     def for_accounts(cls, accounts_url: str, client: httpx.AsyncClient, *, issuer: str, audience: str) -> "UserTokenVerifier":
@@ -60,29 +70,25 @@ class UserTokenVerifier:
         unknown while the keys cannot be fetched.
         """
         digest = sha256(token.encode("utf-8", "surrogatepass")).digest()
-        known = self._verified.get(digest)
-        if known is not None and time.time() < known[0]:
-            self._verified.move_to_end(digest)
-            return known[1]
-        self._verified.pop(digest, None)
-        claims = self._decode(token, await self._key_of(token))
-        self._verified[digest] = (claims.expires_at.timestamp(), claims)
+        known = self._verified.pop(digest, None)
+        if known is None or time.time() >= known.until or await self._key(known.kid) is None:
+            known = await self._verify(token)
+        self._verified[digest] = known
         if len(self._verified) > self._max_verified:
             self._verified.popitem(last=False)
-        return claims
+        return known.claims
 
-    async def _key_of(self, token: str) -> Ed25519PublicKey:
-        if len(token) > MAX_TOKEN_CHARS:
-            raise refused("invalid_token", "The access token is malformed.")
+    async def _verify(self, token: str) -> _Verified:
+        kid = _kid_of(token)
+        key = await self._key(kid)
+        if key is None:
+            raise refused("invalid_token", "The access token was signed with an unknown key.")
+        claims = self._decode(token, key)
+        return _Verified(kid, claims.expires_at.timestamp(), claims)
+
+    async def _key(self, kid: str) -> Ed25519PublicKey | None:
         try:
-            header = jwt.get_unverified_header(token)
-        except (jwt.PyJWTError, ValueError):
-            raise refused("invalid_token", "The access token is malformed.") from None
-        kid = header.get("kid")
-        if header.get("alg") != ALGORITHM or not isinstance(kid, str) or len(kid) > MAX_KID_CHARS:
-            raise refused("invalid_token", "The access token is not one of this system.")
-        try:
-            key = await self._keys.find(kid)
+            return await self._keys.find(kid)
         except Transient as error:
             raise Problem(
                 503,
@@ -91,9 +97,6 @@ class UserTokenVerifier:
                 hint="Try again in a few seconds.",
                 headers={"Retry-After": str(int(error.retry_after or 1))},
             ) from error
-        if key is None:
-            raise refused("invalid_token", "The access token was signed with an unknown key.")
-        return key
 
     def _decode(self, token: str, key: Ed25519PublicKey) -> UserClaims:
         try:
@@ -111,6 +114,19 @@ class UserTokenVerifier:
             raise refused("token_expired", "The access token has expired.") from None
         except (jwt.PyJWTError, ValueError, OverflowError):
             raise refused("invalid_token", "The access token is not valid here.") from None
+
+
+def _kid_of(token: str) -> str:
+    if len(token) > MAX_TOKEN_CHARS:
+        raise refused("invalid_token", "The access token is malformed.")
+    try:
+        header = jwt.get_unverified_header(token)
+    except (jwt.PyJWTError, ValueError):
+        raise refused("invalid_token", "The access token is malformed.") from None
+    kid = header.get("kid")
+    if header.get("alg") != ALGORITHM or not isinstance(kid, str) or len(kid) > MAX_KID_CHARS:
+        raise refused("invalid_token", "The access token is not one of this system.")
+    return kid
 
 
 def _claims(payload: dict[str, Any]) -> UserClaims:

@@ -1,4 +1,4 @@
-"""Putting a new signing key in the place of the present one without logging anyone out."""
+"""Putting a new signing key in the place of the present one: without anyone noticing, or at once."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -52,3 +52,16 @@ async def rotate_signing_keys(tx: Transaction, vault: Vault, *, overlap: timedel
         max((key.retired_at or old_until for key in ending), default=old_until),
         begun=waiting is None,
     )
+
+
+async def replace_signing_keys(tx: Transaction, vault: Vault) -> Rotation:
+    """Let a new key sign at once, and end all others now: whatever they have signed, or will, is refused from now on.
+
+    One that an earlier rotation has published ends with them, since whoever knows the old ones may know it as well.
+    """
+    await lock_signing_keys(tx.connection)
+    old = tuple(key.kid for key in await usable_keys(tx.connection))
+    made = new_key(vault)
+    now = await insert_signing_key(tx.connection, made)
+    await retire_keys(tx.connection, old, at=now)
+    return Rotation(made.kid, now, old, now, begun=True)

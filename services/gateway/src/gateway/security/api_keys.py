@@ -113,6 +113,12 @@ class ApiKeyTokens:
             task.add_done_callback(lambda done: self._finished(digest, place, done))
         return await asyncio.shield(task)
 
+    def drop(self, key: str, token: str) -> None:
+        """Forget a token of the key that is no longer good: the next use asks for another."""
+        known = self._cache.get(sha256(key.encode()).digest())
+        if known is not None:
+            known.tokens = {place: cached for place, cached in known.tokens.items() if cached.access_token != token}
+
     def forget(self, revocation: Revocation) -> None:
         """Drop the tokens of a revoked key."""
         if revocation.kind == "api_key":

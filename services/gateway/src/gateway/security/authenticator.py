@@ -48,14 +48,28 @@ class Authenticator:
         """
         if not self._revoked.fresh:
             raise _revocations_unknown()
-        is_key = looks_like_api_key(bearer)
-        token = await self._api_keys.token_of(bearer, headers) if is_key else bearer
-        claims = await self._tokens.verify(token)
+        if looks_like_api_key(bearer):
+            token, claims = await self._of_key(bearer, headers)
+        else:
+            token, claims = bearer, await self._tokens.verify(bearer)
         if claims.api_key_id in self._revoked:
             raise invalid_api_key()
         if claims.session_id in self._revoked:
             raise SessionRevoked(claims)
         return Caller(claims, token)
+
+    async def _of_key(self, key: str, headers: Mapping[str, str]) -> tuple[str, UserClaims]:
+        """Return a token with the key's rights and what it says."""
+        token = await self._api_keys.token_of(key, headers)
+        try:
+            return token, await self._tokens.verify(token)
+        except Problem as problem:
+            if problem.code != "invalid_token":
+                raise
+        # The key that signed it has been ended since: the API key is as good as before.
+        self._api_keys.drop(key, token)
+        token = await self._api_keys.token_of(key, headers)
+        return token, await self._tokens.verify(token)
 
 
 def _revocations_unknown() -> Problem:
