@@ -393,7 +393,7 @@ async def test_the_example_waits_for_a_broker_that_is_away_when_it_begins(
     await eventually(lambda: {item["id"] for item in told} <= {item["id"] for item in example.kept()}, timeout=60)
 
 
-async def test_the_example_ends_when_it_cannot_keep_an_event_and_goes_on_with_it_when_it_is_started_again(
+async def test_the_example_ends_when_it_cannot_keep_an_event_or_its_queue_goes_and_goes_on_when_it_is_started_again(
     servers: Servers, tmp_path: Path, ended: AsyncExitStack
 ) -> None:
     path = tmp_path / "events.sqlite"
@@ -421,6 +421,11 @@ def test_the_example_is_short() -> None:
 
 class Tail:
     """`make audit-tail` as a process."""
+    async with await aio_pika.connect(url(servers, "admin"), timeout=10) as connection:
+        await (await connection.channel()).queue_delete("audit.example")
+    _, said = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 1
+    assert said.decode().splitlines()[-1] == "ended: audit.example was deleted, with the events that waited there"
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process
