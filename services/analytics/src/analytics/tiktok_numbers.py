@@ -9,7 +9,7 @@ from uuid import UUID
 from analytics.call_pace import CallPace
 from analytics.clients.accounts import Access, AccountsClient
 from analytics.domain.account_copy import STATS_SCOPE, VIDEOS_SCOPE
-from analytics.domain.look_failures import LookFailed, MayNotLook, NoTurn
+from analytics.domain.look_failures import LookFailed, NoTurn, ScopeDenied
 from analytics.domain.measures import AccountNumbers, PostNumbers
 from tiktok.display import UserClient
 from tiktok.errors import ScopeMissing, TikTokError, TikTokRateLimited, TikTokUnavailable, TokenInvalid
@@ -99,7 +99,7 @@ class TikTokNumbers:
             await pace.hold(error.retry_after)
             raise LookFailed(error.code, retry_after=error.retry_after) from error
         except ScopeMissing as error:
-            raise MayNotLook(error.code) from error
+            raise ScopeDenied(error.code) from error
         except TikTokError as error:
             wait = error.retry_after if isinstance(error, TikTokUnavailable) else None
             raise LookFailed(error.code, retry_after=wait or 0.0) from error

@@ -181,6 +181,21 @@ async def test_an_account_that_may_not_be_looked_at_waits_for_its_next_event(
     await world.until(lambda: has(world, 1), loop)
 
 
+async def test_a_scope_that_tiktok_alone_denies_is_tried_again_a_day_later(world: Any) -> None:
+    """Accounts knows that the account has it: no event may ever come."""
+    await world.account()
+    await world.tiktok.fault(USER_INFO, times=1, status=401, code="scope_not_authorized")
+    almost_a_day = datetime.now(UTC) + timedelta(hours=23)
+
+    async def put_off() -> bool:
+        due_at = (await copy(world))["snapshot_due_at"]
+        assert due_at is not None
+        return bool(almost_a_day < due_at < almost_a_day + timedelta(hours=2))
+
+    await world.until(put_off, world.snapshots())
+    assert await world.calls(USER_INFO) == {"401": 1}
+
+
 async def test_news_that_came_during_a_look_are_not_lost(world: Any) -> None:
     """The account was refused as expired, and connected again before that was stored."""
     account_id = await world.account()

@@ -17,6 +17,10 @@ class MayNotLook(Exception):
         self.code = code
 
 
+class ScopeDenied(MayNotLook):
+    """TikTok says that the grant lacks the scope, though accounts knows that it has it: no event may ever come of that."""
+
+
 class LookFailed(Exception):
     """It failed for a passing reason; `retry_after` in seconds where a wait was asked for, else 0."""
 

@@ -6,8 +6,8 @@ from datetime import timedelta
 
 import structlog
 
-from analytics.domain.look_failures import LookFailed, MayNotLook, NoTurn
-from analytics.domain.look_times import next_snapshot, snapshot_after_failure
+from analytics.domain.look_failures import LookFailed, MayNotLook, NoTurn, ScopeDenied
+from analytics.domain.look_times import DAY, next_snapshot, snapshot_after_failure
 from analytics.domain.measures import hour_of
 from analytics.loops.look_loop import LookLoop
 from analytics.metrics import SNAPSHOTS
@@ -67,9 +67,7 @@ class Snapshots(LookLoop):
                 await release_snapshot(tx.driver, due)
             return "no_turn"
         except MayNotLook as reason:
-            _log.info("snapshot_not_allowed", account_id=str(due.account_id), reason=reason.code)
-            async with self._database.transaction() as tx:
-                await park_snapshot(tx.driver, due)
+            await self._not_allowed(due, reason)
             return "not_allowed"
         except LookFailed as failure:
             return await self._failed(due, failure)
@@ -77,6 +75,16 @@ class Snapshots(LookLoop):
             now = await database_time(tx.driver)
             await store_snapshot(tx, self._outbox, due, numbers, now=now)
         return "ok"
+
+    async def _not_allowed(self, due: DueSnapshot, reason: MayNotLook) -> None:
+        """Wait for the account's next event, or, where TikTok alone denies it, for a day."""
+        async with self._database.transaction() as tx:
+            if isinstance(reason, ScopeDenied):
+                _log.warning("snapshot_denied", account_id=str(due.account_id), reason=reason.code)
+                await settle_snapshot(tx.driver, due, next_at=await database_time(tx.driver) + DAY)
+            else:
+                _log.info("snapshot_not_allowed", account_id=str(due.account_id), reason=reason.code)
+                await park_snapshot(tx.driver, due)
 
     async def _plan_next(self, due: DueSnapshot) -> str:
         async with self._database.transaction() as tx:
