@@ -3,7 +3,8 @@
 `provision.py FOLDER` fills `FOLDER/<container>/`, each a volume of its own mounted into that container alone: file names are
 setting names, so services read them as `NAME_FILE`. The originals stay in `FOLDER/vault`; running it again changes nothing.
 `provision.py FOLDER audit` prints the audit user's AMQP address with its password, for consumers on this machine;
-`provision.py FOLDER audit-NAME` makes one more such user, which the broker knows once it read its definitions again.
+`provision.py FOLDER audit-NAME` makes one more such user, after the broker has confirmed that the audit trail is told of it; that
+user can come in once the broker has read its definitions again.
 """
 
 import json
@@ -12,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from localstack.audit_trail import tell_of_consumer
 from localstack.definitions import definitions
 from localstack.errors import StackError
 from localstack.paths import Paths
@@ -66,10 +68,11 @@ def owner_url(vault: dict[str, Any], service: str) -> str:
 def audit_url(folder: Path, port: int, user: str = "audit") -> str:
     """Return the address by which a consumer, made when it is new, reaches the broker from this machine.
 
-    Raises StackError for a user that is neither `audit` nor an `audit-NAME`.
+    Raises StackError for a user that is neither `audit` nor an `audit-NAME`, and when the audit trail cannot be told of a new one.
     """
-    _vault(folder)
-    return f"amqp://{user}:{keep_consumer(Paths(folder / 'vault'), user)}@127.0.0.1:{port}/"
+    admin = f"amqp://admin:{_vault(folder)['rabbitmq']['admin']}@rabbitmq:5672/"
+    password = keep_consumer(Paths(folder / "vault"), user, tell=lambda: tell_of_consumer(admin, user))
+    return f"amqp://{user}:{password}@127.0.0.1:{port}/"
 
 
 def _vault(folder: Path) -> dict[str, Any]:

@@ -43,12 +43,16 @@ def change_secrets(paths: Paths, changes: dict[str, Any]) -> None:
     _show_encryption_key(paths, kept["encryption_key"])
 
 
-def keep_consumer(paths: Paths, user: str) -> str:
-    """Return the password of a user for a consumer, making it at the first time; raises StackError for any other name."""
+def keep_consumer(paths: Paths, user: str, *, tell: Callable[[], None]) -> str:
+    """Return the password of a user for a consumer; raises StackError for any other name.
+
+    At the first time it is made, after `tell` has returned.
+    """
     if not is_consumer(user):
         raise StackError(f"{user} is no audit-NAME of lower case letters, digits and single hyphens, e.g. audit-datateam")
     known: dict[str, str] = load_secrets(paths)["rabbitmq"]
     if user not in known:
+        tell()
         known = {**known, user: _password()}
         change_secrets(paths, {"rabbitmq": known})
     return known[user]

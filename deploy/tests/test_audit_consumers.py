@@ -189,11 +189,18 @@ TO_OTHER_CONSUMERS = (purge_of, delete_of, take_from, forge_into, take_off_event
 
 
 async def test_a_consumer_with_a_user_of_its_own_cannot_reach_the_queues_of_another(servers: Servers) -> None:
-    before = await aio_pika.connect(url(servers, "scheduler"), timeout=10)
+    before = await aio_pika.connect(url(servers, "admin"), timeout=10)
     async with before:
+        trail = await (await before.channel()).declare_queue(exclusive=True)
+        await trail.bind("cuepost.events", "operator.action.v1")
         address = {user: add_consumer(servers.stack, user) for user in ("audit-datateam", "audit-datateam2")}
         assert add_consumer(servers.stack, "audit-datateam") == address["audit-datateam"], "made once"
-        await (await before.channel()).get_exchange("cuepost.events")
+        told = [json.loads((await trail.get(no_ack=True, timeout=5)).body) for _ in range(2)]
+        assert await trail.get(fail=False) is None
+        assert [(item["data"]["action"], item["subject"]) for item in told] == [
+            ("consumer_user_created", "audit-datateam"),
+            ("consumer_user_created", "audit-datateam2"),
+        ]
     address["audit"] = url(servers, "audit")
     for own, theirs in itertools.permutations(address, 2):
         async with await aio_pika.connect(address[theirs], timeout=10) as connection:
@@ -411,8 +418,14 @@ async def test_the_example_ends_when_it_cannot_keep_an_event_or_its_queue_goes_a
     assert ids.isdisjoint(item["id"] for item in example.kept())
     with sqlite3.connect(path, timeout=10) as database:
         database.execute("DROP TRIGGER full")
-    await example.start()
+    process = await example.begin(address=url(servers, "audit"))
+    await example.listening()
     await eventually(lambda: ids <= {item["id"] for item in example.kept()}, timeout=60)
+    async with await aio_pika.connect(url(servers, "admin"), timeout=10) as connection:
+        await (await connection.channel()).queue_delete("audit.example")
+    _, said = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode == 1
+    assert said.decode().splitlines()[-1] == "ended: audit.example was deleted, with the events that waited there"
 
 
 def test_the_example_is_short() -> None:
@@ -421,11 +434,6 @@ def test_the_example_is_short() -> None:
 
 class Tail:
     """`make audit-tail` as a process."""
-    async with await aio_pika.connect(url(servers, "admin"), timeout=10) as connection:
-        await (await connection.channel()).queue_delete("audit.example")
-    _, said = await asyncio.wait_for(process.communicate(), 60)
-    assert process.returncode == 1
-    assert said.decode().splitlines()[-1] == "ended: audit.example was deleted, with the events that waited there"
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
         self._process = process

@@ -2,7 +2,6 @@
 
 import importlib.util
 import json
-import os
 import re
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import yaml
@@ -19,6 +19,7 @@ from accounts.settings import Settings as AccountsSettings
 from analytics.settings import Settings as AnalyticsSettings
 from gateway.settings import Settings as GatewaySettings
 from localstack.definitions import definitions
+from localstack.errors import StackError
 from localstack.setting_names import declared
 from localstack.vault import DATABASE_OWNERS
 from publisher.settings import Settings as PublisherSettings
@@ -48,6 +49,7 @@ SETTINGS: dict[str, Any] = {
     "publisher": PublisherSettings,
     "scheduler": SchedulerSettings,
 }
+PROVISIONING = {"provision", "audit-user"}
 OF_THE_LOCAL_STACK = {"HTTP_SHARED_PORT"}
 """In containers each replica has an address of its own."""
 
@@ -140,13 +142,14 @@ def test_a_container_sees_its_own_secrets_only() -> None:
     for name, container in CONTAINERS.items():
         seen = {str(volume).split(":")[0] for volume in container.get("volumes", []) if "secrets-" in str(volume)}
         owner = name.removeprefix("migrate-")
-        if name == "provision":
+        if name in PROVISIONING:
             assert seen == {volume for volume in COMPOSE["volumes"] if volume.startswith("secrets-")}
         elif name in {f"migrate-{service}" for service in DATABASE_OWNERS}:
             assert seen == {f"secrets-{owner}-owner"}
         else:
             assert seen <= {f"secrets-{owner}"}
-    assert [name for name, c in CONTAINERS.items() if "vault:/secrets/vault" in c.get("volumes", [])] == ["provision"]
+    assert {name for name, c in CONTAINERS.items() if "vault:/secrets/vault" in c.get("volumes", [])} == PROVISIONING
+    assert CONTAINERS["audit-user"]["profiles"], "it runs when it is asked for"
 
 
 def test_every_secret_that_is_read_is_made(secrets_folder: Path) -> None:
@@ -175,20 +178,29 @@ def test_secrets_are_made_once_and_fit_together(secrets_folder: Path) -> None:
     assert vault["rabbitmq"]["audit"] in provision.audit_url(secrets_folder, 5690)
 
 
-def test_a_consumer_of_its_own_is_made_once_and_others_are_not(tmp_path: Path) -> None:
-    def run(user: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, str(DOCKER / "provision.py"), str(tmp_path), user]
-        environment = os.environ | {"PYTHONPATH": str(CHECKOUT / "deploy")}
-        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+def test_a_consumer_of_its_own_is_made_once_told_of_before_and_others_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tell = Mock(side_effect=[StackError("not confirmed"), None])
+    monkeypatch.setattr(provision, "tell_of_consumer", tell)
 
-    address = run("audit-datateam").stdout
+    def run(user: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["provision.py", str(tmp_path), user])
+        provision.main()
+        return capsys.readouterr().out
+
+    for user, reason in (("audit-datateam", "not confirmed"), ("scheduler", "audit-NAME")):
+        with pytest.raises(SystemExit, match=reason):
+            run(user)
+    provision.provision(tmp_path)
+    definitions_file = tmp_path / "rabbitmq/definitions.json"
+    assert "audit-datateam" not in definitions_file.read_text(encoding="utf-8")
+    address = run("audit-datateam")
     assert address.startswith("amqp://audit-datateam:")
-    assert run("audit-datateam").stdout == address
-    stored = json.loads((tmp_path / "rabbitmq/definitions.json").read_text(encoding="utf-8"))
+    assert run("audit-datateam") == address
+    assert tell.call_count == 2
+    stored = json.loads(definitions_file.read_text(encoding="utf-8"))
     assert "audit-datateam" in {user["name"] for user in stored["users"]}
-    refused = run("scheduler")
-    assert (refused.returncode, refused.stdout) == (1, "")
-    assert "audit-NAME" in refused.stderr
 
 
 def test_nothing_is_published_beyond_this_machine_and_publishers_can_be_many() -> None:

@@ -15,13 +15,12 @@ from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
 from aio_pika.exceptions import ChannelNotFoundEntity
 from pydantic import SecretStr, ValidationError
 
-from common.contracts.context import Context
-from common.contracts.envelope import Envelope, wrap
-from common.contracts.operations import OperatorAction
+from common.contracts.envelope import Envelope
 from common.messaging.connection import CONNECT_TIMEOUT_S
 from common.messaging.incoming import ATTEMPT_HEADER
-from common.messaging.publisher import CONFIRM_TIMEOUT_S, Outgoing
-from common.messaging.topology import EVENTS, dead_letter_name
+from common.messaging.operator_action import tell
+from common.messaging.publisher import CONFIRM_TIMEOUT_S
+from common.messaging.topology import dead_letter_name
 
 LIMIT = 1_000
 """How many messages are shown at once, and told of in one event."""
@@ -141,12 +140,8 @@ class DeadLetterBox:
 
     async def _tell(self, action: str, queue: str, ids: list[str]) -> None:
         """Tell the audit trail what an operator is about to do with the letters of these ids."""
-        event = OperatorAction(action=f"dead_letters_{action}", details={"queue": queue, "count": len(ids), "ids": ids})
-        context = Context(actor=f"operator:{self._operator}")
-        envelope = wrap(event, service="operator", subject=queue, context=context)
-        outgoing = Outgoing(body=envelope.to_bytes(), routing_key=envelope.key, message_type=envelope.type)
-        exchange = await self._channel.get_exchange(EVENTS.name, ensure=False)
-        await exchange.publish(outgoing.to_message(), routing_key=envelope.key, mandatory=False, timeout=CONFIRM_TIMEOUT_S)
+        details = {"queue": queue, "count": len(ids), "ids": ids}
+        await tell(self._channel, f"dead_letters_{action}", queue, details, operator=self._operator)
 
 
 def _letter(message: AbstractIncomingMessage) -> DeadLetter:

@@ -11,17 +11,10 @@ import asyncio
 import getpass
 import sys
 
-from pydantic import Field, SecretStr
-
 from common.contracts.queues import WORK_QUEUES
 from common.messaging.dead_letter_box import DeadLetter, DeadLetterBox, Wanted, dead_letter_box
-from common.settings import EnvironmentSettings, load
-
-
-class OperatorSettings(EnvironmentSettings):
-    """Which broker."""
-
-    amqp_url: SecretStr = Field(description="amqp://user:password@host:port/vhost")
+from common.messaging.operator_action import OperatorSettings
+from common.settings import load
 
 
 def parse_arguments(arguments: list[str]) -> argparse.Namespace:
