@@ -46,11 +46,11 @@ class Analytics:
     service_keys: ServiceKeys
     owner_url: str
 
-    async def tell(self, *messages: Envelope | bytes) -> None:
-        """Publish to the event exchange, as relays do."""
+    async def tell(self, *messages: Envelope | bytes, odd: str = "odd.body.sent.v1") -> None:
+        """Publish to the event exchange, as relays do; what is no envelope by the key `odd`."""
         for message in messages:
             body = message if isinstance(message, bytes) else message.to_bytes()
-            key = "odd.body.sent.v1" if isinstance(message, bytes) else message.key
+            key = odd if isinstance(message, bytes) else message.key
             await self.exchange.publish(Message(body, delivery_mode=DeliveryMode.PERSISTENT), key)
 
     async def stored(self) -> int:

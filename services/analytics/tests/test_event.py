@@ -76,4 +76,11 @@ def test_the_user_in_the_data_counts_when_the_envelope_names_none() -> None:
     ],
 )
 def test_a_family_is_a_key_without_its_version(key: str, family: str) -> None:
-    assert decode(envelope(type=f"cuepost.{key}")).family == family
+    assert decode(envelope(type=f"cuepost.{key}", source=f"/services/{key.partition('.')[0]}")).family == family
+
+
+def test_an_event_of_another_service_is_refused_for_good_unless_an_operator_did_it() -> None:
+    """Commands of services tell what operators did with them."""
+    with pytest.raises(Permanent, match="is not an event of its source"):
+        decode(envelope(source="/services/publisher"))
+    assert decode(envelope(type="cuepost.operator.action.v1", source="/services/accounts")).source == "/services/accounts"

@@ -67,7 +67,7 @@ async def test_an_event_of_an_unknown_type_is_kept_with_all_it_says(analytics: A
 async def test_what_postgresql_cannot_keep_is_kept_in_another_form(analytics: Any) -> None:
     body = unknown({"text": "MARK", "number": 7}, subject="s").to_bytes()
     odd = body.replace(b'"MARK"', rb'"a\u0000b"').replace(b'"number":7', b'"number":NaN,"big":' + b"9" * 40)
-    await analytics.tell(odd, analytics.scheduled(uuid4()))
+    await analytics.tell(odd, analytics.scheduled(uuid4()), odd="billing.invoice.paid.v1")
     await analytics.stored_exactly(2)
     data = next(row["data"] for row in await analytics.rows() if row["subject"] == "s")
     assert data == {"text": "a\ufffdb", "number": None, "big": "9" * 40}
@@ -90,6 +90,7 @@ async def test_an_id_that_tells_no_time_is_stored_once_too(analytics: Any) -> No
         (b'{"specversion":"1.0","id":"x"}', "not an envelope: id, type, source, subject, time, data"),
         (unknown({}).to_bytes().replace(b"07:00:00Z", b"07:00:00"), "not an envelope: time has no offset"),
         (unknown({"secret": "S"}).to_bytes().replace(b'"S"', rb'"\ud800"'), "not an envelope: body"),
+        (unknown({}).to_bytes(), "it came as odd.body.sent.v1, and says that it is billing.invoice.paid.v1"),
     ],
 )
 async def test_a_poison_message_in_a_batch_ends_as_a_dead_letter_and_stops_no_other(

@@ -236,5 +236,5 @@ async def test_a_busy_database_may_be_waited_for_in_place(parts: Any, monkeypatc
         handle=busy,
         busy_tries=1_000,
     )
-    assert await handler.handle([handler.read(told().to_bytes())]) == [None]
+    assert await handler.handle([handler.read(told().to_bytes(), parts.queue)]) == [None]
     assert failures == []

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
+from unittest.mock import AsyncMock, Mock
 from uuid import uuid4
 
 import pytest
@@ -184,7 +185,7 @@ async def test_without_a_database_a_batch_waits_whole_and_costs_no_attempt(
 async def test_without_an_inbox_redeliveries_are_handled_again(parts: Any) -> None:
     gate, envelope = Gate(parts), cancelled()
     handler = gate.handler(with_inbox=False)
-    message = handler.read(envelope.to_bytes())
+    message = handler.read(envelope.to_bytes(), envelope.key)
     assert await handler.handle([message, message]) == [None, None]
     assert await handler.handle([message]) == [None]
     assert await handler.handle([]) == []
@@ -194,10 +195,18 @@ async def test_without_an_inbox_redeliveries_are_handled_again(parts: Any) -> No
 async def test_all_known_already_is_nothing_to_do(parts: Any) -> None:
     gate = Gate(parts)
     handler = gate.handler()
-    message = handler.read(cancelled().to_bytes())
+    message = handler.read(cancelled().to_bytes(), parts.queue)
     assert await handler.handle([message]) == [None]
     assert await handler.handle([message]) == [None]
     assert gate.sizes == [1]
+
+
+def test_a_message_by_the_key_of_another_is_refused() -> None:
+    handler = BatchHandler("a.queue", Mock(), None, decode=decode, handle=AsyncMock())
+    envelope = cancelled()
+    assert handler.read(envelope.to_bytes(), envelope.key) == handler.read(envelope.to_bytes(), "a.queue")
+    with pytest.raises(Permanent, match="it came as scheduler"):
+        handler.read(envelope.to_bytes(), "scheduler.post.due.v1")
 
 
 async def test_stopping_finishes_what_has_arrived(parts: Any, channel: AbstractChannel) -> None:

@@ -121,7 +121,7 @@ class BatchConsumer(Generic[T]):
             try:
                 if delivery.has_headers:
                     self._incoming(session, delivery).require_survivable()
-                messages.append(self._handler.read(delivery.body))
+                messages.append(self._handler.read(delivery.body, delivery.routing_key))
             except Exception as error:  # noqa: BLE001 - every failure is sent on: retry tier or dead letter
                 self._settle(session, delivery, error)
             else:

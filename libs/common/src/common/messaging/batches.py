@@ -5,6 +5,7 @@ from typing import Generic, TypeVar
 
 from common.contracts.envelope import Envelope
 from common.database.database import Database, Transaction
+from common.errors import Permanent
 from common.messaging.inbox import Inbox
 from common.messaging.incoming import read_envelope
 from common.messaging.patience import BUSY_TRIES, until_database_answers
@@ -41,10 +42,16 @@ class BatchHandler(Generic[T]):
         self._handle = handle
         self._busy_tries = busy_tries
 
-    def read(self, body: bytes) -> Message[T]:
-        """Return a message's content; raises `Permanent` when it cannot be read."""
+    def read(self, body: bytes, routing_key: str) -> Message[T]:
+        """Return a message's content; raises `Permanent` when it cannot be read, or came by a key that is not its own.
+
+        The broker lets each service publish by its own keys alone. What comes by the queue's name was tried before, or put there.
+        """
         envelope = read_envelope(body)
-        return self._decode(envelope), envelope
+        content = self._decode(envelope)
+        if routing_key not in (envelope.key, self._queue):
+            raise Permanent(f"it came as {routing_key}, and says that it is {envelope.key}")
+        return content, envelope
 
     async def handle(self, messages: Sequence[Message[T]]) -> Sequence[Exception | None]:
         """Handle all in one transaction, waiting while the database is away; returns for each None or why it failed."""

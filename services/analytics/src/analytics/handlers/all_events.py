@@ -17,9 +17,18 @@ ALL_EVENTS = QueueSpec(
     "analytics.all_events", (Binding(EVENTS, "#"), Binding(COMMANDS, ConfirmStored.KEY)), prefetch=500, own_retries=True
 )
 
+OPERATOR = "operator"
+
 
 def decode(envelope: Envelope) -> Event:
-    """Turn any envelope into an event, of a known type or not; raises `Permanent` when its time names no instant."""
+    """Turn any envelope into an event, of a known type or not.
+
+    Raises `Permanent` when its time names no instant, or it is of a service that does not tell such events. What operators did is
+    told by them and by services.
+    """
+    teller = envelope.key.partition(".")[0]
+    if teller != OPERATOR and envelope.source != f"/services/{teller}":
+        raise Permanent(f"{envelope.key} is not an event of its source")
     return Event(
         id=envelope.id,
         key=envelope.key,
