@@ -164,7 +164,8 @@ def _dead_letters(options: argparse.Namespace) -> int:
 
 
 def _audit_verify(options: argparse.Namespace) -> int:
-    return _of_analytics("analytics.verify_audit", *options.arguments)
+    keep = Stack.saved(CHECKOUT).paths.audit_head
+    return _of_analytics("analytics.verify_audit", f"--keep={keep}", *options.arguments)
 
 
 def _audit_export(options: argparse.Namespace) -> int:

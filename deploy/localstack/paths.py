@@ -14,6 +14,7 @@ SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt
 """Where started programs look for others."""
 
 DATA_NAMES = (
+    "audit_head",
     "checked.json",
     "configured.json",
     "encryption_key",
@@ -78,6 +79,11 @@ class Paths:
     def secrets(self) -> Path:
         """Generated passwords and keys, readable by the owner only."""
         return self.local / "secrets.json"
+
+    @property
+    def audit_head(self) -> Path:
+        """The end of the audit trail that was proven last."""
+        return self.local / "audit_head"
 
     @property
     def encryption_key(self) -> Path:

@@ -83,13 +83,16 @@ def test_the_owner_alone_is_asked_to_change_how_long_the_trail_is_kept(
 ) -> None:
     stack, ran = servers.stack, list[tuple[str, str]]()
     monkeypatch.setattr(commands.Stack, "saved", lambda _: stack)
-    monkeypatch.setattr(os, "execvpe", lambda _, command, own: ran.append((" ".join(command[-2:]), own["DATABASE_URL"])))
+    monkeypatch.setattr(os, "execvpe", lambda _, command, own: ran.append((" ".join(command[3:]), own["DATABASE_URL"])))
     for arguments in (["audit-retention", "90"], ["audit-verify", "7:ab"]):
         monkeypatch.setattr(sys, "argv", ["localstack", *arguments])
         commands.main()
     assert ran == [
         ("analytics.audit_retention 90", owner_url(stack.secrets, stack.ports, "analytics")),
-        ("analytics.verify_audit 7:ab", database_url(stack.secrets, stack.ports, "analytics")),
+        (
+            f"analytics.verify_audit --keep={stack.paths.audit_head} 7:ab",
+            database_url(stack.secrets, stack.ports, "analytics"),
+        ),
     ]
 
 

@@ -8,6 +8,7 @@ from asyncio.subprocess import PIPE, STDOUT
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -43,8 +44,8 @@ class Trail:
     database: Database
     owner: asyncpg.Connection
 
-    async def verify(self, *known: str) -> tuple[int, str]:
-        code, lines = await run(self.settings, [head_of(item) for item in known])
+    async def verify(self, *known: str, keep: Path | None = None) -> tuple[int, str]:
+        code, lines = await run(self.settings, [head_of(item) for item in known], keep)
         return code, "\n".join(lines)
 
     async def head(self) -> str:
@@ -139,10 +140,17 @@ async def test_a_record_changed_by_hand_in_sql_is_named(trail: Trail, statement:
     assert printed.startswith("BROKEN: " + said.format(id=identifier))
 
 
-async def test_an_end_that_was_cut_off_or_written_anew_shows_to_who_noted_a_head(trail: Trail) -> None:
-    noted = await trail.head()
+async def test_an_end_that_was_cut_off_or_written_anew_shows_to_who_noted_a_head(trail: Trail, tmp_path: Path) -> None:
+    """By hand, or in a file, where the command itself notes the last one that it came to."""
+    noted, keep = await trail.head(), tmp_path / "head"
+    await trail.verify(keep=keep)
+    assert keep.read_text() == noted
     await trail.append(3)
     assert (await trail.verify(noted))[0] == 0
+    assert await trail.verify(keep=keep) == await trail.verify(keep.read_text(), keep=keep)
+    kept = keep.read_text()
+    assert kept.startswith(f"{TOTAL + 3}:")
+    assert (await trail.verify(f"{TOTAL + 3}:{'0' * 64}", keep=keep))[0] == 1, "each of two heads of one number counts"
     await trail.rewrite(30)
     assert (await trail.verify())[0] == 0, "the chain alone cannot show it"
     assert await trail.verify(noted) == (
@@ -152,6 +160,8 @@ async def test_an_end_that_was_cut_off_or_written_anew_shows_to_who_noted_a_head
     await trail.owner.execute("DELETE FROM audit.records WHERE seq > 40")
     assert (await trail.verify())[0] == 0
     assert await trail.verify(noted) == (1, f"BROKEN: record 41 is missing: the trail has reached {TOTAL} before")
+    assert await trail.verify(keep=keep) == (1, f"BROKEN: record 41 is missing: the trail has reached {TOTAL + 3} before")
+    assert keep.read_text() == kept
 
 
 async def aged(trail: Trail, key: Ed25519PrivateKey) -> str:

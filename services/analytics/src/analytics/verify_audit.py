@@ -1,14 +1,16 @@
-"""`python -m analytics.verify_audit [SEQ:HASH ...]`: proves the audit trail, in the environment of the analytics service.
+"""`python -m analytics.verify_audit [SEQ:HASH ...] [--keep FILE]`: proves the audit trail, in the environment of analytics.
 
 Ends with 0 when all of it holds, 1 with the first record that does not, 2 when it could not look. It prints the head it came to;
-given again later, as SEQ:HASH, it also proves that the end of the trail was not cut off and written anew since. Where the database
-keeps months for longer than EVENT_RETENTION_DAYS, it says so first (`analytics.audit_retention` shortens it).
+given again later, as SEQ:HASH, it also proves that the end of the trail was not cut off and written anew since. With `--keep` it
+keeps the head in a file and takes the one that it kept there before as known. Where the database keeps months for longer than
+EVENT_RETENTION_DAYS, it says so first (`analytics.audit_retention` shortens it).
 """
 
 import argparse
 import asyncio
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from analytics.domain.chain import Broken
 from analytics.domain.record import GENESIS, Head
@@ -54,15 +56,27 @@ def _text(head: Head) -> str:
     return f"{head.seq}:{head.hash.hex()}"
 
 
-def _known(arguments: Sequence[str]) -> list[Head]:
+def _asked(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="audit-verify", description="Prove that the audit trail was not changed.")
     parser.add_argument("known", nargs="*", type=head_of, metavar="SEQ:HASH", help="a head that this command printed before")
-    known: list[Head] = parser.parse_args(arguments).known
-    return known
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="where this command keeps the head that it comes to")
+    return parser.parse_args(arguments)
 
 
-async def run(settings: Settings, known: Sequence[Head]) -> tuple[int, list[str]]:
+def _kept(keep: Path | None) -> list[Head]:
+    return [head_of(keep.read_text(encoding="ascii"))] if keep is not None and keep.exists() else []
+
+
+def _keep(keep: Path, head: Head) -> None:
+    """Write it whole: an interruption leaves the earlier one."""
+    new = keep.with_name(f".{keep.name}.new")
+    new.write_text(_text(head), encoding="ascii")
+    new.replace(keep)
+
+
+async def run(settings: Settings, known: Sequence[Head], keep: Path | None = None) -> tuple[int, list[str]]:
     """Return the exit code and the lines to print."""
+    known = [*known, *_kept(keep)]
     database = Database(settings.database_url, application_name="analytics-verify", pool_size=1)
     try:
         async with database.read() as connection:
@@ -72,14 +86,16 @@ async def run(settings: Settings, known: Sequence[Head]) -> tuple[int, list[str]
         return BROKEN, [f"BROKEN: {broken}"]
     finally:
         await database.stop()
+    if keep is not None and proof.head != GENESIS:
+        _keep(keep, proof.head)
     return HOLDS, [*_about_retention(kept or 0, settings.event_retention_days), *lines_of(proof)]
 
 
 def main() -> int:
     """Run from the command line."""
-    known = _known(sys.argv[1:])
+    asked = _asked(sys.argv[1:])
     try:
-        code, lines = asyncio.run(run(load(Settings), known))
+        code, lines = asyncio.run(run(load(Settings), asked.known, asked.keep))
     except Exception as error:  # noqa: BLE001 - told by its kind: its text may hold an address
         code, lines = UNKNOWN, [f"could not look: {type(error).__name__}"]
     (sys.stdout if code == HOLDS else sys.stderr).write("\n".join(lines) + "\n")

@@ -7,6 +7,7 @@ import structlog
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from analytics.metrics import AUDIT_REFUSED, AUDIT_RETENTION
+from analytics.storage import records
 from analytics.usecases.keep_months import MonthsKept, keep_months, past_to_prove
 from analytics.usecases.prove_past import PastProof
 from common.clock import utc_now
@@ -55,12 +56,14 @@ class Retention(DueLoop):
         proof, self._proof = self._proof, None
         async with self._database.transaction() as tx:
             kept = await keep_months(tx, self._key, now=now, retention=self._retention, proof=proof)
+            head = (await records.end(tx.connection, ())).head
         if kept.added or kept.dropped:
             _log.info(
                 "months_kept",
                 added=[month.partition for month in kept.added],
                 dropped=[month.partition for month in kept.dropped],
             )
+        _log.info("audit_head", seq=head.seq, hash=head.hash.hex())
         self._tell(kept.days)
         self._alarm(kept)
         return StepResult()

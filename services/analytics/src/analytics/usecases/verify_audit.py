@@ -32,7 +32,9 @@ async def verify_audit(connection: Connection, *, trusted: Collection[bytes], kn
     `trusted` are the raw public keys whose checkpoints count. `known` are heads noted earlier: the chain has to hold them still,
     which shows whether its end was cut off and written anew. Raises `Broken` at the first record that is not what it was.
     """
-    expected = dict(known)
+    expected: dict[int, set[bytes]] = {}
+    for noted in known:
+        expected.setdefault(noted.seq, set()).add(noted.hash)
     async with chain.kept_whole(connection):
         checkpoints = await chain.all_checkpoints(connection)
         begin = proven_head(checkpoints, trusted)
@@ -47,11 +49,10 @@ async def verify_audit(connection: Connection, *, trusted: Collection[bytes], kn
     lost = sorted(seq for seq in expected if seq > check.head.seq)
     if lost:
         raise Broken(check.head.seq + 1, None, f"is missing: the trail has reached {lost[-1]} before")
-    unseen = tuple(Head(seq, digest) for seq, digest in sorted(expected.items()))
+    unseen = tuple(Head(seq, digest) for seq, digests in sorted(expected.items()) for digest in sorted(digests))
     return Proof(check.records, first_at, last_at, check.head, len(checkpoints), unseen)
 
 
-def _require_known(head: Head, expected: dict[int, bytes]) -> None:
-    digest = expected.pop(head.seq, None)
-    if digest is not None and digest != head.hash:
+def _require_known(head: Head, expected: dict[int, set[bytes]]) -> None:
+    if expected.pop(head.seq, {head.hash}) != {head.hash}:
         raise Broken(head.seq, None, "is not the one that was known: the trail was written anew")
