@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from demo.video import make_video
+from system.guides import fits, shortened
 from system.operator import Operator
 from system.waiting import wait_for
 
@@ -67,6 +68,9 @@ def test_with_the_schedulers_stopped_it_is_accepted_and_runs_when_they_are_back(
     assert [answer["status"] for answer in told] == [201, 201]
     (post,) = posts_of(operator)
     assert {answer["body"]["id"] for answer in told} == {post["id"]}
+    operation, (shown,) = operator.user.get(locations[0]).json(), shortened("posts.md")
+    operation["answer"]["body"] = {name: operation["answer"]["body"][name] for name in shown["answer"]["body"]}
+    assert fits(operation, shown), operation
     assert post["status"] == "scheduled"
 
 

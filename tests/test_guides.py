@@ -1,78 +1,45 @@
 """The guides are true: each of their commands is run, in order, in one shell, and prints what the page prints."""
 
-import json
 import os
-import re
+import shutil
 import signal
 import subprocess
 from contextlib import suppress
-from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 
 from common.testing.http_server import free_port
 from localstack.stack import Stack
+from system.guides import DOCS, examples, fits, values
 from system.operator import Operator
 from system.small_video import make_small_video
 from system.waiting import wait_for
 
 pytestmark = [pytest.mark.system, pytest.mark.timeout(600)]
 
-DOCS = Path(__file__).parents[1] / "docs"
-_BLOCK = re.compile(r"```(sh|json|text)\n(.*?)```", re.DOTALL)
 _MARK = "=== next example ==="
 
 
-def examples(text: str) -> list[tuple[str, str]]:
-    """Return each shell block with what is printed below it (nothing for a block that is followed by another)."""
-    found: list[tuple[str, str]] = []
-    for kind, body in _BLOCK.findall(text):
-        if kind == "sh":
-            found.append((body, ""))
-        else:
-            found[-1] = (found[-1][0], body)
-    return found
+@pytest.fixture(scope="module")
+def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the one video that all guides use."""
+    return make_small_video(tmp_path_factory.mktemp("guides") / "video.mp4").path
 
 
-def values(text: str) -> list[Any]:
-    """Return what stands in a print-out, one after another: JSON values; a line that is none is text."""
-    decoder, found, rest = json.JSONDecoder(), list[Any](), text.strip()
-    while rest:
-        try:
-            value, end = decoder.raw_decode(rest)
-        except ValueError:
-            value, end = rest.partition("\n")[0], len(rest.partition("\n")[0])
-        found.append(value)
-        rest = rest[end:].strip()
-    return found
-
-
-def fits(printed: Any, wanted: Any) -> bool:
-    """Whether a value is as the guide says; in its texts `...` stands for anything."""
-    if isinstance(wanted, dict):
-        return (
-            isinstance(printed, dict)
-            and printed.keys() == wanted.keys()
-            and all(fits(printed[name], wanted[name]) for name in wanted)
-        )
-    if isinstance(wanted, list):
-        return isinstance(printed, list) and len(printed) == len(wanted) and all(map(fits, printed, wanted))
-    if isinstance(wanted, str) and "..." in wanted:
-        return isinstance(printed, str) and fnmatchcase(printed, wanted.replace("[", "[[]").replace("...", "*"))
-    return type(printed) is type(wanted) and bool(printed == wanted)
-
-
-@pytest.mark.parametrize("guide", ["authentication.md", "accounts.md", "posts.md", "audit.md", "live.md", "statistics.md"])
-def test_every_command_prints_what_the_guide_prints(operator: Operator, tmp_path: Path, guide: str) -> None:
+@pytest.mark.parametrize(
+    "guide", ["authentication.md", "accounts.md", "media.md", "posts.md", "audit.md", "live.md", "statistics.md"]
+)
+def test_every_command_prints_what_the_guide_prints(operator: Operator, tmp_path: Path, video: Path, guide: str) -> None:
     _write_addresses(operator.stack, tmp_path / ".local")
+    shutil.copy(video, tmp_path / "video.mp4")
     _follow(guide, tmp_path)
 
 
-def test_the_simulator_alone_serves_what_its_guide_says(tmp_path: Path) -> None:
+def test_the_simulator_alone_serves_what_its_guide_says(tmp_path: Path, video: Path) -> None:
     """With the command that the guide gives: `make simulator`."""
+    shutil.copy(video, tmp_path / "video.mp4")
     port = free_port()
     address = f"http://127.0.0.1:{port}"
     environment = {**os.environ, "SIMULATOR_PORT": str(port)}
@@ -98,7 +65,6 @@ def _follow(guide: str, folder: Path, **environment: str) -> None:
     """Run a guide's commands in a folder, and compare what they print."""
     found = examples((DOCS / guide).read_text())
     assert len(found) >= 4
-    make_small_video(folder / "video.mp4")
     script = "set -eu\n" + "".join(f"{command}\necho '{_MARK}'\n" for command, _ in found)
     ran = subprocess.run(
         ["bash"],
