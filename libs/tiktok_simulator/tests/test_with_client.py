@@ -100,6 +100,20 @@ async def test_the_main_path(app: App) -> None:
     assert item["sha256"] == hashlib.sha256(data).hexdigest()
 
 
+async def test_inits_that_are_tried_without_effect(app: App) -> None:
+    token = (await app.connect()).access_token
+    photos = PhotoPost(mode=PhotoMode.MEDIA_UPLOAD, images=("https://photos.test/1.jpg",))
+    for call in (
+        app.posting.try_video_init(token, PostInfo(privacy_level="SELF_ONLY")),
+        app.posting.try_inbox_init(token),
+        app.posting.try_photo_init(token, photos),
+    ):
+        with pytest.raises(TikTokRefused) as caught:
+            await call
+        assert (caught.value.http_status, caught.value.code) == (400, "invalid_params")
+    assert await app.driver.ledger() == []
+
+
 async def test_videos_by_page_and_by_id(app: App, video: bytes) -> None:
     grant = await app.connect()
     token = grant.access_token

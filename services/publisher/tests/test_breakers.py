@@ -53,20 +53,24 @@ async def up() -> str:
 async def fail(breakers: Breakers, times: int) -> None:
     for _ in range(times):
         with pytest.raises(TikTokUnavailable):
-            await breakers.call(Endpoint.INIT, down)
+            await breakers.call(Endpoint.VIDEO_INIT, down)
 
 
-def state(endpoint: Endpoint = Endpoint.INIT) -> float:
+def state(endpoint: Endpoint = Endpoint.VIDEO_INIT) -> float:
     return float(BREAKER_OPEN.labels(endpoint.value)._value.get())
 
 
 async def test_failures_in_a_row_open_it_for_that_endpoint_alone(clock: Clock) -> None:
     breakers = Breakers(failures=3, open_seconds=30)
     await fail(breakers, 2)
-    assert await breakers.call(Endpoint.INIT, up) == "up"
+    assert not await breakers.is_well(Endpoint.VIDEO_INIT)
+    assert await breakers.call(Endpoint.VIDEO_INIT, up) == "up"
+    assert await breakers.is_well(Endpoint.VIDEO_INIT)
     await fail(breakers, 3)
+    assert not await breakers.is_well(Endpoint.VIDEO_INIT)
+    assert await breakers.call(Endpoint.CONTENT_INIT, up) == "up"
     with pytest.raises(BreakerOpen) as caught:
-        await breakers.call(Endpoint.INIT, up)
+        await breakers.call(Endpoint.VIDEO_INIT, up)
     assert caught.value.wait == pytest.approx(30, abs=2)
     assert state() == 1
     assert await breakers.call(Endpoint.STATUS, up) == "up"
@@ -77,9 +81,9 @@ async def test_a_refusal_is_an_answer(clock: Clock) -> None:
     await fail(breakers, 1)
     for _ in range(5):
         with pytest.raises(TikTokRefused):
-            await breakers.call(Endpoint.INIT, refuse)
+            await breakers.call(Endpoint.VIDEO_INIT, refuse)
     await fail(breakers, 1)
-    assert await breakers.call(Endpoint.INIT, up) == "up"
+    assert await breakers.call(Endpoint.VIDEO_INIT, up) == "up"
 
 
 async def test_results_can_be_failures_and_are_returned_all_the_same(clock: Clock) -> None:
@@ -104,15 +108,15 @@ async def test_one_call_tries_and_the_others_wait_for_it(clock: Clock) -> None:
     async def slow() -> str:
         return await answer
 
-    trying = asyncio.create_task(breakers.call(Endpoint.INIT, slow))
-    await eventually(lambda: (Endpoint.INIT, "") in breakers._trying, 60)
+    trying = asyncio.create_task(breakers.call(Endpoint.VIDEO_INIT, slow))
+    await eventually(lambda: (Endpoint.VIDEO_INIT, "") in breakers._trying, 60)
     with pytest.raises(BreakerOpen) as caught:
-        await breakers.call(Endpoint.INIT, up)
+        await breakers.call(Endpoint.VIDEO_INIT, up)
     assert caught.value.wait == PROBE_WAIT_SECONDS
     answer.set_result("back")
     assert await trying == "back"
     assert state() == 0
-    assert await breakers.call(Endpoint.INIT, up) == "up"
+    assert await breakers.call(Endpoint.VIDEO_INIT, up) == "up"
 
 
 async def test_a_try_that_fails_or_ends_without_an_answer_opens_it_again(clock: Clock) -> None:
@@ -121,15 +125,15 @@ async def test_a_try_that_fails_or_ends_without_an_answer_opens_it_again(clock: 
     clock.ahead += 31
     await fail(breakers, 1)
     with pytest.raises(BreakerOpen):
-        await breakers.call(Endpoint.INIT, up)
+        await breakers.call(Endpoint.VIDEO_INIT, up)
     clock.ahead += 31
     with pytest.raises(RuntimeError):
-        await breakers.call(Endpoint.INIT, _broken)
+        await breakers.call(Endpoint.VIDEO_INIT, _broken)
     with pytest.raises(BreakerOpen):
-        await breakers.call(Endpoint.INIT, up)
+        await breakers.call(Endpoint.VIDEO_INIT, up)
     clock.ahead += 31
     with pytest.raises(TikTokRefused):
-        await breakers.call(Endpoint.INIT, refuse)
+        await breakers.call(Endpoint.VIDEO_INIT, refuse)
     assert state() == 0
 
 
@@ -137,8 +141,8 @@ async def test_our_own_faults_do_not_open_it(clock: Clock) -> None:
     breakers = Breakers(failures=1, open_seconds=30)
     for _ in range(3):
         with pytest.raises(RuntimeError):
-            await breakers.call(Endpoint.INIT, _broken)
-    assert await breakers.call(Endpoint.INIT, up) == "up"
+            await breakers.call(Endpoint.VIDEO_INIT, _broken)
+    assert await breakers.call(Endpoint.VIDEO_INIT, up) == "up"
 
 
 async def _broken() -> Any:
@@ -169,18 +173,34 @@ async def test_while_it_is_open_posts_wait_with_a_forecast_and_no_attempt_is_spe
 
 
 @pytest.mark.parametrize("simulator_changes", [{"pull_loopback": True}])
-async def test_a_pull_that_meets_an_open_breaker_was_not_sent_and_is_not_unknown(world: Any, clock: Clock) -> None:
+async def test_a_pull_that_meets_an_open_breaker_was_not_sent_and_tries_nothing_itself(world: Any, clock: Clock) -> None:
+    """An init that publishes by itself is not what tries whether TikTok is back: a harmless call is, with and without success."""
     account = await world.account()
     pull = world.post(account, None, transfer="pull", source_url="http://127.0.0.1:9/a.mp4")
     async with world.replica(breaker_failures=1) as replica:
         with pytest.raises(TikTokUnavailable):
-            await replica.tools.tiktok.breakers.call(Endpoint.INIT, down)
+            await replica.tools.tiktok.breakers.call(Endpoint.VIDEO_INIT, down)
         await world.accept(pull)
         assert (await world.told_of(pull, "deferred"))["code"] == "tiktok_away"
         job = await world.job(pull)
         assert (job.checkpoint.step, job.checkpoint.irrevocable_since) == (Step.CREATOR_INFO, None)
-    assert not await world.driver.ledger()
-    assert await world.told(pull) == ["started", "deferred"]
+        await world.driver.fault(INIT, status=503)
+        for answers in ({"503": 1}, {"503": 1, "400": 1, "200": 1}):
+            assert not await world.driver.ledger()
+            clock.ahead += 40
+            await eventually(lambda: _rests(world, pull))
+            await world.due_now(pull)
+            await eventually(lambda answers=answers: _answered(world, answers), 60)
+        await world.state(pull, State.FAILED)
+    assert len(await world.driver.ledger()) == 1
+
+
+async def _rests(world: Any, post: Any) -> bool:
+    return (await world.job(post)).lease_owner is None
+
+
+async def _answered(world: Any, answers: dict[str, int]) -> bool:
+    return (await world.driver.stats())["requests"].get(INIT) == answers
 
 
 async def test_uploads_that_meet_an_open_breaker_have_sent_nothing(world: Any, clock: Clock) -> None:

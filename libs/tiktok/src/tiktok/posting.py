@@ -11,6 +11,8 @@ from tiktok.photos import PhotoPost
 
 _VIDEO_INIT: Final = "/v2/post/publish/video/init/"
 _INBOX_INIT: Final = "/v2/post/publish/inbox/video/init/"
+_CONTENT_INIT: Final = "/v2/post/publish/content/init/"
+_NO_BYTES: Final = {"source": "FILE_UPLOAD", "video_size": 0, "chunk_size": 0, "total_chunk_count": 0}
 
 
 class PostingClient:
@@ -51,7 +53,20 @@ class PostingClient:
 
     async def init_photo(self, token: SecretStr, post: PhotoPost) -> PullInit:
         """Start a photo post, or a draft of one; it is published by this call alone."""
-        return await self._pull("/v2/post/publish/content/init/", token, post.to_json())
+        return await self._pull(_CONTENT_INIT, token, post.to_json())
+
+    async def try_video_init(self, token: SecretStr, post_info: PostInfo) -> None:
+        """Ask for a direct post of no bytes: nothing can come of it, and TikTok refuses it (400) if it is there at all."""
+        data_of(await self._post(_VIDEO_INIT, token, {"post_info": post_info.to_json(), "source_info": _NO_BYTES}))
+
+    async def try_inbox_init(self, token: SecretStr) -> None:
+        """Ask for a draft of no bytes, to the same end."""
+        data_of(await self._post(_INBOX_INIT, token, {"source_info": _NO_BYTES}))
+
+    async def try_photo_init(self, token: SecretStr, post: PhotoPost) -> None:
+        """Ask for a post of no photos, to the same end."""
+        body = post.to_json()
+        data_of(await self._post(_CONTENT_INIT, token, {**body, "source_info": {**body["source_info"], "photo_images": []}}))
 
     async def cancel(self, token: SecretStr, publish_id: str) -> None:
         """Ask TikTok to give up a fetch that is under way; best effort, the status tells what became of it."""

@@ -32,7 +32,9 @@ class Endpoint(StrEnum):
     """What fails together at TikTok."""
 
     CREATOR_INFO = "creator_info"
-    INIT = "init"
+    VIDEO_INIT = "video_init"
+    INBOX_INIT = "inbox_init"
+    CONTENT_INIT = "content_init"
     UPLOAD = "upload"
     STATUS = "status"
     CANCEL = "cancel"
@@ -95,6 +97,11 @@ class Breakers:
         finally:
             if tries:
                 self._trying.discard(branch)
+
+    async def is_well(self, endpoint: Endpoint) -> bool:
+        """Whether the last call there was answered: what must not be lost is sent only then."""
+        context = (await self._of((endpoint, "")).get_breaker(endpoint.value)).context
+        return context.state == "closed" and not context.failure_count
 
     def _of(self, branch: Branch) -> AsyncCircuitBreakerFactory:
         factory = self._known.get(branch)

@@ -1,6 +1,7 @@
 """TikTok's posting API for one account: token, one refresh when it is refused, careful repeats."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Protocol, TypeVar
 from uuid import UUID
 
@@ -8,7 +9,7 @@ import httpx
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from publisher.clients.accounts import Access, AccountsClient
-from publisher.clients.breakers import BreakerOpen, Breakers, Endpoint
+from publisher.clients.breakers import PROBE_WAIT_SECONDS, BreakerOpen, Breakers, Endpoint
 from publisher.clients.tiktok_troubles import not_sent_to, trouble_of
 from publisher.errors import CallFailed, QuotaUsedUp
 from tiktok.errors import TikTokError, TikTokUnavailable, TokenInvalid
@@ -46,8 +47,9 @@ class TikTok:
 
     Each raises `CallFailed`. A refused token is refreshed and the call repeated once: a refusal had no effect. Reads are
     repeated up to 3 times; an init only when nothing of it left this machine. While an endpoint's breaker is open, nothing is sent
-    there, and the failure says when it may be again. Each request counts: QuotaUsedUp is raised when there was no room for the
-    first one; a repeat without room is not made, and the failure before it stands.
+    there, and the failure says when it may be again. After a call that got no answer, an init that publishes by itself is sent only
+    when its endpoint has answered a harmless one just before. Each request counts: QuotaUsedUp is raised when there was no room for
+    the first one; a repeat without room is not made, and the failure before it stands.
     """
 
     def __init__(
@@ -77,7 +79,7 @@ class TikTok:
     ) -> VideoInit:
         """Start a direct post by upload; publishes nothing before the last byte is there."""
         return await self._call(
-            Endpoint.INIT,
+            Endpoint.VIDEO_INIT,
             account_id,
             access,
             lambda token: self._posting.init_video(token.access_token, post, source),
@@ -89,7 +91,7 @@ class TikTok:
     async def init_inbox(self, account_id: UUID, access: Access, source: FileSource, tries: Tries) -> VideoInit:
         """Start a draft by upload; delivers nothing before the last byte is there."""
         return await self._call(
-            Endpoint.INIT,
+            Endpoint.INBOX_INIT,
             account_id,
             access,
             lambda token: self._posting.init_inbox(token.access_token, source),
@@ -101,37 +103,40 @@ class TikTok:
     async def pull_video(self, account_id: UUID, access: Access, post: PostInfo, source: PullSource, tries: Tries) -> PullInit:
         """Let TikTok fetch and post a video. It is published by this call alone."""
         return await self._call(
-            Endpoint.INIT,
+            Endpoint.VIDEO_INIT,
             account_id,
             access,
             lambda token: self._once.init_video_pull(token.access_token, post, source),
             tries.before,
             _not_sent,
             token_refused=tries.token_refused,
+            harmless=lambda token: self._posting.try_video_init(token.access_token, post),
         )
 
     async def pull_inbox(self, account_id: UUID, access: Access, source: PullSource, tries: Tries) -> PullInit:
         """Let TikTok fetch a video for a draft. It is delivered by this call alone."""
         return await self._call(
-            Endpoint.INIT,
+            Endpoint.INBOX_INIT,
             account_id,
             access,
             lambda token: self._once.init_inbox_pull(token.access_token, source),
             tries.before,
             _not_sent,
             token_refused=tries.token_refused,
+            harmless=lambda token: self._posting.try_inbox_init(token.access_token),
         )
 
     async def init_photo(self, account_id: UUID, access: Access, post: PhotoPost, tries: Tries) -> PullInit:
         """Let TikTok fetch photos. They are published, or delivered as a draft, by this call alone."""
         return await self._call(
-            Endpoint.INIT,
+            Endpoint.CONTENT_INIT,
             account_id,
             access,
             lambda token: self._once.init_photo(token.access_token, post),
             tries.before,
             _not_sent,
             token_refused=tries.token_refused,
+            harmless=lambda token: self._posting.try_photo_init(token.access_token, post),
         )
 
     async def cancel(self, account_id: UUID, publish_id: str, before_send: BeforeSend) -> None:
@@ -205,15 +210,20 @@ class TikTok:
         *,
         under_way: bool = False,
         token_refused: Callable[[], Awaitable[None]] | None = None,
+        harmless: Callable[[Access], Awaitable[None]] | None = None,
     ) -> T:
+        async def with_token(token: Access) -> T:
+            make_sure = None if harmless is None else partial(self._make_sure, endpoint, partial(harmless, token), before_send)
+            return await self._repeating(endpoint, lambda: send(token), before_send, may_repeat, make_sure)
+
         try:
             try:
-                return await self._repeating(endpoint, lambda: send(access), before_send, may_repeat)
+                return await with_token(access)
             except TokenInvalid:
                 if token_refused is not None:
                     await token_refused()
                 renewed = await self._accounts.access(account_id, refused=access.access_token, under_way=under_way)
-                return await self._repeating(endpoint, lambda: send(renewed), before_send, may_repeat)
+                return await with_token(renewed)
         except BreakerOpen as breaker:
             raise CallFailed(not_sent_to(breaker)) from None
         except TikTokError as error:
@@ -225,11 +235,15 @@ class TikTok:
         send: Callable[[], Awaitable[T]],
         before_send: BeforeSend,
         may_repeat: Callable[[BaseException], bool],
+        make_sure: Callable[[], Awaitable[None]] | None,
     ) -> T:
         failed: TikTokUnavailable | None = None
 
         async def once() -> T:
             nonlocal failed
+            if make_sure is not None and failed is None:
+                # Not before a repeat: what it repeats never left this machine.
+                await make_sure()
             await before_send()
             try:
                 return await self.breakers.call(endpoint, send)
@@ -250,6 +264,19 @@ class TikTok:
                 raise
             # Told as a wait for the quota, a call that always fails would never count as one.
             raise failed from None
+
+    async def _make_sure(self, endpoint: Endpoint, harmless: Callable[[], Awaitable[None]], before_send: BeforeSend) -> None:
+        """Raise BreakerOpen unless the endpoint answers: its last call was answered, or a harmless one is now."""
+        if await self.breakers.is_well(endpoint):
+            return
+        await before_send()
+        try:
+            await self.breakers.call(endpoint, harmless)
+        except TikTokUnavailable as error:
+            raise BreakerOpen(error.retry_after or PROBE_WAIT_SECONDS) from None
+        except TikTokError:
+            # A refusal, as it should be: whatever is refused, the endpoint is there.
+            return
 
 
 def _is_unavailable(error: BaseException) -> bool:
