@@ -83,6 +83,12 @@ _BY_NAME: Mapping[str, Any] = {
     "video_url": "https://www.tiktok.com/@ada/video/7300000000000000001",
     "width": 1080,
 }
+
+
+def _first(status: str) -> Json:
+    return {"status": [None, status], "caption": [None, "An idea"]}
+
+
 _GRANTED = {"scopes": ["user.info.basic", "user.info.profile", "video.publish"]}
 _BY_KEY: Mapping[str, Json] = {
     **dict.fromkeys((f"accounts.account.{past}.v1" for past in ("connected", "updated", "synced", "disconnected")), _GRANTED),
@@ -93,13 +99,18 @@ _BY_KEY: Mapping[str, Json] = {
     "accounts.session.refresh_refused.v1": {"reason": "expired"},
     "accounts.sync.failed.v1": {"reason": "tiktok_unavailable"},
     "gateway.session.refused.v1": {"reason": "revoked"},
-    "scheduler.post.cancelled.v1": {"status": "cancelled", "reason": "cancelled_by_user"},
-    "scheduler.post.drafted.v1": {"status": "draft", "scheduled_time": None},
+    "scheduler.post.cancelled.v1": {
+        "status": "cancelled",
+        "reason": "cancelled_by_user",
+        "changes": {"status": ["scheduled", "cancelled"]},
+    },
+    "scheduler.post.drafted.v1": {"status": "draft", "scheduled_time": None, "changes": _first("draft")},
     "scheduler.post.due.v1": {"status": "due"},
     "scheduler.post.failed.v1": {"status": "failed"},
     "scheduler.post.held.v1": {"held": True, "reason": "account_paused"},
-    "scheduler.post.published.v1": {"status": "published"},
-    "scheduler.post.retry_scheduled.v1": {"status": "retry_scheduled"},
+    "scheduler.post.published.v1": {"status": "published", "changes": {}},
+    "scheduler.post.retry_scheduled.v1": {"status": "retry_scheduled", "changes": {}},
+    "scheduler.post.scheduled.v1": {"changes": _first("scheduled")},
     "scheduler.post.unconfirmed.v1": {"status": "unconfirmed"},
 }
 _ABSENT = frozenset({"photo_urls", "source_url"})

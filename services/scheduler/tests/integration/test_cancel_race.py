@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from common.clock import utc_now
+from common.clock import rfc3339, utc_now
 from common.contracts.context import Context
 from common.errors import Problem
 from scheduler.clients.publisher import PublisherAway, PublisherClient, PublisherUndecided
@@ -119,6 +119,8 @@ async def test_a_retry_that_waits_again_is_cancelled_without_the_word(world: Any
     assert after.status == "cancelled"
     (envelope,) = await world.told()
     assert (envelope.userid, envelope.actor) == (post.user_id, "service:scheduler")
+    ended = {"status": ["retry_scheduled", "cancelled"], "ended_at": [None, rfc3339(after.ended_at)]}
+    assert envelope.data["changes"] == ended
 
 
 class Between(PublisherClient):

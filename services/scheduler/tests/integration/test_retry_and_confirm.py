@@ -9,7 +9,7 @@ from uuid import UUID
 import pytest
 from sqlalchemy import text
 
-from common.clock import utc_now
+from common.clock import rfc3339, utc_now
 from common.contracts.context import Context
 from common.contracts.publisher import PublishSucceeded, PublishUnconfirmed
 from common.contracts.scheduler import ConfirmPost, PostDue, RetryPost
@@ -90,13 +90,21 @@ async def claim(world: Any) -> PostDue:
 
 async def test_a_failed_post_is_tried_again_with_a_new_deadline(world: Any) -> None:
     before = utc_now()
-    post = await retry(world, await ended(world, "failed"))
+    old = await ended(world, "failed", publish_id="v~9")
+    post = await retry(world, old)
     assert (post.status, post.attempt, post.retry_count, post.ended_at) == ("retry_scheduled", 2, 0, None)
     assert before - timedelta(seconds=1) <= post.next_attempt_at <= utc_now() + timedelta(seconds=1)
     assert post.publish_before == post.next_attempt_at + timedelta(hours=24)
     (event,) = await world.told()
     assert (event.key, event.actor) == ("scheduler.post.retry_scheduled.v1", f"user:{post.user_id}")
     assert (event.data["by_owner"], event.data["confirmed_not_published"]) == (True, False)
+    assert event.data["changes"] == {
+        "status": ["failed", "retry_scheduled"],
+        "retry_count": [1, 0],
+        "publish_before": [rfc3339(old.publish_before), rfc3339(post.publish_before)],
+        "publish_id": ["v~9", None],
+        "ended_at": [rfc3339(old.ended_at), None],
+    }
     assert len(world.woken) == 1
     due = await claim(world)
     assert (due.attempt, due.dismissed_attempts, due.publish_before) == (3, 0, post.publish_before)
@@ -114,6 +122,7 @@ async def test_an_unconfirmed_post_only_by_a_persons_word_which_reaches_the_publ
     (event,) = await world.told()
     assert (event.data["confirmed_not_published"], event.data["code"]) == (True, "confirmed_not_published")
     assert event.data["not_videos"] == ["8", "7"]
+    assert event.data["changes"]["dismissed_attempts"] == [0, 2]
     due = await claim(world)
     assert (due.attempt, due.dismissed_attempts) == (3, 2)
 
@@ -288,6 +297,8 @@ async def test_a_person_settles_a_post_that_may_be_live(world: Any, status: str)
     (event,) = await world.told()
     assert (event.key, event.actor, event.data["by_owner"]) == ("scheduler.post.published.v1", f"user:{post.user_id}", True)
     assert event.data["tiktok_video_id"] == VIDEO
+    changes = event.data["changes"]
+    assert (changes["status"], changes["tiktok_video_id"]) == (["unconfirmed", "published"], [None, VIDEO])
 
 
 async def test_without_a_copy_of_its_account_the_address_is_not_known(world: Any) -> None:

@@ -10,13 +10,15 @@ from sqlalchemy import text
 from common.clock import rfc3339, utc_now
 from common.contracts.context import Context
 from common.contracts.envelope import wrap
-from common.contracts.scheduler import GivenFields, UpdatePost
+from common.contracts.scheduler import GivenFields, PostScheduled, UpdatePost
 from common.errors import Problem
 from common.testing.eventually import eventually
 from scheduler.storage.claim import ClaimLimits
 from scheduler.usecases.claim_due_posts import claim_due_posts
+from scheduler.usecases.post_changes import changes_between, first_values
+from scheduler.usecases.post_events import state_event
 from scheduler.usecases.surroundings import Surroundings
-from scheduler.usecases.update_post import EditPlan, changes_between, update_post
+from scheduler.usecases.update_post import EditPlan, update_post
 from scheduler.usecases.wanted_post import want_change
 
 pytestmark = pytest.mark.integration
@@ -91,6 +93,11 @@ async def test_what_follows_the_question_mark_of_an_address_is_not_told(world: A
     assert changes["source_url"] == ["https://a.example/v.mp4", "https://b.example/v.mp4"]
     assert changes["photo_urls"] == [[], ["https://c.example/p.jpg"]]
     assert "SECRET" not in str(changes)
+    event = state_event(new)
+    assert isinstance(event, PostScheduled)
+    assert event.changes == first_values(new)
+    assert first_values(new)["source_url"] == [None, "https://b.example/v.mp4"]
+    assert "SECRET" not in str(first_values(new))
 
 
 @pytest.mark.parametrize("field", ["account_id", "privacy_level"])

@@ -65,13 +65,17 @@ class PostEvent(Event):
 
 
 class PostDrafted(PostEvent):
-    """A draft was saved."""
+    """A draft was saved; `changes` are its first values, with null before each."""
 
     KEY: ClassVar[str] = "scheduler.post.drafted.v1"
+    changes: dict[str, Any] = {}
 
 
 class PostScheduled(PostEvent):
-    """The post will be published at `scheduled_time`; `changes` tells what its owner changed in the draft it was."""
+    """The post will be published at `scheduled_time`.
+
+    `changes` tells what its owner changed in the draft it was; of one that was none, the first values, with null before each.
+    """
 
     KEY: ClassVar[str] = "scheduler.post.scheduled.v1"
     changes: dict[str, Any] = {}
@@ -96,9 +100,10 @@ class PostHeld(PostEvent):
 
 
 class PostCancelled(PostEvent):
-    """It will not be published."""
+    """It will not be published; `changes` tells what that changed, where its owner cancelled it."""
 
     KEY: ClassVar[str] = "scheduler.post.cancelled.v1"
+    changes: dict[str, Any] = {}
     reason: str
 
 
@@ -148,12 +153,13 @@ class PostDue(PostEvent):
 class PostRetryScheduled(PostEvent):
     """An attempt failed for a passing reason, or its owner wants another; the next one starts at `next_attempt_at`.
 
-    `by_owner` tells a person's wish from the machine's own retry, `confirmed_not_published` that the person vouched for it, and
-    `not_videos` which videos that may have been this post the person said are not.
+    `by_owner` tells a person's wish, and `changes` what that changed, from the machine's own retry; `confirmed_not_published` that
+    the person vouched for it, and `not_videos` which videos that may have been this post the person said are not.
     """
 
     KEY: ClassVar[str] = "scheduler.post.retry_scheduled.v1"
     by_owner: bool = False
+    changes: dict[str, Any] = {}
     confirmed_not_published: bool = False
     not_videos: list[str] = []
     next_attempt_at: datetime
@@ -173,11 +179,12 @@ class PostFailed(PostEvent):
 class PostPublished(PostEvent):
     """It is live at TikTok, or (`status` tells) a draft in the creator's inbox, which is published only when its creator posts it.
 
-    `published_at` is null for a draft. `by_owner`: a person says so, not TikTok.
+    `published_at` is null for a draft. `by_owner`: a person says so, not TikTok, and `changes` tells what that changed.
     """
 
     KEY: ClassVar[str] = "scheduler.post.published.v1"
     by_owner: bool = False
+    changes: dict[str, Any] = {}
     publish_id: str | None = None
     tiktok_video_id: str | None = None
     video_url: str | None = None

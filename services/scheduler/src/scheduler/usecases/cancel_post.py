@@ -6,7 +6,7 @@ from uuid import UUID
 
 from common.clock import utc_now
 from common.contracts.context import Context
-from common.contracts.scheduler import PostUpdated
+from common.contracts.scheduler import PostCancelled, PostUpdated
 from common.database.database import Transaction
 from common.messaging.outbox import Outbox
 from scheduler.clients.publisher import PublisherAway, PublisherClient, PublisherUndecided
@@ -14,7 +14,8 @@ from scheduler.domain.post import Post
 from scheduler.domain.post_states import FINISHED, MOVING, Happening, Kind, PostState, transition
 from scheduler.encoding import moment
 from scheduler.storage.posts import change_post, lock_post
-from scheduler.usecases.post_events import emit_state, wrap_event
+from scheduler.usecases.post_changes import changes_between
+from scheduler.usecases.post_events import wrap_event
 from scheduler.usecases.problems import cancel_undecided, cancel_under_way, post_changed, post_not_found, too_late_to_cancel
 
 
@@ -130,5 +131,14 @@ async def _cancel(tx: Transaction, outbox: Outbox, post: Post, columns: dict[str
         "error_hint": None,
     }
     changed = await change_post(tx.connection, post, ended | columns)
-    await emit_state(tx, outbox, changed, context, reason="cancelled_by_user")
+    event = PostCancelled(
+        post_id=changed.id,
+        account_id=changed.account_id,
+        status=changed.status,
+        attempt=changed.attempt,
+        scheduled_time=changed.scheduled_time,
+        changes=changes_between(post, changed),
+        reason="cancelled_by_user",
+    )
+    await outbox.emit_all(tx, [wrap_event(outbox, changed, event, context)])
     return changed

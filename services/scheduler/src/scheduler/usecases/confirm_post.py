@@ -15,6 +15,7 @@ from scheduler.domain.video_id import is_video_id
 from scheduler.storage.accounts import get_account
 from scheduler.storage.clock import database_now
 from scheduler.storage.posts import change_post, lock_post
+from scheduler.usecases.post_changes import changes_between
 from scheduler.usecases.post_events import wrap_event
 from scheduler.usecases.problems import post_not_found
 
@@ -58,6 +59,7 @@ async def confirm_post(
         attempt=changed.attempt,
         scheduled_time=changed.scheduled_time,
         by_owner=True,
+        changes=changes_between(post, changed),
         publish_id=changed.publish_id,
         tiktok_video_id=changed.tiktok_video_id,
         video_url=changed.video_url,

@@ -11,6 +11,7 @@ from common.messaging.outbox import Outbox
 from scheduler.domain.holds import hold_of
 from scheduler.domain.post import Post
 from scheduler.domain.post_states import WAITING, PostState
+from scheduler.usecases.post_changes import first_values
 
 SERVICE = "scheduler"
 RELEASED = "account_active"
@@ -63,7 +64,8 @@ def state_event(post: Post, *, reason: str | None = None) -> PostEvent | None:
     """Return the event of the state that `post` is in now.
 
     None for the states that the publisher's own events tell of (publishing, deferred, processing) and for `due`, whose event
-    carries the content and is written by the claim. `reason` says why a post was cancelled.
+    carries the content and is written by the claim. A draft or scheduled post is a new one: a draft that gets its time is told of
+    by the change. `reason` says why a post was cancelled.
     """
     common = {
         "post_id": post.id,
@@ -75,9 +77,9 @@ def state_event(post: Post, *, reason: str | None = None) -> PostEvent | None:
     error = {"code": post.error_code or "unknown", "message": post.error_message or "", "hint": post.error_hint}
     match post.state:
         case PostState.DRAFT:
-            return contract.PostDrafted.model_validate(common)
+            return contract.PostDrafted.model_validate({**common, "changes": first_values(post)})
         case PostState.SCHEDULED:
-            return contract.PostScheduled.model_validate(common)
+            return contract.PostScheduled.model_validate({**common, "changes": first_values(post)})
         case PostState.RETRY_SCHEDULED:
             return contract.PostRetryScheduled.model_validate({**common, **error, "next_attempt_at": post.next_attempt_at})
         case PostState.FAILED:

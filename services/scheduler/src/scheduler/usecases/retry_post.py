@@ -18,6 +18,7 @@ from scheduler.storage.media import find_media
 from scheduler.storage.posts import change_post, find_duplicates, get_post, lock_post, serialise_duplicates
 from scheduler.usecases.judge_posts import duplicate_finding
 from scheduler.usecases.look_before_retry import LastLook
+from scheduler.usecases.post_changes import changes_between
 from scheduler.usecases.post_events import wrap_event
 from scheduler.usecases.problems import post_not_found, problem_of, retry_undecided
 from scheduler.usecases.waker import Waker
@@ -77,6 +78,7 @@ async def retry_post(
         attempt=changed.attempt,
         scheduled_time=changed.scheduled_time,
         by_owner=True,
+        changes=changes_between(post, changed),
         confirmed_not_published=needs_word,
         not_videos=[] if look is None else list(look.not_videos),
         next_attempt_at=now,

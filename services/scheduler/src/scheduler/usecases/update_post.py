@@ -2,7 +2,6 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -13,12 +12,11 @@ from common.errors import Problem
 from common.messaging.outbox import Outbox
 from scheduler.domain.post import Post
 from scheduler.domain.post_states import Happening, Kind, PostState, transition
-from scheduler.domain.source_url import without_query
-from scheduler.encoding import moment
 from scheduler.storage.accounts import find_accounts
 from scheduler.storage.posts import change_post, lock_post
 from scheduler.usecases.create_post import belonging
 from scheduler.usecases.judge_posts import Candidate, Judged, judge_posts
+from scheduler.usecases.post_changes import FOLLOWING, changes_between
 from scheduler.usecases.post_events import held_event, wrap_event
 from scheduler.usecases.problems import hint_of_unconfirmed, post_changed, post_not_found, problem_of
 from scheduler.usecases.surroundings import Surroundings
@@ -40,10 +38,6 @@ class EditPlan:
 
 
 EDITABLE = frozenset({PostState.DRAFT, PostState.SCHEDULED})
-_ADDRESSES = frozenset({"source_url", "photo_urls"})
-_FOLLOWING = frozenset({"title", "media_sha256", "warnings", "held", "held_reason"})
-"""Columns that follow from others: a request that changes nothing else changes nothing."""
-_UNSEEN = frozenset({"next_attempt_at", "version", "updated_at", "video_since"})
 
 
 async def update_post(
@@ -80,7 +74,7 @@ async def update_post(
     if judged.findings:
         raise problem_of(judged.findings)
     columns = _columns(post, judged, given)
-    if columns.keys() <= _FOLLOWING:
+    if columns.keys() <= FOLLOWING:
         return post
     new_video = not (candidate.is_settled or wanted.fields.draft)
     changed = await change_post(tx.connection, post, columns, new_video=new_video)
@@ -154,21 +148,3 @@ def _event(old: Post, new: Post) -> PostEvent:
         scheduled_time=new.scheduled_time,
         changes=changes_between(old, new),
     )
-
-
-def changes_between(old: Post, new: Post) -> dict[str, Any]:
-    """Return old and new value of each field of the API that differs; of addresses only what precedes the `?`."""
-    names = [name for name in Post.__dataclass_fields__ if name not in _FOLLOWING | _UNSEEN]
-    differing = [name for name in names if getattr(old, name) != getattr(new, name)]
-    return {
-        "tiktok_account_id" if name == "account_id" else name: [_shown(name, getattr(post, name)) for post in (old, new)]
-        for name in differing
-    }
-
-
-def _shown(name: str, value: Any) -> Any:
-    if name in _ADDRESSES:
-        return [without_query(url) for url in value] if isinstance(value, list) else value and without_query(value)
-    if isinstance(value, datetime):
-        return moment(value)
-    return str(value) if isinstance(value, UUID) else value
