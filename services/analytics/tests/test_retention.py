@@ -59,7 +59,7 @@ async def where(database: Database) -> dict[str, int]:
 
 async def existing(database: Database) -> list[Month]:
     async with database.read() as connection:
-        return await months.existing(connection)
+        return (await months.partitions(connection))[0]
 
 
 async def keep(
@@ -204,6 +204,31 @@ async def test_a_month_that_was_changed_by_hand_is_neither_signed_nor_dropped(
     for alarm in alarms:
         assert (alarm["event"], alarm["month"]) == ("month_not_dropped", before[goes].partition)
         assert alarm["said"].startswith(said or "-")
+
+
+async def test_while_somebody_keeps_a_partition_of_another_name_all_months_stay(
+    database: Database, as_owner: Callable[[str], str], audit_key: Ed25519PrivateKey
+) -> None:
+    """What is in it may be older than a month that is past."""
+    await write(database, OLDEST.start - timedelta(days=1), 3)
+    owner = Database(as_owner(str(database.engine.url.render_as_string(hide_password=False))), application_name="test")
+    range_of = "FOR VALUES FROM ('1990-01-01') TO ('1990-02-01')"
+    async with owner.transaction() as tx:
+        await tx.connection.execute(text(f"CREATE TABLE audit.by_hand PARTITION OF audit.records {range_of}"))
+        await tx.connection.execute(text(f"DROP TABLE audit.{THIS.plus(1).partition}"))
+    loop = Retention(database, audit_key, retention=YEAR, now=lambda: NOW)
+    with capture_logs() as logs:
+        await loop._keep()
+    said = {"event": "months_not_dropped", "log_level": "error", "partitions": ("by_hand",)}
+    assert [line for line in logs if line["log_level"] == "error"] == [said]
+    assert REGISTRY.get_sample_value("cuepost_audit_month_refused") == 1
+    assert {OLDEST.plus(-1), THIS.plus(1)} <= set(await existing(database))
+    async with owner.transaction() as tx:
+        await tx.connection.execute(text("DROP TABLE audit.by_hand"))
+    await owner.stop()
+    while (await loop._keep()).more:
+        pass
+    assert OLDEST.plus(-1) not in await existing(database)
 
 
 async def test_a_setting_that_the_database_was_told_to_exceed_is_warned_of_once(

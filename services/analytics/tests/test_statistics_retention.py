@@ -16,7 +16,7 @@ from analytics.loops.statistics_retention import StatisticsRetention
 from analytics.settings import Settings
 from analytics.storage.account_measures import store_measures
 from analytics.storage.lateness import lateness
-from analytics.storage.statistics_months import TABLES, StatisticsTable, ensure_months, existing_months
+from analytics.storage.statistics_months import TABLES, StatisticsTable, ensure_months, partitions
 from analytics.usecases.keep_statistics import AHEAD, Kept, keep_statistics_months
 from common.database import Database
 from common.ids import uuid7
@@ -38,7 +38,7 @@ async def database(migrated_database: Callable[[str], Awaitable[str]]) -> AsyncI
 
 async def months(database: Database, table: StatisticsTable) -> list[Month]:
     async with database.read_fast() as driver:
-        return await existing_months(driver, table)
+        return (await partitions(driver, table))[0]
 
 
 async def run(database: Database, statement: str, **values: Any) -> None:
@@ -52,18 +52,27 @@ async def count(database: Database, table: str) -> int:
 
 
 @pytest.mark.parametrize("table", TABLES)
-async def test_months_are_made_ahead_and_dropped_past_their_retention(database: Database, table: StatisticsTable) -> None:
+async def test_months_are_made_ahead_and_dropped_past_their_retention(
+    database: Database, as_owner: Callable[[str], str], table: StatisticsTable
+) -> None:
+    """What somebody made under another name stays."""
+    owner = Database(as_owner(str(database.engine.url.render_as_string(hide_password=False))), application_name="test")
+    await run(owner, f"CREATE TABLE by_hand PARTITION OF {table} FOR VALUES FROM ('1990-01-01') TO ('1990-02-01')")
+    await owner.stop()
     assert await months(database, table) == [THIS.plus(number) for number in range(-1, AHEAD + 1)]
     edge = Month.of(NOW - KEPT.of(table))
     async with database.transaction() as tx:
         await ensure_months(tx.driver, table, [edge, edge.plus(-1), edge.plus(-5)])
     async with database.transaction() as tx:
-        dropped = await keep_statistics_months(tx, table, KEPT, now=NOW)
-    assert dropped == [edge.plus(-5), edge.plus(-1)]
+        dropped, strange = await keep_statistics_months(tx, table, KEPT, now=NOW)
+    assert (dropped, strange) == ([edge.plus(-5), edge.plus(-1)], ["by_hand"])
     assert edge in await months(database, table)
+    later = THIS.plus(1).start
+    past = [edge] if edge < Month.of(later - KEPT.of(table)) else []
     async with database.transaction() as tx:
-        assert await keep_statistics_months(tx, table, KEPT, now=THIS.plus(1).start) == []
-    assert await months(database, table) == sorted({edge, *(THIS.plus(number) for number in range(-1, AHEAD + 2))})
+        assert await keep_statistics_months(tx, table, KEPT, now=later) == (past, ["by_hand"])
+    left = {edge, *(THIS.plus(number) for number in range(-1, AHEAD + 2))} - set(past)
+    assert await months(database, table) == sorted(left)
 
 
 async def test_a_measure_whose_month_is_missing_makes_it(database: Database) -> None:

@@ -15,7 +15,7 @@ PROJECTION_BEHIND = Gauge("cuepost_statistics_behind_records", "Records of the t
 AUDIT_RETENTION = Gauge("cuepost_audit_retention_days", "How long the audit trail is kept.", ["of"])
 """Of the `setting`, and of the `database`, which is what counts: its owner keeps the longest that it was ever told of."""
 
-AUDIT_REFUSED = Gauge("cuepost_audit_month_refused", "1 while a month past its retention stays, its records being changed.")
+AUDIT_REFUSED = Gauge("cuepost_audit_month_refused", "1 while a month stays past its retention: see the log.")
 
 for _outcome in ("ok", "known", "failed", "missed", "not_allowed", "no_turn"):
     SNAPSHOTS.labels(_outcome)

@@ -1,9 +1,11 @@
 """A month of the audit trail: the unit in which it is kept and dropped."""
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
 PREFIX = "records_"
+_NUMBERS = re.compile(r"([0-9]{4})_(0[1-9]|1[0-2])")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -20,10 +22,10 @@ class Month:
         return cls(utc.year, utc.month)
 
     @classmethod
-    def of_partition(cls, name: str) -> "Month":
-        """Return the month of the partition with this name; raises ValueError for any other table's."""
-        year, _, number = name.removeprefix(PREFIX).partition("_")
-        return cls(int(year), int(number))
+    def of_partition(cls, name: str, prefix: str = PREFIX) -> "Month | None":
+        """Return the month of the partition with this name; None for one that is named otherwise."""
+        found = _NUMBERS.fullmatch(name.removeprefix(prefix)) if name.startswith(prefix) else None
+        return None if found is None else cls(int(found[1]), int(found[2]))
 
     def plus(self, months: int) -> "Month":
         """Return the month that many months later."""

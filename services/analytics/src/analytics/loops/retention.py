@@ -78,8 +78,10 @@ class Retention(DueLoop):
 
     @staticmethod
     def _alarm(kept: MonthsKept) -> None:
-        """Show that a month is not dropped because its records are not what they were, and say so at every look."""
-        AUDIT_REFUSED.set(0 if kept.refused is None else 1)
+        """Show that a month is not dropped: its records are not what they were, or others may be older. Say so at every look."""
+        AUDIT_REFUSED.set(0 if kept.refused is None and not kept.strange else 1)
+        if kept.strange:
+            _log.error("months_not_dropped", partitions=kept.strange)
         if kept.refused is not None:
             month, broken = kept.refused
             _log.error("month_not_dropped", month=month.partition, seq=broken.seq, said=str(broken))

@@ -30,7 +30,9 @@ class StatisticsRetention(DueLoop):
         for table in TABLES:
             # A transaction each: dropping a month locks its table.
             async with self._database.transaction() as tx:
-                dropped = await keep_statistics_months(tx, table, self._kept, now=self._now())
+                dropped, strange = await keep_statistics_months(tx, table, self._kept, now=self._now())
+            if strange:
+                _log.error("partitions_of_no_month", table=table, partitions=strange)
             if dropped:
                 _log.info("statistics_dropped", table=table, months=[f"{month.first_day:%Y-%m}" for month in dropped])
         async with self._database.transaction() as tx:

@@ -21,14 +21,15 @@ async def lock(connection: AsyncConnection) -> None:
     await connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
 
 
-async def existing(connection: AsyncConnection) -> list[Month]:
-    """Return the months that have a partition, oldest first."""
+async def partitions(connection: AsyncConnection) -> tuple[list[Month], list[str]]:
+    """Return the months that have a partition, oldest first, and the names of partitions that are none of a month."""
     names = await connection.scalars(
         text(
             "SELECT relname FROM pg_inherits JOIN pg_class ON oid = inhrelid WHERE inhparent = CAST('audit.records' AS regclass)"
         )
     )
-    return sorted(Month.of_partition(name) for name in names)
+    found = {name: Month.of_partition(name) for name in names}
+    return sorted(filter(None, found.values())), sorted(name for name, month in found.items() if month is None)
 
 
 async def add(connection: AsyncConnection, month: Month) -> None:

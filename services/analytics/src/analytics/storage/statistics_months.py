@@ -13,14 +13,15 @@ StatisticsTable = Literal["account_snapshots", "post_metrics"]
 TABLES: tuple[StatisticsTable, ...] = ("account_snapshots", "post_metrics")
 
 _EXISTING = """
-SELECT right(relname, 7) AS month FROM pg_inherits JOIN pg_class ON oid = inhrelid WHERE inhparent = CAST($1::text AS regclass)
+SELECT relname FROM pg_inherits JOIN pg_class ON oid = inhrelid WHERE inhparent = CAST($1::text AS regclass)
 """
 
 
-async def existing_months(driver: Driver, table: StatisticsTable) -> list[Month]:
-    """Return the months that have a partition, oldest first."""
-    rows = await driver.fetch(_EXISTING, table)
-    return sorted(Month(int(row["month"][:4]), int(row["month"][5:])) for row in rows)
+async def partitions(driver: Driver, table: StatisticsTable) -> tuple[list[Month], list[str]]:
+    """Return the months that have a partition, oldest first, and the names of partitions that are none of a month."""
+    names = [row["relname"] for row in await driver.fetch(_EXISTING, table)]
+    found = {name: Month.of_partition(name, f"{table}_") for name in names}
+    return sorted(filter(None, found.values())), sorted(name for name, month in found.items() if month is None)
 
 
 async def ensure_months(driver: Driver, table: StatisticsTable, months: Collection[Month]) -> None:

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from analytics.domain.month import Month
 from analytics.storage.outlived import remove_accounts, remove_days, remove_posts
-from analytics.storage.statistics_months import StatisticsTable, drop_month, ensure_months, existing_months
+from analytics.storage.statistics_months import StatisticsTable, drop_month, ensure_months, partitions
 from common.database import Transaction
 
 AHEAD = 3
@@ -26,14 +26,20 @@ class Kept:
         return self.snapshots if table == "account_snapshots" else self.metrics
 
 
-async def keep_statistics_months(tx: Transaction, table: StatisticsTable, kept: Kept, *, now: datetime) -> list[Month]:
-    """Add what is missing up to three months ahead, drop each month that ended before it is kept to; returns those."""
+async def keep_statistics_months(
+    tx: Transaction, table: StatisticsTable, kept: Kept, *, now: datetime
+) -> tuple[list[Month], list[str]]:
+    """Add what is missing up to three months ahead, drop each month that ended before it is kept to.
+
+    Returns those, and the partitions that are named after no month: whoever made them may drop them.
+    """
     this = Month.of(now)
-    dropped = [old for old in await existing_months(tx.driver, table) if old < Month.of(now - kept.of(table))]
+    existing, strange = await partitions(tx.driver, table)
+    dropped = [old for old in existing if old < Month.of(now - kept.of(table))]
     for old in dropped:
         await drop_month(tx.driver, table, old)
     await ensure_months(tx.driver, table, [this.plus(number) for number in range(AHEAD + 1)])
-    return dropped
+    return dropped, strange
 
 
 async def remove_outlived(tx: Transaction, kept: Kept, *, now: datetime, limit: int = BATCH) -> tuple[int, bool]:
