@@ -8,6 +8,7 @@ from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
+from structlog.testing import capture_logs
 
 from common.auth.claims import UserClaims
 from common.clock import utc_now
@@ -16,7 +17,7 @@ from common.contracts.context import Context
 from common.contracts.envelope import Envelope
 from common.contracts.gateway import AccessRefused, SessionRefused
 from common.testing.eventually import eventually
-from gateway.clients.event_sender import EventNotSent
+from gateway.clients.event_sender import EventNotSent, EventRefused
 from gateway.usecases import tell_refusals
 from gateway.usecases.tell_refusals import AccessRefusals
 
@@ -230,18 +231,41 @@ async def test_one_that_cannot_be_sent_for_another_reason_ends_nothing(monkeypat
     await made.stop()
 
 
-async def test_one_that_can_never_be_sent_holds_up_none_behind_it(
-    sender: Sender, refusals: Any, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("odd", [ValueError("odd"), EventRefused("not allowed")])
+async def test_one_that_can_never_be_sent_holds_up_none_behind_it_and_is_given_up(
+    sender: Sender, refusals: Any, monkeypatch: pytest.MonkeyPatch, odd: Exception
 ) -> None:
     monkeypatch.setattr(tell_refusals, "RETRY_S", 0.01)
+    tries: list[Envelope] = []
     made, _ = refusals
     send = sender.send
 
     async def picky(envelope: Envelope) -> None:
         if envelope.subject == keys[0]:
-            raise ValueError("odd")
+            tries.append(envelope)
+            raise odd
         await send(envelope)
 
     monkeypatch.setattr(sender, "send", picky)
-    keys = noted(made, 3)
-    await eventually(lambda: [data["api_key_id"] for data in sender.sent] == keys[1:])
+    with capture_logs() as logs:
+        keys = noted(made, 3)
+        await eventually(lambda: [data["api_key_id"] for data in sender.sent] == keys[1:] and not made._waiting)
+    said = [line["event"] for line in logs if line["event"].startswith("access_refusal")]
+    assert said == ["access_refusal_waits", "access_refusal_given_up"]
+    assert len(tries) == tell_refusals.MAX_FAILURES
+
+
+async def test_one_that_the_broker_does_not_take_for_a_day_is_given_up(
+    sender: Sender, refusals: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tell_refusals, "RETRY_S", 0.001)
+    made, now = refusals
+    sender.away = True
+    noted(made, 2)
+    await eventually(lambda: sender.tries > 2 * tell_refusals.MAX_FAILURES)
+    assert len(made._waiting) == 2
+    now[0] += tell_refusals.MAX_AGE_S + 1
+    await eventually(lambda: not made._waiting)
+    sender.away = False
+    keys = noted(made, 1)
+    await eventually(lambda: [data["api_key_id"] for data in sender.sent] == keys)

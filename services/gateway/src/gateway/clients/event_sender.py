@@ -7,6 +7,7 @@ import aio_pika
 import structlog
 from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractExchange
 from aio_pika.exceptions import AMQPError, DeliveryError
+from aiormq.exceptions import ChannelAccessRefused
 from pydantic import SecretStr
 from yarl import URL
 
@@ -23,6 +24,10 @@ _log = structlog.get_logger(__name__)
 
 class EventNotSent(Exception):
     """The event was not accepted, or its confirm did not come; sending it again, under the same id, is right."""
+
+
+class EventRefused(EventNotSent):
+    """RabbitMQ lets this gateway send no such event: sending it again is of use only once its rights are others."""
 
 
 class EventSender:
@@ -47,7 +52,8 @@ class EventSender:
     async def send(self, envelope: Envelope) -> None:
         """Publish and wait for the confirm: RabbitMQ then has the event in every queue that wants it.
 
-        Raises EventNotSent when RabbitMQ is away, refuses it, or no queue wants it at all, within `timeout` seconds.
+        Raises EventNotSent when RabbitMQ is away, refuses it, or no queue wants it at all, within `timeout` seconds; EventRefused
+        when this gateway may not send it.
         """
         exchange: AbstractExchange | None = None
         try:
@@ -62,7 +68,8 @@ class EventSender:
                 raise
             _log.warning("event_not_confirmed", key=envelope.key, id=str(envelope.id), reason=type(error).__name__)
             await self._drop(exchange)
-            raise EventNotSent(type(error).__name__) from error
+            kind = EventRefused if isinstance(error, ChannelAccessRefused) else EventNotSent
+            raise kind(type(error).__name__) from error
 
     async def _connected(self) -> AbstractExchange:
         async with self._connecting:

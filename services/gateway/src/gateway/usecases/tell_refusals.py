@@ -13,7 +13,7 @@ from common.auth.claims import UserClaims
 from common.contracts.context import Context
 from common.contracts.envelope import Envelope, wrap
 from common.contracts.gateway import AccessRefused, SessionRefused
-from gateway.clients.event_sender import EventNotSent, EventSender
+from gateway.clients.event_sender import EventNotSent, EventRefused, EventSender
 
 SOURCE = "gateway"
 REVOKED = "revoked"
@@ -21,6 +21,10 @@ TOLD_EVERY_S = 60.0
 MAX_REMEMBERED = 10_000
 MAX_WAITING = 1_000
 """While RabbitMQ is away so many wait; those that come then are not told of."""
+MAX_AGE_S = 24 * 3600.0
+"""What RabbitMQ did not take for so long is given up."""
+MAX_FAILURES = 3
+"""So often one is tried that fails for another reason than that RabbitMQ is away: it may be that it can never be sent."""
 RETRY_S = 1.0
 STOP_S = 1.0
 
@@ -33,6 +37,14 @@ class _Told:
     times_since: int = 0
 
 
+@dataclass(slots=True)
+class _Waiting:
+    event: Envelope
+    since: float
+    is_logged: bool = False
+    failures: int = 0
+
+
 class AccessRefusals:
     """A component that sends an event at most once a minute for each credential and right, or end; nobody waits for it."""
 
@@ -40,7 +52,7 @@ class AccessRefusals:
         self._sender = sender
         self._clock = clock
         self._told: OrderedDict[tuple[str, str], _Told] = OrderedDict()
-        self._waiting: deque[Envelope] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._wake = asyncio.Event()
         self._stopping = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -98,7 +110,7 @@ class AccessRefusals:
         return 1 if told is None else told.times_since + 1
 
     def _tell(self, event: Envelope) -> None:
-        self._waiting.append(event)
+        self._waiting.append(_Waiting(event, self._clock()))
         self._wake.set()
 
     async def _run(self) -> None:
@@ -108,13 +120,25 @@ class AccessRefusals:
                 await self._wake.wait()
                 continue
             try:
-                await self._sender.send(self._waiting[0])
+                await self._sender.send(self._waiting[0].event)
             except Exception as error:  # noqa: BLE001 - whatever it is, those behind it are told of all the same
-                _log.warning("access_refusal_waits", exc_info=None if isinstance(error, EventNotSent) else error)
+                self._put_back(self._waiting.popleft(), error)
                 if self._stopping.is_set():
                     return
-                self._waiting.rotate(-1)
                 with suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), RETRY_S)
             else:
                 self._waiting.popleft()
+
+    def _put_back(self, waiting: _Waiting, error: Exception) -> None:
+        """Let one that could not be sent wait behind the others, which is logged once; give it up when that is of no use."""
+        is_away = isinstance(error, EventNotSent) and not isinstance(error, EventRefused)
+        waiting.failures += not is_away
+        said = {"id": str(waiting.event.id), "reason": str(error) or type(error).__name__}
+        if waiting.failures >= MAX_FAILURES or self._clock() > waiting.since + MAX_AGE_S:
+            _log.error("access_refusal_given_up", **said, exc_info=None if isinstance(error, EventNotSent) else error)
+            return
+        if not waiting.is_logged:
+            _log.warning("access_refusal_waits", **said)
+            waiting.is_logged = True
+        self._waiting.append(waiting)
