@@ -4,14 +4,14 @@ import asyncio
 import errno
 import json
 import socket
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any
 
 import pytest
 import pytest_asyncio
 import uvicorn
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.responses import StreamingResponse
 from uvicorn.server import ServerState
 
@@ -34,6 +34,10 @@ def echo_app() -> FastAPI:
     async def slow() -> str:
         await asyncio.sleep(1.5)
         return "slow"
+
+    @app.get("/large")
+    async def large() -> Response:
+        return Response(b"x" * 20_000_000)
 
     @app.get("/flood")
     async def flood(request: Request, after: float) -> StreamingResponse:
@@ -140,6 +144,69 @@ async def test_a_connection_is_cut_though_the_client_takes_nothing(connect: Open
         reader._transport.pause_reading()
         writer.write(b"GET /flood?after=0.3 HTTP/1.1\r\nHost: x\r\n\r\n")
         await eventually(lambda: client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNRESET)
+
+
+@pytest.mark.parametrize("kept", ["keep-alive", "close"])
+async def test_an_ordinary_answer_is_not_kept_for_a_client_that_takes_nothing(
+    connect: Open, monkeypatch: pytest.MonkeyPatch, kept: str
+) -> None:
+    monkeypatch.setattr(capped, "TAKE_SECONDS", 0.2)
+    async with connect() as (reader, writer):
+        client = writer.get_extra_info("socket")
+        reader._transport.pause_reading()
+        writer.write(b"GET /large HTTP/1.1\r\nHost: x\r\nConnection: " + kept.encode() + b"\r\n\r\n")
+        await eventually(lambda: client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNRESET)
+
+
+class Taking(asyncio.Transport):
+    """A connection whose client leaves so much each time that somebody looks."""
+
+    def __init__(self, *left: int) -> None:
+        here, self.there = socket.socketpair()
+        super().__init__({"socket": here})
+        self.left, self.closing, self.aborted = list(left), False, asyncio.Event()
+
+    def get_write_buffer_size(self) -> int:
+        return self.left.pop(0)
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def close(self) -> None:
+        self.closing = True
+
+    def abort(self) -> None:
+        self.aborted.set()
+
+
+@contextmanager
+def answering(*left: int) -> Iterator[tuple[capped.CappedHttpProtocol, Taking]]:
+    config = uvicorn.Config(echo_app(), log_config=None, ws="none", lifespan="off")
+    config.load()
+    protocol, transport = capped.CappedHttpProtocol(config, ServerState(), {}), Taking(*left)
+    protocol.connection_made(transport)
+    with transport.there, transport.get_extra_info("socket"):
+        yield protocol, transport
+        protocol.connection_lost(None)
+
+
+async def test_a_client_that_takes_little_at_a_time_is_not_cut(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(capped, "TAKE_SECONDS", 0.01)
+    with answering(9, 8, 8, 7, 7, 7) as (protocol, transport):
+        protocol.pause_writing()
+        await asyncio.wait_for(transport.aborted.wait(), 60)
+        assert transport.left == [], "it was cut when it had taken nothing more"
+
+
+async def test_who_takes_it_all_is_watched_only_while_the_connection_ends() -> None:
+    with answering(9, 8) as (protocol, _):
+        protocol.pause_writing()
+        protocol.resume_writing()
+        assert protocol._take_timer is None
+        protocol.timeout_keep_alive_handler()
+        assert protocol._take_timer is not None
+    protocol._close()
+    assert protocol._take_timer is None
 
 
 def test_a_server_that_cannot_cut_says_so() -> None:

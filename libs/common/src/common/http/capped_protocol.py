@@ -7,7 +7,7 @@ import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from common.errors import Problem
-from common.http.cutting import EXTENSION
+from common.http.cutting import EXTENSION, abort
 from common.http.problems import problem_response
 from common.http.request_id import HEADER, choose_request_id
 
@@ -15,6 +15,10 @@ MAX_HEAD_BYTES = 64 * 1024
 HEAD_TIMEOUT_SECONDS = 15.0
 LINGER_SECONDS = 1.0
 """How long a refused client may go on sending: closing at once would reset the connection and lose the answer."""
+TAKE_SECONDS = 300.0
+"""A client that takes nothing for so long, of what waits for it, is cut off: closing alone would wait for it for ever.
+
+It is long because the systems between tell of what a slow reader took only now and then."""
 
 log = structlog.get_logger(__name__)
 
@@ -27,6 +31,8 @@ class CappedHttpProtocol(HttpToolsProtocol):
     """Refuses, as problem+json and then closing: 431 heads beyond 64 KiB, 408 heads that take more than 15 s, 400 what is no HTTP.
 
     The cap also holds for whatever else brings neither a head nor body bytes to an end: trailers and chunk extensions.
+
+    A client that takes nothing of what waits for it, for five minutes, is cut off; one that reads slowly is not.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -36,6 +42,8 @@ class CappedHttpProtocol(HttpToolsProtocol):
         self._too_large = False
         self._refused = False
         self._head_timer: asyncio.TimerHandle | None = None
+        self._take_timer: asyncio.TimerHandle | None = None
+        self._is_lost = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in the base class
         """Start waiting for the first head."""
@@ -43,8 +51,10 @@ class CappedHttpProtocol(HttpToolsProtocol):
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the timer with the connection."""
+        """Forget the timers with the connection."""
+        self._is_lost = True
         self._stop_waiting()
+        self._stop_watching()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -87,6 +97,27 @@ class CappedHttpProtocol(HttpToolsProtocol):
         self._in_message = False
         super().on_message_complete()
 
+    def pause_writing(self) -> None:
+        """Note that much waits for the client: nothing is added until it has taken some."""
+        super().pause_writing()
+        self._watch()
+
+    def resume_writing(self) -> None:
+        """Note that it has."""
+        super().resume_writing()
+        self._stop_watching()
+        self._watch_if_closing()
+
+    def on_response_complete(self) -> None:
+        """Go on with the connection, which may be closing with its last answer."""
+        super().on_response_complete()
+        self._watch_if_closing()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close a connection on which no request comes any more."""
+        super().timeout_keep_alive_handler()
+        self._watch_if_closing()
+
     def send_400_response(self, msg: str) -> None:
         """Refuse what the parser did not take."""
         del msg
@@ -101,6 +132,29 @@ class CappedHttpProtocol(HttpToolsProtocol):
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
+
+    def _watch_if_closing(self) -> None:
+        if self.transport.is_closing():
+            self._watch()
+
+    def _watch(self) -> None:
+        """Look later whether the client has taken something of what waits for it: there is less then, for nothing is added."""
+        if self._take_timer is None and not self._is_lost:
+            waiting = self.transport.get_write_buffer_size()
+            self._take_timer = self.loop.call_later(TAKE_SECONDS, self._require_less, waiting)
+
+    def _stop_watching(self) -> None:
+        if self._take_timer is not None:
+            self._take_timer.cancel()
+            self._take_timer = None
+
+    def _require_less(self, waiting: int) -> None:
+        self._take_timer = None
+        if self.transport.get_write_buffer_size() < waiting:
+            self._watch()
+            return
+        log.info("client_stalled", seconds=TAKE_SECONDS, waiting=waiting)
+        abort(self.transport)
 
     def _head_overdue(self) -> None:
         self._head_timer = None
@@ -122,6 +176,7 @@ class CappedHttpProtocol(HttpToolsProtocol):
         log.info("request_refused", code=problem.code, correlation_id=request_id)
         if not self._may_answer():
             self.transport.close()
+            self._watch_if_closing()
             return
         cycle = self._unanswered()
         if cycle is not None:
@@ -134,7 +189,11 @@ class CappedHttpProtocol(HttpToolsProtocol):
         self.transport.write(b"".join([status, *lines, ending, bytes(response.body)]))
         if self.transport.can_write_eof():
             self.transport.write_eof()
-        self.loop.call_later(LINGER_SECONDS, self.transport.close)
+        self.loop.call_later(LINGER_SECONDS, self._close)
+
+    def _close(self) -> None:
+        self.transport.close()
+        self._watch_if_closing()
 
     def _unanswered(self) -> RequestResponseCycle | None:
         """Return the latest request of the connection while its answer is not complete."""

@@ -21,11 +21,12 @@ def cut(scope: Scope, *, after: float = 0.0) -> bool:
     offered = scope.get("extensions", {}).get(EXTENSION)
     if offered is None:
         return False
-    asyncio.get_running_loop().call_later(after, _abort, offered["transport"])
+    asyncio.get_running_loop().call_later(after, abort, offered["transport"])
     return True
 
 
-def _abort(transport: asyncio.Transport) -> None:
+def abort(transport: asyncio.Transport) -> None:
+    """End a connection at once, whatever is left to send."""
     # What is closed already has no socket to set anything of: OSError by asyncio, ValueError by uvloop.
     with suppress(OSError, ValueError):
         transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _DROP_UNSENT)
