@@ -20,7 +20,7 @@ from localstack.rabbitmq import broker_url
 from localstack.servers import servers_of, start_servers
 from localstack.service_environment import program_environment
 from localstack.stack import Stack
-from localstack.startup import migrate
+from localstack.startup import migrate, warnings_of
 from localstack.vault import DATABASE_SERVICES
 
 Command = Callable[[argparse.Namespace], int]
@@ -108,6 +108,9 @@ def _ps(_options: argparse.Namespace) -> int:
     found, orphans = rows(stack), stack.orphans()
     if found:
         _say(table(found))
+        for row in found:
+            for line in warnings_of(stack.blueprint, row.name) if row.state == "running" else ():
+                _say(f"{row.name}: {line}")
     elif orphans:
         _say(f"The process manager is gone; still running without it: {', '.join(orphans)}. Heal with: make up")
     else:

@@ -45,17 +45,30 @@ def http_ok(port: int, path: str, host: str = "127.0.0.1") -> bool:
 
 def readiness_problems(port: int, host: str = "127.0.0.1") -> list[str]:
     """Return what a service's `/readyz` says is missing, one line each; nothing when it is ready or does not answer."""
+    status, text = _readiness(port, host)
+    if status in {None, http.client.OK}:
+        return []
+    return _failing(text) or [f"/readyz answers {status}"]
+
+
+def warnings(port: int, host: str = "127.0.0.1") -> list[str]:
+    """Return what a service's `/readyz` wants to be looked at although it does its work, one line each."""
+    try:
+        told = json.loads(_readiness(port, host)[1])["warnings"]
+    except (ValueError, LookupError, TypeError):
+        return []
+    return [str(line) for line in told] if isinstance(told, list) else []
+
+
+def _readiness(port: int, host: str) -> tuple[int | None, bytes]:
     connection = http.client.HTTPConnection(host, port, timeout=READINESS_SECONDS)
     with closing(connection):
         try:
             connection.request("GET", "/readyz")
             response = connection.getresponse()
-            if response.status == http.client.OK:
-                return []
-            text = response.read(MAX_ANSWER_BYTES)
+            return response.status, response.read(MAX_ANSWER_BYTES)
         except (OSError, http.client.HTTPException):
-            return []
-    return _failing(text) or [f"/readyz answers {response.status}"]
+            return None, b""
 
 
 def _failing(text: bytes) -> list[str]:

@@ -13,7 +13,7 @@ from typing import Any
 from localstack import postgres
 from localstack.blueprint import Blueprint
 from localstack.errors import NotReadyError, StackError
-from localstack.health import amqp_accepts, http_ok, postgres_accepts, readiness_problems, tcp_accepts
+from localstack.health import amqp_accepts, http_ok, postgres_accepts, readiness_problems, tcp_accepts, warnings
 from localstack.paths import CHECKOUT, Paths
 from localstack.ports import SERVICES
 from localstack.postgres_place import Place
@@ -45,11 +45,22 @@ def health_check(blueprint: Blueprint, program: str) -> Callable[[], bool]:
 
 def problems_of(blueprint: Blueprint, program: str) -> list[str]:
     """Return what a service that lives says it lacks; nothing for a server, or when the service does not answer."""
+    address = _address(blueprint, program)
+    return [] if address is None else readiness_problems(*address)
+
+
+def warnings_of(blueprint: Blueprint, program: str) -> list[str]:
+    """Return what a service that lives wants to be looked at, and what it lacks."""
+    address = _address(blueprint, program)
+    return [] if address is None else [*readiness_problems(*address), *warnings(*address)]
+
+
+def _address(blueprint: Blueprint, program: str) -> tuple[int, str] | None:
+    """Return port and host of a service, None for a server."""
     service, _, replica = program.rpartition("-")
     if service not in SERVICES:
-        return []
-    host = blueprint.ports.gateway_host if service == "gateway" else "127.0.0.1"
-    return readiness_problems(blueprint.ports.http(service, int(replica)), host)
+        return None
+    return blueprint.ports.http(service, int(replica)), blueprint.ports.gateway_host if service == "gateway" else "127.0.0.1"
 
 
 class Startup:

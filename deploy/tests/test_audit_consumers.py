@@ -20,6 +20,7 @@ from aiormq.exceptions import AMQPError, ChannelAccessRefused, DeliveryError
 from yarl import URL
 
 from common.ids import uuid7
+from common.testing.amqp import next_message
 from common.testing.eventually import eventually
 from common.testing.http_server import free_port
 from common.testing.tcp_gate import TcpGate
@@ -230,8 +231,8 @@ async def test_what_a_consumer_publishes_stays_with_the_queues_of_its_user(serve
         assert message.body == b"forged"
 
 
-async def test_a_consumers_queue_that_refuses_messages_holds_events_up_until_it_is_deleted(servers: Servers) -> None:
-    """What no right of RabbitMQ's denies, as docs/operations.md says: events wait in the services, none is lost."""
+async def test_a_consumers_queue_that_refuses_messages_keeps_none_from_the_other_queues(servers: Servers) -> None:
+    """What no right of RabbitMQ's denies, as docs/operations.md says: the event is refused, and is in the others all the same."""
     async with (
         await aio_pika.connect(url(servers, "audit"), timeout=10) as connection,
         await aio_pika.connect(url(servers, "scheduler"), timeout=10) as relay,
@@ -239,11 +240,19 @@ async def test_a_consumers_queue_that_refuses_messages_holds_events_up_until_it_
         full = {"x-overflow": "reject-publish", "x-max-length": 1}
         queue = await (await connection.channel()).declare_queue("audit.full", durable=True, arguments=full)
         await queue.bind("cuepost.events", "#")
-        exchange = await (await relay.channel()).get_exchange("cuepost.events", ensure=False)
+        channel = await relay.channel()
+        exchange = await channel.get_exchange("cuepost.events", ensure=False)
         message = aio_pika.Message(json.dumps(event(1)).encode())
+        quorum = {"x-queue-type": "quorum", "x-overflow": "reject-publish"}
+        other = await channel.declare_queue("scheduler.other", durable=True, arguments=quorum)
+        await other.bind("cuepost.events", "#")
         await exchange.publish(message, "scheduler.post.due.v1", mandatory=False)
-        with pytest.raises(DeliveryError):
-            await exchange.publish(message, "scheduler.post.due.v1", mandatory=False)
+        for _ in range(2):
+            with pytest.raises(DeliveryError):
+                await exchange.publish(message, "scheduler.post.due.v1", mandatory=False)
+        for _ in range(3):
+            assert (await next_message(channel, other.name, timeout=60)).body == message.body
+        await other.delete(if_unused=False, if_empty=False)
         await queue.delete(if_unused=False, if_empty=False)
         await exchange.publish(message, "scheduler.post.due.v1", mandatory=False)
 

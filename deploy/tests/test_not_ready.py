@@ -11,7 +11,7 @@ import pytest
 
 from localstack.blueprint import Blueprint
 from localstack.errors import StackError
-from localstack.health import readiness_problems
+from localstack.health import readiness_problems, warnings
 from localstack.paths import Paths
 from localstack.ports import Ports
 from localstack.startup import Startup
@@ -120,3 +120,11 @@ def test_a_service_that_does_not_answer_is_told_by_its_log(tmp_path: Path, servi
 def test_what_readyz_says_is_read_whatever_it_is(service: Service, body: str, said: list[str]) -> None:
     service.body = body
     assert readiness_problems(service.port) == said
+    assert warnings(service.port) == []
+
+
+def test_a_service_that_does_its_work_may_warn(service: Service) -> None:
+    service.heal()
+    service.body = json.dumps({"status": "ready", "checks": {}, "warnings": ["Relay: RabbitMQ refused 3 messages"]})
+    assert readiness_problems(service.port) == []
+    assert warnings(service.port) == ["Relay: RabbitMQ refused 3 messages"]

@@ -17,6 +17,7 @@ class Part:
     def __init__(self, name: str, log: list[str], *, fails: str = "", hangs: bool = False) -> None:
         self.name = name
         self.reason: str | None = None
+        self.told: str | None = None
         self._log = log
         self._fails = fails
         self._hangs = hangs
@@ -32,6 +33,9 @@ class Part:
             raise RuntimeError("cannot stop")
         if self._hangs:
             await asyncio.Event().wait()
+
+    def warning(self) -> str | None:
+        return self.told
 
     def healthy(self) -> str | None:
         if self.reason == "raise":
@@ -80,7 +84,7 @@ async def test_readiness_names_each_part_and_its_reason(app_of: Any, client_of: 
 
     first, second = Part("relay", []), Part("relay", [])
     checks = (Check("database", fine), Check("store", broken), Check("slow", hangs, timeout_seconds=0.05))
-    first.reason, second.reason = "no connection", "raise"
+    first.reason, second.reason, second.told = "no connection", "raise", "look at it"
     async with client_of(app_of(first, second, checks=checks)) as client:
         response = await client.get("/readyz")
         assert response.status_code == 503
@@ -94,6 +98,7 @@ async def test_readiness_names_each_part_and_its_reason(app_of: Any, client_of: 
                 "store": {"ok": False, "reason": "OSError"},
                 "slow": {"ok": False, "reason": "no answer within 0.05 s"},
             },
+            "warnings": ["relay: look at it"],
         }
         assert (await client.get("/healthz")).json() == {"status": "ok", "service": "test"}
 

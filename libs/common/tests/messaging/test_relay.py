@@ -82,11 +82,13 @@ async def test_a_message_that_cannot_be_published_holds_up_no_other(parts: Any, 
     async with parts.database.transaction() as tx:
         await tx.connection.execute(insert(parts.outbox_table).values(row))
         await parts.outbox.emit_all(tx, good)
+    assert parts.relay.warning() is None
     async with running(parts.relay):
         assert await received(channel, queue, 3) == sorted(one.id for one in good)
         assert parts.relay.healthy() is None
         # It is put off for a second first, then for longer and longer.
         await eventually(lambda: _has_refusals(parts, 2))
+        assert parts.relay.warning() == "RabbitMQ refuses messages (1 at the last try): they are sent again"
     [(identity, _, not_before)] = await left(parts)
     assert identity == row["id"]
     assert not_before is not None

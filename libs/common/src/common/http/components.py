@@ -11,7 +11,11 @@ log = structlog.get_logger(__name__)
 
 @runtime_checkable
 class Component(Protocol):
-    """A part with a lifetime. It may also have `healthy() -> str | None`: None when fine, else the reason why not."""
+    """A part with a lifetime.
+
+    It may also have `healthy() -> str | None`: None when fine, else the reason why not, and `warning() -> str | None`: what an
+    operator should look at though it does its work.
+    """
 
     async def start(self) -> None:
         """Begin; an exception ends the start of the service."""
@@ -36,6 +40,13 @@ def health_of(component: object) -> str | None:
     except Exception as error:  # noqa: BLE001 - a health check that fails is itself the bad news
         return f"health check failed: {type(error).__name__}"
     return reason
+
+
+def warning_of(component: object) -> str | None:
+    """Return what the component wants an operator to look at, None for nothing."""
+    warning = getattr(component, "warning", None)
+    told: str | None = None if warning is None else warning()
+    return told
 
 
 async def start_all(components: Sequence[Component]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter, Request, Response
 
-from common.http.components import Component, health_of, name_of
+from common.http.components import Component, health_of, name_of, warning_of
 from common.http.json_response import json_response
 
 CHECK_TIMEOUT_SECONDS = 2.0
@@ -53,7 +53,7 @@ def health_router(service: str, components: Sequence[Component], checks: Sequenc
 
     @router.get("/readyz", summary="Everything the service needs is there")
     async def readyz(request: Request) -> Response:
-        """Answer 200 or 503, each with the reason per part."""
+        """Answer 200 or 503, each with the reason per part; `warnings` do not make it 503."""
         if request.app.state.stopping.is_set():
             return json_response({"status": "stopping", "service": service, "checks": {}}, status=503)
         if not request.app.state.started:
@@ -64,6 +64,7 @@ def health_router(service: str, components: Sequence[Component], checks: Sequenc
             "status": "ready" if ready else "not_ready",
             "service": service,
             "checks": {name: {"ok": reason is None, "reason": reason} for name, reason in reasons.items()},
+            "warnings": [f"{name_of(part)}: {told}" for part in components if (told := warning_of(part)) is not None],
         }
         return json_response(body, status=200 if ready else 503)
 

@@ -6,17 +6,19 @@ is woken at each commit and looks by itself every second for what a crash left o
 """
 
 import asyncio
+import time
 from collections.abc import Collection
 from contextlib import suppress
 from uuid import UUID
 
 import structlog
+from prometheus_client import Counter
 from sqlalchemy import Table, exists, func, select
 
 from common.database.database import Database
 from common.due_loop import DueLoop, StepResult
 from common.ids import uuid7
-from common.messaging.outbox_rows import OutboxRow, OutboxRows
+from common.messaging.outbox_rows import MAX_PUT_OFF_S, OutboxRow, OutboxRows
 from common.messaging.publisher import CONFIRM_TIMEOUT_S, MessagePublisher
 from common.messaging.wire.confirms import Outcomes
 from common.messaging.wire.frames import Publication
@@ -26,6 +28,7 @@ LOOK_EVERY_S = 0.1
 """While somebody waits for messages to be sent: another replica's relay may have them in hand, which tells nobody here."""
 ANSWER_WITHIN_S = 5.0
 """For the database to say what the outbox holds: a lookup in an index, so beyond that it hangs."""
+REFUSED = Counter("cuepost_relay_refused_total", "Messages that RabbitMQ refused; they are sent again.")
 
 _log = structlog.get_logger(__name__)
 
@@ -40,11 +43,19 @@ class Relay:
         self._publisher = publisher
         self._batch = batch
         self._stepped = asyncio.Event()
+        self._refused = 0
+        self._refused_at = float("-inf")
         self._loop = DueLoop("relay", self._step)
         self.wake = self._loop.wake
         self.start = self._loop.start
         self.stop = self._loop.stop
         self.healthy = self._loop.healthy
+
+    def warning(self) -> str | None:
+        """Return how many messages RabbitMQ refused when it last did, while they wait for their next try."""
+        if time.monotonic() > self._refused_at + MAX_PUT_OFF_S:
+            return None
+        return f"RabbitMQ refuses messages ({self._refused} at the last try): they are sent again"
 
     async def backlog(self) -> int:
         """Return how many messages wait."""
@@ -100,6 +111,8 @@ class Relay:
         self._stepped.set()
         self._stepped = asyncio.Event()
         if refused:
+            self._refused, self._refused_at = len(refused), time.monotonic()
+            REFUSED.inc(len(refused))
             _log.error("relay_refused", messages=[str(row.id) for row in refused[:10]], refused=len(refused))
         if outcomes.failure is not None:
             _log.warning("relay_not_confirmed", failed=len(unknown), confirmed=len(rows) - len(unknown) - len(refused))
