@@ -67,6 +67,11 @@ def stray_of_lease(site: Site, order: Order) -> None:
     stray(site, order)
 
 
+def until_taken(site: Site, order: Order) -> None:
+    """Let TikTok take an init of which the publisher has given up to hear."""
+    wait_for("the init to be taken", lambda: site.operator.ledger(order.creator), timeout=site.patience, interval=0.2)
+
+
 def _sending(site: Site, order: Order) -> str:
     started = site.operator.wait_event(order.post_id, "publisher.publish.started", timeout=site.patience)
 
@@ -80,6 +85,16 @@ def _sending(site: Site, order: Order) -> str:
 UNKNOWN = DONE | {OPEN}
 SHORT_DELAY = {"endpoint": "upload", "delay": 6}
 LONG_DELAY = {"endpoint": "upload", "delay": 120}
+OUT_OF_TIME = 20
+"""Seconds: longer than an answer of TikTok's is waited for."""
+OF_INITS: tuple[tuple[str, dict[str, Any], frozenset[str], Callable[[Site, Order], None] | None], ...] = (
+    ("answer of the init lost", {"lost_answer": True}, UNKNOWN, None),
+    ("init answered 500", {"status": 500}, UNKNOWN, None),
+    ("init answered late", {"delay": 5, "delay_at": "answer"}, DONE, None),
+    ("init not answered in time", {"delay": OUT_OF_TIME, "delay_at": "answer"}, UNKNOWN, None),
+    ("init taken when nobody waits any more", {"delay": OUT_OF_TIME, "delay_at": "body"}, UNKNOWN, until_taken),
+)
+"""What may become of an init that publishes by itself."""
 
 ROWS = (
     *(
@@ -118,10 +133,10 @@ ROWS = (
         crash=False,
         faults=({"endpoint": "upload", "drop": True, "delay_at": "body"},),
     ),
-    Row(Mode.PULL, "answer of the init lost", UNKNOWN, crash=False, faults=({"endpoint": INIT, "lost_answer": True},)),
-    Row(Mode.PULL, "init answered 500", UNKNOWN, crash=False, faults=({"endpoint": INIT, "status": 500},)),
-    Row(
-        Mode.PHOTO, "answer of the init lost", UNKNOWN, crash=False, faults=({"endpoint": CONTENT_INIT, "lost_answer": True},)
+    *(
+        Row(mode, point, states, crash=False, faults=({"endpoint": init, **fault},), breaks=breaks)
+        for mode, init in ((Mode.PULL, INIT), (Mode.PHOTO, CONTENT_INIT))
+        for point, fault, states, breaks in OF_INITS
     ),
     *(
         Row(mode, f"stop:{point}", states, breaks=stray)

@@ -4,12 +4,14 @@ import hashlib
 from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
 import pytest_asyncio
 
 from common.testing.eventually import eventually
 from publisher.domain.job import State
 from publisher.usecases.cancel_job import CancelOutcome, cancel_job
+from tiktok import _http
 from tiktok_simulator.media_host import MediaHost, Resource, media_host
 
 INIT = "/v2/post/publish/content/init/"
@@ -71,15 +73,22 @@ async def test_sandbox_mode_posts_photos_privately(world: Any, host: MediaHost) 
     assert item["privacy_level"] == "SELF_ONLY"
 
 
-@pytest.mark.parametrize(("fault", "inits"), [({"lost_answer": True}, 1), ({"drop": True}, 0), ({"status": 503}, 0)])
+@pytest.mark.parametrize(
+    ("fault", "inits"),
+    [({"lost_answer": True}, 1), ({"drop": True}, 0), ({"status": 503}, 0), ({"delay": 30, "delay_at": "answer"}, 1)],
+)
 async def test_an_init_of_unknown_outcome_is_never_repeated(
-    world: Any, host: MediaHost, fault: dict[str, Any], inits: int
+    world: Any, host: MediaHost, monkeypatch: pytest.MonkeyPatch, fault: dict[str, Any], inits: int
 ) -> None:
+    """Lost, refused by a fault of TikTok's own, or not answered in time."""
     post = await photos_of(world, host)
+    if "delay" in fault:
+        monkeypatch.setitem(_http.send.__kwdefaults__, "phases", httpx.Timeout(0.5))
     await world.driver.fault(INIT, **fault)
     async with world.replica():
         await world.accept(post)
         await world.state(post, State.UNCONFIRMED)
+    await world.driver.admin("DELETE", "faults")
     assert (await world.event(post, "unconfirmed"))["code"] == "init_outcome_unknown"
     assert len(await world.driver.ledger()) == inits
 

@@ -3,8 +3,10 @@
 The process stops itself there: the check has passed and the call has not left. It goes on when another one has ended the job.
 """
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import psutil
@@ -140,6 +142,41 @@ async def test_no_word_of_a_person_lets_another_init_out_beside_one_that_may_str
             deferrals = await tx.connection.scalar(due, {"id": second.post_id})
         await eventually(lambda: taken_up(deferrals), PATIENCE)
     assert len(await world.publications(post)) == await calls(world, INIT) == 1
+
+
+async def test_the_last_bytes_that_stray_for_longer_than_their_address_lives_are_refused(world: Any) -> None:
+    """In between their attempt has failed by TikTok's word, without which none would follow, and another one is published."""
+    post = world.post(await world.account(), world.media(ONE_PIECE))
+    second = post.model_copy(update={"attempt": 2})
+    held, goes_on = asyncio.Event(), asyncio.Event()
+
+    async def freeze(_: int) -> None:
+        held.set()
+        await goes_on.wait()
+
+    async with world.replica(service_instance="frozen") as frozen:
+        frozen.tools.bandwidth.take = freeze
+        await world.accept(post)
+        await asyncio.wait_for(held.wait(), PATIENCE)
+        # For it no time passes: when it goes on, the check of its lease is behind it.
+        (lease,) = frozen.heartbeat.held
+        lease._clock = lambda: 0.0
+        frozen.heartbeat.let_go(lease)
+        for lane in frozen.lanes:
+            await lane._loop.stop()
+        await world.driver.advance(3_700)
+        given_up = world.simulator.state.ledger.get((await world.job(post)).publish_id)
+        world.simulator.state.processor.refuse(given_up, "internal")
+        await world.due_now(post, upload_expires_at=await world.database_now() - timedelta(minutes=2))
+        async with world.replica(service_instance="other"):
+            await world.state(post, State.FAILED)
+            await world.accept(second)
+            await world.state(second, State.SUCCEEDED)
+        goes_on.set()
+        await eventually(lambda: frozen.lanes[0].running == 0)
+    assert (await world.driver.stats())["requests"]["upload"] == {"201": 1, "403": 1}
+    (publication,) = await world.publications(post)
+    assert publication["publish_id"] == (await world.job(second)).publish_id
 
 
 async def test_the_last_bytes_that_stray_are_taken_once(processes: Any) -> None:
