@@ -168,7 +168,8 @@ def write_with_long_sound(path: Path, codec: str, sound: str, options: dict[str,
 
 def test_a_video_whose_sound_outlasts_its_picture_is_whole(tmp_path: Path) -> None:
     for name, codec, sound, options in (
-        ("a.mp4", "libx264", "aac", {}),
+        ("a.mp4", "libx264", "aac", {"movflags": "faststart"}),
+        ("a.mov", "libx264", "pcm_s16le", {"movflags": "faststart"}),
         ("fragments.mp4", "libx264", "aac", {"movflags": "frag_keyframe+empty_moov"}),
         ("a.webm", "libvpx", "libopus", {}),
     ):
@@ -177,12 +178,24 @@ def test_a_video_whose_sound_outlasts_its_picture_is_whole(tmp_path: Path) -> No
         facts, _ = look_into(str(path))
         assert facts["whole"] is True, (name, facts)
         assert abs(facts["duration_ms"] - 8000) <= 300, (name, facts)
+        if name != "fragments.mp4":
+            with av.open(str(path)) as container:
+                last = max(packet.pos or 0 for packet in container.demux(audio=0) if packet.size)
+            path.write_bytes(path.read_bytes()[:last])
+            assert look_into(str(path))[0]["whole"] is False, (name, "its sound ends early")
 
 
 def test_a_webm_that_ends_early_is_not_whole(make_video: Any) -> None:
-    path = make_video("half.webm", codec="libvpx", frames=120)
-    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    path = make_video("a.webm", codec="libvpx", frames=75)
+    content = path.read_bytes()
+    path.write_bytes(content[:-1])
     assert look_into(str(path))[0]["whole"] is False
+    # One that was written as a stream does not say how many bytes it has.
+    size = content.find(b"\x18\x53\x80\x67") + 4
+    streamed = content[:size] + b"\x01" + b"\xff" * 7 + content[size + 8 :]
+    for part, is_whole in ((len(streamed), True), (len(streamed) // 4, False)):
+        path.write_bytes(streamed[:part])
+        assert look_into(str(path))[0]["whole"] is is_whole, part
 
 
 async def test_sound_alone_is_no_video(tmp_path: Path) -> None:
