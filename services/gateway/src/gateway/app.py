@@ -133,6 +133,7 @@ def build_app(settings: Settings) -> FastAPI:
         upload_prefixes=[media.UPLOAD_PATH, webhooks.PATH, posts.BULK_PATH],
         middleware=_transport(settings),
     )
+    proof = TrailProof(commands, live_feed.trail_queue)
     app.state.edge = Edge(
         authenticator=Authenticator(tokens, api_keys, revoked),
         rate_limits=rate_limits,
@@ -167,7 +168,7 @@ def build_app(settings: Settings) -> FastAPI:
         live_streams=live_streams,
         live_places=Places(in_all=settings.live_streams, per_user=settings.live_streams_per_user),
         access_refusals=access_refusals,
-        follower=EventFollower(EventLog(to_analytics), TrailProof(commands, live_feed.trail_queue).given, pace),
+        follower=EventFollower(EventLog(to_analytics), proof.given, proof.doubtful, pace),
     )
     app.state.feed = feed
     live_feed.end_with(app.state.stopping)

@@ -152,6 +152,7 @@ class Keeper:
     may_store: asyncio.Event = field(default_factory=asyncio.Event)
     in_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     everything: bool = True
+    failed: int = 0
     got: int = 0
     questions: int = 0
 
@@ -171,7 +172,7 @@ class Keeper:
             await self.may_store.wait()
             if message.routing_key == ConfirmStored.KEY:
                 self.questions += 1
-                reply = Reply(status=200, body={"consumer": self.name, "everything": self.everything})
+                reply = Reply(status=200, body={"consumer": self.name, "everything": self.everything, "failed": self.failed})
                 answer = aio_pika.Message(reply.model_dump_json().encode(), correlation_id=message.correlation_id)
                 await self.channel.default_exchange.publish(answer, routing_key=message.reply_to)
             else:

@@ -20,7 +20,7 @@ from gateway.security.revocations import RevokedSet
 from gateway.usecases import follow_events
 from gateway.usecases.follow_events import EventFollower, Pace
 from gateway.usecases.live_streams import LiveStreams
-from gateway.usecases.trail_proof import Stored
+from gateway.usecases.trail_proof import ALL
 
 KILOBYTES = [1, 50, 10, 30, 200, 64, 1, 1, *[50] * 6]
 CLOSED = frame("closed", REVOKED.data)
@@ -54,7 +54,9 @@ async def test_a_burst_comes_in_pieces(replayed: bool, close_after: int | None, 
     now = utc_now()
     claims = UserClaims(uuid4(), session_id=str(uuid4()), api_key_id=None, scopes=None, issued_at=now, expires_at=now)
     log: Any = Log(events if replayed else [])
-    follower = EventFollower(log, AsyncMock(return_value=Stored.ALL), Pace(heartbeat=300.0, recheck=300.0))
+    follower = EventFollower(
+        log, AsyncMock(return_value=ALL), AsyncMock(return_value=False), Pace(heartbeat=300.0, recheck=300.0)
+    )
     with LiveStreams(RevokedSet()).opened(claims, seen=LastSeen(uuid4(), now) if replayed else None) as stream:
         if not replayed:
             for event in events:

@@ -24,9 +24,9 @@ REMEMBERED_S = 60.0
 class Assurances:
     """Answers the questions of one queue; `key` is the routing key of the command that asks.
 
-    The reply's body has `consumer`, who answers, and `everything`: false when this consumer sends a message to a retry tier or to
-    the dead-letter queue, or did so in the last minute. What was sent there before, who asks finds in those queues before it asks
-    (`topology.held_back_in`): they outlive this process.
+    The reply's body has `consumer`, who answers, `everything`: false when this consumer sends a message to a retry tier or to the
+    dead-letter queue, or did so in the last minute, and `failed`: how many it sent there in all. What was sent there before, who
+    asks finds in those queues before it asks (`topology.held_back_in`): they outlive this process.
     """
 
     def __init__(self, key: str, publisher: MessagePublisher) -> None:
@@ -34,12 +34,14 @@ class Assurances:
         self._publisher = publisher
         self._names: WeakKeyDictionary[Session, str] = WeakKeyDictionary()
         self._leaving = 0
+        self._failed = 0
         self._unsure_until = float("-inf")
 
     @contextmanager
     def sending_away(self) -> Iterator[None]:
         """Take note of a message that goes to another queue in the block, and is acknowledged there."""
         self._leaving += 1
+        self._failed += 1
         try:
             yield
         finally:
@@ -50,6 +52,6 @@ class Assurances:
         """Answer a question of this connection; whoever gets no answer asks again, so one that cannot be sent is forgotten."""
         everything = not self._leaving and asyncio.get_running_loop().time() >= self._unsure_until
         consumer = self._names.setdefault(session, uuid4().hex)
-        reply = Reply(status=200, body={"consumer": consumer, "everything": everything})
+        reply = Reply(status=200, body={"consumer": consumer, "everything": everything, "failed": self._failed})
         await send_reply(self._publisher, question, reply)
         await question.acknowledge()

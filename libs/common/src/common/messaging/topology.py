@@ -114,9 +114,14 @@ class QueueSpec:
     taken_from: str | None = None
 
 
+def retries_of(queue: str) -> tuple[str, ...]:
+    """Return the queues in which failed messages of a queue with `own_retries` wait for another try."""
+    return tuple(tier.queue_of(queue).name for tier in RETRY_TIERS)
+
+
 def held_back_in(queue: str) -> tuple[str, ...]:
     """Return the queues that hold what a queue with `own_retries` was given and did not handle."""
-    return (dead_letter_name(queue), *(tier.queue_of(queue).name for tier in RETRY_TIERS))
+    return (dead_letter_name(queue), *retries_of(queue))
 
 
 def events_queue(name: str, *patterns: str, prefetch: int = 50) -> QueueSpec:

@@ -18,7 +18,7 @@ from common.cancellation import is_own_cancellation
 from common.clock import utc_now
 from common.errors import Problem
 from common.messaging.connection import CONNECT_TIMEOUT_S, HEARTBEAT_S, PROBE_TIMEOUT_S
-from common.messaging.topology import EVENTS, held_back_in
+from common.messaging.topology import EVENTS, dead_letter_name, retries_of
 from gateway.domain.closing import RESTARTING
 from gateway.domain.live_event import live_event
 from gateway.usecases.live_streams import LiveStreams
@@ -94,8 +94,9 @@ class LiveFeed:
         try:
             async with asyncio.timeout(PROBE_TIMEOUT_S), connection.channel(publisher_confirms=False) as channel:
                 declared = await channel.declare_queue(ANALYTICS_QUEUE, passive=True)
-                held_back = [await _depth(channel, queue) for queue in held_back_in(ANALYTICS_QUEUE)]
-                return TrailQueue(declared.declaration_result.consumer_count or 0, sum(held_back))
+                waiting = [await _depth(channel, queue) for queue in retries_of(ANALYTICS_QUEUE)]
+                dead = await _depth(channel, dead_letter_name(ANALYTICS_QUEUE))
+                return TrailQueue(declared.declaration_result.consumer_count or 0, sum(waiting), dead)
         except (AMQPError, OSError, TimeoutError, RuntimeError, asyncio.CancelledError) as error:
             # A connection that is lost cancels what waits on it; only a cancellation of this very task is a stop.
             if isinstance(error, asyncio.CancelledError) and is_own_cancellation():
@@ -133,13 +134,13 @@ class LiveFeed:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 channel, queue = await self._bind(connection)
+                self._connection = connection
                 # Before the first event comes: what was missed goes before it.
                 if self._heard_until is not None:
                     self._streams.missed_since(self._heard_until)
                 else:
                     self._heard_until = utc_now()
                 await queue.consume(self._receive, no_ack=True)
-            self._connection = connection
             self._bound.set()
             await self._watch(channel, queue.name)
         finally:

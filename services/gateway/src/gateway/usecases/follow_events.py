@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, TypeVar
 
 import structlog
@@ -14,10 +14,12 @@ from gateway.domain.closing import Closing
 from gateway.domain.live_event import LiveEvent
 from gateway.domain.server_sent import HEARTBEAT, frame, pieces, retry, together
 from gateway.usecases.live_streams import Stream
-from gateway.usecases.trail_proof import Stored
+from gateway.usecases.trail_proof import NOTHING
 
 OVERLAP = timedelta(seconds=10)
 """Repeated before the first moment that was missed: events do not come in the order of their times."""
+CLOCKS = timedelta(minutes=1)
+"""How far the clock by which an event's id was made may be ahead of that of this gateway."""
 SETTLE_S = 1.0
 """What was on its way to the queues when the stream was subscribed has got into that of analytics within this time."""
 CATCH_UP_S = 30.0
@@ -26,7 +28,8 @@ GAP = "gap"
 CLOSED = "closed"
 
 T = TypeVar("T")
-Proof = Callable[[], Awaitable[Stored]]
+Proof = Callable[[], Awaitable[datetime | None]]
+Doubt = Callable[[], Awaitable[bool]]
 Recheck = Callable[[], Awaitable[Closing | None]]
 
 _log = structlog.get_logger(__name__)
@@ -98,12 +101,24 @@ class _Waiting:
             await asyncio.gather(task, ended, return_exceptions=True)
 
 
-class EventFollower:
-    """Writes streams; `stored` tells what the trail holds of what was published before the call."""
+@dataclass(slots=True)
+class _Trail:
+    """How far the trail was read."""
 
-    def __init__(self, log: EventLog, stored: Proof, pace: Pace) -> None:
+    read_upto: int = 0
+
+
+class EventFollower:
+    """Writes streams.
+
+    `complete_since` tells what the trail holds of what was published before the call, `doubtful` whether that has to be known
+    before anything of it is shown.
+    """
+
+    def __init__(self, log: EventLog, complete_since: Proof, doubtful: Doubt, pace: Pace) -> None:
         self._event_log = log
-        self._stored = stored
+        self._complete_since = complete_since
+        self._doubtful = doubtful
         self._pace = pace
 
     async def follow(self, stream: Stream, recheck: Recheck, *, unresumable: bool = False) -> AsyncGenerator[bytes]:
@@ -136,50 +151,63 @@ class EventFollower:
         """Yield what the trail holds of what was missed; returns when that is all of it, after a `gap`, or when the stream closes.
 
         The stream is subscribed already. Once it is proven that what was published before is in the trail, the last pass is made
-        behind that moment. Passes join up, each goes on where the one before ended.
+        behind that moment. Passes join up, each goes on where the one before ended. A `gap` comes before events that were made
+        since: a client that got those, and not the gap, would go on behind both.
         """
-        above, stored = 0, Stored.UNKNOWN
+        trail, is_told, prove = _Trail(), False, self._first_proof
         with stream.replay() as since:
             try:
                 while True:
+                    # What overflows while it is proven may be published too late to be in the next pass.
                     stream.overflowed = False
-                    read = self._event_log.pages(
-                        stream.user_id, since=since - OVERLAP, behind=stream.replay_behind, above=above
-                    )
-                    async with aclosing(read) as pages:
-                        while True:
-                            reading = asyncio.ensure_future(anext(pages, None))
-                            async with aclosing(waiting.beats(reading)) as beats:
-                                async for beat in beats:
-                                    yield beat
-                            if stream.is_closed:
-                                return
-                            page = _result(reading)
-                            if page is None:
-                                break
-                            above = page.upto
-                            for piece in _in_pieces(stream, stream.fresh(page.events)):
-                                yield piece
-                            await waiting.look()
-                    if stored is not Stored.UNKNOWN and not stream.overflowed:
-                        break
-                    proving = asyncio.ensure_future(self._proof())
+                    proving = asyncio.ensure_future(prove())
                     async with aclosing(waiting.beats(proving)) as beats:
                         async for beat in beats:
                             yield beat
                     if stream.is_closed:
                         return
-                    # What overflowed before that was proven may have been published too late to be in the next pass.
-                    stored = _result(proving) if not stream.overflowed else Stored.UNKNOWN
+                    complete_since, prove = _result(proving), self._proof
+                    if complete_since is not None and complete_since > since - OVERLAP - CLOCKS and not is_told:
+                        is_told = True
+                        yield BEHIND
+                    async with aclosing(self._pass(stream, waiting, since - OVERLAP, trail)) as pieces:
+                        async for piece in pieces:
+                            yield piece
+                    if complete_since is not None and not stream.overflowed:
+                        return
             except LogUnavailable as error:
-                stored = Stored.UNKNOWN
                 _log.warning("live_replay_failed", reason=str(error))
-            if stored is not Stored.ALL and not stream.is_closed:
-                yield BEHIND
+                if not is_told and not stream.is_closed:
+                    yield BEHIND
 
-    async def _proof(self) -> Stored:
+    async def _pass(self, stream: Stream, waiting: _Waiting, since: datetime, trail: _Trail) -> AsyncGenerator[bytes]:
+        """Yield what was recorded since and was not read before; ends early when the stream closes. Raises LogUnavailable."""
+        read = self._event_log.pages(stream.user_id, since=since, behind=stream.replay_behind, above=trail.read_upto)
+        async with aclosing(read) as pages:
+            while True:
+                reading = asyncio.ensure_future(anext(pages, None))
+                async with aclosing(waiting.beats(reading)) as beats:
+                    async for beat in beats:
+                        yield beat
+                if stream.is_closed:
+                    return
+                page = _result(reading)
+                if page is None:
+                    return
+                trail.read_upto = page.upto
+                for piece in _in_pieces(stream, stream.fresh(page.events)):
+                    yield piece
+                await waiting.look()
+
+    async def _first_proof(self) -> datetime | None:
+        """Return what `_proof` does where it must be known first; else None, and it is asked for after the first pass."""
+        if not await self._doubtful():
+            return None
+        return await self._proof() or NOTHING
+
+    async def _proof(self) -> datetime | None:
         await asyncio.sleep(SETTLE_S)
-        return await self._stored()
+        return await self._complete_since()
 
 
 def _in_pieces(stream: Stream, events: list[LiveEvent]) -> Iterator[bytes]:
