@@ -174,6 +174,8 @@ async def world(clean_database: CleanDatabase) -> AsyncIterator[World]:
     url = await clean_database("scheduler")
     database = Database(url, application_name="test", pool_size=20)
     await keep_outbox(database)
+    # Its connection belongs to this loop; a test may use the database on another.
+    await database.stop()
     yield World(database, url)
     await database.stop()
 
