@@ -24,9 +24,10 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_paused_accounts_posts_wait_and_go_on(operator: Operator, video: Path) -> None:
     account, creator = operator.account()
-    post = operator.schedule(account, operator.media(video), in_seconds=3)
+    post = operator.schedule(account, operator.media(video), in_seconds=3600)
     assert change(operator, account, "inactive").json()["status"] == "inactive"
     held = operator.wait_event(post, "scheduler.post.held")
+    operator.let_fall_due([post])
     assert (held["data"]["held"], held["data"]["reason"]) == (True, "account_paused")
     shown = operator.user.get(f"/api/v1/posts/{post}/status").json()
     assert (shown["status"], shown["next_step"], shown["next_step_at"]) == ("scheduled", "wait_for_account", None)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from demo.api import Creator
@@ -67,17 +68,32 @@ def _all_complete(operator: Operator, creator: Creator) -> bool:
     return all(item["status"] == "PUBLISH_COMPLETE" for item in operator.publications(creator))
 
 
+def is_undecided(answer: httpx.Response) -> bool:
+    """Whether the look took longer than its patience."""
+    return answer.status_code == 503 and answer.json()["code"] == "retry_undecided"
+
+
+def retried(operator: Operator, post: str, **more: Any) -> httpx.Response:
+    """Say that it was not published, until TikTok was asked in time; returns the answer."""
+
+    def decided() -> httpx.Response | None:
+        answer = operator.user.retry(post, confirm_not_published=True, **more)
+        return None if is_undecided(answer) else answer
+
+    return wait_for("a look in time", decided)
+
+
 def test_videos_that_may_be_it_are_shown_before_the_word_counts(operator: Operator, small: Video) -> None:
     account, creator = operator.account()
     twins = [lost(operator, account, creator, small, caption="Twins") for _ in range(2)]
     operator.fault(STATUS, status=400, code="invalid_publish_id", times=1_000, open_id=creator.open_id)
-    shown = operator.user.retry(twins[0], confirm_not_published=True)
+    shown = retried(operator, twins[0])
     assert (shown.status_code, shown.json()["code"]) == (409, "possible_videos"), shown.text
     named = [video["id"] for video in shown.json()["possible_videos"]]
     assert sorted(named) == sorted(item["post_id"] for item in operator.publications(creator))
-    partly = operator.user.retry(twins[0], confirm_not_published=True, not_videos=named[:1])
+    partly = retried(operator, twins[0], not_videos=named[:1])
     assert partly.json()["possible_videos"] == shown.json()["possible_videos"]
-    answer = operator.user.retry(twins[0], confirm_not_published=True, not_videos=named, allow_duplicate=True)
+    answer = retried(operator, twins[0], not_videos=named, allow_duplicate=True)
     assert (answer.status_code, answer.json()["status"]) == (202, "retry_scheduled"), answer.text
     assert operator.wait_event(twins[0], "scheduler.post.retry_scheduled")["data"]["not_videos"] == named
     operator.clear_faults()
@@ -92,8 +108,9 @@ def test_a_retry_finds_it_live_and_publishes_nothing(operator: Operator, small: 
     assert operator.user.retry(post).json()["code"] == "confirmation_required"
     answer = operator.user.retry(post, confirm_not_published=True)
     (item,) = operator.ledger(creator)
-    assert (answer.status_code, answer.json()["status"]) == (200, "published"), answer.text
-    assert answer.json()["tiktok_video_id"] == item["post_id"]
+    # What TikTok tells on a busy machine after the look's patience is no answer to the retry, and is heard all the same.
+    published = operator.wait_status(post, "published") if is_undecided(answer) else answer.json()
+    assert (published["status"], published["tiktok_video_id"]) == ("published", item["post_id"]), answer.text
     assert operator.user.retry(post, confirm_not_published=True).json()["code"] == "post_not_retryable"
     operator.wait_event(post, "scheduler.post.published")
     assert len(operator.publications(creator)) == 1
@@ -128,7 +145,8 @@ def test_an_attempt_told_again_after_the_next_one_does_nothing(operator: Operato
     operator.fault("processing", fail_reason="internal", open_id=creator.open_id)
     post = operator.schedule(account, operator.media(small.path))
     operator.wait_status(post, "retry_scheduled")
-    assert operator.user.request("POST", f"/api/v1/posts/{post}/publish-now").status_code == 202
+    # Refused only when it has just begun by itself.
+    assert operator.user.request("POST", f"/api/v1/posts/{post}/publish-now").status_code in {202, 409}
     assert operator.wait_final(post) == "published"
     first = operator.wait_event(post, "scheduler.post.due")
     assert first["data"]["attempt"] == 1

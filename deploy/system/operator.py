@@ -141,7 +141,7 @@ class Operator:
         except Exception:  # noqa: BLE001 - asked while parts of the system are being killed
             return ""
 
-    def wait_final(self, post_id: str, *, timeout: float = 90.0) -> str:
+    def wait_final(self, post_id: str, *, timeout: float = 180.0) -> str:
         """Wait until the post has ended and return how."""
 
         def ended() -> str | None:
@@ -221,6 +221,10 @@ class Operator:
 
         wait_for(f"{count} claimed posts", claimed, interval=0.1)
 
+    def let_fall_due(self, posts: Collection[str]) -> None:
+        """Let the time of scheduled posts come now, in the scheduler's database: that needs no broker."""
+        asyncio.run(self._let_fall_due([UUID(post) for post in posts]))
+
     def deliver_again(self, queue: str, event: dict[str, Any], *, times: int, new_id: bool = False) -> list[str]:
         """Put an event into a queue again, as it was or as fresh messages of the same content; returns the messages' ids."""
         messages = [{**event, "id": str(uuid7())} if new_id else event for _ in range(times)]
@@ -274,6 +278,16 @@ class Operator:
         connection = await asyncpg.connect(self.stack.env("scheduler")["DATABASE_URL"], timeout=5)
         try:
             return int(await connection.fetchval(query))
+        finally:
+            await connection.close()
+
+    async def _let_fall_due(self, posts: Sequence[UUID]) -> None:
+        connection = await asyncpg.connect(self.stack.env("scheduler")["DATABASE_URL"], timeout=5)
+        try:
+            await connection.execute(
+                "UPDATE posts SET scheduled_time = clock_timestamp(), next_attempt_at = clock_timestamp() WHERE id = ANY($1)",
+                posts,
+            )
         finally:
             await connection.close()
 
