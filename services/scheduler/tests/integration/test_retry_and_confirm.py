@@ -298,7 +298,7 @@ async def test_a_person_settles_a_post_that_may_be_live(world: Any, status: str)
     assert (event.key, event.actor, event.data["by_owner"]) == ("scheduler.post.published.v1", f"user:{post.user_id}", True)
     assert event.data["tiktok_video_id"] == VIDEO
     changes = event.data["changes"]
-    assert (changes["status"], changes["tiktok_video_id"]) == (["unconfirmed", "published"], [None, VIDEO])
+    assert (changes["status"], changes["tiktok_video_id"]) == ([status, "published"], [None, VIDEO])
 
 
 async def test_without_a_copy_of_its_account_the_address_is_not_known(world: Any) -> None:
