@@ -38,5 +38,6 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(UploadError, upload_error)
     app.add_exception_handler(ClientDisconnect, nobody_waits)
     for module in (oauth, display, videos, posting, inits, uploads, admin, admin_posts, admin_webhooks, site):
-        app.include_router(module.router)
+        # Complete as they are: included, FastAPI makes each of them a second time when the first request comes.
+        app.router.routes.extend(module.router.routes)
     return app

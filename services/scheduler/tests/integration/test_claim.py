@@ -159,14 +159,14 @@ async def test_the_claim_looks_files_up_one_by_one(world: Any) -> None:
     await world.execute(
         """
         INSERT INTO media (id, user_id, status, filename, content_type, size_bytes, sha256, storage_key)
-        SELECT gen_random_uuid(), gen_random_uuid(), 'ready', 'a', 'video/mp4', 1, 'x', 'k' FROM generate_series(1, 6000)
+        SELECT gen_random_uuid(), gen_random_uuid(), 'ready', 'a', 'video/mp4', 1, 'x', 'k' FROM generate_series(1, 3000)
         """
     )
     await world.execute(
         """
         INSERT INTO posts (id, user_id, media_id, status, mode, transfer, next_attempt_at, publish_before)
         SELECT gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'scheduled', 'direct', 'upload',
-          now() + n * interval '1 second', now() + interval '1 day' FROM generate_series(-20000, 20000) AS n
+          now() + n * interval '1 second', now() + interval '1 day' FROM generate_series(-5000, 5000) AS n
         """
     )
     for table in ("media", "posts"):

@@ -83,5 +83,6 @@ def create_app(
     install_problem_handlers(app)
     app.include_router(health_router(service, parts, checks), include_in_schema=docs)
     for router in routers:
-        app.include_router(router)
+        # Complete as they are: included, FastAPI makes each of them a second time when the first request comes.
+        app.router.routes.extend(router.routes)
     return app
