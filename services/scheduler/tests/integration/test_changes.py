@@ -1,5 +1,6 @@
 """Publishing now and cancelling, by command over real RabbitMQ."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -155,7 +156,21 @@ async def test_once_due_the_publisher_decides(
     assert scheduler.neighbours.asked == [path]
     now = await world.reload(post)
     assert now.status == (after or status)
-    assert after is not None or now == post
+    assert after is not None or now == replace(post, cancel_asked=reply.status == 503)
+
+
+async def test_a_delete_repeated_after_it_was_undecided_does_not_hide_what_is_live(world: Any, scheduler: Any) -> None:
+    post = await moving(world, "due")
+    delete = CancelPost(post_id=post.id)
+    assert (await scheduler.command(delete, post.user_id)).status == 503
+    await world.execute("UPDATE posts SET status = 'published', ended_at = now()")
+    repeat = uuid7()
+    for _ in range(2):
+        reply = await scheduler.command(delete, post.user_id, command_id=repeat)
+        assert (reply.status, reply.body["code"]) == (409, "too_late_to_cancel")
+    assert (await world.reload(post)).deleted_at is None
+    assert (await scheduler.command(delete, post.user_id)).status == 204
+    assert (await world.reload(post)).deleted_at is not None
 
 
 async def test_too_late_while_tiktok_processes(world: Any, scheduler: Any) -> None:

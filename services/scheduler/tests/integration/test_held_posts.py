@@ -199,7 +199,8 @@ async def test_hiding_is_told_once(world: Any, account: Any) -> None:
     post = await world.post(**moving(account, status="published"))
     async with world.database.transaction() as tx:
         asked, context = Asked(post.state), Context(user_id=post.user_id)
-        hidden = await cancel_post(tx, world.outbox, post.id, post.user_id, asked, context=context)
+        await cancel_post(tx, world.outbox, post.id, post.user_id, asked, context=context)
+    hidden = await world.reload(post)
     for _ in range(2):
         with pytest.raises(Problem, match="no such post"):
             async with world.database.transaction() as tx:

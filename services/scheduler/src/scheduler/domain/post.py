@@ -20,7 +20,8 @@ class Post:
     told; `sweep_at` is when a moving post is asked about again, `cancel_at` when the publisher is asked to stop it;
     `checked_version` is the version that the checks before the due time found in order, `check_after` when they may look again;
     `video_since` is since when it is to publish this video for this account (a retry by its owner counts), None: since it was
-    created; `given_up_attempt` is the attempt that the scheduler itself wanted stopped, since it cannot ask about it.
+    created; `given_up_attempt` is the attempt that the scheduler itself wanted stopped, since it cannot ask about it;
+    `cancel_asked` tells that its owner wanted it stopped and has not been told whether it was.
     """
 
     id: UUID
@@ -82,6 +83,7 @@ class Post:
     check_after: datetime | None
     video_since: datetime | None
     given_up_attempt: int
+    cancel_asked: bool
 
     @property
     def state(self) -> PostState:

@@ -23,7 +23,7 @@ from scheduler.encoding import etag, post_json
 from scheduler.storage.accounts import get_account
 from scheduler.storage.posts import get_post
 from scheduler.usecases.apply_publish_event import PublishRules
-from scheduler.usecases.cancel_post import Asked, ask_publisher, cancel_post
+from scheduler.usecases.cancel_post import UNDECIDED, Asked, ask_publisher, cancel_post
 from scheduler.usecases.confirm_post import confirm_post
 from scheduler.usecases.create_post import create_post, owner
 from scheduler.usecases.create_posts import Batch, create_posts, prepare_posts
@@ -158,12 +158,15 @@ class PostCommands:
         """Look at the post, and get the publisher's word if it has it in hand."""
         async with self.database.read() as connection:
             post = await get_post(connection, command.post_id, owner(envelope))
-        return await ask_publisher(self.publisher, post)
+        return await ask_publisher(self.publisher, post, sent_at=envelope.time)
 
     async def cancel(self, tx: Transaction, command: CancelPost, envelope: Envelope, asked: Asked) -> Reply:
-        """Cancel the post or take it off the lists: 204."""
-        await cancel_post(tx, self.outbox, command.post_id, owner(envelope), asked, context=envelope.context)
-        return Reply(status=204)
+        """Cancel the post or take it off the lists: 204; or tell that it is not decided, or what has become of that."""
+        refusal = await cancel_post(tx, self.outbox, command.post_id, owner(envelope), asked, context=envelope.context)
+        if refusal is None:
+            return Reply(status=204)
+        # Who asks again is to be told what is known by then; that it was too late is told once, and to each repeat of the request.
+        return Reply.of_problem(refusal).model_copy(update={"replayable": refusal.status != UNDECIDED})
 
 
 def _shown(post: Post, status: int, headers: dict[str, str] | None = None) -> Reply:

@@ -81,6 +81,11 @@ async def note_given_up(connection: AsyncConnection, post: Post) -> None:
     await connection.execute(update(posts).where(posts.c.id == post.id).values(given_up_attempt=post.attempt))
 
 
+async def note_cancel_asked(connection: AsyncConnection, post: Post, *, is_open: bool) -> None:
+    """Remember whether the post's owner wants it stopped and has not been told what became of that; nothing else changes."""
+    await connection.execute(update(posts).where(posts.c.id == post.id).values(cancel_asked=is_open))
+
+
 async def note_sequence(connection: AsyncConnection, post: Post, sequence: int) -> None:
     """Remember the publisher's newest sequence of the current attempt; not a change that clients see."""
     await connection.execute(

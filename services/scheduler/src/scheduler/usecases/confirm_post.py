@@ -50,6 +50,7 @@ async def confirm_post(
         "error_code": None,
         "error_message": None,
         "error_hint": None,
+        "cancel_asked": False,
     }
     changed = await change_post(tx.connection, post, columns)
     event = PostPublished(

@@ -14,7 +14,7 @@ FOLLOWING = frozenset({"title", "media_sha256", "warnings", "held", "held_reason
 _OWN = frozenset(
     (
         *("next_attempt_at", "version", "updated_at", "video_since", "forecast_at", "sweep_at", "cancel_at"),
-        *("publisher_sequence", "checked_version", "check_after", "given_up_attempt"),
+        *("publisher_sequence", "checked_version", "check_after", "given_up_attempt", "cancel_asked"),
     )
 )
 """Columns in which the scheduler remembers what it is to do."""

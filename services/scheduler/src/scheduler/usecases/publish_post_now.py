@@ -39,7 +39,7 @@ async def publish_post_now(
         )
     now = await database_now(tx.connection)
     columns = {"next_attempt_at": now, "publish_before": now + DEFAULT_DEADLINE}
-    changed = await change_post(tx.connection, post, columns)
+    changed = await change_post(tx.connection, post, {**columns, "cancel_asked": False})
     event = PostUpdated(
         post_id=changed.id,
         account_id=changed.account_id,

@@ -69,6 +69,7 @@ async def retry_post(
         "dismissed_attempts": post.attempt if needs_word else post.dismissed_attempts,
         "publish_id": None,
         "ended_at": None,
+        "cancel_asked": False,
     }
     changed = await change_post(tx.connection, post, columns, new_video=True)
     event = PostRetryScheduled(

@@ -5,8 +5,8 @@ order across both, any number of times, through the doors that the messages of R
 """
 
 from collections import Counter
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from random import Random
 from typing import Any
 from uuid import UUID, uuid4
@@ -172,12 +172,15 @@ class Life:
         if envelope.id in self.answers:
             self._arrive_again(envelope)
             return
-        may = self._may(command)
+        may, hides = self._may(command, envelope.time), self._hides(envelope.time)
         reply = self.run(self.stage.doors.command(envelope))
         self._reload()
         assert (reply.status < 400) is may, (command, self.before.state, reply)
         if not may:
-            assert self.post == self.before
+            assert self.post == replace(self.before, cancel_asked=self.post.cancel_asked)
+            assert self.post.cancel_asked or not (isinstance(command, CancelPost) and reply.status == 503)
+            if self.before.cancel_asked and not self.post.cancel_asked:
+                self.answers[envelope.id] = reply
             return
         self.answers[envelope.id] = reply
         if isinstance(command, RetryPost) and self.before.state is PostState.UNCONFIRMED and self._is_live():
@@ -185,7 +188,7 @@ class Life:
             self.seen_live = True
         if isinstance(command, CancelPost):
             self.is_hidden = self.post.deleted_at is not None
-            assert self.is_hidden is (self.before.state in FINISHED | {PostState.DRAFT})
+            assert self.is_hidden is hides
 
     def _arrive_again(self, envelope: Envelope) -> None:
         """Repeat what its client gave a key; anything else that comes twice was sent again by the gateway: nobody waits for it."""
@@ -196,7 +199,13 @@ class Life:
         assert reply == self.answers[envelope.id], "a repeat is answered alike"
         assert self.post == self.before, "and has no second effect"
 
-    def _may(self, command: Command) -> bool:
+    def _hides(self, sent_at: datetime) -> bool:
+        """Say whether a DELETE of that moment is to take the post off the lists, not to stop it."""
+        ended_at = self.post.ended_at
+        was_to_be_stopped = self.post.cancel_asked or (ended_at is not None and ended_at > sent_at)
+        return self.post.state is PostState.DRAFT or (self.post.state in FINISHED and not was_to_be_stopped)
+
+    def _may(self, command: Command, sent_at: datetime) -> bool:
         """Say whether a command that has not run yet is to be carried out."""
         state = self.post.state
         if self.is_hidden:
@@ -217,6 +226,8 @@ class Life:
             case CancelPost() if state in MOVING:
                 is_decided = state is not PostState.PROCESSING and not self.publisher.is_away
                 return is_decided and self.publisher.would_cancel(self.post.attempt)
+            case CancelPost():
+                return state in WAITING | {PostState.CANCELLED} or self._hides(sent_at)
             case _:
                 return True
 
