@@ -45,6 +45,7 @@ QUEUES = (
     "publisher.webhooks",
     "scheduler.commands",
     "scheduler.batches",
+    "scheduler.questions",
     "scheduler.media",
     "scheduler.publish_results",
     "scheduler.accounts",

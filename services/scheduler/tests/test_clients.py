@@ -1,21 +1,28 @@
 """What neighbours answer badly is understood as being away."""
 
+import asyncio
+from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
 
 from common.http.client import ServiceClient
 from common.ids import uuid7
+from common.testing.eventually import eventually
 from common.testing.keys import ServiceKeys
-from scheduler.clients import remembered
+from scheduler.clients import remembered, silence
 from scheduler.clients.account_grants import AccountGrants
 from scheduler.clients.accounts import AccountsAway, AccountsClient
 from scheduler.clients.creator_options import CreatorOptions
 from scheduler.clients.daily_caps import DailyCaps
 from scheduler.clients.publisher import PublisherAway, PublisherClient, PublisherUndecided
+from scheduler.clients.publisher_places import PublisherPlaces
+from scheduler.clients.silence import Silence
 from scheduler.clients.timeline import TimelineClient
 from scheduler.domain.creator import Creator
 from scheduler.domain.daily_cap import Day
@@ -164,6 +171,65 @@ async def test_the_publishers_word(client: Client) -> None:
     for status, body in ((404, PROBLEM), (500, PROBLEM), (200, None), (200, {"outcome": "x"})):
         with pytest.raises(PublisherAway):
             await PublisherClient(client(status, body)).cancel(uuid7(), 1)
+
+
+class Hanging:
+    """A publisher that answers nobody before it is told to."""
+
+    def __init__(self) -> None:
+        self.asked, self.go_on = Counter[UUID](), asyncio.Event()
+
+    async def cancel(self, post_id: UUID, attempt: int) -> bool:
+        self.asked[post_id] += 1
+        await self.go_on.wait()
+        return True
+
+    look = cancel
+
+
+@pytest.mark.parametrize(("question", "share", "waiting"), [("cancel", 10, 60), ("look", 4, 8)])
+async def test_many_questions_of_one_user_leave_places_to_others(question: str, share: int, waiting: int) -> None:
+    publisher = Hanging()
+    ask = getattr(PublisherPlaces(publisher), question)  # type: ignore[arg-type]
+    crowd, other = [SimpleNamespace(id=uuid7(), user_id=uuid7(), attempt=1) for _ in range(2)]
+    tasks = [asyncio.create_task(ask(crowd)) for _ in range(share + waiting)]
+    tasks.append(asyncio.create_task(ask(other)))
+    await eventually(lambda: publisher.asked[other.id] > 0)
+    assert publisher.asked[crowd.id] == share
+    with pytest.raises(PublisherAway):
+        await ask(crowd)
+    publisher.go_on.set()
+    assert all(await asyncio.gather(*tasks))
+
+
+async def test_who_waits_in_vain_spares_the_others_the_wait(
+    client: Client, asked: list[httpx.Request], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(silence, "LONG_S", 0.0)
+    accounts, options = AccountsClient(client(503, PROBLEM)), CreatorOptions(client(503, PROBLEM))
+    user_id = uuid7()
+    for _ in range(5):
+        with pytest.raises(AccountsAway):
+            await accounts.active_accounts(user_id)
+        assert await options.look(uuid7(), user_id) is None
+    assert len(asked) == 3 + 3
+    assert await options.look(uuid7(), user_id, patience=5.0) is None
+    assert len(asked) == 3 + 3 + 1, "who has more patience asks all the same"
+
+
+def test_silence_is_broken_by_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(silence, "monotonic", lambda: now)
+    kept = Silence(5)
+    for about in "aab":
+        kept.note(about, answered=False, waited=1)
+    assert not kept.is_kept(), "several about one thing count once"
+    kept.note("c", answered=False, waited=1)
+    assert kept.is_kept()
+    now += 5
+    assert [kept.is_kept(), kept.is_kept()] == [False, True]
+    kept.note("d", answered=False, waited=0.1)
+    assert not kept.is_kept(), "a refusal keeps nobody waiting"
 
 
 async def test_a_timeline_that_cannot_be_had(client: Client) -> None:

@@ -14,6 +14,7 @@ from common.http.client import ServiceClient, internal_client
 from common.http.health import Check
 from common.messaging.command_client import CommandClient
 from common.messaging.connection import PROBE_TIMEOUT_S
+from common.places import Places
 from common.settings import load
 from gateway.api.allow import install_allow
 from gateway.api.documents import install_openapi
@@ -37,7 +38,6 @@ from gateway.security.api_keys import ApiKeyTokens
 from gateway.security.authenticator import Authenticator
 from gateway.security.guesses import Guesses
 from gateway.security.https_only import HttpsOnly
-from gateway.security.places import Places
 from gateway.security.rate_limit_headers import RateLimitHeaders
 from gateway.security.rate_limits import RateLimits
 from gateway.security.revocations import RevokedSet

@@ -6,6 +6,7 @@ from datetime import timedelta
 from fastapi import Request
 
 from common.http.body_guard import Pace
+from common.places import Places
 from gateway.clients.accounts_client import AccountsClient
 from gateway.clients.object_store import ObjectStore
 from gateway.clients.upstreams import Upstreams
@@ -13,7 +14,6 @@ from gateway.domain.client_address import Network
 from gateway.handlers.live_feed import LiveFeed
 from gateway.security.authenticator import Authenticator
 from gateway.security.guesses import Guesses
-from gateway.security.places import Places
 from gateway.security.rate_limits import RateLimits
 from gateway.usecases.follow_events import EventFollower
 from gateway.usecases.live_streams import LiveStreams

@@ -37,6 +37,7 @@ from scheduler.clients.daily_caps import DailyCaps
 from scheduler.clients.intake_queue import PublisherIntake
 from scheduler.clients.object_storage import ObjectStorage
 from scheduler.clients.publisher import PublisherClient
+from scheduler.clients.publisher_places import PublisherPlaces
 from scheduler.clients.timeline import TimelineClient
 from scheduler.clients.waiting_registrations import WaitingRegistrations, places_to_wait
 from scheduler.handlers import queues
@@ -232,6 +233,7 @@ def _consumers(settings: Settings, parts: Parts) -> tuple[Consumer, Consumer]:
             await media.on_dead(incoming)
 
     main.subscribe(queues.COMMANDS, posts.handle, on_dead=posts.on_dead)
+    main.subscribe(queues.QUESTIONS, posts.handle, on_dead=posts.on_dead)
     main.subscribe(queues.BATCHES, posts.handle, on_dead=posts.on_dead)
     main.subscribe(queues.PUBLISH_RESULTS, handle_events(parts.database, inbox, events.publish_routes()))
     main.subscribe(queues.ACCOUNTS, handle_events(parts.database, inbox, events.account_routes()))
@@ -245,7 +247,7 @@ def _post_commands(settings: Settings, parts: Parts) -> PostCommands:
         parts.outbox,
         parts.waker,
         parts.surveyor,
-        parts.clients.publisher,
+        PublisherPlaces(parts.clients.publisher),
         frozenset(settings.source_url_allowed_hosts),
         _publish_rules(settings),
     )

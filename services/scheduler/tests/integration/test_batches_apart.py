@@ -1,4 +1,4 @@
-"""Batches have a queue of their own: they hold up no other command, and an upgrade moves them there."""
+"""Batches, and what asks the publisher, have queues of their own: they hold up no other command; an upgrade moves them there."""
 
 import asyncio
 import json
@@ -12,7 +12,8 @@ from aio_pika.exceptions import DeliveryError
 
 from common.contracts.context import Context
 from common.contracts.envelope import Envelope, wrap
-from common.contracts.scheduler import CreatePosts, GivenFields, Row
+from common.contracts.message import Command
+from common.contracts.scheduler import CancelPost, CreatePosts, GivenFields, Row
 from common.ids import uuid7
 from common.messaging.publisher import Outgoing
 from common.messaging.topology import COMMANDS
@@ -48,9 +49,19 @@ def held(monkeypatch: pytest.MonkeyPatch) -> Held:
     return held
 
 
+@pytest.fixture
+def asking(monkeypatch: pytest.MonkeyPatch) -> Held:
+    asking = Held(post_commands.ask_publisher)
+    monkeypatch.setattr(post_commands, "ask_publisher", asking)
+    return asking
+
+
 def batch(author: Any) -> Envelope:
     post = GivenFields.model_validate(author.plain() | {"allow_duplicate": True})
-    command = CreatePosts(rows=[Row(row=1, post=post)])
+    return envelope_of(author, CreatePosts(rows=[Row(row=1, post=post)]))
+
+
+def envelope_of(author: Any, command: Command) -> Envelope:
     context = Context(user_id=author.user_id, actor=f"user:{author.user_id}", correlation_id="test")
     return wrap(command, service="gateway", subject="x", context=context, request_hash="h")
 
@@ -60,14 +71,18 @@ async def send(author: Any, envelope: Envelope, **properties: Any) -> None:
     await author.scheduler.publisher.publish(message)
 
 
-async def test_batches_that_wait_hold_up_no_single_post(author: Any, world: Any, held: Held) -> None:
+async def test_batches_and_questions_that_wait_hold_up_no_single_post(
+    author: Any, world: Any, held: Held, asking: Held
+) -> None:
     for _ in range(BATCHES):
         await send(author, batch(author))
-    await eventually(lambda: held.under_way >= queues.BATCHES.prefetch, 60)
+        await send(author, envelope_of(author, CancelPost(post_id=uuid7())))
+    await eventually(lambda: held.under_way >= queues.BATCHES.prefetch and asking.under_way == BATCHES, 60)
     await author.post()
     assert held.under_way == queues.BATCHES.prefetch
     assert await world.counts() == {"scheduled": 1}
     held.go_on.set()
+    asking.go_on.set()
 
     async def all_are_stored() -> bool:
         return bool(await world.counts() == {"scheduled": BATCHES + 1})

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 
@@ -61,7 +60,7 @@ class Publisher:
     def __init__(self, answer: bool | Exception) -> None:
         self.answer = answer
 
-    async def cancel(self, post_id: UUID, attempt: int) -> bool:
+    async def cancel(self, post: Post) -> bool:
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer

@@ -15,4 +15,5 @@ WORK_QUEUES = (
     "scheduler.commands",
     "scheduler.media",
     "scheduler.publish_results",
+    "scheduler.questions",
 )

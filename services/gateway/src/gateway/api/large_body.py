@@ -8,7 +8,7 @@ from fastapi import Request
 
 from common.errors import Problem
 from common.http.body_guard import Pace, declared_body, read_checked, replay
-from gateway.security.places import Places
+from common.places import Places
 
 ORDINARY_BODY_BYTES = 512 * 1024
 """No other route but uploads takes more."""

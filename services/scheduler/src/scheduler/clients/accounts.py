@@ -1,18 +1,24 @@
 """What the scheduler asks of the accounts service."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from time import monotonic
+from typing import Literal, TypeVar
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from common.errors import Problem, Transient
 from common.http.client import ServiceClient
+from scheduler.clients.silence import Silence
 from scheduler.domain.account_copy import AccountCopy
 
 PATIENCE_S = 2.0
+SILENCE_S = 1.0
+"""As long as those wait who are told that accounts are unavailable."""
+
+T = TypeVar("T")
 
 
 class AccountsAway(Exception):
@@ -47,14 +53,18 @@ class _Accounts(BaseModel):
 
 
 class AccountsClient:
-    """Looks up the accounts of a user; at most 2 s of patience per call."""
+    """Looks up the accounts of a user; at most 2 s of patience per call.
+
+    After three waits in vain, one after the other, the choice of a post's account waits no more: one call a second tries for all.
+    """
 
     def __init__(self, client: ServiceClient) -> None:
         self._client = client
+        self._silence = Silence(SILENCE_S)
 
     async def active_accounts(self, user_id: UUID) -> Sequence[AccountCopy]:
         """Return the active accounts of a user, at most 50; raises AccountsAway."""
-        body = await self._get(f"/internal/users/{user_id}/accounts", {"status": "active"})
+        body = await self._unless_silent(lambda: self._get(f"/internal/users/{user_id}/accounts", {"status": "active"}))
         try:
             found = _Accounts.model_validate(body)
         except ValidationError as error:
@@ -63,7 +73,7 @@ class AccountsClient:
 
     async def account(self, user_id: UUID, account_id: UUID) -> AccountCopy | None:
         """Return one account of a user, None when that user has no such account; raises AccountsAway."""
-        found = await self.look_up(user_id, account_id)
+        found = await self._unless_silent(lambda: self.look_up(user_id, account_id))
         return None if found is None else found.copy
 
     async def look_up(self, user_id: UUID, account_id: UUID, *, patience: float = PATIENCE_S) -> FoundAccount | None:
@@ -76,6 +86,18 @@ class AccountsClient:
         except ValidationError as error:
             raise AccountsAway("the account cannot be understood") from error
         return FoundAccount(_copy(found, user_id), found.grant_expires_at, found.scopes or None)
+
+    async def _unless_silent(self, ask: Callable[[], Awaitable[T]]) -> T:
+        if self._silence.is_kept():
+            raise AccountsAway("others have just waited for accounts in vain")
+        since = monotonic()
+        try:
+            found = await ask()
+        except AccountsAway:
+            self._silence.note(object(), answered=False, waited=monotonic() - since)
+            raise
+        self._silence.note(None, answered=True, waited=monotonic() - since)
+        return found
 
     async def _get(self, path: str, params: dict[str, str] | None = None, *, patience: float = PATIENCE_S) -> object:
         try:

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 from uuid import UUID
 
+from scheduler.clients.silence import Silence
+
 PATIENCE_S = 1.0
 """How long whoever creates a post waits for an answer."""
 FRESH_S = 60.0
@@ -20,10 +22,14 @@ Ask = Callable[[UUID, UUID, float], Awaitable[V | None]]
 
 
 class Remembered(Generic[V]):
-    """Answers are kept for a minute, failures for 5 seconds, for at most 10,000 accounts."""
+    """Answers are kept for a minute, failures for 5 seconds, for at most 10,000 accounts.
+
+    After waits in vain for several accounts there is silence about all for 5 seconds, except for those with more patience.
+    """
 
     def __init__(self, ask: Ask[V]) -> None:
         self._ask = ask
+        self._silence = Silence(SILENCE_S)
         self._known: OrderedDict[UUID, tuple[float, V | None]] = OrderedDict()
 
     async def look(self, account_id: UUID, user_id: UUID, *, patience: float = PATIENCE_S) -> V | None:
@@ -31,7 +37,11 @@ class Remembered(Generic[V]):
         until, known = self._known.get(account_id, (float("-inf"), None))
         if _now() < until and (known is not None or patience <= PATIENCE_S):
             return known
+        if patience <= PATIENCE_S and self._silence.is_kept():
+            return None
+        since = _now()
         answer = await self._ask(account_id, user_id, patience)
+        self._silence.note(account_id, answered=answer is not None, waited=_now() - since)
         self.remember(account_id, answer)
         return answer
 

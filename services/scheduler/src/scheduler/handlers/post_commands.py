@@ -17,7 +17,7 @@ from common.database.database import Database, Transaction
 from common.messaging.outbox import Outbox
 from common.messaging.reply import Reply
 from common.messaging.routes import CommandRoute, on_command, on_prepared_command
-from scheduler.clients.publisher import PublisherClient
+from scheduler.clients.publisher_places import PublisherPlaces
 from scheduler.domain.post import Post
 from scheduler.encoding import etag, post_json
 from scheduler.storage.accounts import get_account
@@ -46,7 +46,7 @@ class PostCommands:
     outbox: Outbox
     waker: Waker
     surveyor: Surveyor
-    publisher: PublisherClient
+    publisher: PublisherPlaces
     allowed_hosts: frozenset[str]
     rules: PublishRules
 

@@ -21,12 +21,12 @@ COMMANDS = commands_queue(
     CreatePost.KEY,
     UpdatePost.KEY,
     PublishPostNow.KEY,
-    RetryPost.KEY,
     ConfirmPost.KEY,
-    CancelPost.KEY,
     DeleteMedia.KEY,
     prefetch=MAIN_PREFETCH,
 )
+QUESTIONS = commands_queue("scheduler.questions", RetryPost.KEY, CancelPost.KEY, prefetch=200, taken_from=COMMANDS.name)
+"""The publisher may have to be asked, and TikTok by it, for seconds. Most of so many wait for their turn to ask."""
 BATCHES = commands_queue("scheduler.batches", CreatePosts.KEY, prefetch=2, taken_from=COMMANDS.name)
 """A batch takes seconds, and several times its megabytes of memory."""
 MEDIA = commands_queue("scheduler.media", RegisterMedia.KEY, prefetch=4)

@@ -11,7 +11,8 @@ from common.contracts.scheduler import PostCancelled, PostUpdated
 from common.database.database import Transaction
 from common.errors import Problem
 from common.messaging.outbox import Outbox
-from scheduler.clients.publisher import PublisherAway, PublisherClient, PublisherUndecided
+from scheduler.clients.publisher import PublisherAway, PublisherUndecided
+from scheduler.clients.publisher_places import PublisherPlaces
 from scheduler.domain.post import Post
 from scheduler.domain.post_states import FINISHED, MOVING, Happening, Kind, PostState, transition
 from scheduler.encoding import moment
@@ -45,7 +46,7 @@ class Asked:
     undecided: Problem | None = None
 
 
-async def ask_publisher(publisher: PublisherClient, post: Post | None, *, sent_at: datetime) -> Asked:
+async def ask_publisher(publisher: PublisherPlaces, post: Post | None, *, sent_at: datetime) -> Asked:
     """Get the publisher's word on a post it has in hand, for a request of the moment `sent_at`.
 
     It is not asked about a post that TikTok processes: that is too late, unless TikTok fetches it by itself.
@@ -57,7 +58,7 @@ async def ask_publisher(publisher: PublisherClient, post: Post | None, *, sent_a
     if post.state is PostState.PROCESSING and not post.is_fetched_by_tiktok:
         return Asked(post.state, Word(post.attempt, cancelled=False))
     try:
-        return Asked(post.state, Word(post.attempt, await publisher.cancel(post.id, post.attempt)))
+        return Asked(post.state, Word(post.attempt, await publisher.cancel(post)))
     except PublisherAway:
         return Asked(post.state, undecided=cancel_undecided())
     except PublisherUndecided:

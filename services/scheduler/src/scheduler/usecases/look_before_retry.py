@@ -13,7 +13,8 @@ from common.contracts.publisher import PublishEvent
 from common.contracts.registry import EVENTS
 from common.database.database import Transaction
 from common.messaging.outbox import Outbox
-from scheduler.clients.publisher import Look, PublisherAway, PublisherClient
+from scheduler.clients.publisher import Look, PublisherAway
+from scheduler.clients.publisher_places import PublisherPlaces
 from scheduler.domain.post import Post
 from scheduler.storage.posts import lock_post
 from scheduler.usecases.apply_publish_event import PublishRules, apply_publish_event
@@ -50,7 +51,7 @@ def needs_look(post: Post | None, *, confirm_not_published: bool) -> TypeGuard[P
     return post is not None and post.is_in_doubt and confirm_not_published
 
 
-async def look_before_retry(publisher: PublisherClient, post: Post, not_videos: Sequence[str]) -> LastLook:
+async def look_before_retry(publisher: PublisherPlaces, post: Post, not_videos: Sequence[str]) -> LastLook:
     """Look at a post that may be live, and that its owner says was not published, and is none of these videos.
 
     Raises Problem 503 `retry_undecided` while the publisher or TikTok cannot be asked: nothing is lost, and nothing could be
@@ -59,7 +60,7 @@ async def look_before_retry(publisher: PublisherClient, post: Post, not_videos: 
     When TikTok answered and that settles nothing, the owner's word counts.
     """
     try:
-        look = await publisher.look(post.id, post.attempt)
+        look = await publisher.look(post)
         live = _live(look)
     except (PublisherAway, ValidationError, KeyError):
         raise retry_undecided() from None

@@ -33,6 +33,7 @@ from scheduler.clients.creator_options import CreatorOptions
 from scheduler.clients.daily_caps import DailyCaps
 from scheduler.clients.object_storage import ObjectStorage
 from scheduler.clients.publisher import Look, PublisherAway, ToldEvent
+from scheduler.clients.publisher_places import PublisherPlaces
 from scheduler.domain.account_copy import AccountCopy
 from scheduler.domain.outcome import Patience
 from scheduler.domain.retry import RetryPolicy
@@ -202,7 +203,8 @@ class Doors:
         files = StoredFiles(self.world.database, ObjectStorage("file:///nowhere"))
         creators, grants, days = CreatorOptions(client), AccountGrants(accounts), DailyCaps(client)
         surveyor = Surveyor(self.world.database, accounts, creators, grants, files, days)
-        posts = PostCommands(self.world.database, self.world.outbox, self.world.waker, surveyor, self, frozenset(), RULES)  # type: ignore[arg-type]
+        asked = PublisherPlaces(self)  # type: ignore[arg-type]
+        posts = PostCommands(self.world.database, self.world.outbox, self.world.waker, surveyor, asked, frozenset(), RULES)
         self._commands = CommandHandling(self.world.database, inbox, self, posts.routes())  # type: ignore[arg-type]
         events = EventHandlers(self.world.outbox, self.world.waker, RULES)
         routes = [*events.publish_routes(), *events.account_routes()]

@@ -11,6 +11,10 @@ from common.errors import Problem
 RETRY_SECONDS = 10
 
 
+class NoPlace(Problem):
+    """The refusal of who gets no place."""
+
+
 class Places:
     """How many of one kind of work this process does at the same time.
 
@@ -39,7 +43,7 @@ class Places:
     def held(self, user_id: UUID) -> Iterator[None]:
         """Hold a place for the block.
 
-        Raises Problem 429 `too_many_at_once` when the user has all that one may have, 503 `all_places_taken` when there is none.
+        Raises NoPlace: 429 `too_many_at_once` when the user has all that one may have, 503 `all_places_taken` when there is none.
         """
         if not self._is_free_for(user_id):
             raise self._refusal(user_id)
@@ -53,7 +57,7 @@ class Places:
     async def waited_for(self, user_id: UUID, *, seconds: float) -> AsyncIterator[None]:
         """Hold a place for the block, after waiting for it: users who hold fewest come first, then who came first.
 
-        Raises Problem 429 `too_many_at_once` or 503 `all_places_taken`, as `held` does, when too many wait already, or there is
+        Raises NoPlace: 429 `too_many_at_once` or 503 `all_places_taken`, as `held` does, when too many wait already, or there is
         none within `seconds`.
         """
         if self._is_free_for(user_id):
@@ -99,10 +103,10 @@ class Places:
             self._taken[self._waiting.pop(turn)] += 1
             turn.set_result(None)
 
-    def _refusal(self, user_id: UUID) -> Problem:
+    def _refusal(self, user_id: UUID) -> NoPlace:
         headers = {"Retry-After": str(RETRY_SECONDS)}
         if self._taken[user_id] >= self._per_user:
             hint = f"Wait for one to end, or try again in {RETRY_SECONDS} seconds."
-            return Problem(429, "too_many_at_once", "Too many of yours are under way.", hint=hint, headers=headers)
+            return NoPlace(429, "too_many_at_once", "Too many of yours are under way.", hint=hint, headers=headers)
         hint = f"Try again in {RETRY_SECONDS} seconds."
-        return Problem(503, "all_places_taken", "Too many of all users' are under way.", hint=hint, headers=headers)
+        return NoPlace(503, "all_places_taken", "Too many of all users' are under way.", hint=hint, headers=headers)

@@ -7,8 +7,8 @@ from uuid import UUID, uuid4
 import pytest
 
 from common.errors import Problem
+from common.places import Places
 from common.testing.eventually import eventually
-from gateway.security.places import Places
 
 ONE, OTHER = uuid4(), uuid4()
 PATIENCE = 60.0
