@@ -72,6 +72,10 @@ async def test_disconnecting_cancels_what_waits_and_asks_for_the_rest(world: Any
     common = {"account_id": post.account_id, "user_id": post.user_id}
     retry = await world.post(**common, status="retry_scheduled", attempt=1)
     moving = await world.post(**common, status="publishing", attempt=1, next_attempt_at=None, scheduled_time=utc_now())
+    processed = {**common, "status": "processing", "attempt": 1, "next_attempt_at": None}
+    pulled = await world.post(**processed, transfer="pull", source_url="https://videos.example.com/a.mp4")
+    photos = await world.post(**processed, photo_urls=["https://videos.example.com/a.jpg"])
+    sent = await world.post(**processed)
     done = await world.post(**common, status="published", next_attempt_at=None, scheduled_time=utc_now())
     draft = await world.post(**common, status="draft", next_attempt_at=None, scheduled_time=None)
     await world.hear(account, contract.AccountDisconnected, 2)
@@ -79,7 +83,8 @@ async def test_disconnecting_cancels_what_waits_and_asks_for_the_rest(world: Any
         now = await world.reload(waiting)
         assert (now.status, now.next_attempt_at) == ("cancelled", None)
         assert (now.error_code, now.error_message) == ("account_disconnected", "The post's TikTok account was disconnected.")
-    assert (await world.reload(moving)).cancel_at is not None
+    for one, is_asked in ((moving, True), (pulled, True), (photos, True), (sent, False)):
+        assert ((await world.reload(one)).cancel_at is not None) is is_asked
     assert (await world.reload(done)).status == "published"
     assert (await world.reload(draft)).status == "draft"
     told = [parse(envelope, PostCancelled) for envelope in await world.told()]

@@ -10,10 +10,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from scheduler.domain.outcome import ACCOUNT_DISCONNECTED
 from scheduler.domain.post import Post
 from scheduler.storage.posts import to_post
-from scheduler.storage.tables import WAITING_SQL, posts
+from scheduler.storage.tables import MOVING_SQL, WAITING_SQL, posts
 
 CHUNK = 1_000
 """How many posts one transaction changes: it holds the account's row, which creating a post needs."""
+
+_MAY_BE_STOPPED = f"({MOVING_SQL} AND (status <> 'processing' OR transfer = 'pull' OR photo_urls <> '[]'))"
 
 
 async def hold_posts(connection: AsyncConnection, account_id: UUID, reason: str) -> Sequence[Post]:
@@ -52,11 +54,11 @@ async def cancel_posts(connection: AsyncConnection, account_id: UUID, *, before:
 async def want_cancelled(connection: AsyncConnection, account_id: UUID, *, before: datetime | None = None) -> int:
     """Note that the publisher is to be asked to stop this account's posts it has in hand; returns how many.
 
-    With `before` only of those that were made earlier.
+    Processed ones are among them where TikTok fetches by itself; others are too late. With `before` only what was made earlier.
     """
     statement = (
         update(posts)
-        .where(posts.c.account_id == account_id, text("status IN ('due', 'publishing', 'deferred')"), *_made_before(before))
+        .where(posts.c.account_id == account_id, text(_MAY_BE_STOPPED), *_made_before(before))
         .values(cancel_at=func.now())
     )
     return (await connection.execute(statement)).rowcount
