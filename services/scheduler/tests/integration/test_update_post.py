@@ -183,7 +183,7 @@ async def test_two_edits_to_the_same_video_are_serialised(author: Any, world: An
     assert sorted(reply.status for reply in replies) == [200] + [409] * 4
 
 
-async def test_the_deadline_moves_with_the_time_unless_it_was_chosen(author: Any) -> None:
+async def test_the_deadline_moves_with_the_time_unless_it_was_chosen(author: Any, world: Any) -> None:
     at = utc_now() + timedelta(hours=5)
     moved = await author.change(await author.post(), scheduled_time=rfc3339(at))
     assert moved.body["publish_before"] == rfc3339(at + timedelta(hours=24))
@@ -193,6 +193,9 @@ async def test_the_deadline_moves_with_the_time_unless_it_was_chosen(author: Any
     assert kept.body["publish_before"] == rfc3339(at + timedelta(days=9))
     early = await author.change(chosen, publish_before=rfc3339(at - timedelta(hours=1)))
     assert (early.status, early.body["code"]) == (422, "publish_before_too_early")
+    # Publish-now leaves the time, and may set an earlier deadline.
+    await world.execute("UPDATE posts SET publish_before = scheduled_time - interval '1 h' WHERE id = :id", id=chosen["id"])
+    assert (await author.change(chosen, caption="Other")).status == 200
     reset = await author.change(chosen, publish_before=None)
     assert reset.body["publish_before"] == rfc3339(at + timedelta(hours=24))
 

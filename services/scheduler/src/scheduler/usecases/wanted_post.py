@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -97,7 +97,11 @@ def _with_kept_time(
         deadline = fields.publish_before or kept + DEFAULT_DEADLINE
         if fields.publish_before is not None:
             findings += filter(None, [check_publish_before(fields.publish_before, now=now)])
-    return _checked(fields, kept, deadline, findings, allowed_hosts)
+    wanted = _checked(fields, kept, deadline, findings, allowed_hosts)
+    if "publish_before" in given:
+        return wanted
+    # Publish-now leaves the time as it is and sets the deadline, which may come before it.
+    return replace(wanted, findings=tuple(item for item in wanted.findings if item.code != "publish_before_too_early"))
 
 
 def _is_default_deadline(post: Post) -> bool:
