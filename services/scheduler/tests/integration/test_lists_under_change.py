@@ -2,13 +2,16 @@
 
 import asyncio
 import random
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from common.clock import rfc3339, utc_now
 from common.ids import uuid7
+from common.testing.plans import plans_of
+from scheduler.storage.lists import PostFilter, list_posts
 
 pytestmark = pytest.mark.integration
 
@@ -47,6 +50,28 @@ async def test_pages_are_complete_and_free_of_doubles_while_rows_come_and_go(wor
     assert set(seen) >= stays.keys()
     assert seen == sorted(seen, reverse=True)
     assert set(seen) <= {str(post.id) for post in made}
+
+
+FILL = """
+INSERT INTO posts (id, user_id, status, mode, transfer, scheduled_time)
+SELECT gen_random_uuid(), :user_id, CASE WHEN n % 500 = 0 THEN 'failed' ELSE 'published' END, 'direct', 'upload',
+       timestamptz '2030-01-01 00:00+00' + n * interval '1 minute' FROM generate_series(1, 5000) AS n
+"""
+
+
+async def test_a_filter_is_an_index_not_a_walk_through_all_posts_of_a_user(world: Any) -> None:
+    """As planned for the values: a plan for any would be dearer here, so PostgreSQL does not take it."""
+    user_id, start = uuid7(), datetime(2030, 1, 1, tzinfo=UTC)
+    await world.execute(FILL, user_id=user_id)
+    await world.execute("ANALYZE posts")
+    few = PostFilter(since=start + timedelta(minutes=100), until=start + timedelta(minutes=110))
+    for chosen, index in ((PostFilter(status="failed"), "ix_posts_user_status"), (few, "ix_posts_user_time")):
+
+        async def ask(connection: AsyncConnection, chosen: PostFilter = chosen) -> None:
+            await list_posts(connection, user_id, chosen, before=None, limit=21)
+
+        for plan in [one for one in await plans_of(world.database, ask) if one.mode == "force_custom_plan"]:
+            assert (set(plan.indexes), plan.whole_tables) == ({index}, frozenset())
 
 
 async def test_pages_while_others_write_at_the_same_time(world: Any, scheduler: Any) -> None:

@@ -114,6 +114,8 @@ posts = Table(
     Index("ix_posts_deadline", "publish_before", postgresql_where=text(WAITING_SQL)),
     Index("ix_posts_cancel", "cancel_at", postgresql_where=text("cancel_at IS NOT NULL")),
     Index("ix_posts_user", "user_id", "id", postgresql_where=text("deleted_at IS NULL")),
+    Index("ix_posts_user_status", "user_id", "status", "id", postgresql_where=text("deleted_at IS NULL")),
+    Index("ix_posts_user_time", "user_id", "scheduled_time", postgresql_where=text("deleted_at IS NULL")),
     Index("ix_posts_media", "media_id", postgresql_where=text("media_id IS NOT NULL")),
     Index(
         "ix_posts_account_unfinished",

@@ -1,4 +1,4 @@
-"""Whether a post's owner is still to be told what became of the wish to stop it."""
+"""Whether a post's owner is still to be told what became of the wish to stop it; a user's posts are found by state, and by time."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -9,3 +9,8 @@ down_revision = "0011"
 
 def upgrade() -> None:
     op.add_column("posts", sa.Column("cancel_asked", sa.Boolean, nullable=False, server_default=sa.text("false")))
+    for name, columns in (
+        ("ix_posts_user_status", ["user_id", "status", "id"]),
+        ("ix_posts_user_time", ["user_id", "scheduled_time"]),
+    ):
+        op.create_index(name, "posts", columns, postgresql_where=sa.text("deleted_at IS NULL"))
