@@ -84,9 +84,10 @@ class Attempt:
 class PublisherModel:
     """Plays the publisher of one post: it obeys its own rule when an attempt may start, and keeps all that it ever told."""
 
-    def __init__(self, post_id: UUID, account: AccountCopy) -> None:
+    def __init__(self, post_id: UUID, account: AccountCopy, is_fetched: bool) -> None:
         self._post_id = post_id
         self._account = account
+        self._is_fetched = is_fetched
         self.attempts: dict[int, Attempt] = {}
         self.told: list[Envelope] = []
         self.is_away = False
@@ -156,7 +157,8 @@ class PublisherModel:
         if truth is None and attempt.status != "processing":
             attempt.status = STATUS[what]
         attempt.status = truth or attempt.status
-        attempt.is_irrevocable |= what == "submitted"
+        # TikTok gives up what it fetches itself.
+        attempt.is_irrevocable |= what == "submitted" and not self._is_fetched
         attempt.steps += 1
         sequence = attempt.number * 100_000 + attempt.steps
         context = Context(user_id=self._account.user_id, actor="service:publisher")
@@ -278,7 +280,7 @@ class Stage:
     world: Any
     loop: Loop
     doors: Doors
-    publisher: Callable[[UUID, AccountCopy], PublisherModel] = PublisherModel
+    publisher: Callable[[UUID, AccountCopy, bool], PublisherModel] = PublisherModel
     command: Callable[..., Envelope] = command_of
     news: Callable[[AccountCopy, int, str], Envelope] = news_of
 

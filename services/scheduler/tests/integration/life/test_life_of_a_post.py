@@ -59,6 +59,12 @@ NEXT = {
 WISHES = ["complete", "edit", "edit", "publish_now", "retry", "confirm", "confirm", "cancel"]
 STEPS = [*["started", "deferred"] * 5, *["failed"] * 4, *["submitted", "lost"] * 2, "published", "sent_to_inbox", "final"]
 AFTER_A_LOSS = [*["final"] * 3, "published", "sent_to_inbox", *[None] * 4]
+SOURCES: list[dict[str, Any] | None] = [
+    *[None] * 3,
+    {"source_url": "https://videos.example.com/a.mp4", "transfer": "pull"},
+    {"photo_urls": ["https://photos.example.com/a.jpg"]},
+]
+"""None: a file of the library."""
 KEYED_VERSION = 5
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -87,7 +93,7 @@ class Life:
         self.answers: dict[Any, Reply] = {}
         self.seen_live = self.is_hidden = False
         self.told_due = self.afterlife = self.checked_version = 0
-        self._create(is_draft=chance.random() < 0.1)
+        self._create(chance.choice(SOURCES), is_draft=chance.random() < 0.1)
 
     def goes_on(self, chance: Random) -> None:
         """Let something happen to this post; only its account and the due loop touch the other one, too."""
@@ -119,13 +125,11 @@ class Life:
             case _:
                 self._something_arrives(chance)
 
-    def _create(self, *, is_draft: bool) -> None:
-        media_id = self.run(self.world.media(self.account.copy.user_id, sha256=uuid4().hex * 2))
+    def _create(self, source: dict[str, Any] | None, *, is_draft: bool) -> None:
+        source = source or {"media_id": self.run(self.world.media(self.account.copy.user_id, sha256=uuid4().hex * 2))}
+        given = {"tiktok_account_id": self.account.copy.id, "privacy_level": "PUBLIC_TO_EVERYONE", "draft": is_draft}
         time = None if is_draft else utc_now() + timedelta(hours=1)
-        create = CreatePost(
-            tiktok_account_id=self.account.copy.id, media_id=media_id, privacy_level="PUBLIC_TO_EVERYONE", draft=is_draft,
-            scheduled_time=time,
-        )  # fmt: skip
+        create = CreatePost.model_validate({**source, **given, "scheduled_time": time})
         envelope = self.stage.command(self.account.copy, create, is_keyed=True)
         self.sent.append(envelope)
         reply = self.run(self.stage.doors.command(envelope))
@@ -135,7 +139,8 @@ class Life:
         self.id = UUID(reply.body["id"])
         self.post: Post = self.as_stored()
         self.before = self.post
-        self.publisher = self.stage.doors.publishers[self.id] = self.stage.publisher(self.id, self.account.copy)
+        is_fetched = self.post.is_fetched_by_tiktok
+        self.publisher = self.stage.doors.publishers[self.id] = self.stage.publisher(self.id, self.account.copy, is_fetched)
 
     # What its owner sends; it may arrive at once or later, once or often, and may be refused, which changes nothing.
 
@@ -224,7 +229,8 @@ class Life:
             case ConfirmPost():
                 return state is PostState.UNCONFIRMED
             case CancelPost() if state in MOVING:
-                is_decided = state is not PostState.PROCESSING and not self.publisher.is_away
+                is_asked = state is not PostState.PROCESSING or self.post.is_fetched_by_tiktok
+                is_decided = is_asked and not self.publisher.is_away
                 return is_decided and self.publisher.would_cancel(self.post.attempt)
             case CancelPost():
                 return state in WAITING | {PostState.CANCELLED} or self._hides(sent_at)
@@ -238,7 +244,9 @@ class Life:
 
     def _its_account_changes(self, chance: Random) -> None:
         account = self.account
-        envelope = self.stage.news(account.copy, 2 + len(account.news), chance.choice(["active", "active", "inactive"]))
+        envelope = self.stage.news(
+            account.copy, 2 + len(account.news), chance.choice(["active", "active", "inactive", "expired"])
+        )
         account.news.append(envelope)
         if _often(chance):
             self._hear_of_account(envelope)
