@@ -80,7 +80,11 @@ INBOX = [
 ]
 TAKEN_BACK = [post("scheduled", 1, "scheduled"), post("cancelled", 2, "cancelled", reason="cancelled_by_user")]
 UNDER_WAY = [publish("started", 1, attempt=2, lateness_ms=4), publish("deferred", 2, attempt=2), publish("submitted", 9)]
-HISTORIES = [LIVE, TRIED_AGAIN, FOUND_LATER, INBOX, TAKEN_BACK, UNDER_WAY]
+CORRECTED = [
+    post("published", 2, "published", attempt=1, published_at=PUBLISHED.isoformat(), by_owner=True, tiktok_video_id="73"),
+    post("updated", 3, "published", attempt=1, changes={"tiktok_video_id": ["73", "74"]}),
+]
+HISTORIES = [LIVE, TRIED_AGAIN, FOUND_LATER, INBOX, TAKEN_BACK, UNDER_WAY, CORRECTED]
 
 
 def followed(events: list[Event]) -> PostCopy:
@@ -113,6 +117,10 @@ def test_a_post_that_went_live() -> None:
     assert (copy.published_at, copy.tiktok_video_id, copy.error_code) == (PUBLISHED, "7300000000000000001", None)
     assert (copy.heard_at, copy.scheduled_at, copy.placed_at) == (BEGIN, SCHEDULED, SCHEDULED)
     assert (copy.lateness_ms, copy.is_measurable) == (12.5, True)
+
+
+def test_what_its_owner_told_gives_way_to_tiktoks_word() -> None:
+    assert followed(CORRECTED).tiktok_video_id == "74"
 
 
 def test_how_far_an_attempt_is() -> None:

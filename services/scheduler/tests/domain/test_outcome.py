@@ -208,3 +208,11 @@ def test_the_videos_id_is_filled_in_once() -> None:
     assert change == Change(PostState.PUBLISHED, {"publish_id": "p", "tiktok_video_id": "v", "video_url": "u"})
     assert told(Kind.PUBLISHED, post=replace(published, tiktok_video_id="v"), tiktok_video_id="w") == Change()
     assert told(Kind.PUBLISHED, post=published) == Change()
+
+
+def test_the_video_that_its_owner_named_gives_way_to_tiktoks() -> None:
+    named = replace(POST, status="published", tiktok_video_id="v", video_url="u", video_id_by_owner=True)
+    columns = {"tiktok_video_id": "w", "video_url": None, "video_id_by_owner": False}
+    assert told(Kind.PUBLISHED, post=named, tiktok_video_id="w") == Change(PostState.PUBLISHED, columns)
+    assert told(Kind.PUBLISHED, post=named, tiktok_video_id="v") == Change()
+    assert told(Kind.PUBLISHED, post=named, attempt=1, tiktok_video_id="w") == Change(), "an earlier attempt is another video"

@@ -299,6 +299,14 @@ async def test_a_person_settles_a_post_that_may_be_live(world: Any, status: str)
     assert event.data["tiktok_video_id"] == VIDEO
     changes = event.data["changes"]
     assert (changes["status"], changes["tiktok_video_id"]) == ([status, "published"], [None, VIDEO])
+    # The word may be wrong.
+    fields = {"post_id": post.id, "attempt": post.attempt, "job_id": uuid7(), "account_id": post.account_id, "replica": "r"}
+    live = {"outcome": "published", "publish_id": "v~9", "published_at": utc_now(), "tiktok_video_id": "74"}
+    await told(world, post, PublishSucceeded(**fields, **live), 300_001)
+    now = await world.reload(post)
+    assert (now.status, now.tiktok_video_id, now.video_url) == ("published", "74", None)
+    _, updated = await world.told()
+    assert (updated.key, updated.data["changes"]) == ("scheduler.post.updated.v1", {"tiktok_video_id": [VIDEO, "74"]})
 
 
 async def test_without_a_copy_of_its_account_the_address_is_not_known(world: Any) -> None:

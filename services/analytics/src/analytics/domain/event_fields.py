@@ -9,7 +9,8 @@ MAX_ATTEMPT = 2**31 - 1
 _YEARS = range(1970, 3000)
 _COPIED = frozenset(
     (
-        *("account_id", "attempt", "code", "lateness_ms", "published_at", "scheduled_time", "status", "tiktok_video_id"),
+        *("account_id", "attempt", "by_owner", "code", "lateness_ms", "published_at", "scheduled_time", "status"),
+        "tiktok_video_id",
         *("follower_count", "following_count", "likes_count", "scopes", "synced_at", "video_count"),
     )
 )

@@ -104,20 +104,35 @@ def _scheduler_says(known: PostCopy, event: Event, sequence: int) -> dict[str, A
             "published_at": moment_of(event.data.get("published_at")) if event.key == _PUBLISHED else None,
             "error_code": event.text("code") if event.key in _CARRIES_AN_ERROR else None,
         }
-    video_id = _video_id(event)
-    if video_id is not None and (known.tiktok_video_id is None or video_id < known.tiktok_video_id):
+    video_id = _video_id(known.tiktok_video_id, event)
+    if video_id != known.tiktok_video_id:
         changes["tiktok_video_id"] = video_id
     return changes
 
 
-def _video_id(event: Event) -> str | None:
-    """Return the id, which comes with the publication or later, as a change; a post has one in all its life."""
+def _video_id(known: str | None, event: Event) -> str | None:
+    """Return the id as it is after the event: it comes with the publication or later, as a change.
+
+    A post has one in all its life, except that its owner's word gives way to TikTok's.
+    """
     if event.key == _PUBLISHED:
-        return event.text("tiktok_video_id")
+        before, told = None, event.text("tiktok_video_id")
+        if known is not None and event.data.get("by_owner") is True:
+            return known
+    else:
+        before, told = _changed_video_id(event)
+    if told is None:
+        return known
+    return told if known in (None, before) else min(told, known)
+
+
+def _changed_video_id(event: Event) -> tuple[Any, str | None]:
     changes = event.data.get("changes")
     changed = changes.get("tiktok_video_id") if isinstance(changes, dict) else None
-    told = changed[-1] if isinstance(changed, list) and changed else None
-    return told if isinstance(told, str) and told else None
+    if not isinstance(changed, list) or len(changed) != 2:
+        return None, None
+    before, told = changed
+    return before, told if isinstance(told, str) and told else None
 
 
 def _publisher_says(known: PostCopy, event: Event, sequence: int) -> dict[str, Any]:

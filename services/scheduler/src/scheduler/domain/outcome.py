@@ -194,10 +194,14 @@ def _final(reason: Reason) -> Reason:
 
 
 def _identified(post: Post, report: Report) -> Change:
-    """Fill in the video's id where a published post has none yet."""
-    if post.state is not PostState.PUBLISHED or report.tiktok_video_id is None or post.tiktok_video_id is not None:
+    """Fill in the video's id where a published post has none yet, or has only its owner's word for the current attempt's."""
+    if post.state is not PostState.PUBLISHED or report.tiktok_video_id in (None, post.tiktok_video_id):
         return Change()
-    return Change(PostState.PUBLISHED, _ids(report))
+    if post.tiktok_video_id is None:
+        return Change(PostState.PUBLISHED, _ids(report))
+    if not post.video_id_by_owner or report.attempt != post.attempt:
+        return Change()
+    return Change(PostState.PUBLISHED, {"video_url": None, **_ids(report), "video_id_by_owner": False})
 
 
 def _stamp(post: Post, report: Report, columns: dict[str, Any]) -> dict[str, Any]:

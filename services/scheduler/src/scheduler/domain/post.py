@@ -21,7 +21,8 @@ class Post:
     `checked_version` is the version that the checks before the due time found in order, `check_after` when they may look again;
     `video_since` is since when it is to publish this video for this account (a retry by its owner counts), None: since it was
     created; `given_up_attempt` is the attempt that the scheduler itself wanted stopped, since it cannot ask about it;
-    `cancel_asked` tells that its owner wanted it stopped and has not been told whether it was.
+    `cancel_asked` tells that its owner wanted it stopped and has not been told whether it was, `video_id_by_owner`
+    that its owner named the video, and TikTok has not.
     """
 
     id: UUID
@@ -84,6 +85,7 @@ class Post:
     video_since: datetime | None
     given_up_attempt: int
     cancel_asked: bool
+    video_id_by_owner: bool
 
     @property
     def state(self) -> PostState:

@@ -44,6 +44,7 @@ async def confirm_post(
     columns = {
         "status": state.value,
         "tiktok_video_id": tiktok_video_id,
+        "video_id_by_owner": True,
         "video_url": await _video_url(tx, post, tiktok_video_id),
         "published_at": now,
         "ended_at": now,
