@@ -182,13 +182,13 @@ async def test_a_grant_that_works_is_not_ended_by_what_somebody_tells(
 
 @pytest.fixture
 async def waiting(broker_url: str) -> AsyncIterator[Callable[[], Awaitable[Any]]]:
-    """Return how to take the next message that waits five minutes, and `again`, which lets it be looked at as the tier does."""
+    """Return how to take the next message that waits five minutes, which it does after 36 s; `again` lets it be looked at."""
     async with broker_channel(broker_url) as channel:
         waits = await channel.declare_queue(f"waits.{uuid4().hex}", exclusive=True)
         await waits.bind("cuepost.retry.5m")
 
         async def one() -> Any:
-            return await next_message(channel, waits.name, timeout=60)
+            return await next_message(channel, waits.name, timeout=200)
 
         async def again(message: Any) -> None:
             copy = Message(message.body, headers=message.headers)
@@ -213,7 +213,7 @@ async def test_a_token_that_still_works_is_looked_at_again_minutes_later(
     assert event.data["reason"] == DISCONNECTED
 
 
-@pytest.mark.parametrize("status", [403, 404, 407, 451])
+@pytest.mark.parametrize("status", [403, 404])
 async def test_a_page_of_something_in_between_is_no_word_of_tiktok(
     accounts: Any, events: Any, waiting: Any, tell: Tell, monkeypatch: pytest.MonkeyPatch, status: int
 ) -> None:
