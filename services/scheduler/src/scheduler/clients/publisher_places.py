@@ -1,5 +1,8 @@
 """Questions of users to the publisher: so many at once, and of each user no more than a share."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 from common.places import NoPlace, Places
 from scheduler.clients.publisher import Look, PublisherAway, PublisherClient
 from scheduler.domain.post import Post
@@ -22,16 +25,19 @@ class PublisherPlaces:
 
     async def cancel(self, post: Post) -> bool:
         """Ask to stop the post's current attempt, as `PublisherClient.cancel` does."""
-        try:
-            async with self._stops.waited_for(post.user_id, seconds=PATIENCE_S):
-                return await self._publisher.cancel(post.id, post.attempt)
-        except NoPlace as error:
-            raise PublisherAway("no place") from error
+        async with _place(self._stops, post):
+            return await self._publisher.cancel(post.id, post.attempt)
 
     async def look(self, post: Post) -> Look:
         """Have TikTok asked about the post's attempts, as `PublisherClient.look` does."""
-        try:
-            async with self._looks.waited_for(post.user_id, seconds=PATIENCE_S):
-                return await self._publisher.look(post.id, post.attempt)
-        except NoPlace as error:
-            raise PublisherAway("no place") from error
+        async with _place(self._looks, post):
+            return await self._publisher.look(post.id, post.attempt)
+
+
+@asynccontextmanager
+async def _place(places: Places, post: Post) -> AsyncIterator[None]:
+    try:
+        async with places.waited_for(post.user_id, seconds=PATIENCE_S):
+            yield
+    except NoPlace as error:
+        raise PublisherAway("no place") from error
