@@ -25,8 +25,8 @@ PATIENCE = 60.0
 BIG = 73_000_000
 STATUS = "/v2/post/publish/status/fetch/"
 POINT = "lease_nearly_over"
-LEASE_SECONDS = 6.0
-"""Busy machines stall for less."""
+LEASE_SECONDS = 10.0
+"""Busy machines stall for less than half of it."""
 
 MOMENTS = {
     "while it uploads": ({"endpoint": "upload", "skip": 2}, {Step.UPLOADING}),

@@ -134,7 +134,13 @@ class World:
         """Record events (each followed by its subject) and bring the copies forward."""
         self.sequence += 1
         envelopes = [
-            wrap(event, service="accounts", subject=str(subject), context=Context(user_id=uuid4()), sequence=self.sequence)
+            wrap(
+                event,
+                service=event.KEY.partition(".")[0],
+                subject=str(subject),
+                context=Context(user_id=uuid4()),
+                sequence=self.sequence,
+            )
             for event, subject in zip(events[::2], events[1::2], strict=True)
             if isinstance(event, Event)
         ]
