@@ -1,6 +1,7 @@
 """Commands and their replies on real servers: one effect per id, the same answer for a repeat, honest refusals."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
@@ -16,7 +17,7 @@ from common.errors import Problem
 from common.messaging.command_client import CommandAccepted, CommandClient, CommandUnavailable
 from common.messaging.commands import CommandHandling
 from common.messaging.consumer import Consumer
-from common.messaging.incoming import HANDLED_DELIVERIES
+from common.messaging.incoming import HANDLED_DELIVERIES, Incoming
 from common.messaging.reply import Reply
 from common.messaging.reply_rows import stored_reply
 from common.messaging.routes import on_command, on_prepared_command
@@ -44,6 +45,7 @@ class Service:
         self.gate = asyncio.Event()
         self.gate.set()
         self.prepared = 0
+        self.on_prepare: Callable[[PublishPostNow, Envelope], Awaitable[str]] | None = None
         self.commands = CommandHandling(
             parts.database,
             parts.inbox_table,
@@ -60,7 +62,7 @@ class Service:
 
     async def prepare(self, command: PublishPostNow, envelope: Envelope) -> str:
         self.prepared += 1
-        return "prepared"
+        return "prepared" if self.on_prepare is None else await self.on_prepare(command, envelope)
 
     async def run_prepared(self, tx: Transaction, command: PublishPostNow, envelope: Envelope, prepared: str) -> Reply:
         await self.parts.effect(tx, prepared)
@@ -160,6 +162,73 @@ async def test_an_answer_that_changed_nothing_is_shown_and_judged_anew(parts: An
     assert (nothing.body, made.body) == ({"created": 0}, {"created": 1})
     assert kept == nothing
     assert (reused.status, reused.body and reused.body["code"]) == (422, "idempotency_key_reused")
+
+
+def delivered(envelope: Envelope, reply_to: str | None = "asker", **headers: int) -> Incoming:
+    """Return a delivery of a command; its answer goes to a queue that is not there."""
+
+    async def acknowledge() -> None: ...
+
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Incoming("q", envelope.to_bytes(), acknowledge, envelope.key, reply_to=reply_to, headers=names)
+
+
+@pytest.mark.parametrize(
+    "refusal", [Problem(409, "account_not_active", "No."), Reply(status=200, body={"created": 0}, replayable=False)]
+)
+async def test_what_was_told_stays_true_when_the_command_comes_again_by_itself(
+    parts: Any, service: Service, refusal: Problem | Reply
+) -> None:
+    """Only who asked may try again: its client may have done so meanwhile, with another command."""
+    envelope = command()
+    service.answer = refusal
+    await service.commands.handle(delivered(envelope))
+    told = await service.stored(envelope)
+    effects = await parts.effects_seen()
+    service.answer = Reply(status=201, body={"ok": True})
+    again = (
+        delivered(envelope, reply_to=None),
+        delivered(envelope, x_delivery_count=1),
+        delivered(envelope, x_cuepost_attempt=1),
+    )
+    for one in again:
+        await service.commands.handle(one)
+        assert await service.stored(envelope) == told
+    assert await parts.effects_seen() == effects
+    # A kept copy of another request with this key was never judged.
+    await service.commands.handle(delivered(envelope.model_copy(update={"requesthash": "h2"}), reply_to=None))
+    assert await service.stored(envelope) == service.answer
+
+
+async def test_what_failed_is_judged_when_an_operator_replays_it(parts: Any, service: Service) -> None:
+    envelope = command()
+    await service.commands.on_dead(delivered(envelope))
+    failed = await service.stored(envelope)
+    await service.commands.handle(delivered(envelope, reply_to=None))
+    assert (failed and failed.status, await service.stored(envelope)) == (500, service.answer)
+
+
+async def test_a_refusal_beside_a_copy_that_succeeded_is_not_told(
+    parts: Any, service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both ran at once, as after a connection lost with the command in hand: it has an effect, so that is the answer."""
+    told: list[Reply] = []
+
+    async def hear(_: Any, __: Incoming, reply: Reply) -> None:
+        told.append(reply)
+
+    monkeypatch.setattr("common.messaging.commands.send_reply", hear)
+    envelope = wrap(PublishPostNow(post_id=uuid4()), service="gateway", subject="x", context=Context(user_id=USER))
+
+    async def refused_late(_: PublishPostNow, envelope: Envelope) -> str:
+        monkeypatch.setattr(service, "on_prepare", None)
+        await service.commands.handle(delivered(envelope, x_delivery_count=1))
+        raise Problem(503, "publisher_unavailable", "Away.")
+
+    service.on_prepare = refused_late
+    await service.commands.handle(delivered(envelope))
+    assert [reply.status for reply in told] == [200, 200]
+    assert await parts.effects_seen() == ["prepared"]
 
 
 async def test_a_key_that_was_refused_lives_as_long_as_others_once_it_succeeds(parts: Any, service: Service) -> None:

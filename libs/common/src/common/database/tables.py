@@ -55,7 +55,7 @@ def inbox_table(metadata: MetaData) -> Table:
     """Record what was handled already (idempotent consumer), and for commands the answer that was given.
 
     `reply` is null for events. `replayable` is false for refusals: they are shown by the operation, but the command runs again
-    when it is sent again.
+    when its client sends it again.
     """
     return Table(
         "inbox_messages",

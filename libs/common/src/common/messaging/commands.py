@@ -3,9 +3,10 @@
 answered        effect, inbox row and reply commit together
 repeated        the stored reply again; while the first still runs, the repeat waits for it (unique key)
 other body      422 idempotency_key_reused
-refused         rolled back; the refusal is kept for the operation, and a repeat is judged anew
-nothing done    an answer that is not replayable is kept for the operation, and a repeat is judged anew
-dead letter     a failed reply is stored for the operation
+refused         rolled back; the refusal is kept for the operation, and a client's repeat is judged anew
+nothing done    an answer that is not replayable is kept for the operation, and a client's repeat is judged anew
+sent by us      a redelivery, or a copy nobody waits for: what was told stays true, a refusal too
+dead letter     a failed reply is stored for the operation, and what an operator replays is judged anew
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from common.errors import Permanent, Problem
 from common.messaging.incoming import Incoming, work_for
 from common.messaging.publisher import MessagePublisher
 from common.messaging.reply import Reply
-from common.messaging.reply_rows import ReplyRows
+from common.messaging.reply_rows import FAILED, ReplyRows
 from common.messaging.reply_sending import send_reply
 from common.messaging.routes import CommandRoute
 
@@ -46,47 +47,48 @@ class CommandHandling:
             raise Permanent(f"unknown command {envelope.key}")
         command = parse(envelope, route.kind)
         with work_for(envelope):
-            reply = await self._answer(route, command, envelope, is_new=_is_new(incoming, envelope))
+            reply = await self._answer(route, command, envelope, is_ours=_is_ours(incoming))
             await send_reply(self._publisher, incoming, reply)
 
     async def on_dead(self, incoming: Incoming) -> None:
         """Store and send a failed reply for a command that became a dead letter."""
         envelope = incoming.envelope()
-        failed = Problem(500, "command_failed", "The command could not be carried out.", hint="An operator can replay it.")
-        reply = Reply.of_problem(failed)
-        await self._store_refusal(envelope, reply)
-        await send_reply(self._publisher, incoming, reply)
+        failed = Problem(500, FAILED, "The command could not be carried out.", hint="An operator can replay it.")
+        await send_reply(self._publisher, incoming, await self._refuse(envelope, failed))
 
-    async def _answer(self, route: CommandRoute, command: Command, envelope: Envelope, *, is_new: bool) -> Reply:
+    async def _answer(self, route: CommandRoute, command: Command, envelope: Envelope, *, is_ours: bool) -> Reply:
         try:
-            if not is_new:
-                # Before anything slow is prepared again.
+            if is_ours or envelope.id.version != FRESH_ID_VERSION:
+                # Before anything slow is prepared again. An id made for one command alone has hardly run before its first delivery;
+                # one that has all the same is noticed when it is claimed.
                 async with self._database.read_fast() as driver:
                     stored = await self._rows.find(driver, envelope)
-                if stored is not None and stored.may_answer:
+                if stored is not None and stored.answers(envelope, is_ours=is_ours):
                     return stored.answer(envelope)
             prepared = await route.prepare(command, envelope) if route.prepare is not None else None
             async with self._database.transaction() as tx:
                 stored = await self._rows.claim(tx.driver, envelope)
-                if stored is not None and stored.may_answer:
+                if stored is not None and stored.answers(envelope, is_ours=is_ours):
                     return stored.answer(envelope)
                 reply = await route.handle(tx, command, envelope, prepared)
                 await self._rows.keep(tx.driver, envelope, reply)
                 return reply
         except Problem as problem:
-            reply = Reply.of_problem(problem)
-            if problem.code != "idempotency_key_reused":
-                await self._store_refusal(envelope, reply)
-            return reply
+            if problem.code == "idempotency_key_reused":
+                return Reply.of_problem(problem)
+            return await self._refuse(envelope, problem)
 
-    async def _store_refusal(self, envelope: Envelope, reply: Reply) -> None:
+    async def _refuse(self, envelope: Envelope, problem: Problem) -> Reply:
+        """Store the refusal and return it; or what a copy of the command was answered that ran beside and succeeded."""
+        reply = Reply.of_problem(problem)
         async with self._database.transaction() as tx:
-            await self._rows.keep_refusal(tx.driver, envelope, reply)
+            done = await self._rows.keep_refusal(tx.driver, envelope, reply)
+        return reply if done is None or done.request_hash != envelope.requesthash else done.answer(envelope)
 
 
-def _is_new(incoming: Incoming, envelope: Envelope) -> bool:
-    """Tell whether it has hardly run before: delivered for the first time, and its id is no client's key but made for it alone.
+def _is_ours(incoming: Incoming) -> bool:
+    """Tell whether we send it by ourselves, no client: it was handed out before, or nobody waits for its answer.
 
-    Only spares a look: a command that has run all the same is noticed when it is claimed.
+    The latter are copies of commands whose confirm did not come, and what an operator replays.
     """
-    return envelope.id.version == FRESH_ID_VERSION and incoming.attempt == 0 and incoming.returned == 0
+    return incoming.attempt > 0 or incoming.returned > 0 or not incoming.reply_to

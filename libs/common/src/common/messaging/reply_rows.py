@@ -13,6 +13,8 @@ from common.errors import Problem
 from common.messaging.reply import Reply
 
 CONSUMER = "commands"
+FAILED = "command_failed"
+"""The code of the answer to what could not be carried out: nobody has judged it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +25,20 @@ class StoredReply:
     reply: Any
     replayable: bool
 
+    def answers(self, envelope: Envelope, *, is_ours: bool) -> bool:
+        """Whether it is the answer to what came now: that of a run that succeeded is.
+
+        A refusal is so only for what we send again by ourselves: its client was told that nothing has happened. A client may try
+        again with the same id, and is judged anew.
+        """
+        if self.replayable:
+            return True
+        return is_ours and self.request_hash == envelope.requesthash and not self._has_failed
+
     @property
-    def may_answer(self) -> bool:
-        """Whether the answer is that of a run that succeeded: a refused command is judged anew."""
-        return self.replayable and self.reply is not None
+    def _has_failed(self) -> bool:
+        body = self.reply["body"]
+        return body is not None and body.get("code") == FAILED
 
     def answer(self, envelope: Envelope) -> Reply:
         """Return the answer again; raises Problem 422 `idempotency_key_reused` when the request was another one."""
@@ -63,6 +75,7 @@ class ReplyRows:
             ON CONFLICT (consumer, message_id) DO UPDATE
             SET reply = excluded.reply, request_hash = excluded.request_hash, received_at = now()
             WHERE NOT kept.replayable
+            RETURNING true
         """  # noqa: S608 - as above
 
     async def find(self, driver: Driver, envelope: Envelope) -> StoredReply | None:
@@ -81,10 +94,10 @@ class ReplyRows:
         """Store the answer of the run that this transaction is."""
         await driver.execute(self._keep, envelope.id, reply.model_dump_json(), envelope.requesthash, reply.replayable)
 
-    async def keep_refusal(self, driver: Driver, envelope: Envelope, reply: Reply) -> None:
-        """Keep a refusal for the operation, never over the reply of a run that succeeded."""
+    async def keep_refusal(self, driver: Driver, envelope: Envelope, reply: Reply) -> StoredReply | None:
+        """Keep a refusal for the operation, or return the reply of a run that succeeded, which stays."""
         values = (envelope.id, envelope.userid, envelope.requesthash, reply.model_dump_json())
-        await driver.execute(self._keep_refusal, *values)
+        return None if await driver.fetchval(self._keep_refusal, *values) else await self.find(driver, envelope)
 
 
 async def stored_reply(connection: AsyncConnection, table: Table, command_id: UUID, user_id: UUID) -> Reply | None:
