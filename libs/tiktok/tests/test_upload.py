@@ -83,7 +83,9 @@ async def test_arguments_that_make_no_sense() -> None:
 async def test_the_signature_of_the_address_is_not_logged(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.DEBUG):
         await put_chunk(http_of(206), URL, 0, 0, 1, pieces(b"x"), "video/mp4")
+        logging.getLogger("httpx").info("%(named)s stays", {"named": "what names its values"})
     assert "https://upload.test/video/" in caplog.text
+    assert "what names its values stays" in caplog.text
     assert "canary" not in caplog.text
 
 
