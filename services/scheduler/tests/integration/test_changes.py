@@ -40,20 +40,34 @@ async def test_publish_now(world: Any, scheduler: Any, status: str) -> None:
     assert now.publish_before > utc_now() + timedelta(hours=23)
 
 
-@pytest.mark.parametrize("ahead", [timedelta(hours=-30), timedelta(hours=30)])
-async def test_now_is_by_the_databases_clock(world: Any, scheduler: Any, ahead: timedelta) -> None:
-    """The sender's clock is off, or the command waited for long: it is due now, with a day until its deadline."""
+@pytest.mark.parametrize(("ahead", "left", "status"), [(-30, -6, "failed"), (-6, 18, "due"), (30, 24, "due")])
+async def test_now_is_by_the_databases_clock_and_its_day_begins_when_it_was_sent(
+    world: Any, scheduler: Any, ahead: int, left: int, status: str
+) -> None:
+    """The command waited for hours, for more than a day, or the clock of its sender is ahead."""
     post = await later(world)
-    reply = await scheduler.command(PublishPostNow(post_id=post.id), post.user_id, time=utc_now() + ahead)
+    sent_at = utc_now() + timedelta(hours=ahead)
+    reply = await scheduler.command(PublishPostNow(post_id=post.id), post.user_id, time=sent_at)
     assert reply.status == 202
 
-    async def is_due() -> bool:
-        return bool((await world.reload(post)).status == "due")
+    async def has_left() -> bool:
+        return bool((await world.reload(post)).status == status)
 
-    await eventually(is_due)
+    await eventually(has_left)
     now = await world.reload(post)
-    assert abs(now.due_at - utc_now()) < timedelta(seconds=10)
-    assert abs(now.publish_before - utc_now() - timedelta(hours=24)) < timedelta(seconds=10)
+    assert abs(now.due_at - utc_now()) < timedelta(minutes=1)
+    assert abs(now.publish_before - utc_now() - timedelta(hours=left)) < timedelta(minutes=1)
+    assert now.error_code == ("deadline_passed" if status == "failed" else None)
+    assert now.requested_at <= utc_now() + timedelta(seconds=1), "a clock that is ahead keeps no later request out"
+
+
+async def test_publish_now_that_comes_after_a_later_change_has_no_effect(world: Any, scheduler: Any) -> None:
+    post = await later(world)
+    await world.execute("UPDATE posts SET requested_at = now()")
+    post = await world.reload(post)
+    reply = await scheduler.command(PublishPostNow(post_id=post.id), post.user_id, time=utc_now() - timedelta(seconds=5))
+    assert (reply.status, reply.body["code"]) == (409, "post_changed")
+    assert await world.reload(post) == post
 
 
 @pytest.mark.parametrize("status", ["draft", "due", "published", "failed", "unconfirmed", "cancelled"])

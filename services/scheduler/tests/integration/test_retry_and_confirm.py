@@ -58,6 +58,7 @@ async def retry(
     user_id: UUID | None = None,
     look: LastLook | None = LOOKED,
     allow_duplicate: bool = False,
+    ago: timedelta = timedelta(0),
 ) -> Post:
     context = Context(user_id=post.user_id, actor=f"user:{post.user_id}")
     async with world.database.transaction() as tx:
@@ -70,6 +71,7 @@ async def retry(
             confirm_not_published=confirmed,
             look=look,
             allow_duplicate=allow_duplicate,
+            sent_at=utc_now() - ago,
             context=context,
         )
 
@@ -94,7 +96,8 @@ async def test_a_failed_post_is_tried_again_with_a_new_deadline(world: Any) -> N
     post = await retry(world, old)
     assert (post.status, post.attempt, post.retry_count, post.ended_at) == ("retry_scheduled", 2, 0, None)
     assert before - timedelta(seconds=1) <= post.next_attempt_at <= utc_now() + timedelta(seconds=1)
-    assert post.publish_before == post.next_attempt_at + timedelta(hours=24)
+    assert before <= post.requested_at <= post.next_attempt_at
+    assert post.publish_before == post.requested_at + timedelta(hours=24)
     (event,) = await world.told()
     assert (event.key, event.actor) == ("scheduler.post.retry_scheduled.v1", f"user:{post.user_id}")
     assert (event.data["by_owner"], event.data["confirmed_not_published"]) == (True, False)
@@ -133,6 +136,15 @@ async def test_without_a_look_at_every_attempt_the_word_does_not_count_yet(
 ) -> None:
     problem = await refused(world, await ended(world, status, **DENIED), confirmed=True, look=look)
     assert (problem.status, problem.code, problem.headers["Retry-After"]) == (503, "retry_undecided", "5")
+
+
+async def test_a_word_that_was_given_before_is_none_about_what_came_after(world: Any) -> None:
+    """A retry that waited does not dismiss the attempt that began meanwhile, nor begin one more after another retry."""
+    post = await ended(world, "unconfirmed")
+    assert (await refused(world, post, confirmed=True, ago=timedelta(seconds=5))).code == "post_changed"
+    await world.execute("UPDATE posts SET status = 'failed', requested_at = now()")
+    assert (await refused(world, await world.reload(post), ago=timedelta(seconds=5))).code == "post_changed"
+    assert (await retry(world, post, ago=timedelta(seconds=1))).status == "retry_scheduled"
 
 
 async def test_the_word_about_a_failed_post_dismisses_nothing(world: Any) -> None:

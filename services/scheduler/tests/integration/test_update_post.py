@@ -251,6 +251,26 @@ async def test_the_same_command_twice_changes_once(author: Any) -> None:
     assert (other.status, other.body["code"]) == (422, "idempotency_key_reused")
 
 
+async def test_a_change_that_comes_after_a_later_one_has_no_effect(author: Any) -> None:
+    """Unless it names the version that it changes, or the clocks of two gateways may be that far apart."""
+    post, then = await author.post(), utc_now() - timedelta(minutes=1)
+
+    async def change(caption: str, seconds: float, **fields: Any) -> tuple[int, str, int]:
+        envelope = {"time": then + timedelta(seconds=seconds)}
+        reply = await author.change(post, caption=caption, envelope=envelope, **fields)
+        return reply.status, reply.body.get("code") or reply.body["caption"], reply.body.get("version", 0)
+
+    assert await change("new", 0) == (200, "new", 2)
+    assert await change("old", -5) == (409, "post_changed", 0)
+    assert await change("skewed", -1) == (200, "skewed", 3)
+    # That did not take the place of the newest.
+    assert await change("old", -2.5) == (409, "post_changed", 0)
+    assert await change("known", -5, if_match=["3"]) == (200, "known", 4)
+    # What changes nothing was wanted all the same.
+    assert await change("known", 5) == (200, "known", 4)
+    assert await change("old", 2.5) == (409, "post_changed", 0)
+
+
 async def test_a_draft_is_completed_step_by_step(author: Any, world: Any) -> None:
     draft = await author.draft()
     assert (draft["status"], draft["scheduled_time"], draft["tiktok_account_id"]) == ("draft", None, None)

@@ -22,7 +22,8 @@ class Post:
     `video_since` is since when it is to publish this video for this account (a retry by its owner counts), None: since it was
     created; `given_up_attempt` is the attempt that the scheduler itself wanted stopped, since it cannot ask about it;
     `cancel_asked` tells that its owner wanted it stopped and has not been told whether it was, `video_id_by_owner`
-    that its owner named the video, and TikTok has not.
+    that its owner named the video, and TikTok has not; `requested_at` is when the newest request was sent by which its owner
+    edited, hurried or retried it.
     """
 
     id: UUID
@@ -86,6 +87,7 @@ class Post:
     given_up_attempt: int
     cancel_asked: bool
     video_id_by_owner: bool
+    requested_at: datetime | None
 
     @property
     def state(self) -> PostState:

@@ -28,6 +28,11 @@ def check_timezone(timezone: str | None) -> Finding | None:
     return Finding("timezone", "unknown_timezone", "This time zone is not in the IANA database.", "Use e.g. Europe/Berlin.")
 
 
+def deadline_of_request(sent_at: datetime, *, now: datetime) -> datetime:
+    """Return until when what its owner wanted at once may start: a day from then; the clock that `sent_at` is from may be ahead."""
+    return min(sent_at, now) + DEFAULT_DEADLINE
+
+
 def resolve_scheduled_time(scheduled: datetime, timezone: str | None, *, now: datetime) -> datetime | Finding:
     """Return the instant (UTC) that `scheduled` means, or what is wrong with it.
 

@@ -91,7 +91,7 @@ class PostCommands:
             post = await get_post(connection, command.post_id, user_id)
         if post is None:
             raise post_not_found()
-        require_editable(post, command.if_match)
+        require_editable(post, command.if_match, sent_at=envelope.time)
         wanted = want_change(post, command.changes.given, now=envelope.time, allowed_hosts=self.allowed_hosts)
         (around,) = await self.surveyor.look_around([wanted], user_id)
         return EditPlan.of(wanted, around)
@@ -114,8 +114,8 @@ class PostCommands:
 
     async def publish_now(self, tx: Transaction, command: PublishPostNow, envelope: Envelope) -> Reply:
         """Make the post due: 202 with the post."""
-        user_id, context = owner(envelope), envelope.context
-        post = await publish_post_now(tx, self.outbox, self.waker, command.post_id, user_id, context=context)
+        user_id, sent_at, context = owner(envelope), envelope.time, envelope.context
+        post = await publish_post_now(tx, self.outbox, self.waker, command.post_id, user_id, sent_at=sent_at, context=context)
         return _shown(post, 202)
 
     async def prepare_retry(self, command: RetryPost, envelope: Envelope) -> LastLook | None:
@@ -144,6 +144,7 @@ class PostCommands:
             confirm_not_published=command.confirm_not_published,
             look=look,
             allow_duplicate=command.allow_duplicate,
+            sent_at=envelope.time,
             context=envelope.context,
         )
         return _shown(post, 202)

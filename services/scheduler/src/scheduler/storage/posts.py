@@ -2,11 +2,11 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import and_, bindparam, func, insert, select, text, tuple_, update
+from sqlalchemy import ColumnElement, and_, bindparam, func, insert, literal, select, text, tuple_, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from scheduler.domain.post import Post
@@ -64,16 +64,37 @@ async def lock_post(connection: AsyncConnection, post_id: UUID, user_id: UUID | 
     return None if row is None else to_post(row)
 
 
-async def change_post(connection: AsyncConnection, post: Post, changes: dict[str, Any], *, new_video: bool = False) -> Post:
+async def change_post(
+    connection: AsyncConnection,
+    post: Post,
+    changes: dict[str, Any],
+    *,
+    new_video: bool = False,
+    requested_at: datetime | None = None,
+) -> Post:
     """Write `changes` into a post that this transaction has locked; its version grows by one.
 
-    `new_video`: it is from now on that it is to publish its video for its account.
+    `new_video`: it is from now on that it is to publish its video for its account. `requested_at`: when its owner sent the request
+    that is carried out by that.
     """
     values = {**changes, "version": post.version + 1, "updated_at": func.now()}
     if new_video:
         values["video_since"] = func.now()
+    if requested_at is not None:
+        values["requested_at"] = _newest(requested_at)
     statement = update(posts).where(posts.c.id == post.id, posts.c.version == post.version).values(values).returning(*posts.c)
     return to_post((await connection.execute(statement)).one())
+
+
+async def note_request(connection: AsyncConnection, post: Post, requested_at: datetime) -> None:
+    """Remember when its owner sent a request that changes nothing; an older one is not to change it either."""
+    await connection.execute(update(posts).where(posts.c.id == post.id).values(requested_at=_newest(requested_at)))
+
+
+def _newest(requested_at: datetime) -> ColumnElement[Any]:
+    """Return the later of this moment and the one stored; it cannot be in the future, whatever the sender's clock says."""
+    sent = literal(requested_at, posts.c.requested_at.type)
+    return func.greatest(posts.c.requested_at, func.least(sent, func.clock_timestamp()))
 
 
 async def note_given_up(connection: AsyncConnection, post: Post) -> None:

@@ -103,6 +103,7 @@ posts = Table(
     Column("given_up_attempt", Integer, nullable=False, server_default="0"),
     _flag("cancel_asked"),
     _flag("video_id_by_owner"),
+    _moment("requested_at"),
     Index("ix_posts_due", "next_attempt_at", postgresql_where=text(f"{WAITING_SQL} AND NOT held")),
     Index("ix_posts_line", "user_id", "next_attempt_at", postgresql_where=text(f"{WAITING_SQL} AND NOT held")),
     Index("ix_posts_day", "account_id", "mode", "next_attempt_at", postgresql_where=text(WAITING_SQL)),

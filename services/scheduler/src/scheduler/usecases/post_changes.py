@@ -15,7 +15,7 @@ _OWN = frozenset(
     (
         *("next_attempt_at", "version", "updated_at", "video_since", "forecast_at", "sweep_at", "cancel_at"),
         *("publisher_sequence", "checked_version", "check_after", "given_up_attempt", "cancel_asked"),
-        "video_id_by_owner",
+        *("video_id_by_owner", "requested_at"),
     )
 )
 """Columns in which the scheduler remembers what it is to do."""

@@ -58,6 +58,16 @@ def post_changed() -> Problem:
     )
 
 
+def overtaken() -> Problem:
+    """Return the 409 of a request that runs after what its sender knew nothing of."""
+    return Problem(
+        409,
+        "post_changed",
+        "The post has changed since this request was sent.",
+        hint="Look at it; if this is still wanted, send it again.",
+    )
+
+
 def media_not_found() -> Problem:
     """Return the 404 of a file that does not exist or is another user's."""
     return Problem(404, "media_not_found", "There is no such media file.", hint="GET /media lists your files.")

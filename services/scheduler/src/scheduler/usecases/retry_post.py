@@ -1,5 +1,6 @@
 """Another attempt of a post at its owner's wish: of a failed one, or of one whose outcome a person vouches for."""
 
+from datetime import datetime
 from uuid import UUID
 
 from common.contracts.context import Context
@@ -9,9 +10,10 @@ from common.errors import Problem
 from common.messaging.outbox import Outbox
 from scheduler.domain.account_copy import AccountCopy
 from scheduler.domain.media import MediaStatus
+from scheduler.domain.owner_requests import is_overtaken
 from scheduler.domain.post import Post
 from scheduler.domain.post_states import Happening, Kind, PostState, transition
-from scheduler.domain.schedule_time import DEFAULT_DEADLINE
+from scheduler.domain.schedule_time import deadline_of_request
 from scheduler.storage.accounts import lock_account
 from scheduler.storage.clock import database_now
 from scheduler.storage.media import find_media
@@ -20,7 +22,7 @@ from scheduler.usecases.judge_posts import duplicate_finding
 from scheduler.usecases.look_before_retry import LastLook
 from scheduler.usecases.post_changes import changes_between
 from scheduler.usecases.post_events import wrap_event
-from scheduler.usecases.problems import post_not_found, problem_of, retry_undecided
+from scheduler.usecases.problems import overtaken, post_not_found, problem_of, retry_undecided
 from scheduler.usecases.waker import Waker
 
 
@@ -34,13 +36,15 @@ async def retry_post(
     confirm_not_published: bool,
     look: LastLook | None,
     allow_duplicate: bool,
+    sent_at: datetime,
     context: Context,
 ) -> Post:
-    """Make the post due at once as a new attempt, with 24 hours from now and the machine's retries counted from zero.
+    """Make the post due at once as a new attempt, with 24 hours from `sent_at` and the machine's retries counted from zero.
 
     An unconfirmed post, or one whose failure a webhook denied, only with `confirm_not_published`, and after a look at TikTok at
     all its attempts. They are then dismissed by the owner's word, which goes to the publisher with the next one. Raises Problem
-    404; 409 `confirmation_required`, `post_not_retryable`, `account_not_active`, `media_not_available`, `duplicate_media` unless
+    404; 409 `post_changed` when a later request came first, or the word was given before the attempt ended;
+    `confirmation_required`, `post_not_retryable`, `account_not_active`, `media_not_available`, `duplicate_media` unless
     `allow_duplicate`; 503 `retry_undecided` when the post became such a one only after the look.
     """
     post = await get_post(tx.connection, post_id, user_id)
@@ -52,9 +56,14 @@ async def retry_post(
     state = transition(post.standing, Happening(Kind.RETRY))
     if state is None:
         raise _not_retryable(post)
+    if is_overtaken(sent_at, by=post.requested_at):
+        raise overtaken()
     needs_word = post.is_in_doubt
     if needs_word and not confirm_not_published:
         raise _failure_denied() if post.is_failure_denied else _confirmation_required(post)
+    if needs_word and is_overtaken(sent_at, by=post.ended_at):
+        # A word about an attempt before this one.
+        raise overtaken()
     if needs_word and (look is None or look.attempt != post.attempt):
         raise retry_undecided()
     await _require_media(tx, post)
@@ -64,14 +73,14 @@ async def retry_post(
     columns = {
         "status": state.value,
         "next_attempt_at": now,
-        "publish_before": now + DEFAULT_DEADLINE,
+        "publish_before": deadline_of_request(sent_at, now=now),
         "retry_count": 0,
         "dismissed_attempts": post.attempt if needs_word else post.dismissed_attempts,
         "publish_id": None,
         "ended_at": None,
         "cancel_asked": False,
     }
-    changed = await change_post(tx.connection, post, columns, new_video=True)
+    changed = await change_post(tx.connection, post, columns, new_video=True, requested_at=sent_at)
     event = PostRetryScheduled(
         post_id=changed.id,
         account_id=changed.account_id,

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -10,15 +11,16 @@ from common.contracts.scheduler import PostEvent, PostScheduled, PostUpdated
 from common.database.database import Transaction
 from common.errors import Problem
 from common.messaging.outbox import Outbox
+from scheduler.domain.owner_requests import is_overtaken
 from scheduler.domain.post import Post
 from scheduler.domain.post_states import Happening, Kind, PostState, transition
 from scheduler.storage.accounts import find_accounts
-from scheduler.storage.posts import change_post, lock_post
+from scheduler.storage.posts import change_post, lock_post, note_request
 from scheduler.usecases.create_post import belonging
 from scheduler.usecases.judge_posts import Candidate, Judged, judge_posts
 from scheduler.usecases.post_changes import FOLLOWING, changes_between
 from scheduler.usecases.post_events import held_event, wrap_event
-from scheduler.usecases.problems import hint_of_unconfirmed, post_changed, post_not_found, problem_of
+from scheduler.usecases.problems import hint_of_unconfirmed, overtaken, post_changed, post_not_found, problem_of
 from scheduler.usecases.surroundings import Surroundings
 from scheduler.usecases.waker import Waker
 from scheduler.usecases.wanted_post import WantedPost, want_change
@@ -55,8 +57,9 @@ async def update_post(
 ) -> Post:
     """Write the `given` fields, and emit `PostUpdated`, or `PostScheduled` where a draft gets its time; no change, no event.
 
-    Raises Problem 404; 412 `precondition_failed`; 409 `post_not_editable`; the refusal of every broken rule. Guarantees: of this
-    and the claim of a due post exactly one comes first, so that what is published was stored before or after, never a mix.
+    Raises Problem 404; 412 `precondition_failed`; 409 `post_not_editable`, `post_changed`; the refusal of every broken rule.
+    Guarantees: of this and the claim of a due post exactly one comes first, so that what is published was stored before or after,
+    never a mix.
     """
     around = plan.around
     if around.account_id is not None:
@@ -65,7 +68,7 @@ async def update_post(
     post = await lock_post(tx.connection, post_id, user_id)
     if post is None:
         raise post_not_found()
-    require_editable(post, if_match)
+    require_editable(post, if_match, sent_at=envelope.time)
     wanted = want_change(post, given, now=envelope.time, allowed_hosts=allowed_hosts)
     if _decisive(wanted) != plan.holds_for:
         raise post_changed()
@@ -75,17 +78,22 @@ async def update_post(
         raise problem_of(judged.findings)
     columns = _columns(post, judged, given)
     if columns.keys() <= FOLLOWING:
+        await note_request(tx.connection, post, envelope.time)
         return post
     new_video = not (candidate.is_settled or wanted.fields.draft)
-    changed = await change_post(tx.connection, post, columns, new_video=new_video)
+    changed = await change_post(tx.connection, post, columns, new_video=new_video, requested_at=envelope.time)
     events = [_event(post, changed), *([held_event(changed)] if post.held != changed.held else [])]
     await outbox.emit_all(tx, [wrap_event(outbox, changed, event, envelope.context) for event in events])
     waker.wake_for(tx, changed)
     return changed
 
 
-def require_editable(post: Post, if_match: Collection[str] | None) -> None:
-    """Pass when the client knows this version and the post may still be edited; raises Problem 412 or 409."""
+def require_editable(post: Post, if_match: Collection[str] | None, *, sent_at: datetime) -> None:
+    """Pass when the client knows this version and the post may still be edited, by a request of the moment `sent_at`.
+
+    Raises Problem 412; 409 `post_not_editable`, or `post_changed` when a later request came first: one that names this version
+    knows what it changes, whatever the clocks say.
+    """
     if if_match is not None and str(post.version) not in if_match:
         raise Problem(
             412,
@@ -101,6 +109,8 @@ def require_editable(post: Post, if_match: Collection[str] | None) -> None:
             f"The post is {post.status}; only drafts and scheduled posts can be edited.",
             hint=_hint(post),
         )
+    if if_match is None and is_overtaken(sent_at, by=post.requested_at):
+        raise overtaken()
 
 
 def _hint(post: Post) -> str:
