@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 
+from accounts.domain.user import REFRESHES_MAX
+from accounts.loops.retention import Retention
+
 pytestmark = pytest.mark.integration
 
 
@@ -32,6 +35,23 @@ async def test_refresh_replaces_both_tokens_and_an_old_one_ends_the_session(acco
     revoked = (await events.of("accounts.session.revoked.v1"))[0]
     assert revoked.data["reason"] == "refresh_token_reused"
     assert revoked.userid == person.user_id
+
+
+async def test_an_old_token_ends_the_session_however_old_it_is(start: Any) -> None:
+    """Whose token was stolen and used may come back after weeks: while the thief's session lives, that ends it."""
+    accounts = await start(refresh_token_ttl_seconds=3600)
+    person, gone = await accounts.register(), await accounts.register()
+    second = (await refresh(accounts, person.refresh_token)).json()
+    newest = (await refresh(accounts, second["refresh_token"])).json()
+    await refresh(accounts, gone.refresh_token)
+    lives = "SELECT bool_and(abs(extract(epoch FROM expires_at - created_at) - 3600) < 60) FROM {}"
+    assert [await accounts.scalar(lives.format(table)) for table in ("sessions", "refresh_tokens")] == [True, True]
+    await accounts.execute("UPDATE refresh_tokens SET expires_at = now() - interval '1 second' WHERE used_at IS NOT NULL")
+    await accounts.execute(f"UPDATE sessions SET expires_at = now() - interval '1 second' WHERE user_id = '{gone.user_id}'")
+    await Retention(accounts.database)._remove()
+    assert await accounts.scalar("SELECT count(*) FROM refresh_tokens") == 3, "of the session that is over none is kept"
+    assert (await refresh(accounts, person.refresh_token)).json()["code"] == "refresh_token_reused"
+    assert (await refresh(accounts, newest["refresh_token"])).json()["code"] == "invalid_refresh_token"
 
 
 async def test_a_lost_answer_logs_nobody_out(accounts: Any, events: Any) -> None:
@@ -95,5 +115,9 @@ async def test_expired_and_unknown_refresh_tokens_are_refused(accounts: Any) -> 
     person = await accounts.register()
     assert (await refresh(accounts, "no such token")).json()["code"] == "invalid_refresh_token"
     assert (await refresh(accounts, "x" * 1_000_000)).status_code == 422
+    await accounts.execute(f"UPDATE sessions SET refreshes = {REFRESHES_MAX - 1}")
+    last = (await refresh(accounts, person.refresh_token)).json()["refresh_token"]
+    assert (await refresh(accounts, last)).json()["code"] == "invalid_refresh_token", "refreshed often enough"
+    await accounts.execute("UPDATE sessions SET refreshes = 0")
     await accounts.execute("UPDATE refresh_tokens SET expires_at = now() - interval '1 second'")
-    assert (await refresh(accounts, person.refresh_token)).json()["code"] == "invalid_refresh_token"
+    assert (await refresh(accounts, last)).json()["code"] == "invalid_refresh_token"

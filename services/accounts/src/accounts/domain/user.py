@@ -6,6 +6,8 @@ from uuid import UUID
 
 UNUSED_MAX = 8
 """So many answers may get lost one after another."""
+REFRESHES_MAX = 100_000
+"""After so many a session is over like one that has expired: each of its refresh tokens is stored as long as it lives."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,10 +34,12 @@ BOOKINGS_KEPT = timedelta(hours=1)
 
 
 def _outlived() -> tuple[tuple[Table, ColumnElement[bool]], ...]:
+    # A used refresh token is known as long as its session can be refreshed, however old it is: sent again, it ends the session.
     return (
         (oauth_states, oauth_states.c.expires_at < func.now()),
         (login_throttles, login_throttles.c.last_failed_at < func.now() - FORGET_AFTER),
-        (refresh_tokens, refresh_tokens.c.expires_at < func.now()),
+        (refresh_tokens, and_(refresh_tokens.c.used_at.is_(None), refresh_tokens.c.expires_at < func.now())),
+        (refresh_tokens, refresh_tokens.c.session_id.in_(select(sessions.c.id).where(sessions.c.expires_at < func.now()))),
         (sessions, sessions.c.expires_at < func.now() - SESSIONS_KEPT),
         (signing_keys, signing_keys.c.retired_at < func.now() - SIGNING_KEYS_KEPT),
         (encryption_key_holders, encryption_key_holders.c.seen_at < func.now() - HOLDERS_KEPT),

@@ -3,10 +3,10 @@
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, func, insert, select, update
+from sqlalchemy import ColumnElement, func, insert, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from accounts.domain.user import RefreshToken
+from accounts.domain.user import REFRESHES_MAX, RefreshToken
 from accounts.storage.tables import refresh_tokens, sessions
 
 CLOCKS_DIFFER = timedelta(minutes=1)
@@ -48,7 +48,7 @@ async def lock_refresh_token(connection: AsyncConnection, token_hash: bytes) -> 
                 sessions.c.id,
                 sessions.c.user_id,
                 sessions.c.revoked_at.is_not(None).label("revoked"),
-                (sessions.c.expires_at <= func.now()).label("expired"),
+                or_(sessions.c.expires_at <= func.now(), sessions.c.refreshes >= REFRESHES_MAX).label("expired"),
             )
             .where(sessions.c.id == owner)
             .with_for_update()
@@ -112,7 +112,7 @@ async def add_refresh_token(
     prolonged = (
         update(sessions)
         .where(sessions.c.id == session_id)
-        .values(expires_at=func.now() + life, tokens_expire_at=_tokens_end(token_life))
+        .values(expires_at=func.now() + life, tokens_expire_at=_tokens_end(token_life), refreshes=sessions.c.refreshes + 1)
     )
     expires_at: datetime = (await connection.execute(prolonged.returning(sessions.c.expires_at))).scalar_one()
     await _insert_token(connection, session_id, new_hash, expires_at)

@@ -72,6 +72,7 @@ sessions = Table(
     Column("revoked_at", _Moment),
     Column("revoke_reason", Text),
     Column("tokens_expire_at", _Moment),
+    Column("refreshes", Integer, nullable=False, server_default="0"),
     Index(None, "user_id"),
     Index(None, "expires_at"),
     Index(None, "revoked_at", postgresql_where=text("revoked_at IS NOT NULL")),
@@ -85,8 +86,8 @@ refresh_tokens = Table(
     _created(),
     Column("expires_at", _Moment, nullable=False),
     Column("used_at", _Moment),
-    Index(None, "session_id"),
-    Index(None, "expires_at"),
+    Index(None, "session_id", "used_at"),
+    Index(None, "expires_at", postgresql_where=text("used_at IS NULL")),
 )
 
 api_keys = Table(
