@@ -25,7 +25,9 @@ from common.messaging.reply import Reply
 from common.messaging.topology import COMMANDS, EVENTS, held_back_in
 from common.testing.amqp import broker_channel as broker_channel_of
 from common.testing.amqp import send
+from gateway.handlers import live_feed
 from gateway.handlers.live_feed import ANALYTICS_QUEUE
+from gateway.usecases import follow_events
 
 PATH, INTERNAL = "/api/v1/events", "/internal/events"
 
@@ -239,3 +241,10 @@ def follow() -> Callable[..., AbstractAsyncContextManager[Reading]]:
             yield Reading(answer)
 
     return opened
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Look often at what is waited for."""
+    monkeypatch.setattr(follow_events, "SETTLE_S", 0.02)
+    monkeypatch.setattr(live_feed, "LOOK_EVERY_S", 0.05)

@@ -1,4 +1,4 @@
-"""Streams that go on where they were: behind Last-Event-ID, and over a loss of the broker's connection."""
+"""Streams that go on where they were, behind Last-Event-ID."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -6,9 +6,7 @@ from typing import Any
 from unittest.mock import AsyncMock
 from uuid import uuid4
 
-import aio_pika
 import pytest
-from pydantic import SecretStr
 
 from common.clock import utc_now
 from common.errors import Problem
@@ -19,24 +17,11 @@ from gateway import app
 from gateway.handlers import live_feed
 from gateway.usecases import follow_events, live_streams
 
-pytestmark = pytest.mark.integration
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(follow_events, "SETTLE_S", 0.02)
-    monkeypatch.setattr(live_feed, "LOOK_EVERY_S", 0.05)
+pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("quick")]
 
 
 async def test_what_was_missed_comes_first_then_what_came_meanwhile(
-    gateway: Any,
-    auth: Any,
-    user_id: Any,
-    tell: Any,
-    follow: Any,
-    made: Any,
-    trail: Any,
-    keeper: Any,
+    gateway: Any, auth: Any, user_id: Any, tell: Any, follow: Any, made: Any, trail: Any, keeper: Any
 ) -> None:
     """The past is read in pages after the subscription; an event that comes both ways is shown once."""
     last, *missed = (made(user_id) for _ in range(6))
@@ -65,15 +50,7 @@ async def test_what_was_missed_comes_first_then_what_came_meanwhile(
 
 
 async def test_what_analytics_has_in_hand_is_waited_for(
-    gateway: Any,
-    auth: Any,
-    user_id: Any,
-    tell: Any,
-    follow: Any,
-    made: Any,
-    trail: Any,
-    keeper: Any,
-    hand_over: Any,
+    gateway: Any, auth: Any, user_id: Any, tell: Any, follow: Any, made: Any, trail: Any, keeper: Any, hand_over: Any
 ) -> None:
     """Its database is away: the queue is empty, and the trail lacks an event. Nothing new is shown before that."""
     last, late, new = made(user_id), made(user_id), made(user_id)
@@ -92,15 +69,7 @@ async def test_what_analytics_has_in_hand_is_waited_for(
 
 
 async def test_each_of_several_that_store_has_to_answer(
-    gateway: Any,
-    auth: Any,
-    user_id: Any,
-    tell: Any,
-    follow: Any,
-    made: Any,
-    trail: Any,
-    keepers: Any,
-    hand_over: Any,
+    gateway: Any, auth: Any, user_id: Any, tell: Any, follow: Any, made: Any, trail: Any, keepers: Any, hand_over: Any
 ) -> None:
     """The one that got the event is stalled, the other stores what it gets."""
     last, late, new = made(user_id), made(user_id), made(user_id)
@@ -121,15 +90,7 @@ async def test_each_of_several_that_store_has_to_answer(
 
 
 async def test_what_came_back_from_a_consumer_that_died_is_waited_for(
-    gateway: Any,
-    auth: Any,
-    user_id: Any,
-    tell: Any,
-    follow: Any,
-    made: Any,
-    trail: Any,
-    keepers: Any,
-    hand_over: Any,
+    gateway: Any, auth: Any, user_id: Any, tell: Any, follow: Any, made: Any, trail: Any, keepers: Any, hand_over: Any
 ) -> None:
     """The other had answered before; now it has the event in hand, and a third has taken the place of the one that died."""
     last, late, new = made(user_id), made(user_id), made(user_id)
@@ -156,15 +117,7 @@ async def test_what_came_back_from_a_consumer_that_died_is_waited_for(
 
 
 async def test_what_could_not_be_stored_is_a_gap_and_nobody_waits_for_it(
-    gateway: Any,
-    auth: Any,
-    user_id: Any,
-    tell: Any,
-    follow: Any,
-    made: Any,
-    trail: Any,
-    keeper: Any,
-    hand_over: Any,
+    gateway: Any, auth: Any, user_id: Any, tell: Any, follow: Any, made: Any, trail: Any, keeper: Any, hand_over: Any
 ) -> None:
     """Its consumer has sent it away just now."""
     last, late, new = made(user_id), made(user_id), made(user_id)
@@ -183,15 +136,7 @@ async def test_what_could_not_be_stored_is_a_gap_and_nobody_waits_for_it(
 
 @pytest.mark.parametrize("where", retries_of(live_feed.ANALYTICS_QUEUE))
 async def test_what_waits_for_another_try_is_a_gap_whoever_put_it_there(
-    gateway: Any,
-    auth: Any,
-    user_id: Any,
-    follow: Any,
-    made: Any,
-    trail: Any,
-    keeper: Any,
-    broker_channel: Any,
-    where: str,
+    gateway: Any, auth: Any, user_id: Any, follow: Any, made: Any, trail: Any, keeper: Any, broker_channel: Any, where: str
 ) -> None:
     """Analytics was started anew since: who answers has stored all that it got."""
     last = made(user_id)
@@ -231,14 +176,7 @@ async def test_a_dead_letter_is_a_gap_for_who_was_away_when_it_became_one_and_fo
 
 
 async def test_while_analytics_is_waited_for_heartbeats_go_on(
-    run_gateway: Any,
-    services: Any,
-    auth: Any,
-    user_id: Any,
-    follow: Any,
-    made: Any,
-    trail: Any,
-    keeper: Any,
+    run_gateway: Any, services: Any, auth: Any, user_id: Any, follow: Any, made: Any, trail: Any, keeper: Any
 ) -> None:
     last, late = made(user_id), made(user_id)
     trail.events = [last]
@@ -281,14 +219,7 @@ async def test_while_analytics_is_waited_for_the_token_is_looked_at(
 
 
 async def test_the_wait_for_analytics_ends_also_while_it_is_asked(
-    gateway: Any,
-    auth: Any,
-    user_id: Any,
-    follow: Any,
-    made: Any,
-    trail: Any,
-    keeper: Any,
-    monkeypatch: pytest.MonkeyPatch,
+    gateway: Any, auth: Any, user_id: Any, follow: Any, made: Any, trail: Any, keeper: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(follow_events, "CATCH_UP_S", 0.5)
     monkeypatch.setattr(gateway.app.state.edge.follower, "_complete_since", asyncio.Event().wait)
@@ -310,13 +241,7 @@ async def test_a_connection_that_cancels_what_waits_on_it_leaves_the_queue_unkno
 
 @pytest.mark.parametrize("last", ["nonsense", str(uuid4()), "0" * 500])
 async def test_ids_that_are_none_begin_with_a_gap(
-    gateway: Any,
-    auth: Any,
-    user_id: Any,
-    tell: Any,
-    follow: Any,
-    made: Any,
-    last: str,
+    gateway: Any, auth: Any, user_id: Any, tell: Any, follow: Any, made: Any, last: str
 ) -> None:
     new = made(user_id)
     async with follow(gateway, auth, last) as reading:
@@ -334,13 +259,7 @@ async def test_an_id_of_the_day_before_is_too_old(gateway: Any, auth: Any, follo
 
 
 async def test_without_analytics_there_is_a_gap_and_the_stream_goes_on(
-    gateway: Any,
-    auth: Any,
-    user_id: Any,
-    tell: Any,
-    follow: Any,
-    made: Any,
-    trail: Any,
+    gateway: Any, auth: Any, user_id: Any, tell: Any, follow: Any, made: Any, trail: Any
 ) -> None:
     trail.failing = True
     new = made(user_id)
@@ -352,13 +271,7 @@ async def test_without_analytics_there_is_a_gap_and_the_stream_goes_on(
 
 
 async def test_analytics_that_stays_behind_is_a_gap(
-    gateway: Any,
-    auth: Any,
-    user_id: Any,
-    follow: Any,
-    made: Any,
-    trail: Any,
-    monkeypatch: pytest.MonkeyPatch,
+    gateway: Any, auth: Any, user_id: Any, follow: Any, made: Any, trail: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its queue does not exist: whether it has everything is never known."""
     monkeypatch.setattr(follow_events, "CATCH_UP_S", 0.2)
@@ -395,14 +308,7 @@ async def test_more_than_may_wait_during_a_replay_is_read_from_the_trail(
 
 
 async def test_a_session_that_is_revoked_during_a_long_replay_is_cut(
-    gateway: Any,
-    user_keys: Any,
-    user_id: Any,
-    follow: Any,
-    made: Any,
-    trail: Any,
-    keeper: Any,
-    revoke: Any,
+    gateway: Any, user_keys: Any, user_id: Any, follow: Any, made: Any, trail: Any, keeper: Any, revoke: Any
 ) -> None:
     """No further page is shown, and no gap is told of: it is the stream that ended, not the trail."""
     session = str(uuid4())
@@ -441,139 +347,6 @@ async def test_a_session_that_is_revoked_while_its_replay_waits_is_cut(
         assert (await reading.next()).id == str(trail.events[0].id)
         await revoke(session)
         assert [frame.name for frame in await reading.rest()] == ["closed"]
-
-
-async def test_a_lost_connection_loses_no_event(
-    run_gateway: Any,
-    services: Any,
-    auth: Any,
-    user_id: Any,
-    tell: Any,
-    follow: Any,
-    made: Any,
-    trail: Any,
-    gate: Any,
-    keeper: Any,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """What comes first over the new one waits behind what was missed; that the broker dropped an event before that is noticed."""
-    before, missed, dropped, kept, after = (made(user_id) for _ in range(5))
-    async with run_gateway(amqp_url=SecretStr(gate[1])) as client, follow(client, auth) as reading:
-        await tell(before)
-        assert (await reading.next()).id == str(before.id)
-        feed, (stream,) = client.app.state.edge.live_feed, client.app.state.edge.live_streams
-        gate[0].cut()
-        await eventually(lambda: feed._connection is None)
-        await tell(missed)
-        trail.events = [missed, dropped]
-        monkeypatch.setattr(live_feed, "MAX_BYTES", len(kept.to_bytes()) * 3 // 2)
-        consume, connections = aio_pika.Queue.consume, []
-
-        async def consume_what_waits(queue: Any, *arguments: Any, **options: Any) -> Any:
-            is_first = queue.name.startswith(feed._name) and not connections
-            if queue.name.startswith(feed._name):
-                connections.append(queue.name)
-            if is_first:
-                await tell(dropped, kept)
-            tag = await consume(queue, *arguments, **options)
-            if is_first:
-                await eventually(lambda: str(kept.id) in {*stream._sent, *(event.id for event in stream._waiting)})
-            return tag
-
-        monkeypatch.setattr(aio_pika.Queue, "consume", consume_what_waits)
-        gate[0].mend()
-        assert [(await reading.next()).id for _ in range(3)] == [str(event.id) for event in (missed, dropped, kept)]
-        await eventually(lambda: len(connections) == 2)
-        await tell(after)
-        assert (await reading.next()).id == str(after.id)
-    assert trail.asked[0]["user_id"] == str(user_id)
-
-
-async def test_a_gateway_far_behind_starts_on_an_empty_queue(
-    run_gateway: Any,
-    services: Any,
-    auth: Any,
-    user_id: Any,
-    tell: Any,
-    follow: Any,
-    made: Any,
-    trail: Any,
-    keeper: Any,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    missed = made(user_id)
-    trail.events = [missed]
-    async with run_gateway() as client, follow(client, auth) as reading:
-        mine = client.app.state.edge.live_feed._name
-        depths, real = iter([live_feed.MAX_BEHIND + 1]), live_feed._depth
-
-        async def depth(channel: Any, queue: str) -> int:
-            return next(depths, 0) if queue.startswith(mine) else await real(channel, queue)
-
-        monkeypatch.setattr(live_feed, "_depth", depth)
-        assert (await reading.next()).id == str(missed.id)
-
-
-async def test_the_queue_goes_when_nobody_listens(
-    run_gateway: Any,
-    services: Any,
-    auth: Any,
-    user_id: Any,
-    tell: Any,
-    follow: Any,
-    made: Any,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(live_feed, "IDLE_S", 0.1)
-    async with run_gateway() as client:
-        feed = client.app.state.edge.live_feed
-        for _ in range(2):
-            async with follow(client, auth) as reading:
-                event = made(user_id)
-                await tell(event)
-                assert (await reading.next()).id == str(event.id)
-            await eventually(feed._task.done)
-            assert feed._connection is None
-
-
-async def test_a_stream_that_is_opened_while_the_queue_goes_gets_its_events(
-    run_gateway: Any,
-    services: Any,
-    auth: Any,
-    user_id: Any,
-    tell: Any,
-    follow: Any,
-    made: Any,
-    trail: Any,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(live_feed, "IDLE_S", 0.1)
-    monkeypatch.setattr(live_feed, "_CLOSE_TIMEOUT_S", 60.0)
-    closing, may_close = asyncio.Event(), asyncio.Event()
-    async with run_gateway() as client:
-        feed, streams = client.app.state.edge.live_feed, client.app.state.edge.live_streams
-        async with follow(client, auth):
-            connection = feed._connection
-            close = connection.close
-
-            async def slow_close() -> None:
-                closing.set()
-                await may_close.wait()
-                await close()
-
-            monkeypatch.setattr(connection, "close", slow_close)
-        await closing.wait()
-
-        async def first_event() -> str | None:
-            async with follow(client, auth) as reading:
-                await tell(event)
-                return (await reading.next()).id
-
-        event = made(user_id)
-        reader = asyncio.create_task(first_event())
-        await eventually(lambda: len(streams) == 1)
-        may_close.set()
-        assert await reader == str(event.id)
 
 
 def parsed(text: str) -> datetime:
