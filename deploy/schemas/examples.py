@@ -82,6 +82,7 @@ _BY_NAME: Mapping[str, Any] = {
     "video_count": 42,
     "video_url": "https://www.tiktok.com/@ada/video/7300000000000000001",
     "width": 1080,
+    "warnings": [{"field": "privacy_level", "code": "privacy_unchecked", "message": "TikTok could not be asked."}],
 }
 
 

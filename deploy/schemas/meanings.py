@@ -69,6 +69,7 @@ _MEANINGS = {
     "until": "forecast; null: it waits for a person",
     "user_id": "the user",
     "user_openid": "TikTok's open_id of the creator",
+    "warnings": "`field`, `code`, `message`, and `hint` where there is one, of each",
 }
 
 

@@ -219,10 +219,13 @@ def test_an_item_says_who_and_what_without_the_post_s_content() -> None:
         "hint": None,
         "media": {"storage_key": "k"},
         "changes": {"caption": [1, 2]},
+        "warnings": [],
     }
     item = timeline([event("publisher.publish.failed", data=data)])[0]
     assert (item.at, item.type, item.attempt, item.replica) == (T0, "publish.failed", 2, "publisher-1")
     assert item.details == {"log_id": "L", "changes": {"caption": [1, 2]}}
+    warned = timeline([event("scheduler.post.scheduled", data={"warnings": [{"code": "missing_scope"}]})])[0]
+    assert warned.details == {"warnings": [{"code": "missing_scope"}]}
 
 
 @pytest.mark.parametrize("attempt", [0, "1", None, True])

@@ -182,8 +182,8 @@ async def test_tiktok_away_is_a_warning(author: Author) -> None:
     assert [item["code"] for item in reply.body["warnings"]] == ["privacy_unchecked"]
 
 
-async def test_what_may_stop_it_at_its_time_is_a_warning_at_once(author: Author) -> None:
-    """TikTok lets its creator post nothing now, and its permission ends before the post is due: both by their names."""
+async def test_what_may_stop_it_at_its_time_is_a_warning_at_once(author: Author, world: Any) -> None:
+    """TikTok lets its creator post nothing now, and its permission ends before the post is due: both by their names, in events."""
     answers = author.scheduler.neighbours.answers
     told = {
         "code": "tiktok_spam_risk_user_banned_from_posting",
@@ -205,6 +205,19 @@ async def test_what_may_stop_it_at_its_time_is_a_warning_at_once(author: Author)
     changed = await author.change(near, scheduled_time=ends + timedelta(days=2))
     assert changed.body is not None
     assert [item["code"] for item in changed.body["warnings"]] == [item["code"] for item in far["warnings"]]
+    draft = await author.draft(tiktok_account_id=author.account_id, privacy_level="SELF_ONLY", media_id=author.media_id)
+    late = {"scheduled_time": ends + timedelta(days=3), "draft": False, "allow_duplicate": True}
+    completed = await author.change(draft, **late)
+    assert completed.body is not None
+    assert draft["warnings"] != completed.body["warnings"]
+    told_of = [(event.key.split(".")[2], event.data.get("warnings"), event.data["changes"]) for event in await world.told()]
+    assert [(key, warnings, changes.get("warnings")) for key, warnings, changes in told_of] == [
+        ("scheduled", far["warnings"], None),
+        ("scheduled", near["warnings"], None),
+        ("updated", None, [near["warnings"], changed.body["warnings"]]),
+        ("drafted", draft["warnings"], None),
+        ("scheduled", completed.body["warnings"], [draft["warnings"], completed.body["warnings"]]),
+    ]
 
 
 async def test_an_account_unknown_here_is_asked_for_and_remembered(author: Author) -> None:

@@ -65,26 +65,33 @@ class PostEvent(Event):
 
 
 class PostDrafted(PostEvent):
-    """A draft was saved; `changes` are its first values, with null before each."""
+    """A draft was saved; `changes` are its first values, with null before each.
+
+    `warnings` are what may stop it at its time although it breaks no rule.
+    """
 
     KEY: ClassVar[str] = "scheduler.post.drafted.v1"
     changes: dict[str, Any] = {}
+    warnings: list[dict[str, Any]] = []
 
 
 class PostScheduled(PostEvent):
     """The post will be published at `scheduled_time`.
 
     `changes` tells what its owner changed in the draft it was; of one that was none, the first values, with null before each.
+    `warnings` are what may stop it at its time although it breaks no rule.
     """
 
     KEY: ClassVar[str] = "scheduler.post.scheduled.v1"
     changes: dict[str, Any] = {}
+    warnings: list[dict[str, Any]] = []
 
 
 class PostUpdated(PostEvent):
-    """It changed otherwise than in state: its owner changed it, or the checks before its time found something (`warnings`).
+    """It changed otherwise than in state: its owner changed it, or the checks before its time found something.
 
-    `changes` maps a field to its old and new value (of addresses only what precedes the `?`).
+    `changes` maps a field to its old and new value (of addresses only what precedes the `?`); `warnings` among them are what may
+    stop it at its time although it breaks no rule, as the change or those checks found.
     """
 
     KEY: ClassVar[str] = "scheduler.post.updated.v1"

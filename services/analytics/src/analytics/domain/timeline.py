@@ -103,10 +103,14 @@ def _item(event: Event, duration_ms: int | None) -> TimelineItem:
     )
 
 
+def _is_told(name: str, value: Any) -> bool:
+    return name == "changes" or (name == "warnings" and bool(value))
+
+
 def _details(event: Event) -> dict[str, Any]:
-    """Return what the sentence rests on: plain values and what changed; nested content of the post is left out."""
+    """Return what the sentence rests on: plain values, what changed and warnings; nested content of the post is left out."""
     return {
         name: value
         for name, value in event.data.items()
-        if name not in _NOT_DETAILS and value is not None and (name == "changes" or isinstance(value, str | int | float))
+        if name not in _NOT_DETAILS and value is not None and (_is_told(name, value) or isinstance(value, str | int | float))
     }

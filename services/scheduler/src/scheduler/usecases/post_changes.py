@@ -19,6 +19,8 @@ _OWN = frozenset(
     )
 )
 """Columns in which the scheduler remembers what it is to do."""
+_UNTOLD = (FOLLOWING - {"warnings"}) | _OWN
+"""What may stop a post at its time is told, whatever it follows from."""
 _ADDRESSES = frozenset({"source_url", "photo_urls"})
 _NAMES = {"account_id": "tiktok_account_id"}
 _COLUMNS = {name: column for column, name in _NAMES.items()}
@@ -30,7 +32,7 @@ _GIVEN = (
 
 def changes_between(old: Post, new: Post) -> dict[str, Any]:
     """Return old and new value of each field that differs; of addresses only what precedes the `?`."""
-    names = [name for name in Post.__dataclass_fields__ if name not in FOLLOWING | _OWN]
+    names = [name for name in Post.__dataclass_fields__ if name not in _UNTOLD]
     differing = [name for name in names if getattr(old, name) != getattr(new, name)]
     return {_NAMES.get(name, name): [_shown(name, getattr(post, name)) for post in (old, new)] for name in differing}
 

@@ -1,6 +1,7 @@
 """The event that tells of a post's new state."""
 
 from collections.abc import Sequence
+from typing import Any
 
 from common.contracts import scheduler as contract
 from common.contracts.context import Context
@@ -77,9 +78,9 @@ def state_event(post: Post, *, reason: str | None = None) -> PostEvent | None:
     error = {"code": post.error_code or "unknown", "message": post.error_message or "", "hint": post.error_hint}
     match post.state:
         case PostState.DRAFT:
-            return contract.PostDrafted.model_validate({**common, "changes": first_values(post)})
+            return contract.PostDrafted.model_validate({**common, **_first(post)})
         case PostState.SCHEDULED:
-            return contract.PostScheduled.model_validate({**common, "changes": first_values(post)})
+            return contract.PostScheduled.model_validate({**common, **_first(post)})
         case PostState.RETRY_SCHEDULED:
             return contract.PostRetryScheduled.model_validate({**common, **error, "next_attempt_at": post.next_attempt_at})
         case PostState.FAILED:
@@ -98,3 +99,7 @@ def state_event(post: Post, *, reason: str | None = None) -> PostEvent | None:
             return contract.PostPublished.model_validate({**common, **outcome})
         case _:
             return None
+
+
+def _first(post: Post) -> dict[str, Any]:
+    return {"changes": first_values(post), "warnings": post.warnings}

@@ -149,12 +149,12 @@ def _columns(post: Post, judged: Judged, given: dict[str, Any]) -> dict[str, Any
 
 
 def _event(old: Post, new: Post) -> PostEvent:
-    kind = PostScheduled if old.state is not new.state else PostUpdated
-    return kind(
-        post_id=new.id,
-        account_id=new.account_id,
-        status=new.status,
-        attempt=new.attempt,
-        scheduled_time=new.scheduled_time,
-        changes=changes_between(old, new),
-    )
+    told: dict[str, Any] = {
+        "post_id": new.id,
+        "account_id": new.account_id,
+        "status": new.status,
+        "attempt": new.attempt,
+        "scheduled_time": new.scheduled_time,
+        "changes": changes_between(old, new),
+    }
+    return PostUpdated(**told) if old.state is new.state else PostScheduled(**told, warnings=new.warnings)
