@@ -75,6 +75,19 @@ def test_relatives_of_mp4_go_by_their_own_names(make_video: Any) -> None:
     assert facts["container"] == "mp4", "that may be read as MP4"
 
 
+async def test_formats_that_tiktok_does_not_take_are_named(make_video: Any) -> None:
+    """Not only those of the same family as MP4 and WebM, which are opened."""
+    for name, codec in (("a.avi", "mpeg4"), ("a.flv", "flv"), ("a.wmv", "wmv2"), ("a.mpeg", "mpeg1video")):
+        found, thumbnail = look_into(str(make_video(name, codec=codec)))
+        assert (found["error"], found["found"], thumbnail) == ("container_not_allowed", Path(name).suffix[1:], None)
+    for name in ("a.avi", "a.flv"):
+        problem = await probe(make_video().with_name(name))
+        assert isinstance(problem, MediaProblem), problem
+        named = (problem.field, problem.code, problem.found, problem.allowed)
+        assert named == ("container", "container_not_allowed", Path(name).suffix[1:], "mp4, mov, webm")
+        assert problem.hint is not None
+
+
 async def code(path: Path, **limits: Any) -> str:
     found = await probe(path, **limits)
     assert isinstance(found, MediaProblem), found

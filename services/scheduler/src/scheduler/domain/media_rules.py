@@ -109,11 +109,22 @@ def photo_format_not_allowed(found: str) -> MediaProblem:
     )
 
 
+def container_not_allowed(found: str) -> MediaProblem:
+    """Return the problem of a video in a container that TikTok refuses."""
+    return MediaProblem(
+        "container",
+        "container_not_allowed",
+        "The file format is not allowed.",
+        found,
+        ", ".join(CONTAINERS),
+        "Convert the video to MP4, MOV or WebM.",
+    )
+
+
 def _form(facts: VideoFacts) -> list[MediaProblem]:
     problems = []
     if facts.container not in CONTAINERS:
-        message = "The file format is not allowed."
-        problems.append(MediaProblem("container", "container_not_allowed", message, facts.container, ", ".join(CONTAINERS)))
+        problems.append(container_not_allowed(facts.container))
     if facts.video_codec not in CODECS:
         message = "The video codec is not allowed."
         problems.append(MediaProblem("video_codec", "codec_not_allowed", message, facts.video_codec, ", ".join(CODECS)))

@@ -12,7 +12,13 @@ from typing import Annotated, Literal
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from scheduler.domain.media_rules import MediaProblem, PhotoFacts, VideoFacts, photo_format_not_allowed
+from scheduler.domain.media_rules import (
+    MediaProblem,
+    PhotoFacts,
+    VideoFacts,
+    container_not_allowed,
+    photo_format_not_allowed,
+)
 from scheduler.probe.limits import ProbeLimits
 
 MAX_ANSWER_BYTES = 1024 * 1024
@@ -145,7 +151,8 @@ def _read(answer: bytes) -> Probed | MediaProblem:
 
 
 def _refused(code: str, found: str) -> MediaProblem:
-    return photo_format_not_allowed(found) if code == "photo_format_not_allowed" else _unreadable(code)
+    naming = {"photo_format_not_allowed": photo_format_not_allowed, "container_not_allowed": container_not_allowed}
+    return naming[code](found) if code in naming else _unreadable(code)
 
 
 def _unreadable(code: str) -> MediaProblem:

@@ -4,7 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from scheduler.probe.opened import open_video
+from scheduler.probe.opened import foreign_container, open_video
 from scheduler.probe.thumbnail import make_thumbnail, orientation_of
 from scheduler.probe.wholeness import is_whole
 
@@ -22,6 +22,9 @@ def look_into_video(path: Path) -> tuple[dict[str, Any], bytes | None]:
     """Return the facts of a video and a thumbnail (None when no picture was decoded), or `{"error": code}` and None."""
     import av
 
+    foreign = foreign_container(path)
+    if foreign is not None:
+        return {"error": "container_not_allowed", "found": foreign}, None
     try:
         whole = is_whole(path)
         with open_video(path) as container:
