@@ -151,9 +151,12 @@ async def test_drafts_in_a_batch_need_nothing(author: Any, world: Any) -> None:
 
 
 async def test_accounts_away_is_told_for_the_whole_batch(author: Any, world: Any) -> None:
-    rows = [row(author, 1), row(author, 2, tiktok_account_id=uuid7())]
-    reply = await author.scheduler.command(CreatePosts(rows=rows, mode="valid_rows"), author.user_id)
-    assert (reply.status, reply.body["code"]) == (503, "accounts_unavailable")
+    """A row that breaks rules by itself does not speak for the others."""
+    rows = [row(author, 1), row(author, 2, tiktok_account_id=uuid7()), row(author, 3, privacy_level=None)]
+    for dry_run in (False, True):
+        reply = await author.scheduler.command(CreatePosts(rows=rows, mode="valid_rows", dry_run=dry_run), author.user_id)
+        assert (reply.status, reply.body["code"]) == (503, "accounts_unavailable")
+        assert int(reply.headers["Retry-After"]) >= 1
     assert await world.counts() == {}
 
 
@@ -172,12 +175,12 @@ async def test_500_rows(author: Any, world: Any) -> None:
 # Validation
 
 
-async def validate(author: Any, **fields: Any) -> dict[str, Any]:
+async def validate(author: Any, status: int = 200, **fields: Any) -> dict[str, Any]:
     body = GivenFields.model_validate(author.plain() | fields).to_data()
     async with httpx.AsyncClient(base_url=author.scheduler.url, trust_env=False, timeout=10) as http:
         headers = author.scheduler.user_keys.authorization(author.user_id)
         answer = await http.post("/internal/posts/validate", json=body, headers=headers)
-    assert answer.status_code == 200, answer.text
+    assert answer.status_code == status, answer.text
     found: dict[str, Any] = answer.json()
     return found
 
@@ -297,5 +300,9 @@ async def test_validation_needs_the_right_to_write(author: Any) -> None:
 async def test_accounts_away_counts_less_than_what_is_wrong_anyway(author: Any) -> None:
     wrong = await author.create(tiktok_account_id=uuid7(), privacy_level=None)
     assert (wrong.status, wrong.body["code"]) == (422, "privacy_required")
+    found = await validate(author, tiktok_account_id=uuid7(), privacy_level=None, media_id=uuid7(), caption="x" * 2201)
+    assert (found["valid"], [item["code"] for item in found["warnings"]]) == (False, ["accounts_unavailable"])
+    assert [item["code"] for item in found["problems"]] == ["caption_too_long", "privacy_required", "media_not_found"]
+    assert (await validate(author, 503, tiktok_account_id=uuid7()))["code"] == "accounts_unavailable"
     away = await author.create(tiktok_account_id=uuid7(), scheduled_time=rfc3339(utc_now() + timedelta(hours=1)))
     assert (away.status, away.body["code"]) == (503, "accounts_unavailable")

@@ -65,7 +65,7 @@ class PostCommands:
     async def prepare_create(self, command: CreatePost, envelope: Envelope) -> Candidate:
         """Read the post, find its account and ask for the creator's privacy levels, all outside the transaction."""
         wanted = want_post(command, now=envelope.time, allowed_hosts=self.allowed_hosts)
-        (around,) = await self.surveyor.look_around([wanted], owner(envelope))
+        around = await self.surveyor.look_around_one(wanted, owner(envelope))
         return Candidate(wanted, around)
 
     async def create(self, tx: Transaction, _: CreatePost, envelope: Envelope, candidate: Candidate) -> Reply:
@@ -93,7 +93,7 @@ class PostCommands:
             raise post_not_found()
         require_editable(post, command.if_match, sent_at=envelope.time)
         wanted = want_change(post, command.changes.given, now=envelope.time, allowed_hosts=self.allowed_hosts)
-        (around,) = await self.surveyor.look_around([wanted], user_id)
+        around = await self.surveyor.look_around_one(wanted, user_id)
         return EditPlan.of(wanted, around)
 
     async def update(self, tx: Transaction, command: UpdatePost, envelope: Envelope, plan: EditPlan) -> Reply:

@@ -61,7 +61,7 @@ class Surveyor:
     async def look_around(self, wanted: Sequence[WantedPost], user_id: UUID, *, at_files: bool = True) -> list[Surroundings]:
         """Return the surroundings of each post, asking once for each account and (`at_files`) for each file.
 
-        Raises Problem 503 `accounts_unavailable`, unless posts break rules by themselves: then the refusal of those.
+        Raises Problem 503 `accounts_unavailable`, whatever rules posts break by themselves: of the others nothing is known then.
         """
         slots = asyncio.Semaphore(PARALLEL_QUESTIONS)
         with_account = [post for post in wanted if _needs_account(post)]
@@ -74,13 +74,7 @@ class Surveyor:
                 days = [mode for mode in MODES if (account_id, mode) in modes]
                 return await self._ask(account_id, user_id, ask_creator=account_id in curious, days=days)
 
-        try:
-            found = dict(zip(ids, await asyncio.gather(*map(ask, ids)), strict=True))
-        except Problem:
-            broken = [finding for post in wanted for finding in post.findings]
-            if broken:
-                raise problem_of(broken) from None
-            raise
+        found = dict(zip(ids, await asyncio.gather(*map(ask, ids)), strict=True))
         around = [found[post.fields.tiktok_account_id] if _needs_account(post) else Surroundings() for post in wanted]
         files = {post.fields.media_id for post in wanted if at_files and post.fields.media_id is not None}
         lost = await self._lost(files, user_id)
@@ -88,6 +82,20 @@ class Surveyor:
             replace(one, sandbox=self.sandbox, file_lost=post.fields.media_id in lost)
             for post, one in zip(wanted, around, strict=True)
         ]
+
+    async def look_around_one(self, wanted: WantedPost, user_id: UUID) -> Surroundings:
+        """Return the surroundings of a post that is to be stored.
+
+        Raises Problem: the refusal of the rules that it breaks by itself where accounts cannot be asked, else 503
+        `accounts_unavailable`.
+        """
+        try:
+            (around,) = await self.look_around([wanted], user_id)
+        except Problem:
+            if wanted.findings:
+                raise problem_of(wanted.findings) from None
+            raise
+        return around
 
     async def _lost(self, media_ids: Collection[UUID], user_id: UUID) -> frozenset[UUID]:
         slots = asyncio.Semaphore(PARALLEL_QUESTIONS)
