@@ -1,11 +1,14 @@
 """Queries pass through untouched; a service that is away is 503."""
 
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 from fastapi import Request
 from starlette.responses import Response
+
+from common.clock import utc_now
+from gateway.domain.operation_id import Operation, encode_operation
 
 pytestmark = pytest.mark.integration
 
@@ -104,11 +107,17 @@ async def test_callback_answers_or_redirects(gateway: Any, services: Any, servic
     service_keys.verifier("accounts").verify(call["headers"]["authorization"].removeprefix("Bearer "), allowed={"gateway"})
 
 
-async def test_a_service_that_is_away_is_503(run_gateway: Any, auth: Any) -> None:
+async def test_a_service_that_is_away_is_503(run_gateway: Any, auth: Any, user_id: UUID) -> None:
+    """The answer to a change that was accepted is no failure then: there is none yet."""
+    operation = Operation("scheduler", user_id, uuid4(), utc_now(), "posts:write")
+    address = f"/api/v1/operations/{encode_operation(operation, bytes(range(32)))}"
     async with run_gateway(scheduler_url="http://127.0.0.1:1") as client:
         answer = await client.get("/api/v1/posts", headers=auth)
         assert (answer.status_code, answer.json()["code"]) == (503, "service_unavailable")
         assert int(answer.headers["retry-after"]) >= 1
+        pending = await client.get(address, headers=auth)
+        assert (pending.status_code, pending.json()["status"]) == (200, "pending")
+        assert int(pending.headers["retry-after"]) >= 1
 
 
 @pytest.mark.parametrize("query", ["%00", "x=%ff%fe", "x=\x7f", "=" * 50, "a" * 9000, "[]{}|\\^`", "x=%", "&&&"])

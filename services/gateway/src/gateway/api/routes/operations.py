@@ -7,7 +7,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
 from common.clock import utc_now
-from common.errors import Problem
+from common.errors import Problem, Transient
 from common.http.client import ServiceFailure
 from common.http.json_response import json_response
 from common.messaging.reply import Reply
@@ -26,21 +26,28 @@ LONG = timedelta(minutes=1)
 
 @router.get("/{operation_id}", response_model=OperationModel, responses=problems(401, 403, 404))
 async def get_operation(request: Request, caller: SignedIn, operation_id: str) -> Response:
-    """Return `pending`, or the answer that the change got; takes the scope that the change took."""
+    """Return `pending`, or the answer that the change got; takes the scope that the change took.
+
+    `pending`, too, while the service that has the answer, or is to give it, is away.
+    """
     edge = edge_of(request)
     now = utc_now()
     operation = decode_operation(operation_id, edge.operation_key, now=now, lifetime=edge.reply_retention)
     if operation is None or operation.user_id != caller.claims.user_id:
         raise Problem(404, "operation_not_found", "There is no such operation.")
     require(request, caller, operation.scope)
-    answer = await edge.upstreams.send(
-        operation.service,
-        "GET",
-        f"/internal/operations/{operation.command_id}",
-        bearer=caller.token,
-        headers=forwarded_headers(request),
-    )
-    if answer.status_code == httpx.codes.NOT_FOUND:
+    try:
+        answer = await edge.upstreams.send(
+            operation.service,
+            "GET",
+            f"/internal/operations/{operation.command_id}",
+            bearer=caller.token,
+            headers=forwarded_headers(request),
+        )
+    except Transient:
+        return _pending(operation, now)
+    # The change was accepted and will run: that its service is away for now is no answer to it, nor a failure of it.
+    if answer.status_code in {httpx.codes.NOT_FOUND, httpx.codes.SERVICE_UNAVAILABLE}:
         return _pending(operation, now)
     if answer.status_code != httpx.codes.OK:
         return passed_on(answer)
