@@ -13,6 +13,7 @@ from common.clock import utc_now
 from common.ids import uuid7
 from scheduler.loops.backlog import Backlog
 from scheduler.loops.due_posts import LOOK_PAST_EVERY_S, DuePosts
+from scheduler.settings import Settings
 from scheduler.storage.claim import ClaimLimits
 
 pytestmark = pytest.mark.integration
@@ -66,6 +67,8 @@ async def test_one_user_cannot_take_all_of_a_little_room(world: Any, values: Any
     await world.many([values(user_id=crowd, next_attempt_at=utc_now() - timedelta(hours=1)) for _ in range(60)])
     single = await world.post()
     due = DuePosts(world.database, world.outbox, LIMITS, Backlog(world.database, intake, limit=8))
+    # What is claimed waits in one line, in which nobody takes turns: no more of it than the publisher stores in a second.
+    assert Settings.model_fields["claim_backlog_limit"].default <= 3_000
     assert (await due.step()).done == 3
     assert (await world.reload(single)).status == "due"
     assert Counter(envelope.userid for envelope in await world.told())[crowd] == 2
