@@ -70,7 +70,9 @@ async def listening(channel: Any) -> AsyncIterator[list[Envelope]]:
     async def take(message: Any) -> None:
         assert (message.type, message.message_id) != ("", str(json.loads(message.body)["id"]))
         assert b"canary" not in message.body + repr(message.headers).encode()
-        received.append(Envelope.model_validate_json(message.body))
+        envelope = Envelope.model_validate_json(message.body)
+        assert message.correlation_id not in {None, envelope.correlationid}, "one that is used twice confuses confirms"
+        received.append(envelope)
 
     await queue.consume(take, no_ack=True)
     yield received

@@ -32,7 +32,13 @@ class OperatorEvents:
         """Publish one. Raises when the broker does not confirm it."""
         event = OperatorAction(action=action, details=details)
         envelope = wrap(event, service="accounts", subject=subject, context=Context(actor=f"operator:{self._operator}"))
-        message = Outgoing(body=envelope.to_bytes(), exchange=EVENTS, routing_key=envelope.key, message_type=envelope.type)
+        message = Outgoing(
+            body=envelope.to_bytes(),
+            exchange=EVENTS,
+            routing_key=envelope.key,
+            message_type=envelope.type,
+            timestamp=envelope.time,
+        )
         await self._publisher.publish(message)
 
 

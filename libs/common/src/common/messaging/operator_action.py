@@ -32,7 +32,9 @@ async def tell(channel: AbstractChannel, action: str, subject: str, details: dic
     """Publish an `operator.action` event on a channel with confirms; raises when the broker does not confirm it."""
     event = OperatorAction(action=action, details=details)
     envelope = wrap(event, service="operator", subject=subject, context=Context(actor=f"operator:{operator}"))
-    outgoing = Outgoing(body=envelope.to_bytes(), routing_key=envelope.key, message_type=envelope.type)
+    outgoing = Outgoing(
+        body=envelope.to_bytes(), routing_key=envelope.key, message_type=envelope.type, timestamp=envelope.time
+    )
     exchange = await channel.get_exchange(EVENTS.name, ensure=False)
     await exchange.publish(outgoing.to_message(), routing_key=envelope.key, mandatory=False, timeout=CONFIRM_TIMEOUT_S)
 

@@ -42,7 +42,7 @@ class Outbox:
         """Write many in one statement; the relay is woken once the transaction has committed."""
         if not envelopes:
             return
-        rows = [(envelope.id, envelope.key, envelope.to_bytes()) for envelope in envelopes]
+        rows = [(envelope.id, envelope.key, envelope.to_bytes(), envelope.time) for envelope in envelopes]
         await self._rows.write(tx, EVENTS.name, rows)
         tx.after_commit(self._wake)
         tx.after_commit(lambda: _tell(envelopes))

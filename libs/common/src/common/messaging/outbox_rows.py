@@ -33,9 +33,9 @@ class OutboxRows:
     def __init__(self, table: Table) -> None:
         name = table.name
         self._write = f"""
-            INSERT INTO {name} (id, exchange, routing_key, body)
-            SELECT given.id, $1, given.routing_key, given.body
-            FROM unnest($2::uuid[], $3::text[], $4::bytea[]) AS given (id, routing_key, body)
+            INSERT INTO {name} (id, exchange, routing_key, body, created_at)
+            SELECT given.id, $1, given.routing_key, given.body, given.created_at
+            FROM unnest($2::uuid[], $3::text[], $4::bytea[], $5::timestamptz[]) AS given (id, routing_key, body, created_at)
         """  # noqa: S608 - the name is the table's own
         # As an array the choice is made once; as a subquery the planner might make it again.
         self._take = f"""
@@ -49,10 +49,10 @@ class OutboxRows:
             INSERT INTO {name} ({_COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, now() + $7::float8 * interval '1 second')
         """  # noqa: S608 - as above
 
-    async def write(self, tx: Transaction, exchange: str, rows: Sequence[tuple[UUID, str, bytes]]) -> None:
-        """Write messages (id, routing key, body) in one statement, which is the same for every number of them."""
-        ids, keys, bodies = zip(*rows, strict=True)
-        await tx.driver.execute(self._write, exchange, ids, keys, bodies)
+    async def write(self, tx: Transaction, exchange: str, rows: Sequence[tuple[UUID, str, bytes, datetime]]) -> None:
+        """Write messages (id, routing key, body, its own time) in one statement, which is the same for every number of them."""
+        ids, keys, bodies, times = zip(*rows, strict=True)
+        await tx.driver.execute(self._write, exchange, ids, keys, bodies, times)
 
     async def take(self, tx: Transaction, *, limit: int) -> list[OutboxRow]:
         """Remove up to `limit` rows that may go and return them, oldest first; rows in another's hands are passed over.

@@ -108,5 +108,4 @@ def _outgoing(envelope: Envelope) -> Outgoing:
         routing_key=envelope.key,
         message_type=envelope.type,
         timestamp=envelope.time,
-        correlation_id=envelope.correlationid,
     )
