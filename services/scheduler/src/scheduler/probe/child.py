@@ -1,36 +1,33 @@
 """The child process: takes away its own rights, reads one file, prints what it found, and ends.
 
 `python -I -m scheduler.probe.child PATH SECONDS MEMORY_BYTES`. On stdout: one line of JSON, then the bytes of the thumbnail if
-there is one. Exit status 0 in every case that the file itself causes; a crash, a kill by a limit or an exit status above 0 mean
-that the file could not be read.
+there is one. Exit status 0 in every case that the file itself causes, EX_NOPERM when this machine keeps nobody from its network:
+then nothing was looked into. A crash, a kill by a limit or another exit status mean that the file could not be read.
 """
 
-import ctypes
 import json
 import math
+import os
 import resource
 import sys
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from scheduler.probe.no_network import keep_from_network
 from scheduler.probe.photo import look_into_photo, picture_format
 from scheduler.probe.video import look_into_video
 
-CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 HEAD_BYTES = 16
 
 
 def give_up_rights(seconds: float, memory_bytes: int) -> None:
-    """Limit processor time and memory, forbid core dumps and writing files, and leave the network where the system lets us."""
+    """Limit processor time and memory, forbid core dumps, writing files and the network; raises OSError where that cannot be."""
     cpu = max(1, math.ceil(seconds))
     resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    # Containers often forbid new namespaces; ffmpeg is told to open nothing but files besides.
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWUSER | CLONE_NEWNET)
+    keep_from_network()
 
 
 def look_into(path: str) -> tuple[dict[str, Any], bytes | None]:
@@ -51,7 +48,10 @@ def look_into(path: str) -> tuple[dict[str, Any], bytes | None]:
 def main() -> None:
     """Run from the command line."""
     path, seconds, memory_bytes = sys.argv[1], float(sys.argv[2]), int(sys.argv[3])
-    give_up_rights(seconds, memory_bytes)
+    try:
+        give_up_rights(seconds, memory_bytes)
+    except OSError:
+        sys.exit(os.EX_NOPERM)
     facts, thumbnail = look_into(path)
     sys.stdout.buffer.write(json.dumps(facts).encode() + b"\n" + (thumbnail or b""))
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import signal
 import sys
 from contextlib import suppress
@@ -35,6 +36,10 @@ MESSAGES = {
 _OUT_OF_TIME = {signal.SIGXCPU, signal.SIGKILL}
 
 _log = structlog.get_logger(__name__)
+
+
+class NotConfined(Exception):
+    """Nothing keeps a process from the network on this machine, so no file of others is looked into."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +93,14 @@ class Prober:
         self._slots = asyncio.Semaphore(parallel)
 
     async def probe(self, path: Path) -> Probed | MediaProblem:
-        """Return what the file is, or why it cannot be read; never raises for what a file holds."""
+        """Return what the file is, or why it cannot be read; never raises for what a file holds. Raises NotConfined."""
         async with self._slots:
             try:
                 status, answer = await self._run(path)
             except TimeoutError:
                 return _unreadable("probe_timeout")
+        if status == os.EX_NOPERM:
+            raise NotConfined("neither seccomp nor unshare keep the media probe from the network here")
         if status != 0:
             _log.info("probe_child_died", status=status)
             return _unreadable("probe_timeout" if -status in _OUT_OF_TIME else "file_unreadable")
