@@ -7,12 +7,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit
 
 from localstack.errors import StackError
 from localstack.paths import Paths, write_private
 from localstack.ports import ADDRESS_SETTINGS, MAX_REPLICAS, MAX_REPLICAS_DEFAULT, SERVICES, Ports
 from localstack.setting_names import declared
+from tiktok.app_credentials import is_tiktok_itself
 
 PER_PROCESS = frozenset(
     {
@@ -39,6 +39,8 @@ HTTPS_REFUSED = (
     " Nothing was changed. Leave it out here; with containers, put a proxy that ends HTTPS in front (docs/operations.md)."
 )
 TIKTOK_URLS = ("TIKTOK_API_URL", "TIKTOK_AUTHORIZE_URL")
+TIKTOK_APP = ("TIKTOK_CLIENT_KEY", "TIKTOK_CLIENT_SECRET")
+"""Its own ones, which the stack makes for the simulator, are nothing to TikTok; published ones are refused by the services."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,9 @@ class Blueprint:
         given = [name for name in TIKTOK_URLS if self.environment.get(name)]
         if len(given) == 1:
             raise StackError(f"set both {' and '.join(TIKTOK_URLS)}, or neither (then the simulator is used)")
-        host = urlsplit(self.environment.get(TIKTOK_URLS[0], "")).hostname or ""
-        if host.endswith(("tiktok.com", "tiktokapis.com")):
-            missing = [n for n in ("TIKTOK_CLIENT_KEY", "TIKTOK_CLIENT_SECRET") if not self.environment.get(n)]
-            if missing:
-                raise StackError(f"publishing to TikTok itself needs {' and '.join(missing)}")
+        missing = [n for n in TIKTOK_APP if not (self.environment.get(n) or self.environment.get(f"{n}_FILE"))]
+        if missing and is_tiktok_itself(self.environment.get(TIKTOK_URLS[0], "")):
+            raise StackError(f"publishing to TikTok itself needs {' and '.join(missing)}")
 
     @property
     def simulated(self) -> bool:

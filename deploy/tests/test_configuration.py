@@ -161,8 +161,11 @@ def test_with_both_addresses_of_tiktok_no_simulator_runs(paths: Paths) -> None:
     assert "simulator" not in [spec.name for spec in program_specs(blueprint, paths, load_secrets(paths))]
     with pytest.raises(StackError, match="both"):
         Blueprint(environment={"TIKTOK_API_URL": "http://127.0.0.1:1"})
-    with pytest.raises(StackError, match="TIKTOK_CLIENT_KEY"):
-        Blueprint(environment={"TIKTOK_API_URL": "https://open.tiktokapis.com", "TIKTOK_AUTHORIZE_URL": "https://x"})
+    real = {"TIKTOK_API_URL": "https://open.tiktokapis.com", "TIKTOK_AUTHORIZE_URL": "https://x"}
+    with pytest.raises(StackError, match="needs TIKTOK_CLIENT_SECRET"):
+        Blueprint(environment={**real, "TIKTOK_CLIENT_KEY": "k"})
+    Blueprint(environment={**real, "TIKTOK_CLIENT_KEY": "k", "TIKTOK_CLIENT_SECRET_FILE": "/s"})
+    Blueprint(environment={**real, "TIKTOK_API_URL": "https://nottiktok.com"})
 
 
 def test_replicas_are_programs_of_their_own(paths: Paths) -> None:

@@ -14,6 +14,7 @@ from unittest.mock import Mock
 
 import pytest
 import yaml
+from pydantic import ValidationError
 
 from accounts.settings import Settings as AccountsSettings
 from analytics.settings import Settings as AnalyticsSettings
@@ -131,6 +132,10 @@ def test_a_service_starts_with_what_compose_and_provision_give(
     if service in DATABASES:
         assert settings.database_url.get_secret_value().endswith(f"@postgres:5432/{service}")
     assert settings.shutdown_grace_seconds < seconds(CONTAINERS[service]["stop_grace_period"])
+    if "TIKTOK_CLIENT_SECRET" in environment(service):
+        monkeypatch.setenv("TIKTOK_API_URL", "https://open.tiktokapis.com")
+        with pytest.raises(ValidationError, match="TIKTOK_CLIENT_KEY and TIKTOK_CLIENT_SECRET: the simulator's own"):
+            SETTINGS[service]()
 
 
 def seconds(text: str) -> int:

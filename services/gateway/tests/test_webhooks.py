@@ -23,6 +23,7 @@ from common.testing.eventually import eventually
 from common.testing.tcp_gate import TcpGate
 from gateway.clients.event_sender import EventNotSent, EventSender
 from gateway.settings import Settings
+from tiktok.app_credentials import PUBLISHED
 from tiktok.webhooks import sign
 
 pytestmark = pytest.mark.integration
@@ -242,6 +243,11 @@ def test_key_and_secret_belong_together(make_settings: Any) -> None:
         assert "canary" not in str(caught.value)
     settings: Settings = make_settings(**APP)
     assert "canary" not in repr(settings)
+    key, secret = {"tiktok_client_key": PUBLISHED[0]}, {"tiktok_client_secret": PUBLISHED[1]}
+    for given, named in ((key, "TIKTOK_CLIENT_KEY: the"), (secret, "TIKTOK_CLIENT_SECRET: the")):
+        with pytest.raises(ValidationError, match=named):
+            make_settings(**APP | given)
+    make_settings(**key, **secret, tiktok_api_url="http://simulator:8080")
 
 
 async def test_what_no_queue_wants_is_not_sent(rabbitmq_url: str) -> None:

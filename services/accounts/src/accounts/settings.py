@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, SecretStr, model_validator
 from accounts.security.encryption_keys import fernet_keys, keys_of_file
 from common.http.client import GATEWAY_PATIENCE_SECONDS
 from common.settings import BaseUrl, DatabaseSettings, ServiceSettings
+from tiktok.app_credentials import require_own_app
 
 ACCESS_TOKEN_TTL_MAX = 604_800
 API_KEY_TOKEN_TTL_MAX = 3600
@@ -79,6 +80,11 @@ class Settings(DatabaseSettings, ServiceSettings):
         path = self.encryption_key_file
         if path is not None and _texts(keys_of_file(path)) != _texts(self.encryption_keys):
             raise ValueError("ENCRYPTION_KEY and ENCRYPTION_KEY_FILE hold different keys: set one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _own_app(self) -> Self:
+        require_own_app(self.tiktok_api_url, self.tiktok_client_key, self.tiktok_client_secret.get_secret_value())
         return self
 
     @property

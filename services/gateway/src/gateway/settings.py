@@ -12,6 +12,7 @@ from common.settings import BaseUrl, ServiceSettings
 from gateway.domain.client_address import parse_networks
 from gateway.security.limit_store import check_storage
 from gateway.security.revocations import STALE_AFTER_S, UNREAD_AT_MOST_S
+from tiktok.app_credentials import require_own_app
 
 OPERATION_KEY_BYTES = 32
 MAX_WEBHOOK_TOLERANCE_S = 6 * 86_400
@@ -80,6 +81,8 @@ class Settings(ServiceSettings):
     hsts_max_age_seconds: int = Field(default=31_536_000, ge=0, le=63_072_000)
     operation_key: Annotated[SecretStr, AfterValidator(_operation_key)]
 
+    tiktok_api_url: BaseUrl = "https://open.tiktokapis.com"
+    """Nothing is asked of it here: it says whose webhooks come."""
     tiktok_client_key: str = ""
     tiktok_client_secret: SecretStr = SecretStr("")
     webhook_tolerance_seconds: int = Field(default=300, ge=1, le=MAX_WEBHOOK_TOLERANCE_S)
@@ -91,6 +94,8 @@ class Settings(ServiceSettings):
 
     @model_validator(mode="after")
     def _both_or_none(self) -> Self:
-        if bool(self.tiktok_client_key) is not bool(self.tiktok_client_secret.get_secret_value()):
+        secret = self.tiktok_client_secret.get_secret_value()
+        if bool(self.tiktok_client_key) is not bool(secret):
             raise ValueError("TIKTOK_CLIENT_KEY and TIKTOK_CLIENT_SECRET belong together: set both, or neither")
+        require_own_app(self.tiktok_api_url, self.tiktok_client_key, secret)
         return self
