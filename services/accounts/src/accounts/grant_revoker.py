@@ -8,7 +8,6 @@ import asyncio
 from enum import StrEnum
 from uuid import UUID
 
-from accounts.domain.account import AccountStatus
 from accounts.security.vault import Vault
 from accounts.storage.account_tokens import StoredPair, find_pair
 from accounts.token_refresher import RefreshPending, TokenRefresher
@@ -80,8 +79,6 @@ class GrantRevoker:
 
     async def _refreshed(self, pair: StoredPair) -> StoredPair | None:
         """Return the pair that a refresh brought, None when TikTok refuses to renew the grant."""
-        if pair.status is AccountStatus.EXPIRED:
-            return None
         try:
             await self._refresher.refresh(pair, patience=REFRESH_SECONDS)
         except RefreshPending as error:

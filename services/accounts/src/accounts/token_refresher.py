@@ -194,7 +194,7 @@ class TokenRefresher:
                 return lease
             async with self._database.read() as connection:
                 current = await find_pair(connection, pair.account_id)
-            if current is None or current.pair_id != pair.pair_id or current.status is AccountStatus.EXPIRED:
+            if current is None or current.pair_id != pair.pair_id or _expired_since(pair, current):
                 return None
             await asyncio.sleep(random.uniform(0.03, 0.1))  # noqa: S311 - spreads the replicas that wait
         raise RefreshPending
@@ -241,6 +241,11 @@ def _remember(known: dict[UUID, Known], account_id: UUID, value: Known) -> None:
     if len(known) >= MAX_REMEMBERED_FAILURES:
         known.clear()
     known[account_id] = value
+
+
+def _expired_since(pair: StoredPair, current: StoredPair) -> bool:
+    """Whether another's refresh ended the grant. Of an account that was expired before, the state says nothing about that."""
+    return current.status is AccountStatus.EXPIRED and pair.status is not AccountStatus.EXPIRED
 
 
 def _told(pair: StoredPair, error: TikTokError) -> dict[str, str | None]:
