@@ -71,10 +71,9 @@ async def test_every_line_has_what_its_hash_is_made_of(
     database = Database(settings.database_url, application_name="test")
     async with database.transaction() as tx:
         await record_events(tx, events)
-    await database.stop()
     monkeypatch.setenv("LOGNAME", "grace")
     written: list[bytes] = []
-    await run(settings, 0, written.append)
+    await run(settings, None, written.append)
     lines = [json.loads(line) for line in written]
     assert [line["id"] for line in lines[:-1]] == [str(event.id) for event in events]
     assert [line["hash"] for line in lines] == [hash_of(line) for line in lines]
@@ -83,9 +82,16 @@ async def test_every_line_has_what_its_hash_is_made_of(
     rest: list[bytes] = []
     await run(settings, 5, rest.append)
     assert rest[:-1] == written[5:]
-    for told, after in ((lines[-1], 0), (json.loads(rest[-1]), 5)):
+    for told, details in ((lines[-1], {}), (json.loads(rest[-1]), {"after": 5})):
         assert [told[name] for name in ("actor", "action", "user_id")] == ["operator:grace", "system.audit_exported", None]
-        assert json.loads(told["data"]) == {"action": "audit_exported", "details": {"after": after}}
+        assert json.loads(told["data"]) == {"action": "audit_exported", "details": details}
+    first = "SELECT (jsonb_populate_record(r, jsonb_build_object('seq', 0))).* FROM audit.records r WHERE seq = 1"
+    async with database.transaction() as tx:
+        await tx.connection.execute(text(f"INSERT INTO audit.records {first}"))
+    await database.stop()
+    everything: list[bytes] = []
+    await run(settings, None, everything.append)
+    assert json.loads(everything[0])["seq"] == 0, "what somebody put before the first one is printed, too"
 
 
 async def test_nothing_is_printed_that_is_not_recorded(
@@ -108,7 +114,7 @@ async def test_nothing_is_printed_that_is_not_recorded(
     await owner.stop()
     written: list[bytes] = []
     with pytest.raises(asyncpg.InsufficientPrivilegeError):
-        await run(settings, 0, written.append)
+        await run(settings, None, written.append)
     assert written == []
 
 
@@ -137,7 +143,7 @@ async def test_no_month_is_dropped_while_it_is_written(
     written: list[bytes] = []
     async with database.transaction() as dropping:
         await dropping.connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": LOCK_KEY})
-        export = asyncio.create_task(run(settings, 0, written.append))
+        export = asyncio.create_task(run(settings, None, written.append))
         await eventually(waits)
         assert written == []
     await export

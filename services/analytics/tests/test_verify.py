@@ -33,6 +33,10 @@ from common.ids import uuid7
 pytestmark = pytest.mark.integration
 NOW = datetime.now(UTC)
 TOTAL = 50
+COPY, FROM_23 = (
+    "INSERT INTO audit.records SELECT (jsonb_populate_record(written,",
+    "FROM audit.records written WHERE seq = 23",
+)
 UNBOUNDED = "CREATE TABLE audit.records_9999_01 PARTITION OF audit.records FOR VALUES FROM ('9999-01-01') TO (MAXVALUE)"
 
 
@@ -128,6 +132,11 @@ async def test_a_trail_that_nobody_touched_holds(trail: Trail) -> None:
         (
             "UPDATE audit.records SET seq = 23, recorded_at = recorded_at + interval '1 hour' WHERE seq = 50",
             "record 23 (event {id}) stands there a second time",
+        ),
+        (f"{COPY} jsonb_build_object('seq', 0))).* {FROM_23}", "record 0 (event {id}) was added: the first one is 1"),
+        (
+            f"{COPY} jsonb_build_object('seq', -1, 'recorded_at', (SELECT min(recorded_at) FROM audit.records)))).* {FROM_23}",
+            "record -1 (event {id}) was added: the first one is 1",
         ),
     ],
 )

@@ -29,15 +29,15 @@ def line_of(record: Record) -> bytes:
     return orjson.dumps({**record._asdict(), **hashes}, option=orjson.OPT_UTC_Z | orjson.OPT_APPEND_NEWLINE, default=str)
 
 
-async def run(settings: Settings, after: int, write: Callable[[bytes], object]) -> None:
-    """Record who asks, then write every record behind the `after`-th, in constant memory; no month is dropped meanwhile.
+async def run(settings: Settings, after: int | None, write: Callable[[bytes], object]) -> None:
+    """Record who asks, then write every record, or those behind the `after`-th, in constant memory; no month is dropped meanwhile.
 
     Nothing is written when it cannot be recorded.
     """
     database = Database(settings.database_url, application_name="analytics-export", pool_size=1)
     try:
         async with database.transaction() as tx:
-            await record_operator(tx, ACTION, SUBJECT, {"after": after}, operator=getpass.getuser())
+            await record_operator(tx, ACTION, SUBJECT, {} if after is None else {"after": after}, operator=getpass.getuser())
         async with database.read() as connection, kept_whole(connection):
             async for record in all_records(connection, after=after):
                 write(line_of(record))
@@ -48,8 +48,8 @@ async def run(settings: Settings, after: int, write: Callable[[bytes], object]) 
 def main() -> int:
     """Run from the command line."""
     parser = argparse.ArgumentParser(prog="audit-export", description="Print the audit trail as JSON Lines.")
-    parser.add_argument("after", nargs="?", type=int, default=0, metavar="SEQ", help="only the records behind this one")
-    after: int = parser.parse_args().after
+    parser.add_argument("after", nargs="?", type=int, metavar="SEQ", help="only the records behind this one")
+    after: int | None = parser.parse_args().after
     try:
         asyncio.run(run(load(Settings), after, sys.stdout.buffer.write))
         sys.stdout.flush()

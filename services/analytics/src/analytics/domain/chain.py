@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from analytics.domain.record import Head, Record, digest
+from analytics.domain.record import GENESIS, Head, Record, digest
 
 
 class Broken(Exception):
@@ -27,6 +27,8 @@ class ChainCheck:
         expected = self.head.seq + 1
         if record.seq > expected:
             raise Broken(expected, None, f"is missing: the next one there is {record.seq}")
+        if record.seq <= GENESIS.seq:
+            raise Broken(record.seq, record.id, f"was added: the first one is {GENESIS.seq + 1}")
         if record.seq < expected:
             raise Broken(record.seq, record.id, "stands there a second time, or after one of a higher number")
         if record.time is None or record.recorded_at is None:

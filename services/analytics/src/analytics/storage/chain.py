@@ -85,9 +85,11 @@ def place_of(record: Record) -> Place:
     return Place(record.recorded_at, record.seq)
 
 
-async def page(connection: AsyncConnection, behind: Place | None, *, after: int = 0, limit: int) -> list[Record]:
-    """Return up to `limit` records behind a place (or all), and behind the `after`-th, in the order of the chain."""
-    query = select(*_COLUMNS).where(records.c.seq > after).order_by(records.c.recorded_at, records.c.seq).limit(limit)
+async def page(connection: AsyncConnection, behind: Place | None, *, after: int | None = None, limit: int) -> list[Record]:
+    """Return up to `limit` records behind a place (or all), and behind the `after`-th (or all), in the order of the chain."""
+    query = select(*_COLUMNS).order_by(records.c.recorded_at, records.c.seq).limit(limit)
+    if after is not None:
+        query = query.where(records.c.seq > after)
     if behind is not None:
         # The first condition leaves out months that are read already; the second one, alone, would not.
         query = query.where(
@@ -96,11 +98,11 @@ async def page(connection: AsyncConnection, behind: Place | None, *, after: int 
     return [Record._make(row) for row in await connection.execute(query)]
 
 
-async def all_records(connection: AsyncConnection, *, after: int = 0) -> AsyncIterator[Record]:
-    """Yield every record behind the `after`-th, in the order of the chain, those too that are written meanwhile.
+async def all_records(connection: AsyncConnection, *, after: int | None = None) -> AsyncIterator[Record]:
+    """Yield every record, or those behind the `after`-th, in the order of the chain, those too that are written meanwhile.
 
-    Holds a page of them at a time. Raises `Broken` when the last one of a page has no place that can be read: where to go on is
-    not known then.
+    Without `after`, whatever their numbers. Holds a page of them at a time. Raises `Broken` when the last one of a page has no
+    place that can be read: where to go on is not known then.
     """
     found = await page(connection, None, after=after, limit=PAGE)
     while found:
