@@ -27,6 +27,8 @@ SERVICES = ("gateway", "accounts", "scheduler", "publisher", "analytics")
 VHOST = "/"
 WEEK_MILLISECONDS = 7 * 24 * 3600 * 1000
 AUDIT_BYTES = 256 * 1024 * 1024
+STREAM_SEGMENT_BYTES = 16 * 1024 * 1024
+"""A stream gives up what is over its bound by whole segments; RabbitMQ makes them of 500 MB unless it is told otherwise."""
 
 NOTHING = "^$"
 ANYTHING = ".*"
@@ -92,7 +94,7 @@ def definitions(passwords: Mapping[str, str]) -> dict[str, Any]:
         "exchanges": [_topic_exchange(EVENTS), _topic_exchange(COMMANDS)],
         "queues": [],
         "bindings": [],
-        "policies": [_bound("audit", r"^audit(-[a-z0-9-]+)?\.", AUDIT_BYTES)],
+        "policies": _bounds("audit", r"^audit(-[a-z0-9-]+)?\.", AUDIT_BYTES),
     }
 
 
@@ -148,14 +150,23 @@ def _topic_exchange(name: str) -> dict[str, Any]:
     }
 
 
-def _bound(name: str, pattern: str, size: int) -> dict[str, Any]:
+def _bounds(name: str, pattern: str, size: int) -> list[dict[str, Any]]:
+    """Return policies of which one applies to any queue: RabbitMQ leaves out one with a key that the queue's type does not take."""
+    length = {"max-length-bytes": size}
+    return [
+        _policy(name, pattern, {**length, "overflow": "drop-head", "expires": WEEK_MILLISECONDS}, priority=1),
+        _policy(f"{name}-stream", pattern, {**length, "stream-max-segment-size-bytes": STREAM_SEGMENT_BYTES}, priority=0),
+    ]
+
+
+def _policy(name: str, pattern: str, definition: dict[str, Any], *, priority: int) -> dict[str, Any]:
     return {
         "vhost": VHOST,
         "name": f"cuepost-{name}",
         "pattern": pattern,
         "apply-to": "queues",
-        "priority": 0,
-        "definition": {"max-length-bytes": size, "overflow": "drop-head", "expires": WEEK_MILLISECONDS},
+        "priority": priority,
+        "definition": definition,
     }
 
 

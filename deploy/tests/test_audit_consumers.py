@@ -26,7 +26,8 @@ from common.testing.http_server import free_port
 from common.testing.tcp_gate import TcpGate
 from localstack.consumers import add_consumer
 from localstack.paths import CHECKOUT
-from localstack.rabbitmq import broker_url
+from localstack.rabbitmq import broker_url, server_environment
+from localstack.rabbitmq_install import require_server
 from localstack.servers import Servers
 
 pytestmark = pytest.mark.integration
@@ -257,6 +258,26 @@ async def test_a_consumers_queue_that_refuses_messages_keeps_none_from_the_other
         await other.delete(if_unused=False, if_empty=False)
         await queue.delete(if_unused=False, if_empty=False)
         await exchange.publish(message, "scheduler.post.due.v1", mandatory=False)
+
+
+async def test_each_kind_of_queue_is_bounded(servers: Servers) -> None:
+    """RabbitMQ applies no policy to a queue whose type does not take all of its keys, and tells nobody."""
+    stack, kinds = servers.stack, ("classic", "quorum", "stream")
+    async with await aio_pika.connect(url(servers, "audit"), timeout=10) as connection:
+        channel = await connection.channel()
+        for kind in kinds:
+            await channel.declare_queue(f"audit.{kind}", durable=True, arguments={"x-queue-type": kind})
+        control = require_server(lambda _: None).with_name("rabbitmqctl")
+        process = await asyncio.create_subprocess_exec(
+            *(str(control), "--silent", "list_queues", "name", "policy", "--formatter", "json"),
+            env=server_environment(stack.paths, stack.ports),
+            stdout=asyncio.subprocess.PIPE,
+        )
+        told, _ = await process.communicate()
+        for kind in kinds:
+            await channel.queue_delete(f"audit.{kind}")
+    applied = {queue["name"]: queue["policy"] for queue in json.loads(told)}
+    assert [applied[f"audit.{kind}"] for kind in kinds] == ["cuepost-audit", "cuepost-audit", "cuepost-audit-stream"]
 
 
 async def test_the_audit_user_reads_every_event(servers: Servers) -> None:
