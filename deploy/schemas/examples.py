@@ -92,7 +92,8 @@ def _first(status: str) -> Json:
 
 _GRANTED = {"scopes": ["user.info.basic", "user.info.profile", "video.publish"]}
 _BY_KEY: Mapping[str, Json] = {
-    **dict.fromkeys((f"accounts.account.{past}.v1" for past in ("connected", "updated", "synced", "disconnected")), _GRANTED),
+    **dict.fromkeys((f"accounts.account.{past}.v1" for past in ("connected", "synced", "disconnected")), _GRANTED),
+    "accounts.account.updated.v1": {**_GRANTED, "status": "inactive", "changes": {"status": ["active", "inactive"]}},
     "accounts.account.expired.v1": {**_GRANTED, "status": "expired", "reason": "refresh_token_refused"},
     "accounts.api_key.refused.v1": {"reason": "revoked"},
     "accounts.connect.failed.v1": {"reason": "authorization_denied"},

@@ -32,6 +32,8 @@ async def test_an_account_is_paused_and_resumed_and_each_change_is_told(accounts
     assert resumed.body["status"] == "active"
     told = await events.of(AccountUpdated.KEY, 2)
     assert sorted((event.sequence_number, event.data["status"]) for event in told) == [(2, "inactive"), (3, "active")]
+    changes = {event.sequence_number: event.data["changes"] for event in told}
+    assert changes == {2: {"status": ["active", "inactive"]}, 3: {"status": ["inactive", "active"]}}
     assert {event.actor for event in told} == {f"user:{person.user_id}"}
     assert {event.correlationid for event in told} == {"req-1"}
 

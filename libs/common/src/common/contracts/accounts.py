@@ -1,7 +1,7 @@
 """Events and commands of the accounts service. No secret ever travels in them."""
 
 from datetime import datetime
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 from uuid import UUID
 
 from pydantic import Field
@@ -153,9 +153,13 @@ class AccountConnected(AccountEvent):
 
 
 class AccountUpdated(AccountEvent):
-    """Its owner paused or resumed it, or its profile changed."""
+    """Its owner paused or resumed it, it lives after all, or its creator changed what it may be used for.
+
+    `changes` maps `status` and `scopes` to their old and new value, whichever changed.
+    """
 
     KEY: ClassVar[str] = "accounts.account.updated.v1"
+    changes: dict[str, Any] = {}
 
 
 class AccountSynced(AccountEvent):

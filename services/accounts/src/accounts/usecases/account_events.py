@@ -22,9 +22,11 @@ async def tell_connected(tx: Transaction, outbox: Outbox, account: Account, cont
     await _tell(tx, outbox, account, context, AccountConnected(**_fields(account), reconnected=reconnected))
 
 
-async def tell_updated(tx: Transaction, outbox: Outbox, account: Account, context: Context) -> None:
-    """Tell that its state, scopes or profile changed."""
-    await _tell(tx, outbox, account, context, AccountUpdated(**_fields(account)))
+async def tell_updated(tx: Transaction, outbox: Outbox, before: Account, account: Account, context: Context) -> None:
+    """Tell that its state or scopes changed, and from what to what."""
+    old, new = _fields(before), _fields(account)
+    changes = {name: [old[name], new[name]] for name in ("status", "scopes") if old[name] != new[name]}
+    await _tell(tx, outbox, account, context, AccountUpdated(**new, changes=changes))
 
 
 async def tell_expired(tx: Transaction, outbox: Outbox, account: Account, context: Context, *, reason: str) -> None:

@@ -49,5 +49,5 @@ async def store_refreshed_pair(
     if revived or changed:
         after = await find_account(tx.connection, account_id)
         if after is not None:
-            await tell_updated(tx, outbox, after, context)
+            await tell_updated(tx, outbox, before, after, context)
     return True

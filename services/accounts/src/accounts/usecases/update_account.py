@@ -31,5 +31,5 @@ async def update_account(
     changed = await find_account(tx.connection, account_id)
     if changed is None:
         raise RuntimeError("the account that is locked is not there")
-    await tell_updated(tx, outbox, changed, context)
+    await tell_updated(tx, outbox, account, changed, context)
     return changed
