@@ -80,7 +80,8 @@ async def test_since_is_when_it_was_recorded_by_the_databases_clock(analytics: A
     event = made(user_id, ago=7200)
     await analytics.tell(event)
     await analytics.stored_exactly(1)
-    assert ids(await told(analytics, user_id)) == [str(event.id)]
+    page = await told(analytics, user_id)
+    assert (ids(page), page["left_out"]) == ([str(event.id)], False)
     later = utc_now() + timedelta(minutes=1)
     assert ids(await told(analytics, user_id, since=later.isoformat())) == []
     # Whoever asks by a clock that is ahead, or saw an event whose maker's clock is, means an earlier moment; pages go on from it.
@@ -91,6 +92,13 @@ async def test_since_is_when_it_was_recorded_by_the_databases_clock(analytics: A
     for asked in (by_its_id, by_an_unknown_id, by_another_clock):
         page = await told(analytics, user_id, **asked)
         assert ids(page) == ids(await told(analytics, user_id, since=page["since"])) == [str(event.id)]
+    await analytics.tell(made(user_id, ago=25 * 3600))
+    await analytics.stored_exactly(2)
+    left_out = [
+        (await told(analytics, user, **asked))["left_out"]
+        for user, asked in ((user_id, {}), (user_id, {"above": 1}), (user_id, {"above": 2}), (uuid4(), {}))
+    ]
+    assert left_out == [True, True, False, False], "one that took longer than a day is in no page, which is told"
 
 
 async def test_only_the_gateway_asks(analytics: Any) -> None:

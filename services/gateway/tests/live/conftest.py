@@ -98,6 +98,7 @@ class Trail:
     since: str = "2026-01-01T00:00:00Z"
     page: int = 500
     failing: bool = False
+    left_out: bool = False
     before_answer: Callable[[], Awaitable[None]] | None = None
 
     async def answer(self, request: Request) -> Response:
@@ -113,7 +114,8 @@ class Trail:
             ids = [str(event.id) for event in found]
             found = found[ids.index(asked["after_id"]) + 1 :]
         items = [orjson.loads(event.to_bytes()) for event in found[: self.page]]
-        return json_response({"items": items, "since": self.since, "upto": upto, "has_more": len(found) > self.page})
+        told = {"upto": upto, "has_more": len(found) > self.page, "left_out": self.left_out and "after_id" not in asked}
+        return json_response({"items": items, "since": self.since, **told})
 
 
 @pytest.fixture

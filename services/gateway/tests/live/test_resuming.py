@@ -23,10 +23,13 @@ pytestmark = [pytest.mark.integration, pytest.mark.usefixtures("quick")]
 async def test_what_was_missed_comes_first_then_what_came_meanwhile(
     gateway: Any, auth: Any, user_id: Any, tell: Any, follow: Any, made: Any, trail: Any, keeper: Any
 ) -> None:
-    """The past is read in pages after the subscription; an event that comes both ways is shown once."""
+    """The past is read in pages after the subscription; an event that comes both ways is shown once.
+
+    Before it comes the gap where the trail has events that were too long on their way to be in its pages.
+    """
     last, *missed = (made(user_id) for _ in range(6))
     new = made(user_id)
-    trail.events, trail.page = [last, *missed], 2
+    trail.events, trail.page, trail.left_out = [last, *missed], 2, True
 
     async def meanwhile() -> None:
         trail.before_answer = None
@@ -36,6 +39,7 @@ async def test_what_was_missed_comes_first_then_what_came_meanwhile(
     trail.before_answer = meanwhile
     streams = gateway.app.state.edge.live_streams
     async with follow(gateway, auth, str(last.id)) as reading:
+        assert (await reading.next()).data["code"] == "history_unavailable"
         shown = [(await reading.next()).id for _ in range(7)]
         after = made(user_id)
         await tell(after)

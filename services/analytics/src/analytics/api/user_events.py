@@ -39,7 +39,8 @@ def user_events_router(database: Database) -> APIRouter:
 
         With `asked_at`, the time by the clock by which `since` is meant, and `behind`, the id of an event that was seen, the answer
         goes back as far as that needs. Its `since` and `upto` belong into the questions for the rest of the pages; a later pass
-        goes on with `upto` as `above`.
+        goes on with `upto` as `above`. `left_out` of the first page tells that some events, which were on their way for more than
+        24 hours, are in none.
         """
         if (after_time is None) is not (after_id is None):
             error = FieldError("after_id", "incomplete", "`after_time` and `after_id` belong together.")
@@ -49,6 +50,7 @@ def user_events_router(database: Database) -> APIRouter:
             begin = await where_to_begin(connection, user_id, since, asked_at=asked_at, behind=behind)
             page = await read_events(connection, user_id, since=begin, above=above, upto=upto, after=after, limit=limit)
         items: list[dict[str, Any]] = [cloud_event(event) for event in page.events]
-        return json_response({"items": items, "since": begin.isoformat(), "upto": page.upto, "has_more": page.has_more})
+        told = {"upto": page.upto, "has_more": page.has_more, "left_out": page.left_out}
+        return json_response({"items": items, "since": begin.isoformat(), **told})
 
     return router

@@ -4,16 +4,16 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import func, literal, select, tuple_
+from sqlalchemy import func, literal, select, text, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from analytics.domain.event import Event
 from analytics.storage.moments import readable
-from analytics.storage.tables import records
+from analytics.storage.tables import LATE, checkpoints, records
 
 _FIELDS = tuple(field.name for field in fields(Event))
 LONGEST_WAY = timedelta(hours=24)
-"""No event is looked for that was recorded longer than this after its own time."""
+"""No event is looked for that was recorded longer than this after its own time; `has_later` tells that there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,26 @@ async def now_and_recorded_at(
     recorded = select(func.min(records.c.recorded_at)).where(records.c.id == event_id, records.c.user_id == user_id)
     now, recorded_at = (await connection.execute(select(func.clock_timestamp(), recorded.scalar_subquery()))).one()
     return now, recorded_at
+
+
+async def has_later(connection: AsyncConnection, user_id: UUID, stretch: Stretch) -> bool:
+    """Tell whether a stretch has events of a user that `of_user` does not look for."""
+    later = select(records.c.seq).where(
+        text(LATE),
+        records.c.user_id == user_id,
+        records.c.time < stretch.since - LONGEST_WAY,
+        records.c.again.is_(False),
+        records.c.recorded_at >= stretch.since,
+        records.c.seq > stretch.above,
+        records.c.seq <= stretch.upto,
+    )
+    return bool(await connection.scalar(select(later.exists())))
+
+
+async def dropped_since(connection: AsyncConnection, moment: datetime) -> bool:
+    """Tell whether records written at this moment or later were dropped with their month."""
+    dropped = select(checkpoints.c.month).where(checkpoints.c.last_recorded_at >= moment)
+    return bool(await connection.scalar(select(dropped.exists())))
 
 
 async def of_user(

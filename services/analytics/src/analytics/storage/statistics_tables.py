@@ -2,6 +2,7 @@
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Date,
     DateTime,
@@ -68,6 +69,7 @@ stats_posts = Table(
     Column("scheduled_at", _moment),
     Column("placed_at", _moment, nullable=False),
     Column("published_at", _moment),
+    Column("published_by_owner", Boolean, nullable=False, server_default=text("false")),
     Column("tiktok_video_id", Text),
     Column("error_code", Text),
     Column("lateness_ms", Double),
@@ -104,7 +106,8 @@ processing) the publisher's about its newest attempt, which counts while the sch
 the least time of its events). What became of it is the scheduler's word, too: `outcome_sequence` belongs to `published_at` and
 `error_code`, because a change of a post that has ended tells its state and not these. `lateness_ms` is the greatest of all its
 attempts. The counters are the latest that were measured, `day_views` the views at the first measure from 24 up to 36 hours
-after it was published, null when there is none; `metrics_due_at` is null when no more is to be measured."""
+after it was published, null when there is none, or when only its owner told that it is published: when it was, is not known then;
+`metrics_due_at` is null when no more is to be measured."""
 
 account_snapshots = Table(
     "account_snapshots",

@@ -16,6 +16,7 @@ from sqlalchemy import (
     Text,
     Uuid,
     func,
+    text,
 )
 
 from common.database.tables import new_metadata
@@ -23,6 +24,9 @@ from common.database.tables import new_metadata
 metadata = new_metadata()
 
 SCHEMA = "audit"
+
+LATE = "(time AT TIME ZONE 'UTC') < (recorded_at AT TIME ZONE 'UTC') - interval '24 hours'"
+"""The records, few if any, that were written more than 24 hours after their own time; in a form that an index may have."""
 
 records = Table(
     "records",
@@ -56,6 +60,7 @@ records = Table(
     Index(None, "user_id", "time", "id"),
     Index(None, "user_id", "action", "time", "id"),
     Index(None, "object_id", "time"),
+    Index("ix_records_user_id_recorded_at", "user_id", "recorded_at", postgresql_where=text(LATE)),
     schema=SCHEMA,
     postgresql_partition_by="RANGE (recorded_at)",
 )

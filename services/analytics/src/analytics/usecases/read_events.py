@@ -18,11 +18,15 @@ FURTHEST = timedelta(days=365)
 
 @dataclass(frozen=True, slots=True)
 class EventPage:
-    """Events by their own time, oldest first; `upto` is where the stretch of the trail that was read ends."""
+    """Events by their own time, oldest first; `upto` is where the stretch of the trail that was read ends.
+
+    `left_out`, told with the first page, says that the stretch has events of more than 24 hours before, which are in no page.
+    """
 
     events: Sequence[Event]
     upto: int
     has_more: bool
+    left_out: bool
 
 
 async def where_to_begin(
@@ -56,5 +60,7 @@ async def read_events(
 ) -> EventPage:
     """Return a page of what was recorded at or after `since`, behind the record `above`, up to `upto` (None: up to now)."""
     end = await storage.newest_seq(connection) if upto is None else upto
-    found = await storage.of_user(connection, user_id, storage.Stretch(since, above, end), after=after, limit=limit + 1)
-    return EventPage(found[:limit], end, len(found) > limit)
+    stretch = storage.Stretch(since, above, end)
+    found = await storage.of_user(connection, user_id, stretch, after=after, limit=limit + 1)
+    left_out = after is None and await storage.has_later(connection, user_id, stretch)
+    return EventPage(found[:limit], end, len(found) > limit, left_out)

@@ -23,10 +23,11 @@ class LogUnavailable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class LogPage:
-    """Events, oldest first, and how far the trail was read."""
+    """Events, oldest first, and how far the trail was read; `left_out`: some of what was recorded is in no page."""
 
     events: list[LiveEvent]
     upto: int
+    left_out: bool = False
 
 
 class EventLog:
@@ -56,7 +57,7 @@ class EventLog:
                 events = [event for event in map(live_event, items) if event is not None]
             except (Transient, Problem, KeyError, TypeError, ValueError) as error:
                 raise LogUnavailable(type(error).__name__) from error
-            yield LogPage(events, upto)
+            yield LogPage(events, upto, answer.get("left_out") is True)
             if not has_more:
                 return
             is_first = False

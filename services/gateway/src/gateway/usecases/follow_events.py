@@ -103,9 +103,16 @@ class _Waiting:
 
 @dataclass(slots=True)
 class _Trail:
-    """How far the trail was read."""
+    """How far the trail was read, and whether the client was told that some of what it missed is not there."""
 
     read_upto: int = 0
+    is_gap_told: bool = False
+
+    def gap(self) -> Iterator[bytes]:
+        """Yield the `gap`, once."""
+        if not self.is_gap_told:
+            self.is_gap_told = True
+            yield BEHIND
 
 
 class EventFollower:
@@ -154,7 +161,7 @@ class EventFollower:
         behind that moment. Passes join up, each goes on where the one before ended. A `gap` comes before events that were made
         since: a client that got those, and not the gap, would go on behind both.
         """
-        trail, is_told, prove = _Trail(), False, self._first_proof
+        trail, prove = _Trail(), self._first_proof
         with stream.replay() as since:
             try:
                 while True:
@@ -167,9 +174,9 @@ class EventFollower:
                     if stream.is_closed:
                         return
                     complete_since, prove = _result(proving), self._proof
-                    if complete_since is not None and complete_since > since - OVERLAP - CLOCKS and not is_told:
-                        is_told = True
-                        yield BEHIND
+                    if complete_since is not None and complete_since > since - OVERLAP - CLOCKS:
+                        for piece in trail.gap():
+                            yield piece
                     async with aclosing(self._pass(stream, waiting, since - OVERLAP, trail)) as pieces:
                         async for piece in pieces:
                             yield piece
@@ -177,8 +184,9 @@ class EventFollower:
                         return
             except LogUnavailable as error:
                 _log.warning("live_replay_failed", reason=str(error))
-                if not is_told and not stream.is_closed:
-                    yield BEHIND
+                if not stream.is_closed:
+                    for piece in trail.gap():
+                        yield piece
 
     async def _pass(self, stream: Stream, waiting: _Waiting, since: datetime, trail: _Trail) -> AsyncGenerator[bytes]:
         """Yield what was recorded since and was not read before; ends early when the stream closes. Raises LogUnavailable."""
@@ -195,6 +203,9 @@ class EventFollower:
                 if page is None:
                     return
                 trail.read_upto = page.upto
+                if page.left_out:
+                    for piece in trail.gap():
+                        yield piece
                 for piece in _in_pieces(stream, stream.fresh(page.events)):
                     yield piece
                 await waiting.look()
