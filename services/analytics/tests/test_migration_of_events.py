@@ -85,7 +85,7 @@ async def served(url: str, user: UUID, post: UUID, repeat: Event) -> None:
             records, total = await list_audit(connection, AuditQuery(user), before=None, limit=10)
             assert total == TOTAL - TOTAL // 50
             assert records[0].time == max(record.time for record in records)
-            assert len(await read_timeline(connection, post_id=post, user_id=user)) == 1_000
+            assert len((await read_timeline(connection, post_id=post, user_id=user)).items) == 1_000
         async with database.transaction() as tx:
             assert await record_events(tx, [repeat]) == [], "known by its id, as before"
             assert len(await record_events(tx, [Event(uuid7(), "a.b.c.v1", "/services/a", "s", NOW)])) == 1

@@ -17,6 +17,7 @@ from analytics.loops.retention import Retention
 from analytics.storage import chain, months, records
 from analytics.usecases import prove_past
 from analytics.usecases.keep_months import AHEAD, keep_months
+from analytics.usecases.read_timeline import read_timeline
 from analytics.usecases.record_events import record_events
 from analytics.usecases.verify_audit import verify_audit
 from common.database import Database
@@ -107,7 +108,10 @@ async def test_a_month_goes_when_all_of_it_is_past_the_retention(database: Datab
             (OLDEST.plus(-1), 3, 5),
         ]
         proof = await verify_audit(connection, trusted=trusted)
-    assert (proof.records, proof.head.seq, proof.dropped) == (9, 14, 2)
+        assert (proof.records, proof.head.seq, proof.dropped) == (9, 14, 2)
+        created = (edge - timedelta(microseconds=1), edge)
+        read = [await read_timeline(connection, post_id=uuid7(), user_id=uuid7(), created_at=moment) for moment in created]
+    assert [one.is_truncated for one in read] == [True, False], "what happened to the older post may have been dropped"
 
 
 async def test_a_month_without_records_goes_without_a_checkpoint(database: Database, audit_key: Ed25519PrivateKey) -> None:

@@ -11,6 +11,7 @@ from uuid import UUID
 import httpx
 import pytest
 
+from common.clock import utc_now
 from common.http.client import ServiceClient
 from common.ids import uuid7
 from common.testing.eventually import eventually
@@ -233,5 +234,13 @@ def test_silence_is_broken_by_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_a_timeline_that_cannot_be_had(client: Client) -> None:
-    for status, body in ((404, PROBLEM), (500, PROBLEM), (200, {"items": [1]})):
-        assert await TimelineClient(client(status, body)).of_post(uuid7(), uuid7()) is None
+    odd = {"type": "post.scheduled", "at": "yesterday"}
+    for status, body in (
+        (404, PROBLEM),
+        (500, PROBLEM),
+        (200, {"items": [1]}),
+        (200, {"items": [odd]}),
+        (200, {"items": [{}]}),
+    ):
+        told = await TimelineClient(client(status, body)).of_post(uuid7(), uuid7(), created_at=utc_now())
+        assert (told.items, told.is_complete) == ([], False)

@@ -96,3 +96,7 @@ def test_times_of_a_published_post() -> None:
         (SUBMITTED, LIVE),
         (LIVE, LIVE),
     ]
+    later = T + timedelta(minutes=20)
+    assert [step.started_at for step in plan(live, later)][:3] == [T, later, DUE], "saved as a draft before"
+    assert plan(live, later)[0].finished_at == later
+    assert plan(live, T - timedelta(milliseconds=3)) == plan(live), "by another clock"

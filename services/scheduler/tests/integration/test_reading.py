@@ -196,7 +196,8 @@ async def test_detail(world: Any, scheduler: Any) -> None:
     media_id = await world.media(user_id)
     post = await world.post(user_id=user_id, media_id=media_id, next_attempt_at=utc_now() + timedelta(hours=1))
     log = {"at": "2026-01-01T00:00:00Z", "type": "t", "message": "m", "attempt": 1, "replica": None, "details": {"a": 1}}
-    scheduler.neighbours.answers[f"GET analytics /internal/posts/{post.id}/timeline"] = (200, {"items": [log]})
+    timeline = f"GET analytics /internal/posts/{post.id}/timeline"
+    scheduler.neighbours.answers[timeline] = (200, {"items": [log]})
     detail = (await scheduler.get(f"/internal/posts/{post.id}/detail", user_id)).json()
     assert list(detail) == [*("post", "planning", "execution_logs", "execution_logs_complete", "attached_media", "status")]
     assert detail["post"]["id"] == str(post.id)
@@ -217,6 +218,12 @@ async def test_detail(world: Any, scheduler: Any) -> None:
     }
     assert (detail["execution_logs"], detail["execution_logs_complete"]) == ([log], True)
     assert [item["id"] for item in detail["attached_media"]] == [str(media_id)]
+    at = rfc3339(post.created_at + timedelta(hours=2))
+    logs = [log, log | {"type": "post.scheduled", "at": at}]
+    scheduler.neighbours.answers[timeline] = (200, {"items": logs, "truncated": True})
+    detail = (await scheduler.get(f"/internal/posts/{post.id}/detail", user_id)).json()
+    assert (detail["execution_logs"], detail["execution_logs_complete"]) == (logs, False)
+    assert [step["started_at"] for step in detail["planning"]][:2] == [rfc3339(post.created_at), at]
 
 
 async def test_detail_without_analytics(world: Any, scheduler: Any) -> None:

@@ -49,15 +49,17 @@ def posts_router(database: Database, publisher: PublisherClient, timeline: Timel
     async def get_detail(post_id: UUID, user: Reader) -> Response:
         """Give the post with where it is right now, its plan, its timeline and its media."""
         post = await _load(database, post_id, user)
-        items, attached, progress = await asyncio.gather(
-            timeline.of_post(post.id, user.user_id), _attached(database, post), _progress(publisher, post)
+        told, attached, progress = await asyncio.gather(
+            timeline.of_post(post.id, user.user_id, created_at=post.created_at),
+            _attached(database, post),
+            _progress(publisher, post),
         )
         is_fetching = progress is not None and progress.attempt == post.attempt and progress.is_fetching
         body = {
             "post": post_json(post),
-            "planning": [_step_json(step) for step in plan(post, is_fetching=is_fetching)],
-            "execution_logs": items or [],
-            "execution_logs_complete": items is not None,
+            "planning": [_step_json(step) for step in plan(post, told.scheduled_at, is_fetching=is_fetching)],
+            "execution_logs": told.items,
+            "execution_logs_complete": told.is_complete,
             "attached_media": attached,
             "status": post_status(post, progress),
         }

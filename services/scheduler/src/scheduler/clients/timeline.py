@@ -1,10 +1,12 @@
 """A post's timeline, from analytics."""
 
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 import structlog
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from common.errors import Problem, Transient
 from common.http.client import ServiceClient
@@ -17,6 +19,19 @@ _log = structlog.get_logger(__name__)
 class _Timeline(BaseModel):
     model_config = ConfigDict(extra="ignore")
     items: list[dict[str, Any]]
+    truncated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """What happened to a post, oldest first; `is_complete` unless there is, or may be, more.
+
+    `scheduled_at` is when it got its time, None where that is not told.
+    """
+
+    items: list[dict[str, Any]]
+    is_complete: bool
+    scheduled_at: datetime | None = None
 
 
 class TimelineClient:
@@ -25,12 +40,13 @@ class TimelineClient:
     def __init__(self, client: ServiceClient) -> None:
         self._client = client
 
-    async def of_post(self, post_id: UUID, user_id: UUID) -> list[dict[str, Any]] | None:
-        """Return the items of the timeline, None when they cannot be had within a second."""
-        path = f"/internal/posts/{post_id}/timeline"
+    async def of_post(self, post_id: UUID, user_id: UUID, *, created_at: datetime) -> Timeline:
+        """Return the timeline of a post that was made then, an empty one when it cannot be had within a second."""
+        path, params = f"/internal/posts/{post_id}/timeline", {"user_id": str(user_id), "created_at": created_at.isoformat()}
         try:
-            body = await self._client.get(path, params={"user_id": str(user_id)}, timeout=PATIENCE_S)
-            return _Timeline.model_validate(body).items
-        except (Problem, Transient, ValidationError) as error:
+            told = _Timeline.model_validate(await self._client.get(path, params=params, timeout=PATIENCE_S))
+            times = [datetime.fromisoformat(item["at"]) for item in told.items if item["type"] == "post.scheduled"]
+        except (Problem, Transient, KeyError, TypeError, ValueError) as error:
             _log.info("timeline_unknown", post_id=str(post_id), reason=type(error).__name__)
-            return None
+            return Timeline([], is_complete=False)
+        return Timeline(told.items, not told.truncated, times[-1] if times else None)

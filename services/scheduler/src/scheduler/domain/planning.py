@@ -32,14 +32,15 @@ _REACHED = {
 _ENDED_BADLY = {PostState.FAILED: FAILED, PostState.UNCONFIRMED: FAILED, PostState.CANCELLED: SKIPPED}
 
 
-def plan(post: Post, *, is_fetching: bool = False) -> list[Step]:
+def plan(post: Post, scheduled_at: datetime | None = None, *, is_fetching: bool = False) -> list[Step]:
     """Return the steps created, scheduled, due, upload, processing, published in order, for the current attempt.
 
-    A video that comes from an address has a step fetch before its upload; `is_fetching` while the publisher says so. The step at
-    which a post failed or became unconfirmed is `failed`, the ones after it are `skipped`. What lies in a creator's inbox is not
-    published before its creator posts it.
+    `scheduled_at` is when the post got its time; where that is not known, it counts as made with it. A video that comes from an
+    address has a step fetch before its upload; `is_fetching` while the publisher says so. The step at which a post failed or
+    became unconfirmed is `failed`, the ones after it are `skipped`. What lies in a creator's inbox is not published before its
+    creator posts it.
     """
-    begins = _begins(post, is_fetching or _failed_to_fetch(post))
+    begins = _begins(post, max(post.created_at, scheduled_at or post.created_at), is_fetching or _failed_to_fetch(post))
     reached = _reached(post, begins, is_fetching)
     ended_badly = _ENDED_BADLY.get(post.state)
     steps = []
@@ -71,13 +72,13 @@ def _failed_to_fetch(post: Post) -> bool:
     return post.state is PostState.FAILED and post.error_code is not None and post.error_code.startswith("source_")
 
 
-def _begins(post: Post, is_fetching: bool) -> list[tuple[str, datetime | None]]:
+def _begins(post: Post, scheduled_at: datetime, is_fetching: bool) -> list[tuple[str, datetime | None]]:
     """Return when each step began; a retry begins anew with its own due time."""
     is_timed = post.state is not PostState.DRAFT and post.scheduled_time is not None
     is_fetched = post.source_url is not None and post.transfer == "upload"
     return [
         ("created", post.created_at),
-        ("scheduled", post.created_at if is_timed else None),
+        ("scheduled", scheduled_at if is_timed else None),
         ("due", post.due_at),
         *([("fetch", post.started_at)] if is_fetched else []),
         ("upload", None if is_fetched and is_fetching else post.started_at),

@@ -212,7 +212,8 @@ class LogEntry(BaseModel):
 class PostDetail(BaseModel):
     """The post with where it stands now, its plan, its timeline and its media.
 
-    `execution_logs_complete` is false when the timeline could not be had: `execution_logs` is empty then, whatever happened.
+    `execution_logs_complete` is false when the timeline could not be had (`execution_logs` is empty then, whatever happened), when
+    more than its newest 1,000 things happened, and when records were dropped that are not older than the post.
     """
 
     post: Post
