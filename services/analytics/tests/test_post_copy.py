@@ -120,7 +120,8 @@ def test_a_post_that_went_live() -> None:
 
 
 def test_what_its_owner_told_gives_way_to_tiktoks_word() -> None:
-    assert followed(CORRECTED).tiktok_video_id == "74"
+    assert (followed(CORRECTED).tiktok_video_id, followed(CORRECTED).published_by_owner) == ("74", True)
+    assert not followed(LIVE).published_by_owner
 
 
 def test_how_far_an_attempt_is() -> None:

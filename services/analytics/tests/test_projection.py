@@ -5,6 +5,7 @@ import random
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -32,6 +33,7 @@ NOW = (datetime.now(UTC) - HOUR).replace(minute=30, second=0, microsecond=0)
 LOOKS = VideoLooks((HOUR, 6 * HOUR, DAY), 180 * DAY)
 RULES = ProjectionRules(LOOKS, 800 * DAY)
 USER, ACCOUNT = uuid4(), uuid7()
+BY_OWNER = import_module("analytics.migrations.versions.0009_what_its_owner_told").BY_OWNER
 SCOPES = ["user.info.basic", "user.info.stats", "video.list"]
 FOLLOWED = ("state", "state_sequence", "attempt", "progress", "published_at", "tiktok_video_id", "error_code", "lateness_ms")
 
@@ -309,16 +311,26 @@ async def test_copies_made_anew_from_the_trail_are_the_same(database: Database, 
     assert await copies(database) == before
 
 
-async def test_a_measure_that_came_too_late_is_not_restored_as_that_of_the_first_day(database: Database) -> None:
-    await record(database, life_of(uuid7(), published_at=NOW - 3 * DAY))
+@pytest.mark.parametrize(("hours", "by_owner"), [(36, False), (25, True)])
+async def test_a_measure_that_came_too_late_or_after_its_owners_word_is_not_restored_as_that_of_the_first_day(
+    database: Database, hours: int, by_owner: bool
+) -> None:
+    *life, published = life_of(uuid7(), published_at=NOW - 3 * DAY)
+    await record(database, [*life, published.model_copy(update={"data": {**published.data, "by_owner": by_owner}})])
     await project(database)
     measure = "INSERT INTO post_metrics SELECT post_id, CAST(:at AS timestamptz), 7, 7, 7, 7 FROM stats_posts"
     async with database.transaction() as tx:
-        await tx.connection.execute(text(measure), {"at": NOW - 3 * DAY + 36 * HOUR})
+        await tx.connection.execute(text(measure), {"at": NOW - 3 * DAY + hours * HOUR})
         for table in ("projection", "stats_posts"):
             await tx.connection.execute(text(f"DELETE FROM {table}"))
     await project(database)
     assert [(row["view_count"], row["day_views"]) for row in await rows(database, "stats_posts")] == [(7, None)]
+    # As copies stand that an earlier version made.
+    async with database.transaction() as tx:
+        await tx.connection.execute(text("UPDATE stats_posts SET published_by_owner = false, day_views = 7"))
+        await tx.connection.execute(text(BY_OWNER))
+    (copy,) = await rows(database, "stats_posts")
+    assert (copy["published_by_owner"], copy["day_views"]) == (by_owner, None if by_owner else 7)
 
 
 async def test_what_came_through_the_broker_shuffled_and_twice_is_copied(analytics: Any) -> None:

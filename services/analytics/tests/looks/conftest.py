@@ -159,8 +159,8 @@ class World:
             posts.append(await self.heard_published(account_id, item["post_id"], at=at))
         return posts
 
-    async def heard_published(self, account_id: UUID, video_id: str, *, at: datetime) -> UUID:
-        """Let analytics hear of a post that was published at this time."""
+    async def heard_published(self, account_id: UUID, video_id: str, *, at: datetime, by_owner: bool = False) -> UUID:
+        """Let analytics hear of a post that was published at this time, as TikTok or its owner told."""
         post_id = uuid7()
         event = PostPublished(
             post_id=post_id,
@@ -169,6 +169,7 @@ class World:
             attempt=1,
             tiktok_video_id=video_id,
             published_at=at,
+            by_owner=by_owner,
         )
         await self.tell(event, post_id)
         return post_id

@@ -8,7 +8,10 @@ from uuid import UUID
 import pytest
 
 from analytics.domain.look_times import VideoLooks
-from analytics.storage.due_videos import claim_due_videos
+from analytics.domain.measures import PostNumbers
+from analytics.domain.video_verdict import VideoVerdict
+from analytics.storage.due_videos import claim_due_videos, settle_videos
+from common.contracts.scheduler import PostUpdated
 from common.errors import Problem
 
 pytestmark = pytest.mark.integration
@@ -71,6 +74,37 @@ async def test_views_of_a_look_that_came_too_late_are_not_those_of_the_first_day
     await world.until(lambda: measured(world, 1), world.video_looks())
     post = (await posts(world))[post_id]
     assert (post["day_views"], post["view_count"] is None) == (None, False)
+
+
+async def test_the_numbers_of_a_video_that_its_owner_named_wrongly_go_when_tiktok_names_another(world: Any) -> None:
+    """A look at the wrong one that is under way tells nothing either. Both times nobody knows when the first day was."""
+    account_id, published_at = await world.account(), ago(25 * HOUR)
+    (wrong, right) = await world.published(account_id, at=ago(300 * DAY), number=2)
+    videos = {post_id: row["tiktok_video_id"] for post_id, row in (await posts(world)).items()}
+    await world.change("DELETE FROM stats_posts")
+    post_id = await world.heard_published(account_id, videos[wrong], at=published_at, by_owner=True)
+    await world.make_due("stats_posts")
+    await world.until(lambda: measured(world, 1), world.video_looks())
+    assert (await posts(world))[post_id]["view_count"] is not None
+    await world.change("UPDATE stats_posts SET metrics_due_at = now(), metrics_failures = 6")
+    async with world.database.transaction() as tx:
+        under_way = await claim_due_videos(tx.driver, lease=HOUR)
+    assert under_way is not None
+    await world.change("UPDATE stats_posts SET metrics_due_at = NULL")
+    changes = {"tiktok_video_id": [videos[wrong], videos[right]]}
+    event = PostUpdated(post_id=post_id, account_id=account_id, status="published", attempt=1, changes=changes)
+    await world.tell(event, post_id)
+    late = VideoVerdict(post_id, PostNumbers(7, 7, 7, 7), None, 7)
+    async with world.database.transaction() as tx:
+        await settle_videos(tx.driver, under_way, [late], at=ago(timedelta()))
+    post = (await posts(world))[post_id]
+    assert (post["tiktok_video_id"], post["view_count"], post["measured_at"]) == (videos[right], None, None)
+    assert (post["metrics_failures"], post["leased_until"], await world.rows("post_metrics")) == (0, None, [])
+    assert post["metrics_due_at"] == LOOKS.next_look(published_at, account_id, datetime.now(UTC))
+    await world.make_due("stats_posts")
+    await world.until(lambda: measured(world, 1), world.video_looks())
+    post = (await posts(world))[post_id]
+    assert (post["view_count"] is None, post["day_views"]) == (False, None)
 
 
 async def test_missed_ages_are_one_look_at_its_real_time(world: Any) -> None:

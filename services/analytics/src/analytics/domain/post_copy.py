@@ -39,7 +39,7 @@ class PostCopy:
     """One post. `state` is the scheduler's word, `progress` the publisher's about attempt `progress_attempt`.
 
     The sequences are those of the newest events heard, 0 before the first; without one of the scheduler, a post that the publisher
-    has in hand is `due`.
+    has in hand is `due`. Where its owner says that it is published (`published_by_owner`), `published_at` is when that was said.
     """
 
     post_id: UUID
@@ -55,6 +55,7 @@ class PostCopy:
     progress_sequence: int = 0
     scheduled_at: datetime | None = None
     published_at: datetime | None = None
+    published_by_owner: bool = False
     tiktok_video_id: str | None = None
     error_code: str | None = None
     lateness_ms: float | None = None
@@ -102,6 +103,7 @@ def _scheduler_says(known: PostCopy, event: Event, sequence: int) -> dict[str, A
         changes |= {
             "outcome_sequence": sequence,
             "published_at": moment_of(event.data.get("published_at")) if event.key == _PUBLISHED else None,
+            "published_by_owner": event.key == _PUBLISHED and event.data.get("by_owner") is True,
             "error_code": event.text("code") if event.key in _CARRIES_AN_ERROR else None,
         }
     video_id = _video_id(known.tiktok_video_id, event)

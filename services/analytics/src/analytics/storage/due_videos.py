@@ -59,7 +59,8 @@ UPDATE stats_posts mine SET
     comment_count = coalesce(told.comments, comment_count), share_count = coalesce(told.shares, share_count),
     measured_at = CASE WHEN told.views IS NULL THEN measured_at ELSE $3 END,
     day_views = coalesce(day_views, CASE
-        WHEN $3 >= published_at + interval '1 day' AND $3 < published_at + interval '36 hours' THEN told.views
+        WHEN $3 >= published_at + interval '1 day' AND $3 < published_at + interval '36 hours' AND NOT published_by_owner
+        THEN told.views
     END)
 FROM unnest($1::uuid[], $4::timestamptz[], $5::int[], $6::bigint[], $7::bigint[], $8::bigint[], $9::bigint[])
     AS told (post_id, next_at, failures, views, likes, comments, shares)

@@ -22,6 +22,7 @@ _TYPES = {
     "progress_sequence": "bigint",
     "scheduled_at": "timestamptz",
     "published_at": "timestamptz",
+    "published_by_owner": "boolean",
     "tiktok_video_id": "text",
     "error_code": "text",
     "lateness_ms": "float8",
@@ -53,6 +54,24 @@ async def save_posts(driver: Driver, copies: Collection[PostCopy], *, measured_f
     await driver.execute(_SAVE, *columns, [measured_from.get(copy.post_id) for copy in ordered])
 
 
+_CLEAR = """
+UPDATE stats_posts SET view_count = NULL, like_count = NULL, comment_count = NULL, share_count = NULL, measured_at = NULL,
+    day_views = NULL, metrics_failures = 0, leased_until = NULL
+WHERE post_id = ANY($1)
+"""
+_FORGET = """
+DELETE FROM post_metrics USING unnest($1::uuid[], $2::timestamptz[]) AS told (post_id, until)
+WHERE post_metrics.post_id = told.post_id AND collected_at < until
+"""
+
+
+async def forget_measures(driver: Driver, until: Mapping[UUID, datetime]) -> None:
+    """Remove what was measured of posts before these times, which was of other videos; a look that is under way tells nothing."""
+    ordered = sorted(until)
+    await driver.execute(_CLEAR, ordered)
+    await driver.execute(_FORGET, ordered, [until[post_id] for post_id in ordered])
+
+
 _RESTORE = """
 UPDATE stats_posts mine
 SET view_count = newest.view_count, like_count = newest.like_count, comment_count = newest.comment_count,
@@ -65,7 +84,7 @@ FROM (
     FROM post_metrics measures JOIN stats_posts posts USING (post_id)
     WHERE measures.post_id = ANY($1) AND measures.collected_at >= $2
       AND measures.collected_at >= posts.published_at + interval '1 day'
-      AND measures.collected_at < posts.published_at + interval '36 hours'
+      AND measures.collected_at < posts.published_at + interval '36 hours' AND NOT posts.published_by_owner
     ORDER BY measures.post_id, measures.collected_at
 ) aged USING (post_id)
 WHERE mine.post_id = newest.post_id AND mine.measured_at IS NULL

@@ -12,14 +12,15 @@ from analytics.domain.look_times import VideoLooks
 from analytics.domain.post_copy import POST_KEYS, PostCopy, follow_post
 from analytics.storage.account_copies import find_accounts, save_accounts
 from analytics.storage.account_measures import store_measures
-from analytics.storage.post_copies import find_posts, restore_counters, save_posts
+from analytics.storage.post_copies import find_posts, forget_measures, restore_counters, save_posts
 from analytics.storage.projection import move_to, read_behind, take_place
 from common.database import Transaction
 from common.database.database import Driver
 
 LIMIT = 500
 MAY_BE_MEASURED_ALREADY = timedelta(minutes=5)
-"""A publication that is heard of later than this may be one of before the copies were made anew."""
+"""A publication that is heard of later than this may be one of before the copies were made anew; and a video's right id is known
+here so long after it was recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +52,7 @@ async def project_events(tx: Transaction, rules: ProjectionRules, *, now: dateti
     if read.last == place:
         return Projected()
     of_accounts = [(recorded_at, event) for recorded_at, event in read.records if event.key in ACCOUNT_KEYS]
-    of_posts = [event for _, event in read.records if event.key in POST_KEYS]
+    of_posts = [(recorded_at, event) for recorded_at, event in read.records if event.key in POST_KEYS]
     accounts_changed = await _follow_accounts(tx.driver, of_accounts, oldest=now - rules.snapshots_kept)
     await _follow_posts(tx.driver, of_posts, rules.looks, now)
     await move_to(tx.driver, read.last)
@@ -77,12 +78,13 @@ async def _follow_accounts(driver: Driver, told: Sequence[tuple[datetime, Event]
     return bool(changed)
 
 
-async def _follow_posts(driver: Driver, told: Sequence[Event], looks: VideoLooks, now: datetime) -> None:
+async def _follow_posts(driver: Driver, told: Sequence[tuple[datetime, Event]], looks: VideoLooks, now: datetime) -> None:
     if not told:
         return
-    known = await find_posts(driver, _subjects(told))
+    known = await find_posts(driver, _subjects(event for _, event in told))
     changed: dict[UUID, PostCopy] = {}
-    for event in told:
+    corrected: dict[UUID, datetime] = {}
+    for recorded_at, event in told:
         post_id = uuid_of(event.subject)
         if post_id is None:
             continue
@@ -90,11 +92,15 @@ async def _follow_posts(driver: Driver, told: Sequence[Event], looks: VideoLooks
         after = follow_post(before, event)
         if after is not None and after is not before:
             changed[post_id] = after
+            if before is not None and before.tiktok_video_id not in (None, after.tiktok_video_id):
+                corrected[post_id] = recorded_at
     measurable = {
         post_id: copy
         for post_id, copy in changed.items()
-        if copy.is_measurable and not (post_id in known and known[post_id].is_measurable)
+        if copy.is_measurable and (post_id in corrected or not (post_id in known and known[post_id].is_measurable))
     }
+    if corrected:
+        await forget_measures(driver, {post_id: at + MAY_BE_MEASURED_ALREADY for post_id, at in corrected.items()})
     await save_posts(driver, changed.values(), measured_from=_first_looks(measurable, looks, now))
     older = {
         post_id: copy.published_at
