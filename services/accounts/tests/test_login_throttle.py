@@ -38,13 +38,26 @@ async def test_guessing_is_slowed_down_for_known_and_unknown_people_alike(start:
     assert (await accounts.login(person.email, "a wrong guess")).status_code == 401, "a success forgets the failures"
 
 
-async def test_one_address_trying_many_people_is_slowed_down(start: Any) -> None:
+async def test_one_address_trying_many_people_is_slowed_down(start: Any, events: Any) -> None:
+    """Each guess is told of; refused attempts are counted, and told of once a minute for each person and all unknown ones."""
     accounts = await start(login_free_failures_per_address=3)
     person = await accounts.register()
     for number in range(4):
         assert (await accounts.login(f"p{number}@example.com", "a wrong guess", ip="198.51.100.7")).status_code == 401
     await accounts.execute(STRETCH)
-    assert (await accounts.login("p4@example.com", "a wrong guess", ip="198.51.100.7")).status_code == 429
+    for number in (4, 5, 6):
+        assert (await accounts.login(f"p{number}@example.com", "a wrong guess", ip="198.51.100.7")).status_code == 429
+    await accounts.execute("UPDATE login_throttles SET blocked_until = blocked_until - interval '61 seconds'")
+    for email in ("p7@example.com", person.email, person.email):
+        assert (await accounts.login(email, ip="198.51.100.7")).status_code == 429
+    told = [event.data for event in await events.of("accounts.login.failed.v1", 7)]
+    refused = {"user_id": None, "reason": "too_many_attempts"}
+    assert told == [
+        *[{"user_id": None, "reason": "invalid_credentials", "times": 1}] * 4,
+        refused | {"times": 1},
+        refused | {"times": 3},
+        refused | {"user_id": str(person.user_id), "times": 1},
+    ]
     assert (await accounts.login(person.email, ip="198.51.100.8")).status_code == 200, "others are not concerned"
 
 

@@ -56,11 +56,16 @@ class RefreshRefused(Event):
 
 
 class LoginFailed(Event):
-    """A login was refused; `user_id` is null for an unknown email. The email itself is not carried."""
+    """A login was refused; `user_id` is null for an unknown email. The email itself is not carried.
+
+    One for each wrong password. Attempts that come too early (`too_many_attempts`) are told of at most once a minute for each
+    address and person, unknown ones together; `times` counts the refusals since the last one was told of.
+    """
 
     KEY: ClassVar[str] = "accounts.login.failed.v1"
     user_id: UUID | None
     reason: str
+    times: int = Field(default=1, ge=1)
 
 
 class ApiKeyCreated(Event):

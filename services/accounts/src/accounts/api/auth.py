@@ -27,6 +27,7 @@ from accounts.usecases.login import (
     forget_attempt,
     invalid_credentials,
     pass_login,
+    refuse_login,
     too_many_attempts,
 )
 from accounts.usecases.open_session import OpenSession, open_session
@@ -135,13 +136,13 @@ async def _log_in(request: Request, parts: Parts, attempt: LoginAttempt, key: st
     context = request_context(request, user_id=user_id)
     if wait is not None:
         async with parts.database.transaction() as tx:
-            await fail_login(tx, parts.outbox, context, user_id=user_id, reason="too_many_attempts")
+            await refuse_login(tx, parts.outbox, context, user_id=user_id)
         LOGINS.labels("too_many_attempts").inc()
         raise too_many_attempts(wait)
     verdict = await _verdict(parts, attempt, known, password)
     if known is None or not verdict.fits:
         async with parts.database.transaction() as tx:
-            await fail_login(tx, parts.outbox, context, user_id=user_id, reason="invalid_credentials")
+            await fail_login(tx, parts.outbox, context, user_id=user_id)
         LOGINS.labels("invalid_credentials").inc()
         raise invalid_credentials()
     stronger = await _stronger(parts, verdict, password)

@@ -8,6 +8,7 @@ from uuid import UUID
 from accounts.domain.throttle import ThrottleRule, counted_address
 from accounts.security.opaque import digest
 from accounts.storage.throttles import clear_failures, give_back_attempt, take_attempt
+from accounts.usecases.tell_refusals import refusals_to_tell
 from common.contracts.accounts import LoginFailed
 from common.contracts.context import Context
 from common.database import Transaction
@@ -70,10 +71,18 @@ async def forget_attempt(tx: Transaction, attempt: LoginAttempt, limits: LoginLi
     await give_back_attempt(tx.connection, attempt.person, limits.person)
 
 
-async def fail_login(tx: Transaction, outbox: Outbox, context: Context, *, user_id: UUID | None, reason: str) -> None:
-    """Tell of a refused login; `user_id` is None for an unknown email."""
-    failed = LoginFailed(user_id=user_id, reason=reason)
+async def fail_login(tx: Transaction, outbox: Outbox, context: Context, *, user_id: UUID | None) -> None:
+    """Tell of a wrong password; `user_id` is None for an unknown email."""
+    failed = LoginFailed(user_id=user_id, reason="invalid_credentials")
     await outbox.emit(tx, failed, subject=str(user_id or "unknown"), context=context)
+
+
+async def refuse_login(tx: Transaction, outbox: Outbox, context: Context, *, user_id: UUID | None) -> None:
+    """Tell of an attempt that came too early, at most once a minute for each address and person; all unknown ones count as one."""
+    times = await refusals_to_tell(tx, context, "login", "" if user_id is None else str(user_id))
+    if times:
+        failed = LoginFailed(user_id=user_id, reason="too_many_attempts", times=times)
+        await outbox.emit(tx, failed, subject=str(user_id or "unknown"), context=context)
 
 
 def invalid_credentials() -> Problem:
