@@ -14,12 +14,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
+from unittest.mock import Mock
 
 import asyncpg
 import httpx
 import pytest
 
 from common.testing.secret_scan import SecretScan
+from localstack import __main__ as commands
 from localstack import service_environment
 from localstack.code_digest import code_of
 from localstack.demo_access import read_stack_env, working_key
@@ -367,3 +370,20 @@ def test_every_process_is_measured_and_the_sum_stays_below_the_goal(stack: Stack
     found = rows(stack)
     assert {row.name for row in found} == {*stack.blueprint.programs(), "supervisord"}
     assert 0 < sum(row.memory for row in found) < 900 * 1024 * 1024
+    told = make_target(stack, "ps")
+    assert all(row.name in told for row in found), told
+
+
+def test_logs_are_followed_of_all_or_of_one_service(stack: Stack, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "CHECKOUT", stack.root)
+    follow = Mock()
+    monkeypatch.setattr("os.execvp", follow)
+    for arguments in ((), ("gateway",)):
+        monkeypatch.setattr(sys, "argv", ["localstack", "logs", *arguments])
+        commands.main()
+    everything, one = (call.args[1] for call in follow.call_args_list)
+    assert everything[:4] == one[:4] == ["tail", "-n", "20", "-F"]
+    assert one[4:] == [str(stack.paths.log / "gateway-1.log")]
+    assert {Path(file).stem for file in everything[4:]} >= set(stack.blueprint.programs())
+    monkeypatch.setattr(sys, "argv", ["localstack", "logs", "nobody"])
+    assert commands.main() == 1
