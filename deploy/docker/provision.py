@@ -22,6 +22,7 @@ from localstack.vault import DATABASE_OWNERS, DATABASE_SERVICES, SERVICES, keep_
 READABLE = 0o444
 OWNER_ONLY = 0o400
 RPC_SECRET_BYTES = 32
+PASSWORD_BYTES = 24
 
 
 def provision(folder: Path) -> None:
@@ -39,6 +40,9 @@ def provision(folder: Path) -> None:
     if not rpc_secret.exists():
         # The store refuses a secret that others may read; its process is root in its container.
         _write(rpc_secret, secrets.token_hex(RPC_SECRET_BYTES), mode=OWNER_ONLY)
+    admin_password = folder / "grafana" / "admin_password"
+    if not admin_password.exists():
+        _write(admin_password, secrets.token_urlsafe(PASSWORD_BYTES))
 
 
 def service_files(vault: dict[str, Any], service: str) -> dict[str, str]:

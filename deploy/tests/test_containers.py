@@ -54,6 +54,7 @@ PROVISIONING = {"provision", "audit-user"}
 OF_THE_LOCAL_STACK = {"HTTP_SHARED_PORT"}
 """In containers each replica has an address of its own."""
 
+PUBLISHED_PORTS = {"gateway", "simulator", "rabbitmq", "grafana"}
 PROGRAMS = (*SETTINGS, "simulator")
 DATABASES = tuple(sorted(set(SETTINGS) - {"gateway"}))
 
@@ -213,7 +214,7 @@ def test_nothing_is_published_beyond_this_machine_and_publishers_can_be_many() -
         assert "container_name" not in container, name
         for port in container.get("ports", []):
             assert default_of(port).startswith("127.0.0.1:"), name
-    assert {name for name, container in CONTAINERS.items() if "ports" in container} == {"gateway", "simulator", "rabbitmq"}
+    assert {name for name, container in CONTAINERS.items() if "ports" in container} == PUBLISHED_PORTS
     assert "ports" not in CONTAINERS["publisher"]
     assert "SERVICE_INSTANCE" not in environment("publisher")
 
@@ -248,8 +249,12 @@ def test_only_those_who_need_a_network_are_on_it() -> None:
     assert on("database") == {"postgres", *DATABASES, *(f"migrate-{service}" for service in DATABASES)}
     assert on("storage") == {"storage", "gateway", "scheduler", "publisher"}
     assert on("limits") == {"limits", "gateway"}
+    assert on("monitoring") == {"prometheus", "grafana"}
+    assert "grafana" not in on("default")
     assert COMPOSE["networks"]["limits"]["internal"]
     assert environment("gateway")["RATE_LIMIT_STORAGE"] == "valkey://limits:6379"
+    default = GatewaySettings.model_fields["rate_limit_per_user"].default
+    assert environment("gateway")["RATE_LIMIT_PER_USER"] == default == "100/minute"
     assert COMPOSE["networks"]["database"]["internal"]
     assert COMPOSE["networks"]["storage"]["internal"]
 
