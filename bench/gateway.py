@@ -176,7 +176,7 @@ def accounts_of(keys: UserKeys) -> FastAPI:
     async def revocations() -> dict[str, Any]:
         return {"items": [], "next_since": "2026-01-01T00:00:00Z", "has_more": False}
 
-    @app.get("/internal/accounts/{account_id}/creator-info")
+    @app.get("/internal/users/{user_id}/accounts/{account_id}/creator-info")
     async def creator_info(account_id: UUID) -> dict[str, Any]:
         return {"account_id": str(account_id), **creator}
 

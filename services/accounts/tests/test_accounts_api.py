@@ -114,7 +114,7 @@ async def test_creator_info_is_asked_once_a_minute_for_all_who_want_it(accounts:
     scheduler = accounts.as_service("scheduler")
     asks = [
         (f"{LIST}/{account_id}/creator-info", person.auth),
-        (f"{LIST}/{account_id}/creator-info?user_id={person.user_id}", scheduler),
+        (f"{LIST}/{account_id}/creator-info?user_id={uuid4()}", person.auth),
         (f"/internal/users/{person.user_id}/accounts/{account_id}/creator-info", scheduler),
     ]
     answers = await asyncio.gather(*(accounts.http.get(path, headers=headers) for path, headers in asks * 5))
@@ -135,10 +135,11 @@ async def test_creator_info_is_nobody_elses(accounts: Any) -> None:
     path = f"{LIST}/{account_id}/creator-info"
     scheduler = accounts.as_service("scheduler")
     assert (await accounts.http.get(path, headers=other.auth)).status_code == 404
-    assert (await accounts.http.get(path, headers=scheduler)).status_code == 401
-    assert (await accounts.http.get(f"{path}?user_id={other.user_id}", headers=scheduler)).status_code == 404
-    assert (await accounts.http.get(f"{path}?user_id={person.user_id}", headers=other.auth)).status_code == 401
-    assert (await accounts.http.get(f"{path}?user_id={person.user_id}", headers=accounts.gateway)).status_code == 403
+    assert (await accounts.http.get(f"{path}?user_id={person.user_id}", headers=scheduler)).status_code == 401
+    mine, others = (f"/internal/users/{user.user_id}/accounts/{account_id}/creator-info" for user in (person, other))
+    assert (await accounts.http.get(others, headers=scheduler)).status_code == 404
+    assert (await accounts.http.get(mine, headers=other.auth)).status_code == 401
+    assert (await accounts.http.get(mine, headers=accounts.gateway)).status_code == 403
 
 
 async def test_a_dead_token_is_replaced_once_for_creator_info(accounts: Any) -> None:

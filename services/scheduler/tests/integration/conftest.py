@@ -276,6 +276,6 @@ async def author(world: Any, scheduler: Running) -> Author:
     """Return a user with an account whose creator may post publicly or for himself, and a video."""
     account = await world.account()
     media_id = await world.media(account.user_id)
-    path = f"GET accounts /internal/accounts/{account.id}/creator-info"
+    path = f"GET accounts /internal/users/{account.user_id}/accounts/{account.id}/creator-info"
     scheduler.neighbours.answers[path] = (200, {"privacy_level_options": ["PUBLIC_TO_EVERYONE", "SELF_ONLY"]})
     return Author(scheduler, account.user_id, account.id, media_id)

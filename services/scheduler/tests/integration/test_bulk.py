@@ -247,7 +247,8 @@ async def test_validation_says_what_creation_would(author: Any) -> None:
 async def test_the_warnings_of_a_post_show_before_it_is_made(author: Any, world: Any, status: str) -> None:
     """In validation, in a dry run and in the post the same ones: the creator may not post now, the account waits."""
     told = {"code": "tiktok_reached_active_user_cap", "detail": "The daily cap is reached."}
-    author.scheduler.neighbours.answers[f"GET accounts /internal/accounts/{author.account_id}/creator-info"] = (409, told)
+    path = f"GET accounts /internal/users/{author.user_id}/accounts/{author.account_id}/creator-info"
+    author.scheduler.neighbours.answers[path] = (409, told)
     await world.execute("UPDATE accounts SET status = :status", status=status)
     codes = {"active": told["code"], "inactive": "account_paused", "expired": "account_expired"}
     found = await validate(author)
@@ -270,7 +271,7 @@ async def test_what_the_creator_has_not_granted_shows_before_it_is_made(author: 
     answers[path] = (200, account | {"scopes": ["user.info.basic", other]})
     # What accounts answers then: no privacy levels, and that is no doubt of its own.
     missing = {"code": "missing_scope", "detail": "The TikTok account does not grant a right that this needs."}
-    answers[f"GET accounts /internal/accounts/{author.account_id}/creator-info"] = (409, missing)
+    answers[f"{path}/creator-info"] = (409, missing)
     fields = {"mode": mode, "privacy_level": level, "caption": ""}
     found = await validate(author, **fields)
     (warning,) = found["warnings"]

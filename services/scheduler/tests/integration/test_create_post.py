@@ -190,7 +190,7 @@ async def test_what_may_stop_it_at_its_time_is_a_warning_at_once(author: Author,
         "detail": "TikTok has banned this creator.",
         "hint": "Ask TikTok.",
     }
-    answers[f"GET accounts /internal/accounts/{author.account_id}/creator-info"] = (409, told)
+    answers[f"GET accounts /internal/users/{author.user_id}/accounts/{author.account_id}/creator-info"] = (409, told)
     ends = utc_now() + timedelta(days=20)
     account = {"id": str(author.account_id), "status": "active", "version": 1, "grant_expires_at": rfc3339(ends)}
     answers[f"GET accounts /internal/users/{author.user_id}/accounts/{author.account_id}"] = (200, account)

@@ -34,9 +34,9 @@ class CreatorOptions:
         return await self.remembered.look(account_id, user_id, patience=patience)
 
     async def _ask(self, account_id: UUID, user_id: UUID, patience: float) -> Creator | None:
-        path = f"/internal/accounts/{account_id}/creator-info"
+        path = f"/internal/users/{user_id}/accounts/{account_id}/creator-info"
         try:
-            body = await self._client.get(path, params={"user_id": str(user_id)}, timeout=patience)
+            body = await self._client.get(path, timeout=patience)
             info = _CreatorInfo.model_validate(body)
         except Problem as problem:
             if problem.status == 409 and problem.code.startswith("tiktok_"):
