@@ -87,14 +87,13 @@ def test_a_server_freezes_and_goes_on(operator: Operator, small: Video, server: 
 
 
 def test_schedulers_die_between_claim_and_relay(operator: Operator, small: Video) -> None:
-    """RabbitMQ is away when the posts fall due, so their PostDue lie in the outbox when both schedulers are killed."""
+    """RabbitMQ is silent when the posts fall due, so their PostDue lie in the outbox when both schedulers are killed."""
     batch = Batch(operator, small, first=3_600, gap=0)
-    operator.stack.stop("rabbitmq")
-    operator.let_fall_due(batch.posts)
-    operator.wait_until_claimed(POSTS)
-    operator.stack.kill("scheduler-1")
-    operator.stack.kill("scheduler-2")
-    operator.stack.start("rabbitmq")
+    with operator.frozen("rabbitmq"):
+        operator.let_fall_due(batch.posts)
+        operator.wait_until_claimed(POSTS)
+        operator.stack.kill("scheduler-1")
+        operator.stack.kill("scheduler-2")
     batch.judge(small)
 
 

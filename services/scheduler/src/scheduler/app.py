@@ -18,6 +18,7 @@ from common.messaging.commands import CommandHandling
 from common.messaging.consumer import Consumer
 from common.messaging.dead_letters import Redelivery
 from common.messaging.events import handle_events
+from common.messaging.headway import Headway
 from common.messaging.inbox import Inbox
 from common.messaging.incoming import Incoming
 from common.messaging.outbox import Outbox
@@ -48,6 +49,7 @@ from scheduler.loops.backlog import Backlog
 from scheduler.loops.due_posts import DuePosts
 from scheduler.loops.follow_accounts import FollowAccounts
 from scheduler.loops.media_cleanup import MediaCleanup
+from scheduler.loops.owners_first import OwnersFirst
 from scheduler.loops.preflight import Preflight
 from scheduler.loops.prune import Prune
 from scheduler.loops.sweep import Sweep
@@ -89,6 +91,7 @@ class Parts:
     relay: Relay
     outbox: Outbox
     intake: PublisherIntake
+    headway: Headway
     due: DuePosts
     sweep: Sweep
     prune: Prune
@@ -99,18 +102,20 @@ class Parts:
     """Asks what the checks of posts need to know from other services."""
 
     def components(self) -> Sequence[Component]:
-        """Return what starts and stops with the service, in the order of starting."""
+        """Return what starts and stops with the service, in the order of starting, but consumers and what needs them."""
         loops = (
             self.prune.loop,
-            self.due.loop,
             FollowAccounts(self.database, self.outbox, self.waker).loop,
             self.sweep.moving_loop,
-            self.sweep.deadline_loop,
             self.sweep.unwanted_loop,
             *self.media_cleanup.loops,
             self.preflight.loop,
         )
         return [self.database, self.urgent, self.publisher, self.relay, self.intake, *loops]
+
+    def timekeepers(self) -> Sequence[Component]:
+        """Return what acts on posts whose time has come or passed: it starts once owners are heard."""
+        return [self.sweep.deadline_loop, self.due.loop]
 
     @property
     def waker(self) -> Waker:
@@ -127,7 +132,8 @@ def build() -> tuple[FastAPI, ServiceSettings]:
 def wire(settings: Settings, http: httpx.AsyncClient | None = None, user_tokens: UserTokenVerifier | None = None) -> FastAPI:
     """Return the app of a scheduler with these settings; tests hand in an HTTP client and a verifier of their own.
 
-    Parts start in the order given here, deliveries last, and stop in reverse order.
+    Parts start in the order given here and stop in reverse order: deliveries when all is there that they need, and what goes by the
+    clock last.
     """
     parts = _parts(settings, _clients(settings, http or internal_client()))
     main, slow = _consumers(settings, parts)
@@ -135,7 +141,7 @@ def wire(settings: Settings, http: httpx.AsyncClient | None = None, user_tokens:
         service=settings.service,
         title="Cuepost scheduler",
         version="1",
-        components=[*parts.components(), main, slow],
+        components=[*parts.components(), main, slow, *parts.timekeepers()],
         checks=[
             Check("database", parts.database.ping),
             Check("broker", parts.publisher.check),
@@ -166,6 +172,7 @@ def _parts(settings: Settings, clients: Clients) -> Parts:
     outbox = Outbox(tables.outbox, service=settings.service, wake=relay.wake)
     intake = PublisherIntake(settings.amqp_url)
     backlog = Backlog(urgent, intake, limit=settings.claim_backlog_limit)
+    headway = Headway(*queues.OF_OWNERS)
     storage = ObjectStorage(settings.storage_url)
     registrations = WaitingRegistrations(settings.amqp_url, queues=places_to_wait(queues.MEDIA.name))
     return Parts(
@@ -176,8 +183,9 @@ def _parts(settings: Settings, clients: Clients) -> Parts:
         relay,
         outbox,
         intake,
-        DuePosts(urgent, outbox, settings.claim_limits, backlog),
-        Sweep(database, outbox, clients.publisher, settings.sweep_limits, backlog),
+        headway,
+        DuePosts(urgent, outbox, settings.claim_limits, backlog, OwnersFirst(headway, intake)),
+        Sweep(database, outbox, clients.publisher, settings.sweep_limits, backlog, headway.is_behind),
         Prune(database, Inbox(tables.inbox), timedelta(days=settings.reply_retention_days)),
         storage,
         MediaCleanup(database, outbox, storage, settings.cleanup, registrations.none),
@@ -213,15 +221,15 @@ def _consumers(settings: Settings, parts: Parts) -> tuple[Consumer, Consumer]:
     events = EventHandlers(parts.outbox, parts.waker, _publish_rules(settings))
     inbox = Inbox(tables.inbox)
 
-    def consumer() -> Consumer:
+    def consumer(headway: Headway | None = None) -> Consumer:
         # They stop one after the other, and relay, loops and pools want their share of the time, too.
         grace = settings.shutdown_grace_seconds / 4
-        return Consumer(settings.amqp_url, redelivery, service=settings.service, grace=grace)
+        return Consumer(settings.amqp_url, redelivery, service=settings.service, grace=grace, headway=headway)
 
     def handling(routes: Sequence[CommandRoute]) -> CommandHandling:
         return CommandHandling(parts.database, tables.inbox, parts.publisher, routes)
 
-    main, slow = consumer(), consumer()
+    main, slow = consumer(parts.headway), consumer()
     files = _media_commands(settings, parts)
     posts = handling([*_post_commands(settings, parts).routes(), *files.quick_routes()])
     media = handling(files.routes())

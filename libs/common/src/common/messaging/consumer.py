@@ -16,6 +16,7 @@ from pydantic import SecretStr
 from structlog.contextvars import bound_contextvars
 
 from common.messaging.dead_letters import Redelivery
+from common.messaging.headway import Headway
 from common.messaging.incoming import Incoming
 from common.messaging.patience import until_database_answers
 from common.messaging.topology import QueueSpec
@@ -34,15 +35,26 @@ class Consumer:
 
     `subscribe` before `start`. Of each queue as many messages are handled at a time as it says. Stopping takes no new deliveries,
     lets handlers in hand finish for `grace` seconds and leaves the rest unacknowledged, which hands it back to the queue.
+    `headway` is told how it gets on.
     """
 
-    def __init__(self, url: SecretStr, redelivery: Redelivery, *, service: str, grace: float = 15.0) -> None:
+    def __init__(
+        self, url: SecretStr, redelivery: Redelivery, *, service: str, grace: float = 15.0, headway: Headway | None = None
+    ) -> None:
         self._redelivery = redelivery
         self._grace = grace
         self._queues: list[QueueSpec] = []
         self._handlers: dict[str, tuple[Handle, OnDead | None]] = {}
         self._in_hand: set[asyncio.Task[None]] = set()
-        self._link = ConsumingLink(url, name=f"{service}:consume", queues=self._queues, take=self._take)
+        self._headway = headway or Headway()
+        self._link = ConsumingLink(
+            url,
+            name=f"{service}:consume",
+            queues=self._queues,
+            take=self._take,
+            on_lost=self._headway.end,
+            on_found=self._headway.begin,
+        )
         self.start = self._link.start
         """Connect, declare queues, dead-letter queues and bindings, then consume."""
         self.check = self._link.check
@@ -69,6 +81,7 @@ class Consumer:
             task = asyncio.create_task(self._deliver(incoming, handle, on_dead))
             self._in_hand.add(task)
             task.add_done_callback(self._in_hand.discard)
+            task.add_done_callback(self._headway.take(delivery.queue))
 
     async def _deliver(self, incoming: Incoming, handle: Handle, on_dead: OnDead | None) -> None:
         with bound_contextvars(queue=incoming.queue, delivery_attempt=incoming.attempt):

@@ -32,3 +32,5 @@ BATCHES = commands_queue("scheduler.batches", CreatePosts.KEY, prefetch=2, taken
 MEDIA = commands_queue("scheduler.media", RegisterMedia.KEY, prefetch=4)
 PUBLISH_RESULTS = events_queue("scheduler.publish_results", "publisher.publish.*.v1", prefetch=MAIN_PREFETCH)
 ACCOUNTS = events_queue("scheduler.accounts", "accounts.account.*.v1", prefetch=MAIN_PREFETCH)
+OF_OWNERS = (COMMANDS.name, QUESTIONS.name, ACCOUNTS.name)
+"""Through these comes what changes posts, by their owners' wish, before they are due."""

@@ -7,6 +7,7 @@ from common.database.database import Database
 from common.due_loop import DueLoop, StepResult
 from common.messaging.outbox import Outbox
 from scheduler.loops.backlog import Backlog
+from scheduler.loops.owners_first import OwnersFirst
 from scheduler.storage.claim import ClaimLimits, seconds_to_next_due
 from scheduler.storage.users_in_line import FIRST
 from scheduler.usecases.claim_due_posts import MAX_WALK, claim_due_posts, walk_of
@@ -25,30 +26,42 @@ SHARES = 4
 """A small batch has places for at least as many users."""
 OVERDUE_S = 60.0
 """A pause is told as a trouble once it has made a post this late."""
+FULL = "the publisher's queue is full or away"
+OWNERS_FIRST = "what owners have asked for meanwhile goes first, or is not heard"
 
 
 class DuePosts:
     """Claims due posts; any number of replicas may run it."""
 
-    def __init__(self, database: Database, outbox: Outbox, limits: ClaimLimits, backlog: Backlog) -> None:
+    def __init__(
+        self,
+        database: Database,
+        outbox: Outbox,
+        limits: ClaimLimits,
+        backlog: Backlog,
+        owners_first: OwnersFirst | None = None,
+    ) -> None:
         self._database = database
         self._outbox = outbox
         self._limits = limits
         self._backlog = backlog
         self._look_past_at = float("-inf")
         self._turn = FIRST
-        self._is_paused = False
+        self._owners_first = owners_first
+        self._pause: str | None = None
         self.loop = DueLoop("due_posts", self.step)
 
     async def step(self) -> StepResult:
         """Claim one batch; tells whether more are due, else the seconds until the next one is.
 
-        While claiming is paused, the loop of deadlines still ends what waits for too long.
+        While claiming is paused because the publisher cannot take more, the loop of deadlines still ends what waits for too long.
         """
-        room = await self._backlog.room()
-        self._is_paused = room == 0
-        if self._is_paused:
+        is_early = self._owners_first is not None and await self._owners_first.hold()
+        room = 0 if is_early else await self._backlog.room()
+        if room == 0:
+            self._pause = OWNERS_FIRST if is_early else FULL
             return StepResult(next_in=PAUSED_S)
+        self._pause = None
         batch = min(self._limits.batch, room)
         limits = replace(self._limits, batch=batch, per_user=min(self._limits.per_user, max(1, batch // SHARES)))
         now = asyncio.get_running_loop().time()
@@ -72,10 +85,10 @@ class DuePosts:
 
     async def check(self) -> str | None:
         """Return None, or that claiming is paused and posts are more than a minute late because of it (readiness)."""
-        if not self._is_paused:
+        if self._pause is None:
             return None
         async with self._database.read_fast() as driver:
             next_in = await seconds_to_next_due(driver)
         if next_in is None or next_in > -OVERDUE_S:
             return None
-        return f"the publisher's queue is full or away: claiming is paused, the oldest post is {-next_in:.0f} s late"
+        return f"{self._pause}: claiming is paused, the oldest post is {-next_in:.0f} s late"
