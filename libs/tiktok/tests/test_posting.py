@@ -156,6 +156,8 @@ async def test_answers_without_their_substance() -> None:
     [
         (401, "access_token_invalid", TokenInvalid),
         (200, "access_token_invalid", TokenInvalid),
+        (401, "brand_new_code", TokenInvalid),
+        (401, "ok", TokenInvalid),
         (401, "scope_not_authorized", ScopeMissing),
         (429, "rate_limit_exceeded", TikTokRateLimited),
         (200, "rate_limit_exceeded", TikTokRateLimited),
@@ -175,6 +177,29 @@ async def test_the_tree(status: int, code: str, expected: type[TikTokError]) -> 
     assert "canary" not in str(caught.value) + repr(caught.value)
     assert caught.value.message
     assert caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("content", "status", "expected"),
+    [
+        (b"", 401, ("access_token_invalid", None)),
+        (b"<html>sign in</html>", 401, ("access_token_invalid", None)),
+        (b'{"message":"no"}', 401, ("access_token_invalid", None)),
+        (b'{"error":"access_token_invalid","error_description":"gone","log_id":"L1"}', 400, ("access_token_invalid", "L1")),
+        (b'{"error":"invalid_token","log_id":"L1"}', 401, ("access_token_invalid", "L1")),
+        (b'{"error":"scope_not_authorized","logid":"L1"}', 401, ("scope_not_authorized", "L1")),
+        (b'{"error":"invalid_params","error_description":"no title"}', 200, ("invalid_params", None)),
+        (b'{"error":"ok"}', 200, ("malformed_answer", None)),
+    ],
+)
+async def test_refusals_without_the_envelope(content: bytes, status: int, expected: tuple[str, str | None]) -> None:
+    client = PostingClient(http_of(lambda _: httpx.Response(status, content=content)), "https://api.test")
+    with pytest.raises(TikTokError) as caught:
+        await client.status(TOKEN, "x")
+    assert (caught.value.code, caught.value.log_id) == expected
+    assert isinstance(caught.value, TokenInvalid) == (expected[0] == "access_token_invalid")
+    if isinstance(caught.value, TokenInvalid):
+        assert caught.value.told == (b"access_token_invalid" in content)
 
 
 async def test_rate_limit_wait() -> None:

@@ -18,7 +18,7 @@ from common.ids import uuid7
 from common.messaging.incoming import Incoming
 from common.testing.amqp import broker_channel
 from common.testing.eventually import eventually
-from tiktok.errors import TikTokUnavailable, TokenInvalid
+from tiktok.errors import TokenInvalid
 from tiktok_simulator.faults import Fault
 
 EXPIRED = "accounts.account.expired.v1"
@@ -176,7 +176,7 @@ async def test_a_token_that_tiktok_does_not_take_though_it_renewed_it_is_over(
 
     async def read(*_: Any, **__: Any) -> None:
         asked.append(1)
-        raise TikTokUnavailable("no_answer", sent=True) if len(asked) == 1 else TokenInvalid("access_token_invalid")
+        raise TokenInvalid("access_token_invalid", told=len(asked) > 1)
 
     monkeypatch.setattr("accounts.clients.profiles.ProfileReader.read", read)
     with pytest.raises(Transient) as silent:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import httpx
 from pydantic import SecretStr
 
-from tiktok.errors import TikTokUnavailable, refusal
+from tiktok.errors import TikTokRefused, TikTokUnavailable, TokenInvalid, refusal
 
 Json = dict[str, Any]
 
@@ -112,29 +112,50 @@ def parse_object(response: httpx.Response) -> Json | None:
 def data_of(response: httpx.Response) -> Json:
     """Return ``data`` of an API envelope whose ``error.code`` is ``ok`` (an absent or null ``data`` is empty).
 
-    Raises the exception that belongs to the code, also for a refusal inside HTTP 200; TikTokUnavailable with
-    ``sent=True`` when the answer cannot be read.
+    Raises the exception that belongs to the code, also for a refusal inside HTTP 200 or in the flat shape; TokenInvalid for
+    a 401 that does not say otherwise; TikTokUnavailable with ``sent=True`` when the answer cannot be read.
     """
+    try:
+        return _enveloped(response)
+    except TikTokRefused as error:
+        if error.http_status != 401 or error.failure.known:
+            raise
+        own = "" if error.message == error.failure.message else error.message
+        raise TokenInvalid("access_token_invalid", told=False, http_status=401, log_id=error.log_id, message=own) from None
+
+
+def _enveloped(response: httpx.Response) -> Json:
     answer = parse_object(response)
-    error = answer.get("error") if answer is not None else None
-    if answer is None or not isinstance(error, dict) or not isinstance(error.get("code"), str):
-        raise _unreadable(response, answer)
-    if error["code"] == "ok" and response.status_code < 300:
+    code, message = _told(answer or {})
+    if answer is not None and code == "ok" and response.status_code < 300:
         data = answer.get("data")
         return data if isinstance(data, dict) else {}
+    if code is None:
+        raise _unreadable(response, answer)
     raise refusal(
-        error["code"] if error["code"] != "ok" else f"http_{response.status_code}",
+        code if code != "ok" else f"http_{response.status_code}",
         http_status=response.status_code,
         log_id=log_id_of(response),
-        message=text(error.get("message")) or "",
+        message=message,
         headers=response.headers,
     )
 
 
+def _told(answer: Json) -> tuple[str | None, str]:
+    """Return code and message of an answer, whichever of the two shapes its error has; no code when it has neither."""
+    error = answer.get("error")
+    if isinstance(error, dict):
+        return text(error.get("code")), text(error.get("message")) or ""
+    # Without an envelope "ok" says nothing of what was done.
+    return (None if error == "ok" else text(error)), text(answer.get("error_description")) or ""
+
+
 def log_id_of(response: httpx.Response) -> str | None:
-    """Return TikTok's log id of an answer in the API's envelope, which their support asks for; None when it has none."""
-    error = (parse_object(response) or {}).get("error")
-    return text(error.get("log_id") or error.get("logid")) if isinstance(error, dict) else None
+    """Return TikTok's log id of an answer, which their support asks for; None when it has none."""
+    answer = parse_object(response) or {}
+    error = answer.get("error")
+    holder = error if isinstance(error, dict) else answer
+    return text(holder.get("log_id") or holder.get("logid"))
 
 
 def flat_answer_of(response: httpx.Response) -> Json:
@@ -165,7 +186,7 @@ def flat_answer_of(response: httpx.Response) -> Json:
 
 
 def _from_envelope(response: httpx.Response, answer: Json) -> Json:
-    data_of(response)
+    _enveloped(response)
     return answer
 
 

@@ -107,7 +107,16 @@ class TikTokRateLimited(TikTokError):
 
 
 class TokenInvalid(TikTokError):
-    """The access token is expired or revoked: refresh once, repeat once."""
+    """The access token is expired or revoked: refresh once, repeat once.
+
+    ``told`` is false when only the status said so: then it may be of something between TikTok and here.
+    """
+
+    def __init__(
+        self, code: str, *, told: bool = True, http_status: int | None = None, log_id: str | None = None, message: str = ""
+    ) -> None:
+        super().__init__(code, http_status=http_status, log_id=log_id, message=message)
+        self.told = told
 
 
 class TikTokRefused(TikTokError):

@@ -13,7 +13,9 @@ async def still_works(tokens: AccessTokens, profiles: ProfileReader, account_id:
     try:
         access = await tokens.get(account_id)
         await profiles.read(access.token, access.scopes, open_id=open_id)
-    except TokenInvalid:
+    except TokenInvalid as error:
+        if not error.told:
+            raise Transient("TikTok does not say whether the access was withdrawn: a 401 without a known code") from None
         return False
     except TikTokRateLimited as error:
         raise Transient(f"TikTok asks to wait: {error.code}", retry_after=error.retry_after) from None
