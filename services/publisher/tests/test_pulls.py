@@ -129,6 +129,8 @@ async def test_an_init_of_unknown_outcome_is_never_repeated(
     assert (unconfirmed["code"], unconfirmed["publish_id"]) == ("init_outcome_unknown", None)
     assert ("profile" if mode == "direct" else "inbox") in unconfirmed["hint"]
     assert "an hour" in unconfirmed["hint"]
+    assert (unconfirmed["log_id"] is not None) == ("status" in fault), "TikTok's, where it answered"
+    assert ("did not answer" in unconfirmed["message"]) == ("status" not in fault)
     assert len(await world.driver.ledger()) == published
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from publisher.domain.job import Checkpoint, State, Step, Transfer
 from publisher.domain.outcomes import Defer, Fail, Reason, Unconfirm
-from publisher.domain.takeover import INIT_UNKNOWN
+from publisher.domain.takeover import INIT_UNKNOWN, init_unknown
 from publisher.domain.troubles import (
     Trouble,
     TroubleKind,
@@ -49,8 +49,14 @@ def test_an_init_that_may_have_published_is_unconfirmed_and_nothing_else(kind: T
     assert after_init_trouble(Transfer.FILE, trouble, 0) == before_anything_sent(trouble, 0)
     for transfer in (Transfer.PULL, Transfer.PHOTO):
         unknown = kind in {TroubleKind.NO_VERDICT, TroubleKind.RETRYABLE}
-        expected = INIT_UNKNOWN if unknown else before_anything_sent(trouble, 0)
+        expected = init_unknown(REASON) if unknown else before_anything_sent(trouble, 0)
         assert after_init_trouble(transfer, trouble, 0) == expected
+
+
+def test_an_init_of_unknown_outcome_tells_what_tiktok_said() -> None:
+    told = init_unknown(Reason("tiktok_internal", "TikTok had a fault of its own.", "Nothing to do.", "L1")).reason
+    assert (told.code, told.hint, told.log_id) == (INIT_UNKNOWN.reason.code, INIT_UNKNOWN.reason.hint, "L1")
+    assert told.message.endswith(": TikTok had a fault of its own.")
 
 
 def _job(**changes: object) -> Checkpoint:

@@ -78,6 +78,12 @@ INIT_UNKNOWN = Unconfirm(
 )
 
 
+def init_unknown(told: Reason) -> Unconfirm:
+    """Return the same end for an init whose trouble is known: it says what TikTok told, or that it told nothing."""
+    message = f"TikTok was asked to publish this post, and what became of that is not known: {told.message}"
+    return Unconfirm(replace(INIT_UNKNOWN.reason, message=message, log_id=told.log_id))
+
+
 def draft_unknown(end: Unconfirm) -> Unconfirm:
     """Return the same end with the hint for a draft, which is not to be looked for on the profile."""
     hint = "Its creator looks into the TikTok inbox. If the draft is not there an hour later, retry the post."

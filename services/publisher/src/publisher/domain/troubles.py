@@ -7,7 +7,7 @@ from enum import StrEnum
 from publisher.domain.backoff import defer_wait
 from publisher.domain.job import Checkpoint, Transfer
 from publisher.domain.outcomes import Defer, Fail, Reason, Unconfirm
-from publisher.domain.takeover import INIT_UNKNOWN
+from publisher.domain.takeover import init_unknown
 from publisher.domain.unknown_outcome import unknown
 
 ACCOUNT_WAIT_MIN_SECONDS = 60.0
@@ -70,9 +70,9 @@ def may_have_published(transfer: Transfer, trouble: Trouble) -> bool:
 
 
 def after_init_trouble(transfer: Transfer, trouble: Trouble, deferrals: int) -> Defer | Fail | Unconfirm:
-    """Return what follows trouble with an init: one that may have published is never repeated."""
+    """Return what follows trouble with an init: one that may have published is never repeated, and its end says why."""
     if may_have_published(transfer, trouble):
-        return INIT_UNKNOWN
+        return init_unknown(trouble.reason)
     return before_anything_sent(trouble, deferrals)
 
 
