@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -46,6 +47,10 @@ async def refuse() -> Any:
     raise TikTokRefused("spam_risk", http_status=403)
 
 
+async def fault_told_as_success() -> Any:
+    raise TikTokRefused("internal", http_status=200)
+
+
 async def up() -> str:
     return "up"
 
@@ -86,9 +91,47 @@ async def test_a_refusal_is_an_answer(clock: Clock) -> None:
     assert await breakers.call(Endpoint.VIDEO_INIT, up) == "up"
 
 
+async def test_a_fault_of_its_own_is_no_answer_whatever_the_status(clock: Clock) -> None:
+    breakers = Breakers(failures=2, open_seconds=30)
+    await fail(breakers, 1)
+    with pytest.raises(TikTokRefused):
+        await breakers.call(Endpoint.VIDEO_INIT, fault_told_as_success)
+    with pytest.raises(BreakerOpen):
+        await breakers.call(Endpoint.VIDEO_INIT, up)
+
+
+async def test_all_keep_away_for_as_long_as_a_fault_names(clock: Clock) -> None:
+    breakers = Breakers(failures=10, open_seconds=30)
+    under_way: list[asyncio.Future[str]] = []
+
+    async def slow() -> str:
+        under_way.append(asyncio.get_running_loop().create_future())
+        return await under_way[-1]
+
+    async def fail_with(retry_after: float | None, call: asyncio.Task[str], answer: asyncio.Future[str]) -> None:
+        answer.set_exception(TikTokUnavailable("internal_error", sent=True, retry_after=retry_after))
+        with pytest.raises(TikTokUnavailable):
+            await call
+
+    async def wait() -> float:
+        with pytest.raises(BreakerOpen) as caught:
+            await breakers.call(Endpoint.VIDEO_INIT, up)
+        return caught.value.wait
+
+    calls = [asyncio.create_task(breakers.call(Endpoint.VIDEO_INIT, slow)) for _ in range(4)]
+    await eventually(lambda: len(under_way) == 4, 60)
+    for named, forecast in ((120, 120), (None, 120), (200, 200), (86_400, module.LONGEST_PAUSE_SECONDS)):
+        await fail_with(named, calls.pop(), under_way.pop())
+        assert await wait() == pytest.approx(forecast, abs=10)
+    assert await breakers.call(Endpoint.STATUS, up) == "up"
+    clock.ahead += module.LONGEST_PAUSE_SECONDS + 1
+    await fail(breakers, 1)
+    assert await wait() == pytest.approx(30, abs=10), "it named none this time"
+
+
 async def test_results_can_be_failures_and_are_returned_all_the_same(clock: Clock) -> None:
     breakers = Breakers(failures=2, open_seconds=30)
-    away = ChunkResult(ChunkOutcome.UNAVAILABLE, 503)
+    away = ChunkResult(ChunkOutcome.UNAVAILABLE, 503, retry_after=120)
 
     async def send() -> ChunkResult:
         return away
@@ -97,6 +140,11 @@ async def test_results_can_be_failures_and_are_returned_all_the_same(clock: Cloc
         assert await breakers.call(Endpoint.UPLOAD, send, is_failure=lambda result: result.http_status == 503) is away
     with pytest.raises(BreakerOpen):
         await breakers.call(Endpoint.UPLOAD, send)
+    on_host = partial(breakers.call, Endpoint.UPLOAD, send, host="named", is_failure=lambda _: True)
+    assert await on_host(named_wait=lambda result: result.retry_after) is away
+    with pytest.raises(BreakerOpen) as caught:
+        await on_host()
+    assert caught.value.wait > 100
 
 
 async def test_one_call_tries_and_the_others_wait_for_it(clock: Clock) -> None:
@@ -185,7 +233,8 @@ async def test_a_pull_that_meets_an_open_breaker_was_not_sent_and_tries_nothing_
         job = await world.job(pull)
         assert (job.checkpoint.step, job.checkpoint.irrevocable_since) == (Step.CREATOR_INFO, None)
         await world.driver.fault(INIT, status=503)
-        for answers in ({"503": 1}, {"503": 1, "400": 1, "200": 1}):
+        await world.driver.fault(INIT, status=200, code="internal")
+        for answers in ({"503": 1}, {"503": 1, "200": 1}, {"503": 1, "200": 2, "400": 1}):
             assert not await world.driver.ledger()
             clock.ahead += 40
             await eventually(lambda: _rests(world, pull))
@@ -193,6 +242,19 @@ async def test_a_pull_that_meets_an_open_breaker_was_not_sent_and_tries_nothing_
             await eventually(lambda answers=answers: _answered(world, answers), 60)
         await world.state(pull, State.FAILED)
     assert len(await world.driver.ledger()) == 1
+
+
+@pytest.mark.parametrize("simulator_changes", [{"pull_loopback": True}])
+async def test_a_harmless_try_that_was_one_too_many_is_followed_by_nothing(world: Any, clock: Clock) -> None:
+    pull = world.post(await world.account(), None, transfer="pull", source_url="http://127.0.0.1:9/a.mp4")
+    async with world.replica() as replica:
+        with pytest.raises(TikTokUnavailable):
+            await replica.tools.tiktok.breakers.call(Endpoint.VIDEO_INIT, down)
+        await world.driver.fault(INIT, status=429)
+        await world.accept(pull)
+        assert (await world.told_of(pull, "deferred"))["code"] == "tiktok_rate_limit_exceeded"
+    assert (await world.job(pull)).checkpoint.irrevocable_since is None
+    assert await _answered(world, {"429": 1})
 
 
 async def _rests(world: Any, post: Any) -> bool:
@@ -264,9 +326,9 @@ async def test_one_that_is_forgotten_while_a_call_is_under_way_tells_no_more(clo
     assert await breakers.call(Endpoint.UPLOAD, up, host="slow") == "up"
 
 
-async def test_a_wait_that_tiktok_names_is_kept(world: Any) -> None:
-    """`Retry-After` of a 503: not repeated at once, and not earlier."""
-    post = world.post(await world.account(), world.media())
+async def test_a_wait_that_tiktok_names_is_kept_by_all(world: Any, clock: Clock) -> None:
+    """`Retry-After` of a 503: not repeated at once, and not earlier, by this post or another."""
+    post, other = [world.post(await world.account(name), world.media()) for name in ("demo_public", "demo_private")]
     async with world.replica() as replica:
         posting = replica.tools.tiktok._posting
         creator_info, asked = posting.creator_info, []
@@ -280,8 +342,11 @@ async def test_a_wait_that_tiktok_names_is_kept(world: Any) -> None:
         posting.creator_info = busy
         await world.accept(post)
         await world.told_of(post, "deferred")
-        job = await world.job(post)
-        assert job.run_at - await world.database_now() > timedelta(seconds=100)
+        await world.accept(other)
+        assert (await world.told_of(other, "deferred"))["code"] == "tiktok_away"
+        for waiting in (post, other):
+            assert (await world.job(waiting)).run_at - await world.database_now() > timedelta(seconds=60)
         assert len(asked) == 1
+        clock.ahead += 130
         await world.due_now(post)
         await world.state(post, State.SUCCEEDED)

@@ -1,5 +1,7 @@
 """A circuit breaker per endpoint of TikTok: after failures in a row nothing is sent there for a while, then one call tries.
 
+A failure that names a wait is enough by itself: all keep away until then.
+
 Uploads go to many hosts that TikTok names; each host has a breaker of its own. Each replica has its own ones: it learns within a
 few calls, and a fault of its own way to TikTok stops no other.
 """
@@ -17,11 +19,14 @@ from purgatory.domain.model import Context, OpenedState
 
 from publisher.metrics import BREAKER_OPEN, BREAKERS_OPENED
 from tiktok.errors import TikTokError, TikTokUnavailable
+from tiktok.failures import FailureKind
 
 T = TypeVar("T")
 
 PROBE_WAIT_SECONDS = 5.0
 """When to ask again while another call tries whether the endpoint is back."""
+LONGEST_PAUSE_SECONDS = 600.0
+"""How long a wait holds that TikTok names with a fault, at most: then one call tries."""
 MAX_HOSTS = 64
 """So many hosts have a breaker at a time; the one that was used longest ago gives way, one that is open last of all."""
 
@@ -42,7 +47,7 @@ class Endpoint(StrEnum):
 
 
 class BreakerOpen(Exception):
-    """Nothing was sent: the endpoint has failed again and again; ask again in `wait` seconds."""
+    """Nothing was sent: the endpoint has failed again and again, or has named a wait; ask again in `wait` seconds."""
 
     def __init__(self, wait: float) -> None:
         super().__init__()
@@ -54,7 +59,11 @@ Branch = tuple[Endpoint, str]
 
 
 class Breakers:
-    """Lets calls through while their endpoint answers. A refusal is an answer; a 5xx, a timeout or no connection is none."""
+    """Lets calls through while their endpoint answers.
+
+    What TikTok refuses for a reason is an answer. A fault of its own is none, whatever the status it is told with, and neither is
+    a timeout or no connection.
+    """
 
     def __init__(self, *, failures: int, open_seconds: float) -> None:
         self._failures = failures
@@ -72,15 +81,17 @@ class Breakers:
         *,
         host: str = "",
         is_failure: Callable[[T], bool] = lambda _: False,
+        named_wait: Callable[[T], float | None] = lambda _: None,
     ) -> T:
-        """Return what `send` returns; `is_failure` says of a result that it is one. Raises BreakerOpen before anything is sent.
+        """Return what `send` returns. Raises BreakerOpen before anything is sent.
 
-        With `host`, only what goes to that host fails together.
+        `is_failure` says of a result that it is one, `named_wait` for how many seconds TikTok then wants to be left alone. With
+        `host`, only what goes to that host fails together.
         """
         branch = (endpoint, host)
         breaker = await self._of(branch).get_breaker(endpoint.value)
         context = breaker.context
-        context.exclude_list = [(BaseException, lambda error: not _counts(error, context))]
+        context.exclude_list = [(BaseException, lambda error: not self._judge(error, context))]
         tries = context.state != "closed"
         if tries and branch in self._trying:
             raise BreakerOpen(PROBE_WAIT_SECONDS)
@@ -88,7 +99,7 @@ class Breakers:
             async with breaker:
                 if tries:
                     self._trying.add(branch)
-                return _answer(await send(), is_failure)
+                return _answer(await send(), is_failure, named_wait)
         except _FailedResult as failed:
             answer: T = failed.result
             return answer
@@ -102,6 +113,16 @@ class Breakers:
         """Whether the last call there was answered: what must not be lost is sent only then."""
         context = (await self._of((endpoint, "")).get_breaker(endpoint.value)).context
         return context.state == "closed" and not context.failure_count
+
+    def _judge(self, error: BaseException, context: Context) -> bool:
+        """Return whether an exception is a failure, with what it takes to open the breaker and for how long set for it."""
+        pause = pause_of(error)
+        if context.state != "opened":
+            context.threshold, context.ttl = (self._failures, self._open_seconds) if pause is None else (1, pause)
+        elif pause is not None:
+            # Of a call that was under way when it opened.
+            context.ttl = max(context.ttl, time.time() - (context.opened_at or 0.0) + pause)
+        return _counts(error, context)
 
     def _of(self, branch: Branch) -> AsyncCircuitBreakerFactory:
         factory = self._known.get(branch)
@@ -134,22 +155,34 @@ class Breakers:
         BREAKER_OPEN.labels(branch[0].value).set(any(endpoint is branch[0] for endpoint, _ in self._open))
 
 
-def _answer(result: T, is_failure: Callable[[T], bool]) -> T:
+def _answer(result: T, is_failure: Callable[[T], bool], named_wait: Callable[[T], float | None]) -> T:
     """Return the result; as an exception, for the breaker to count, when it is a failure."""
     if is_failure(result):
-        raise _FailedResult(result)
+        raise _FailedResult(result, named_wait(result))
     return result
 
 
 class _FailedResult(Exception):
-    def __init__(self, result: Any) -> None:
+    def __init__(self, result: Any, retry_after: float | None) -> None:
         super().__init__()
         self.result = result
+        self.retry_after = retry_after
+
+
+def is_fault(error: BaseException) -> bool:
+    """Whether TikTok gave no answer to what was asked: none at all, or that it has a fault of its own."""
+    return isinstance(error, TikTokError) and error.kind is FailureKind.RETRYABLE
+
+
+def pause_of(error: BaseException) -> float | None:
+    """Return for how many seconds TikTok wants to be left alone after this failure, within reason; None when it does not say."""
+    wait = error.retry_after if isinstance(error, TikTokUnavailable | _FailedResult) else None
+    return min(wait, LONGEST_PAUSE_SECONDS) if wait else None
 
 
 def _counts(error: BaseException, context: Context) -> bool:
     """Whether an exception is a failure of the endpoint. A try that ends without any word of TikTok's proves nothing good."""
-    if isinstance(error, TikTokUnavailable | _FailedResult):
+    if isinstance(error, _FailedResult) or is_fault(error):
         return True
     return context.state == "half-opened" and not isinstance(error, TikTokError)
 

@@ -9,10 +9,10 @@ import httpx
 from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
 
 from publisher.clients.accounts import Access, AccountsClient
-from publisher.clients.breakers import PROBE_WAIT_SECONDS, BreakerOpen, Breakers, Endpoint
+from publisher.clients.breakers import PROBE_WAIT_SECONDS, BreakerOpen, Breakers, Endpoint, is_fault, pause_of
 from publisher.clients.tiktok_troubles import not_sent_to, trouble_of
 from publisher.errors import CallFailed, QuotaUsedUp
-from tiktok.errors import TikTokError, TikTokUnavailable, TokenInvalid
+from tiktok.errors import TikTokError, TikTokRateLimited, TikTokUnavailable, TokenInvalid
 from tiktok.models import CreatorInfo, FileSource, PostInfo, PublishStatus, PullInit, PullSource, VideoInit
 from tiktok.photos import PhotoPost
 from tiktok.posting import PostingClient
@@ -47,9 +47,9 @@ class TikTok:
 
     Each raises `CallFailed`. A refused token is refreshed and the call repeated once: a refusal had no effect. Reads are
     repeated up to 3 times; an init only when nothing of it left this machine. While an endpoint's breaker is open, nothing is sent
-    there, and the failure says when it may be again. After a call that got no answer, an init that publishes by itself is sent only
-    when its endpoint has answered a harmless one just before. Each request counts: QuotaUsedUp is raised when there was no room for
-    the first one; a repeat without room is not made, and the failure before it stands.
+    there, and the failure says when it may be again. After a call that got no answer, or one of a fault, an init that publishes by
+    itself is sent only when its endpoint has answered a harmless one just before. Each request counts: QuotaUsedUp is raised when
+    there was no room for the first one; a repeat without room is not made, and the failure before it stands.
     """
 
     def __init__(
@@ -266,17 +266,21 @@ class TikTok:
             raise failed from None
 
     async def _make_sure(self, endpoint: Endpoint, harmless: Callable[[], Awaitable[None]], before_send: BeforeSend) -> None:
-        """Raise BreakerOpen unless the endpoint answers: its last call was answered, or a harmless one is now."""
+        """Raise BreakerOpen unless the endpoint answers: its last call was answered, or a harmless one is now.
+
+        Raises TikTokRateLimited when that was one too many: so would be the next.
+        """
         if await self.breakers.is_well(endpoint):
             return
         await before_send()
         try:
             await self.breakers.call(endpoint, harmless)
-        except TikTokUnavailable as error:
-            raise BreakerOpen(error.retry_after or PROBE_WAIT_SECONDS) from None
-        except TikTokError:
+        except TikTokRateLimited:
+            raise
+        except TikTokError as error:
+            if is_fault(error):
+                raise BreakerOpen(pause_of(error) or PROBE_WAIT_SECONDS) from None
             # A refusal, as it should be: whatever is refused, the endpoint is there.
-            return
 
 
 def _is_unavailable(error: BaseException) -> bool:

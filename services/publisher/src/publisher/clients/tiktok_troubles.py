@@ -1,6 +1,6 @@
 """What an error of the TikTok client means for a job."""
 
-from publisher.clients.breakers import BreakerOpen
+from publisher.clients.breakers import BreakerOpen, pause_of
 from publisher.domain.outcomes import Fail, Reason
 from publisher.domain.troubles import Trouble, TroubleKind
 from tiktok.errors import GrantInvalid, TikTokError, TikTokRateLimited, TikTokUnavailable
@@ -9,7 +9,7 @@ from tiktok.failures import Failure, FailureKind, failure_of
 CODE_PREFIX = "tiktok_"
 AWAY = Reason(
     "tiktok_away",
-    "TikTok has failed several times in a row, so nothing is sent to it for a while.",
+    "TikTok has failed several times in a row, or has asked for a pause, so nothing is sent to it for a while.",
     "Nothing to do; one call tries whether it is back, then all go on.",
 )
 
@@ -18,7 +18,7 @@ def trouble_of(error: TikTokError) -> Trouble:
     """Return the trouble; its code is TikTok's with our prefix, its sentence the table's with TikTok's own words."""
     reason = Reason(CODE_PREFIX + error.code, _message(error), error.hint or None, error.log_id)
     if isinstance(error, TikTokUnavailable):
-        return Trouble(TroubleKind.NO_VERDICT if error.sent else TroubleKind.NOT_SENT, reason, error.retry_after)
+        return Trouble(TroubleKind.NO_VERDICT if error.sent else TroubleKind.NOT_SENT, reason, pause_of(error))
     if isinstance(error, TikTokRateLimited):
         return Trouble(TroubleKind.BUSY, reason, error.retry_after)
     if error.failure.awaits_person or isinstance(error, GrantInvalid):

@@ -60,6 +60,11 @@ def _is_unavailable(result: ChunkResult) -> bool:
     return result.outcome is ChunkOutcome.UNAVAILABLE
 
 
+def _wait_of_the_host(result: ChunkResult) -> float | None:
+    """Return the wait that TikTok named with a fault; one with any other status is about this upload."""
+    return result.retry_after if result.http_status >= 500 else None
+
+
 def _may_pass_soon(result: ChunkResult) -> bool:
     """Whether it may pass within moments: not when TikTok named a wait."""
     return _is_unavailable(result) and not result.retry_after
@@ -85,7 +90,8 @@ async def _put(run: JobRun, chunk: ChunkRange) -> ChunkResult:
     content_type = media.content_type if media.content_type in CONTENT_TYPES else FALLBACK_TYPE
     send = partial(_stream, run, address, _Body(run, media.storage_key, chunk), chunk, content_type)
     host = urlsplit(address).netloc
-    return await run.tools.tiktok.breakers.call(Endpoint.UPLOAD, send, host=host, is_failure=_is_unavailable)
+    breakers = run.tools.tiktok.breakers
+    return await breakers.call(Endpoint.UPLOAD, send, host=host, is_failure=_is_unavailable, named_wait=_wait_of_the_host)
 
 
 async def _stream(run: JobRun, address: str, body: "_Body", chunk: ChunkRange, content_type: str) -> ChunkResult:
