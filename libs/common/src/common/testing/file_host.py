@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from email.utils import formatdate
 
+PIECE_BYTES = 65_536
 HEAD = b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isomiso2"
 
 
@@ -112,13 +113,18 @@ class FileHost:
                 writer.transport.abort()
         else:
             stop = len(body) if act.stop_after is None else act.stop_after
-            writer.write(body[:stop])
-            await writer.drain()
+            await _flow(body[:stop], writer)
             if act.stop_after is not None:
                 self.reached.set()
                 await act.go_on.wait()
-            writer.write(body[stop:] + act.tail)
-            await writer.drain()
+            await _flow(body[stop:] + act.tail, writer)
+
+
+async def _flow(data: bytes, writer: asyncio.StreamWriter) -> None:
+    """Send bytes in pieces: what a large file's reader does not take yet is not copied into a buffer here."""
+    for first in range(0, len(data), PIECE_BYTES):
+        writer.write(data[first : first + PIECE_BYTES])
+        await writer.drain()
 
 
 async def _drip(data: bytes, seconds: float | None, writer: asyncio.StreamWriter) -> None:
