@@ -43,9 +43,9 @@ async def host() -> AsyncIterator[MediaHost]:
         yield host
 
 
-async def pull_of(world: Any, host: MediaHost, **resource: Any) -> Any:
+async def pull_of(world: Any, host: MediaHost, mode: str = "direct", **resource: Any) -> Any:
     url = host.put("/a.mp4", Resource(DATA, **resource))
-    return world.post(await world.account(), None, transfer="pull", source_url=url)
+    return world.post(await world.account(), None, transfer="pull", source_url=url, mode=mode)
 
 
 async def killed_at(world: Any, post: Any, point: str, *, wanted: State, cancel: bool = False) -> Any:
@@ -80,18 +80,18 @@ async def test_a_draft_is_delivered_once(processes: Any, point: str, size: int, 
 
 
 @pytest.mark.parametrize(
-    ("point", "state", "publications"),
+    ("point", "mode", "state", "publications"),
     [
-        ("after_init_intent", State.UNCONFIRMED, 0),
-        ("after_init_answer", State.UNCONFIRMED, 1),
-        ("while_polling", State.SUCCEEDED, 1),
+        ("after_init_intent", "direct", State.UNCONFIRMED, 0),
+        ("after_init_answer", "inbox", State.UNCONFIRMED, 1),
+        ("while_polling", "direct", State.SUCCEEDED, 1),
     ],
 )
 async def test_a_pull_is_published_once_or_not_known(
-    processes: Any, host: MediaHost, point: str, state: State, publications: int
+    processes: Any, host: MediaHost, point: str, mode: str, state: State, publications: int
 ) -> None:
     world = processes
-    post = await pull_of(world, host)
+    post = await pull_of(world, host, mode)
     await killed_at(world, post, point, wanted=state)
     assert await published(world) == [SHA256] * publications
     assert len(await world.driver.ledger()) == publications
@@ -100,7 +100,7 @@ async def test_a_pull_is_published_once_or_not_known(
 @pytest.mark.parametrize(
     ("point", "mode", "state", "publications"),
     [
-        ("after_init_intent", "direct", State.UNCONFIRMED, 0),
+        ("after_init_intent", "inbox", State.UNCONFIRMED, 0),
         ("after_init_answer", "direct", State.UNCONFIRMED, 1),
         ("while_polling", "inbox", State.SUCCEEDED, 1),
     ],
