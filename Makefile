@@ -75,8 +75,8 @@ schemas: bootstrap ## write docs/events.md, docs/asyncapi.json and docs/schemas 
 test: bootstrap ## lint, types, boundaries, all tests, coverage
 	@deploy/test.sh
 
-bench: bootstrap ## measure, and print tables; one benchmark: make bench name=accounts_lists
-	@$(PYTHON) -m bench $(name)
+bench: bootstrap ## measure, and print tables; one benchmark: make bench name=accounts_lists; strict=1: fail when a goal is missed
+	@$(PYTHON) -m bench $(if $(strict),--strict) $(name)
 
 chaos: bootstrap ## break a stack of its own at every point, and at random: make chaos [part=storm] [seed=7] [posts=200] [accounts=20] [replicas=3] [kills=30] [seconds=900]
 	@$(PYTHON) -m chaos $(part) $(foreach option,seed posts accounts replicas kills seconds only,$(if $($(option)),--$(option)=$($(option))))

@@ -22,6 +22,7 @@ import aio_pika
 import asyncpg
 from fastapi import FastAPI
 
+from bench.figures import verdict
 from bench.processor_time import ProcessorClock, ProcessorTime, table
 from bench.programs import Pipeline, analytics_beside, scheduler_and_publisher
 from common.messaging.topology import dead_letter_name
@@ -231,7 +232,7 @@ def _show(rows: Sequence[Row]) -> None:
         reached = row.burst >= burst and row.slow[0] <= 5 and row.slow[1] <= 15 and row.fast[1] <= fast
         print(
             f"| {row.label} | {row.burst:,.0f} | >= {burst:,} | {row.slow[0]:.1f}, {row.slow[1]:.1f} | <= 5, <= 15"
-            f" | {row.fast[0]:.1f}, {row.fast[1]:.1f} | <= {fast} | {'reached' if reached else 'MISSED'} |"
+            f" | {row.fast[0]:.1f}, {row.fast[1]:.1f} | <= {fast} | {verdict(row.label, reached)} |"
         )
     print(f"\nProcessor time of the burst, ms per 1,000 posts (load now {os.getloadavg()[0]:.1f})\n")
     print(table({row.label: row.processor for row in rows}))
@@ -243,7 +244,7 @@ def _compare(plain: Sequence[Row], among: Sequence[Row]) -> None:
     for one, other in zip(plain, among, strict=True):
         ratios = (one.burst / other.burst, other.slow[1] / one.slow[1], other.fast[1] / one.fast[1])
         shown = " | ".join(f"{ratio:.2f}x" for ratio in ratios)
-        print(f"| {one.label} | {shown} | {'reached' if max(ratios) <= 1.2 else 'MISSED'} |")
+        print(f"| {one.label} | {shown} | {verdict(f'{one.label}, compared', max(ratios) <= 1.2)} |")
 
 
 @asynccontextmanager

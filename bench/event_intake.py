@@ -23,6 +23,7 @@ from pydantic import SecretStr
 
 from analytics.usecases.verify_audit import verify_audit
 from bench.due_posts import accounts_stand_in, forget_queues
+from bench.figures import verdict
 from bench.processor_time import ProcessorClock, table
 from bench.programs import Pipeline
 from common.contracts.context import Context
@@ -91,13 +92,15 @@ async def _measure(pipeline: Pipeline, servers: TestServers) -> None:
     rate = statistics.median(rate for rate, _, _ in rounds)
     copied = statistics.median(copied for _, copied, _ in rounds)
     print("\n| | measured | goal | |\n|---|---|---|---|")
-    print(f"| backlog of {BACKLOG:,}, events/s | {rate:,.0f} | >= {RATE:,} | {_verdict(rate >= RATE)} |")
-    print(f"| the same, until the copies have it too, events/s | {copied:,.0f} | >= {RATE:,} | {_verdict(copied >= RATE)} |")
+    print(f"| backlog of {BACKLOG:,}, events/s | {rate:,.0f} | >= {RATE:,} | {verdict('backlog', rate >= RATE)} |")
+    print(
+        f"| the same, until the copies have it too, events/s | {copied:,.0f} | >= {RATE:,} | {verdict('copies', copied >= RATE)} |"
+    )
     print(
         f"| {RATE:,}/s for {SECONDS} s, recorded after ms (p50, p99, last) | {', '.join(f'{ms:.0f}' for ms in late)} | keeps up | |"
     )
     print(f"| copies have the last of them, ms after its record | {behind * 1000:.0f} | keep up | |")
-    print(f"| in the chain, each once | {proven:,} of {total:,} | all | {_verdict(proven == total)} |")
+    print(f"| in the chain, each once | {proven:,} of {total:,} | all | {verdict('in the chain', proven == total)} |")
     print(f"\nProcessor time, ms per 1,000 events (load now {os.getloadavg()[0]:.1f})\n")
     print(table({"backlog": rounds[-1][2], f"{RATE:,}/s": used}))
 
@@ -166,10 +169,6 @@ async def _proven(url: str) -> int:
             return (await verify_audit(connection, trusted=())).records
     finally:
         await database.stop()
-
-
-def _verdict(is_reached: bool) -> str:
-    return "reached" if is_reached else "MISSED"
 
 
 def _events(number: int, *, start: datetime | None = None, gap: timedelta = timedelta()) -> Iterator[Publication]:

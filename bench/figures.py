@@ -1,9 +1,24 @@
-"""Measuring requests one after the other, and showing the result."""
+"""Measuring requests one after the other, showing the result, and judging by goals."""
 
 import math
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+
+_misses: list[str] = []
+
+
+def verdict(what: str, is_reached: bool) -> str:
+    """Return the word for whether a goal is reached; a miss is remembered by `what` was measured."""
+    if is_reached:
+        return "reached"
+    _misses.append(what)
+    return "MISSED"
+
+
+def missed() -> list[str]:
+    """Return what has missed its goal so far."""
+    return list(_misses)
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +50,8 @@ def show(title: str, figures: Sequence[Figure], *, goal_ms: float) -> None:
     print(f"\n{title} (goal: p99 < {goal_ms:g} ms)\n")
     print("| request | requests | p50 ms | p99 ms | slowest ms | |\n|---|---|---|---|---|---|")
     for one in figures:
-        verdict = "reached" if one.p99 < goal_ms else "MISSED"
-        print(f"| {one.label} | {one.number} | {one.p50:.1f} | {one.p99:.1f} | {one.slowest:.1f} | {verdict} |")
+        word = verdict(one.label, one.p99 < goal_ms)
+        print(f"| {one.label} | {one.number} | {one.p50:.1f} | {one.p99:.1f} | {one.slowest:.1f} | {word} |")
 
 
 def _percentile(ordered: Sequence[float], percent: int) -> float:

@@ -23,6 +23,7 @@ import asyncpg
 from fastapi import FastAPI
 
 from bench.due_posts import forget_queues
+from bench.figures import verdict
 from bench.processor_time import ProcessorClock, table
 from bench.programs import Pipeline, gateway_before
 from common.testing.databases import TestDatabases
@@ -248,7 +249,7 @@ def _show(rows: Sequence[Row]) -> None:
     print("| request | per second | goal | p50 ms | p99 ms | |\n|---|---|---|---|---|---|")
     for row in rows:
         is_reached = row.rate >= row.goal and (not row.label.startswith("POST") or row.p99 <= CREATE_GOAL_MS)
-        verdict = "reached" if is_reached else "MISSED"
-        print(f"| {row.label} | {row.rate:,.0f} | >= {row.goal:,} | {row.p50:.1f} | {row.p99:.1f} | {verdict} |")
+        word = verdict(row.label, is_reached)
+        print(f"| {row.label} | {row.rate:,.0f} | >= {row.goal:,} | {row.p50:.1f} | {row.p99:.1f} | {word} |")
     print("\nProcessor time, ms per 1,000 requests\n")
     print(table({row.label: row.processor for row in rows}))

@@ -19,6 +19,7 @@ import psutil
 from aio_pika.abc import AbstractIncomingMessage
 from fastapi import FastAPI
 
+from bench.figures import verdict
 from bench.programs import gateway_alone
 from common.contracts.envelope import Envelope
 from common.contracts.scheduler import RegisterMedia
@@ -69,10 +70,10 @@ def _show(copies: list[float], uploads: list[float], growths: list[float]) -> No
     print(f"\nUpload of {SIZE / 1e6:.0f} MB, median of {ROUNDS} rounds; sha256, multipart and storage included\n")
     print("| | measured | goal | |\n|---|---|---|---|")
     print(f"| copy over the loopback to the same disk | {copy:.0f} MB/s | | |")
-    verdict = "reached" if share >= GOAL_SHARE else "MISSED"
-    print(f"| through the gateway | {upload:.0f} MB/s = {share:.0%} | >= {GOAL_SHARE:.0%} | {verdict} |")
-    verdict = "reached" if growth < GOAL_GROWTH_MB else "MISSED"
-    print(f"| growth of the gateway's memory (largest) | {growth:.1f} MB | < {GOAL_GROWTH_MB:g} MB | {verdict} |")
+    word = verdict("upload", share >= GOAL_SHARE)
+    print(f"| through the gateway | {upload:.0f} MB/s = {share:.0%} | >= {GOAL_SHARE:.0%} | {word} |")
+    word = verdict("growth", growth < GOAL_GROWTH_MB)
+    print(f"| growth of the gateway's memory (largest) | {growth:.1f} MB | < {GOAL_GROWTH_MB:g} MB | {word} |")
 
 
 @asynccontextmanager
