@@ -77,6 +77,8 @@ async def test_approval_and_denial_by_query(driver: Driver) -> None:
     assert "*" in approved["code"]
     assert "!" in approved["code"]
     assert callback(await driver.authorize(simulator_deny="1"))["error"] == "access_denied"
+    outsider = callback(await driver.authorize(simulator_deny="non_sandbox_target"))
+    assert (outsider["error"], outsider["error_type"]) == ("access_denied", "non_sandbox_target")
 
 
 async def test_tokens(driver: Driver) -> None:

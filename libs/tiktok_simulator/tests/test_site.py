@@ -25,6 +25,7 @@ async def test_health_and_overview(driver: Driver, video: bytes) -> None:
     assert "file_format_check_failed" in page
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert" in page
+    assert "setInterval" in page
     assert (await driver.http.get(f"{driver.base_url}/_simulator/avatars/nobody.svg")).status_code == 404
 
 

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tiktok_simulator.driver import Driver, eventually
+from tiktok_simulator.sample_video import make_video
 from tiktok_simulator.settings import Settings
 from tiktok_simulator.testing import RunningSimulator, running_simulator
 
@@ -229,7 +230,10 @@ async def test_the_newest_bytes_are_kept_for_a_while(http: httpx.AsyncClient, vi
         failed = await driver.upload(token, bytes(100))
         for publish_id in (*ids, failed):
             await driver.finished(publish_id)
-        shown = [(await http.get(f"{driver.base_url}/_simulator/media/{one}/0")).status_code for one in (*ids, failed, "x")]
+        # Too large for all the room there is: it takes nobody's.
+        large = await driver.upload(token, make_video(tmp_path / "large.mp4", seconds=0.2, size=room + 1).read_bytes())
+        await driver.finished(large)
+        shown = [(await http.get(f"{driver.base_url}/_simulator/media/{one}/0")).status_code for one in (*ids, failed, large)]
         assert sorted(shown) == [200, 200, 404, 404, 404]
         assert shown[3:] == [404, 404]
     async with running_simulator(settings) as simulator:

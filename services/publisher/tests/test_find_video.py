@@ -122,7 +122,9 @@ async def test_what_went_out_as_public_is_looked_for_in_sandbox_mode_too(world: 
     assert (job.checkpoint.state, job.tiktok_video_id) == (State.SUCCEEDED, await video_of(world, post))
 
 
+@pytest.mark.parametrize("simulator_changes", [{"video_page_max": 1}])
 async def test_two_that_look_alike_stay_unknown_and_say_what_was_found(world: Any) -> None:
+    """Also when the pages of the list are shorter than was asked for."""
     account = await world.account()
     posts = [post_of(world, account), post_of(world, account)]
     await unconfirmed(world, *posts)

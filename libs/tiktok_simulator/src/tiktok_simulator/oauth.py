@@ -25,12 +25,17 @@ from tiktok_simulator.state import Simulator, simulator_of
 router = APIRouter()
 State = Annotated[Simulator, Depends(simulator_of)]
 _REVOKED_BY_THE_APP = 5
+_DENIALS = {
+    "1": {"error": "access_denied", "error_description": "The user denied the request."},
+    "non_sandbox_target": {"error": "access_denied", "error_type": "non_sandbox_target"},
+}
 
 
 @router.get(AUTHORIZE)
 async def authorize(request: Request, simulator: State) -> Response:
-    """Show the consent page; with ``simulator_creator`` approve at once, with ``simulator_deny=1`` deny at once.
+    """Show the consent page; with ``simulator_creator`` approve at once, with ``simulator_deny`` deny at once.
 
+    ``simulator_deny=1`` is a creator who does not want to, ``non_sandbox_target`` one who is no target user of a sandbox app.
     ``simulator_scopes`` (comma separated) is what the creator leaves ticked. A wrong request gets TikTok's own error
     page and no redirect.
     """
@@ -38,8 +43,8 @@ async def authorize(request: Request, simulator: State) -> Response:
     checked = check_authorize(query, simulator.settings)
     if isinstance(checked, list):
         return _error_page(checked)
-    if query.get("simulator_deny") == "1":
-        return _denied(checked)
+    if (why := query.get("simulator_deny")) in _DENIALS:
+        return _redirect(checked, _DENIALS[why])
     username = query.get("simulator_creator")
     if username is not None:
         ticked = query.get("simulator_scopes")
@@ -57,7 +62,7 @@ async def decide(request: Request, simulator: State) -> Response:
         return _error_page(checked)
     username = query.get("simulator_creator")
     if username is None:
-        return _denied(checked)
+        return _redirect(checked, _DENIALS["1"])
     return _approved(simulator, checked, username, [str(scope) for scope in form.getlist("ticked")])
 
 
@@ -139,10 +144,6 @@ def _approved(simulator: Simulator, checked: AuthorizeRequest, username: str, ti
     granted = [scope for scope in checked.scopes if ticked is None or scope in ticked or scope == BASIC_SCOPE]
     code = simulator.grants.new_code(creator.open_id, granted, checked.redirect_uri, checked.challenge)
     return _redirect(checked, {"code": code.code, "scopes": ",".join(granted)})
-
-
-def _denied(checked: AuthorizeRequest) -> Response:
-    return _redirect(checked, {"error": "access_denied", "error_description": "The user denied the request."})
 
 
 def _redirect(checked: AuthorizeRequest, answer: dict[str, Any]) -> Response:

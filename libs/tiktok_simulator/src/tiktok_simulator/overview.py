@@ -1,4 +1,4 @@
-"""The start page: creators, what they published (to be played), switches for faults, and the clock."""
+"""The start page: creators, what they published (to be played), switches for faults, and the clock. It keeps itself up to date."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -40,6 +40,10 @@ document.addEventListener("click", event => {
   const data = event.target.dataset;
   if (data.path) send(data.method || "POST", data.path, data.body ? JSON.parse(data.body) : undefined);
 });
+setInterval(() => {
+  const inUse = document.activeElement?.matches("input, select, video");
+  if (!inUse && ![...document.querySelectorAll("video")].some(video => !video.paused)) location.reload();
+}, 4000);
 document.getElementById("order").addEventListener("submit", event => {
   event.preventDefault();
   const form = new FormData(event.target);

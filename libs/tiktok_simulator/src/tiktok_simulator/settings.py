@@ -110,6 +110,8 @@ class Settings(BaseSettings):
     display_per_minute: int = Field(600, ge=1)
     retry_after: bool = False
     """Send Retry-After with a 429."""
+    video_page_max: int = Field(20, ge=1, le=20)
+    """No page of videos holds more, whatever ``max_count`` says; ``has_more`` tells of the rest."""
     photos_in_video_list: bool = False
     views_half_life_seconds: float = Field(6 * 3600, gt=0)
     """Time in which a post gets half of the views it will ever have."""
@@ -130,7 +132,7 @@ class Settings(BaseSettings):
     keep_uploads: bool = False
     """Keep all bytes for ever."""
     keep_newest_bytes: int = Field(100_000_000, ge=0)
-    """So many bytes of what was published last are kept, to be played on the start page."""
+    """So many bytes of what was published last are kept, to be played on the start page; what is larger by itself is not."""
 
     @field_validator("redirect_uris", "scopes", "verified_domains", "verified_prefixes", mode="before")
     @classmethod

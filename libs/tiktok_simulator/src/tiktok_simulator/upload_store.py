@@ -107,6 +107,10 @@ class UploadStore:
         """Keep the bytes of what was published, for the start page, until newer ones take their room."""
         if publication.publish_id in self._kept or not self.media(publication):
             return
+        if publication.size > self._keep_newest:
+            # No room would do: the others keep theirs.
+            self._remove(publication)
+            return
         self._kept[publication.publish_id] = publication
         self._kept_bytes += publication.size
         while self._kept and self._kept_bytes > self._keep_newest:

@@ -44,7 +44,7 @@ FIELDS = (
 
 @router.post(VIDEO_LIST)
 async def video_list(request: Request, simulator: State) -> JSONResponse:
-    """Return a page of public videos, newest first, posted before ``cursor`` (Unix milliseconds)."""
+    """Return a page of public videos, newest first, posted before ``cursor`` (Unix milliseconds), not always a full one."""
     _, creator = authorized(simulator, request, ("video.list",), quotas.VIDEO_LIST)
     fields, body = _fields(request), await json_object(request)
     count = _integer(body, "max_count", DEFAULT_COUNT)
@@ -52,10 +52,10 @@ async def video_list(request: Request, simulator: State) -> JSONResponse:
     if count is None or not 1 <= count <= MAX_COUNT:
         raise ApiError("invalid_params", f"The max_count must be between 1 and {MAX_COUNT}.")
     before = [video for video in _public(simulator, creator) if cursor is None or _milliseconds(video) < cursor]
-    page = before[:count]
+    page = before[: min(count, simulator.settings.video_page_max)]
     videos = [_shown(simulator, request, creator, video, fields) for video in page]
     last = _milliseconds(page[-1]) if page else (cursor or 0)
-    return ok({"videos": videos, "cursor": last, "has_more": len(before) > count})
+    return ok({"videos": videos, "cursor": last, "has_more": len(before) > len(page)})
 
 
 @router.post(VIDEO_QUERY)
