@@ -1,6 +1,7 @@
 """Connecting a TikTok account: state, PKCE, exchange, profile; every refusal by its own name."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -28,6 +29,7 @@ async def test_the_address_carries_what_tiktok_asks_for(accounts: Any) -> None:
     assert "video.publish" in query["scope"].split(",")
     stored = await accounts.scalar("SELECT row_to_json(oauth_states)::text FROM oauth_states")
     assert answer["state"] not in stored
+    assert await accounts.scalar("SELECT expires_at - created_at FROM oauth_states") == timedelta(minutes=10)
 
 
 async def test_a_creator_is_connected_with_profile_and_sealed_tokens(accounts: Any, events: Any) -> None:

@@ -107,5 +107,6 @@ async def test_an_old_hash_is_made_anew_at_login(start: Any) -> None:
     strong = await start(argon2_memory_kib=2048)
     assert (await strong.login(person.email)).status_code == 200
     stored = await strong.scalar(f"SELECT password_hash FROM users WHERE id = '{person.user_id}'")
+    assert stored.startswith("$argon2id$")
     assert "m=2048" in stored
     assert (await strong.login(person.email)).status_code == 200
