@@ -21,11 +21,14 @@ from scheduler.clients.object_storage import ObjectStorage
 from scheduler.clients.waiting_registrations import WaitingRegistrations, places_to_wait
 from scheduler.domain.cleanup import Cleanup
 from scheduler.loops.media_cleanup import MediaCleanup
+from scheduler.storage.media import get_media
 from scheduler.storage.media_use import lock_unused
 from scheduler.storage.stored_objects import add_object, claim_removals
 from scheduler.storage.tables import media, stored_objects
 from scheduler.usecases.clean_storage import Orphans, remove_objects
 from scheduler.usecases.delete_media import prune_media
+from scheduler.usecases.end_unjudged import Unjudged
+from scheduler.usecases.register_media import is_unchecked
 
 pytestmark = pytest.mark.integration
 
@@ -202,8 +205,11 @@ async def test_objects_without_a_row_are_removed_once_watched_for_long(world: An
     assert await orphans.look(1000.0) == []
 
 
-async def test_orphans_stay_while_a_registration_waits(world: Any, tmp_path: Path) -> None:
+async def test_what_was_cut_short_is_ended_once_no_registration_waits(world: Any, tmp_path: Path) -> None:
+    """An object without a row, and a file without a verdict: whoever would have told of its dead letter was killed first."""
     put(tmp_path, "media/u/orphan", age=2 * DAYS)
+    user_id = uuid7()
+    unjudged = await world.media(user_id, status="processing", command_id=uuid7())
     quiet = [False, False, True]
     asked: list[bool] = []
 
@@ -214,7 +220,15 @@ async def test_orphans_stay_while_a_registration_waits(world: Any, tmp_path: Pat
     rules = Cleanup(unused_for=None, orphan_grace=DAYS, reply_retention=DAYS, orphan_watch=0.0)
     cleanup = MediaCleanup(world.database, world.outbox, ObjectStorage(f"file://{tmp_path}"), rules, none_waits)
     done = [(await cleanup.remove_orphans()).done for _ in range(4)]
-    assert (done, asked) == ([0, 0, 1, 0], quiet)
+    assert (done, asked) == ([0, 0, 2, 0], quiet)
+    async with world.database.read() as connection:
+        file = await get_media(connection, unjudged, user_id)
+    assert (file.status, is_unchecked(file)) == ("rejected", True)
+    (told,) = await world.told()
+    assert (told.key, told.userid, told.subject) == ("scheduler.media.rejected.v1", user_id, str(unjudged))
+    later = Unjudged(world.database, world.outbox, watch=100)
+    watched = (await world.media(user_id, status="processing", command_id=uuid7()), user_id)
+    assert [list(await later.look(now)) for now in (5.0, 104.0, 105.0)] == [[], [], [watched]]
     assert (await cleanup.prune()).done == 0
 
 

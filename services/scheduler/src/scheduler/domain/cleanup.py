@@ -11,6 +11,8 @@ ORPHAN_WATCH_S = 3600.0
 class Cleanup:
     """Files unused for that long (None: never); objects without a row, once so old and watched for so many seconds.
 
+    Files without a verdict end once they were watched for as long.
+
     After `reply_retention` it is forgotten which upload brought a file.
     """
 

@@ -1,4 +1,4 @@
-"""Loops of the media library: bytes nobody has any more, files nobody has used for long, objects that never got a row."""
+"""Loops of the media library: bytes nobody has any more, files nobody has used for long, uploads cut short on their way."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -10,6 +10,7 @@ from scheduler.clients.object_storage import ObjectStorage
 from scheduler.domain.cleanup import Cleanup
 from scheduler.usecases.clean_storage import REMOVAL_BATCH, Orphans, remove_objects
 from scheduler.usecases.delete_media import PRUNE_BATCH, forget_old_uploads, prune_media
+from scheduler.usecases.end_unjudged import Unjudged
 
 REMOVAL_EVERY_S = 60.0
 UNUSED_EVERY_S = 600.0
@@ -35,6 +36,7 @@ class MediaCleanup:
         self._cleanup = cleanup
         self._quiet = quiet
         self._orphans = Orphans(database, storage, grace=cleanup.orphan_grace, watch=cleanup.orphan_watch)
+        self._unjudged = Unjudged(database, outbox, watch=cleanup.orphan_watch)
         self.removal = DueLoop("remove_objects", self.remove, max_sleep=REMOVAL_EVERY_S, step_timeout=STORAGE_STEP_S)
         self.unused = DueLoop("prune_media", self.prune, max_sleep=UNUSED_EVERY_S)
         self.orphans = DueLoop("orphaned_objects", self.remove_orphans, max_sleep=ORPHANS_EVERY_S, step_timeout=STORAGE_STEP_S)
@@ -61,8 +63,10 @@ class MediaCleanup:
         return StepResult(done=pruned, more=pruned >= PRUNE_BATCH)
 
     async def remove_orphans(self) -> StepResult:
-        """Remove objects without a row, but only while no registration waits that could bring one."""
-        orphans = await self._orphans.look(asyncio.get_running_loop().time())
-        if not orphans or not await self._quiet():
+        """Remove objects without a row, reject files without a verdict; only while no registration waits that could bring one."""
+        now = asyncio.get_running_loop().time()
+        orphans, unjudged = await self._orphans.look(now), await self._unjudged.look(now)
+        if not (orphans or unjudged) or not await self._quiet():
             return StepResult()
-        return StepResult(done=await self._orphans.remove(orphans))
+        await self._unjudged.end(unjudged)
+        return StepResult(done=await self._orphans.remove(orphans) + len(unjudged))

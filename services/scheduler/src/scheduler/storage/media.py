@@ -1,6 +1,6 @@
 """Reading and writing the media library."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -9,7 +9,7 @@ from sqlalchemy import ARRAY, Uuid, any_, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from scheduler.domain.media import Media
+from scheduler.domain.media import Media, MediaStatus
 from scheduler.storage.tables import media
 
 # Asked for every post, so made once.
@@ -71,6 +71,13 @@ async def media_of_upload(connection: AsyncConnection, command_id: UUID) -> UUID
     """Return the file that an upload brought, None when it has not been noted."""
     found: UUID | None = await connection.scalar(select(media.c.id).where(media.c.command_id == command_id))
     return found
+
+
+async def find_unjudged(connection: AsyncConnection) -> Sequence[tuple[UUID, UUID]]:
+    """Return the files that are being checked, each with its user; a thousand at most."""
+    being_checked = media.c.command_id.is_not(None), media.c.status == MediaStatus.PROCESSING, media.c.deleted_at.is_(None)
+    rows = await connection.execute(select(media.c.id, media.c.user_id).where(*being_checked).order_by(media.c.id).limit(1000))
+    return [(row.id, row.user_id) for row in rows]
 
 
 async def get_media(connection: AsyncConnection, media_id: UUID, user_id: UUID) -> Media | None:
