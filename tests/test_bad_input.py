@@ -371,6 +371,8 @@ class Documented:
         """Return a value of the type that a field has."""
         if "enum" in field:
             return field["enum"][0]
+        if field["type"] == "boolean":
+            return True
         if field["type"] == "array":
             return [self.good(self._followed(field["items"]))]
         return str(uuid4()) if field.get("format") == "uuid" else "x" * field.get("minLength", 1)

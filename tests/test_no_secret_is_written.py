@@ -46,11 +46,12 @@ class Planter:
         self._creator: Creator = operator.user.make_creator()
 
     def sessions(self) -> None:
-        """Register, guess wrongly, refresh, reuse, log in; make a key, use it, revoke it, use it again."""
+        """Register, guess wrongly, refresh, reuse, log in, change the password; make a key, use it, revoke it, use it again."""
         email = f"canary{secrets.token_hex(6)}@example.com"
-        password, guess = (f"c\u00e4nary {secrets.token_hex(8)}/+&%" for _ in range(2))
+        password, guess, another = (f"c\u00e4nary {secrets.token_hex(8)}/+&%" for _ in range(3))
         self._canaries.add("password", password)
         self._canaries.add("guessed password", guess)
+        self._canaries.add("new password", another)
         tokens = self._post("/auth/register", {"email": email, "username": "canary", "password": password})
         self._post("/auth/register", {"email": "x", "username": "canary", "password": password, "odd": password})
         self._post("/auth/login", {"email": email, "password": guess})
@@ -58,10 +59,13 @@ class Planter:
         newest = self._post("/auth/refresh", {"refresh_token": renewed["refresh_token"]})
         self._post("/auth/refresh", {"refresh_token": tokens["refresh_token"]})
         session = self._post("/auth/login", {"email": email, "password": password})
-        for number, given in enumerate((tokens, renewed, newest, session)):
+        self._http.headers["Authorization"] = f"Bearer {session['access_token']}"
+        self._post("/auth/password", {"current_password": guess, "new_password": another})
+        changed = self._post("/auth/password", {"current_password": password, "new_password": another})
+        for number, given in enumerate((tokens, renewed, newest, session, changed)):
             self._canaries.add(f"refresh token {number}", given["refresh_token"])
             self._canaries.add(f"access token {number}", given["access_token"].rpartition(".")[2])
-        self._http.headers["Authorization"] = f"Bearer {session['access_token']}"
+        self._http.headers["Authorization"] = f"Bearer {changed['access_token']}"
         made = self._post("/auth/api-keys", {"name": "canary", "scopes": ["posts:read"]})
         # The beginning is meant to be seen.
         self._canaries.add("API key", made["key"].removeprefix(made["prefix"]))

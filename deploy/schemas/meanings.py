@@ -62,6 +62,7 @@ _MEANINGS = {
     "scheduled_time": "as its owner wants it",
     "status": "after the event",
     "times": "how often since the last one was told of, this time included",
+    "sessions_revoked": "how many, the one that asked for it included",
     "tiktok_user_id": "TikTok's open_id of the creator",
     "tiktok_video_id": "the video at TikTok, once it is known",
     "tokens_expire_at": "until when its tokens have to be refused",

@@ -14,6 +14,7 @@ from common.http.identity import CLIENT_IP_HEADER
 pytestmark = pytest.mark.integration
 KEYS = "/internal/auth/api-keys"
 EXCHANGE = "/internal/api-keys/exchange"
+PASSWORD_PATH = "/internal/auth/password"
 
 
 async def make(accounts: Any, person: Any, *scopes: str, **more: Any) -> dict[str, Any]:
@@ -113,6 +114,7 @@ async def test_keys_cannot_manage_keys_or_sessions(accounts: Any) -> None:
         await accounts.http.get(KEYS, headers=auth),
         await accounts.http.delete(f"{KEYS}/{made['id']}", headers=auth),
         await accounts.http.post("/internal/auth/logout", headers=auth),
+        await accounts.http.post(PASSWORD_PATH, json={"current_password": "x", "new_password": "x" * 8}, headers=auth),
     ):
         assert (answer.status_code, answer.json()["code"]) == (403, "session_required")
     assert (await accounts.http.get("/internal/auth/me", headers=auth)).status_code == 200

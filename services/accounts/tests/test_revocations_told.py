@@ -61,10 +61,15 @@ async def with_key_and_old_token(accounts: Any) -> Any:
     return person
 
 
+async def change_password(accounts: Any, person: Any) -> Any:
+    body = {"current_password": "correct horse battery", "new_password": "another horse battery"}
+    return await accounts.http.post("/internal/auth/password", json=body, headers=person.auth)
+
+
 ENDINGS = [(log_out, 204), (revoke_key, 204), (reuse, 401)]
 
 
-@pytest.mark.parametrize(("end", "status"), ENDINGS)
+@pytest.mark.parametrize(("end", "status"), [*ENDINGS, (change_password, 200)])
 async def test_the_answer_waits_until_the_broker_knows(
     start: Any, events: Any, open_gate: Open, end: Callable[..., Awaitable[Any]], status: int
 ) -> None:

@@ -43,6 +43,7 @@ def test_every_event_of_the_contract_is_an_action_on_an_object_of_the_design(key
         ("scheduler.post.published.v1", {"status": "sent_to_inbox"}, "post.sent_to_inbox", "sub", "success", None),
         ("scheduler.post.published.v1", {"status": "published"}, "post.published", "sub", "success", None),
         ("accounts.account.connected.v1", {"account_id": "a"}, "account.connected", "a", "success", None),
+        ("accounts.user.password_changed.v1", {"user_id": "u"}, "user.password_changed", "u", "success", None),
         ("accounts.login.failed.v1", {"reason": "wrong_password"}, "session.login_failed", None, "failure", "wrong_password"),
         ("accounts.session.refresh_refused.v1", {"reason": "unknown"}, "session.refresh_refused", None, "failure", "unknown"),
         ("gateway.session.refused.v1", {"session_id": "s", "reason": "revoked"}, "session.refused", "s", "failure", "revoked"),

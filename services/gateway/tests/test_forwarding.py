@@ -85,13 +85,16 @@ async def test_logins_carry_the_gateways_own_token(gateway: Any, services: Any, 
         assert service_keys.verifier("accounts").verify(token, allowed={"gateway"}) == "gateway"
 
 
-async def test_logout_and_api_keys_carry_the_users_token(gateway: Any, services: Any, auth: Any) -> None:
+async def test_logout_passwords_and_api_keys_carry_the_users_token(gateway: Any, services: Any, auth: Any) -> None:
     answer_bytes(services, "POST", "/internal/auth/logout", b"", 204)
     answer_bytes(services, "DELETE", f"/internal/auth/api-keys/{POST_ID}", b"", 204)
     services.answer("POST", "/internal/auth/api-keys", {"key": "cpk_x"}, status=201)
     assert (await gateway.post("/api/v1/auth/logout", headers=auth)).status_code == 204
     assert (await gateway.delete(f"/api/v1/auth/api-keys/{POST_ID}", headers=auth)).status_code == 204
     assert (await gateway.post("/api/v1/auth/api-keys", json={"name": "x"}, headers=auth)).json() == {"key": "cpk_x"}
+    services.answer("POST", "/internal/auth/password", {"access_token": "t"})
+    assert (await gateway.post("/api/v1/auth/password", json={"x": 1}, headers=auth)).json() == {"access_token": "t"}
+    assert services.calls_of("/internal/auth/password")[0]["body"] == b'{"x":1}'
     assert {call["headers"]["authorization"] for call in services.calls if "headers" in call} == {auth["Authorization"]}
 
 

@@ -26,6 +26,7 @@ ANY_TOKEN = {("GET", "/api/v1/auth/me"), ("GET", "/api/v1/operations/{operation_
 """Any token, whatever its scopes; an operation takes the scope of its command, which is tested with the commands."""
 SESSION_ONLY = {
     ("POST", "/api/v1/auth/logout"),
+    ("POST", "/api/v1/auth/password"),
     ("POST", "/api/v1/auth/api-keys"),
     ("GET", "/api/v1/auth/api-keys"),
     ("DELETE", "/api/v1/auth/api-keys/{api_key_id}"),

@@ -92,7 +92,9 @@ def test_a_scan_that_does_not_see_what_is_sent_says_so(scan: SecretScan, monkeyp
 
 
 async def test_what_goes_over_http_is_known(scan: SecretScan, user_keys: UserKeys) -> None:
-    secret = {name: f"{name}-0123456789abcdef" for name in ("one", "two", "three", "four", "five", "six", "seven")}
+    secret = {
+        name: f"{name}-0123456789abcdef" for name in ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+    }
     jwt = user_keys.token()
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -106,6 +108,7 @@ async def test_what_goes_over_http_is_known(scan: SecretScan, user_keys: UserKey
         await client.post("https://x/login", json={"password": secret["one"], "note": "not-a-secret-0123456789"})
         await client.get("https://x/me", headers={"Authorization": f"Bearer {jwt}"})
         await client.get("https://x/back")
+        await client.post("https://x/password", json={"current_password": secret["eight"], "new_password": secret["nine"]})
     with httpx.Client(transport=transport) as client:
         client.post("https://x/token", data={"client_secret": secret["two"]})
         client.get("https://x/callback", params={"code": secret["four"]})

@@ -7,7 +7,7 @@ import httpx
 from fastapi import FastAPI
 
 from accounts.access_tokens import AccessTokens
-from accounts.api import accounts, api_keys, auth, creator_info, keys, operations, service_accounts, tiktok
+from accounts.api import accounts, api_keys, auth, creator_info, keys, operations, passwords, service_accounts, tiktok
 from accounts.call_pace import USER_INFO, BatchPace, CallPace, CreatorInfoPace
 from accounts.clients.profiles import ProfileReader
 from accounts.command_side import Wires, command_side
@@ -46,6 +46,7 @@ MAX_TIKTOK_CONNECTIONS = 100
 ROUTERS = (
     keys.router,
     auth.router,
+    passwords.router,
     api_keys.router,
     tiktok.router,
     accounts.router,

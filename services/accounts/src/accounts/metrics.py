@@ -2,7 +2,7 @@
 
 from prometheus_client import Counter, Gauge
 
-LOGINS = Counter("cuepost_logins_total", "Attempts to log in.", ["outcome"])
+LOGINS = Counter("cuepost_logins_total", "Attempts at a password: logins, and changes of it.", ["outcome"])
 """`ok`, `invalid_credentials`, `too_many_attempts` (slowed down), `busy` (no place to hash the password)."""
 
 SESSION_REFRESHES = Counter("cuepost_session_refreshes_total", "Uses of refresh tokens of sessions.", ["outcome"])

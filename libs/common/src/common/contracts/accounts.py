@@ -22,8 +22,20 @@ class UserRegistered(Event):
     timezone: str
 
 
+class PasswordChanged(Event):
+    """A person changed their password: all their sessions were revoked and a new one was opened, of which events tell one by one.
+
+    So they do of each API key, when those were to be revoked as well.
+    """
+
+    KEY: ClassVar[str] = "accounts.user.password_changed.v1"
+    user_id: UUID
+    sessions_revoked: int
+    api_keys_revoked: int
+
+
 class SessionStarted(Event):
-    """A login or registration opened a session."""
+    """A registration, a login or another password opened a session."""
 
     KEY: ClassVar[str] = "accounts.session.started.v1"
     session_id: UUID
@@ -37,7 +49,7 @@ class SessionRevoked(Event):
     KEY: ClassVar[str] = "accounts.session.revoked.v1"
     session_id: UUID
     user_id: UUID
-    reason: Literal["logout", "refresh_token_reused"]
+    reason: Literal["logout", "refresh_token_reused", "password_changed"]
     tokens_expire_at: datetime
 
 
@@ -58,8 +70,9 @@ class RefreshRefused(Event):
 class LoginFailed(Event):
     """A login was refused; `user_id` is null for an unknown email. The email itself is not carried.
 
-    One for each wrong password. Attempts that come too early (`too_many_attempts`) are told of at most once a minute for each
-    address and person, unknown ones together; `times` counts the refusals since the last one was told of.
+    One for each wrong password, also for one that was sent to change it (`wrong_current_password`). Attempts that come too
+    early (`too_many_attempts`) are told of at most once a minute for each address and person, unknown ones together; `times`
+    counts the refusals since the last one was told of.
     """
 
     KEY: ClassVar[str] = "accounts.login.failed.v1"

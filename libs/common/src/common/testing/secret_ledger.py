@@ -17,7 +17,8 @@ LEAST_CHARS, LEAST_VARIETY = 16, 8
 """Real tokens, keys and codes are longer and have more different characters; others are a test's own and may stand anywhere."""
 API_KEY_MARK, API_KEY_SHOWN = "cpk_", 12
 FIELDS = frozenset(
-    {"access_token", "refresh_token", "password", "key", "client_secret", "code_verifier", "token", "upload_token", "state"}
+    {"access_token", "refresh_token", "password", "current_password", "new_password", "key", "client_secret"}
+    | {"code_verifier", "token", "upload_token", "state"}
 )
 IN_ADDRESSES = frozenset({"code", "state", "upload_token", "token"})
 _READ_AT_MOST = 256 * 1024

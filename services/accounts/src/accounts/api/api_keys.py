@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from accounts.api.answers import ApiKeyAnswer, NewApiKeyAnswer
 from accounts.api.bodies import ApiKeyExchange, NewApiKey
-from accounts.api.identity import Person, WiredParts
+from accounts.api.identity import Person, WiredParts, session_id_of
 from accounts.api.never_stored import never_stored
 from accounts.api.revocations_told import revocations_told
 from accounts.storage.api_keys import count_api_keys, list_api_keys
@@ -41,6 +41,7 @@ async def create(request: Request, body: NewApiKey, parts: WiredParts, claims: P
             parts.outbox,
             request_context(request),
             user_id=claims.user_id,
+            session_id=session_id_of(claims),
             name=body.name,
             scopes=sorted({scope.value for scope in body.scopes}),
             expires_at=body.expires_at,

@@ -11,25 +11,15 @@ from accounts.api.answers import TokensAnswer, UserAnswer
 from accounts.api.bodies import Login, Refresh, Registration
 from accounts.api.identity import LiveUser, Person, WiredParts, session_id_of
 from accounts.api.never_stored import never_stored
+from accounts.api.password_check import PasswordCheck
 from accounts.api.revocations_told import revocations_told
 from accounts.domain.identity import email_key, normal_password
-from accounts.domain.user import Credentials
 from accounts.metrics import LOGINS, SESSION_REFRESHES
 from accounts.parts import Parts
 from accounts.security.passwords import Verdict
 from accounts.storage.users import email_taken, find_credentials, find_user, replace_password_hash
 from accounts.usecases.end_session import end_session
-from accounts.usecases.login import (
-    LoginAttempt,
-    TooEarly,
-    begin_login,
-    fail_login,
-    forget_attempt,
-    invalid_credentials,
-    pass_login,
-    refuse_login,
-    too_many_attempts,
-)
+from accounts.usecases.login import LoginAttempt, invalid_credentials
 from accounts.usecases.open_session import OpenSession, open_session
 from accounts.usecases.refresh_session import Refusal, find_refresh_token, refresh_refused, refresh_session
 from accounts.usecases.register import email_taken_problem, register
@@ -129,53 +119,33 @@ async def me(parts: WiredParts, claims: LiveUser) -> UserAnswer:
 
 async def _log_in(request: Request, parts: Parts, attempt: LoginAttempt, key: str, password: SecretStr) -> TokensAnswer:
     """Count the attempt, compare the password of the person with this email key, and open a session."""
-    wait = await _wait_before(parts, attempt)
-    async with parts.database.read() as connection:
-        known = await find_credentials(connection, key)
-    user_id = known.user_id if known is not None else None
-    context = request_context(request, user_id=user_id)
-    if wait is not None:
+    check = PasswordCheck(
+        request,
+        parts,
+        attempt,
+        lambda connection: find_credentials(connection, key),
+        refusal=invalid_credentials,
+        reason="invalid_credentials",
+    )
+    await check.begin()
+    while True:
+        known, verdict = await check.right(password)
+        stronger = await _stronger(parts, verdict, password)
         async with parts.database.transaction() as tx:
-            await refuse_login(tx, parts.outbox, context, user_id=user_id)
-        LOGINS.labels("too_many_attempts").inc()
-        raise too_many_attempts(wait)
-    verdict = await _verdict(parts, attempt, known, password)
-    if known is None or not verdict.fits:
-        async with parts.database.transaction() as tx:
-            await fail_login(tx, parts.outbox, context, user_id=user_id)
-        LOGINS.labels("invalid_credentials").inc()
-        raise invalid_credentials()
-    stronger = await _stronger(parts, verdict, password)
-    async with parts.database.transaction() as tx:
-        await pass_login(tx, attempt, parts.login_limits)
-        if stronger is not None:
-            await replace_password_hash(tx.connection, known.user_id, old=known.password_hash, new=stronger)
-        session = await open_session(
-            tx, parts.outbox, context, known.user_id, life=parts.refresh_life, token_life=parts.jwts.session_life
-        )
-    LOGINS.labels("ok").inc()
-    return _tokens(parts, session)
-
-
-async def _wait_before(parts: Parts, attempt: LoginAttempt) -> timedelta | None:
-    """Count the attempt; returns how long to wait instead, nothing counted, when there were too many failures."""
-    try:
-        async with parts.database.transaction() as tx:
-            await begin_login(tx, attempt, parts.login_limits)
-    except TooEarly as refused:
-        return refused.wait
-    return None
-
-
-async def _verdict(parts: Parts, attempt: LoginAttempt, known: Credentials | None, password: SecretStr) -> Verdict:
-    """Compare the password; an attempt that found no place to be looked at counts as none. Raises Transient then."""
-    try:
-        return await parts.passwords.verify(known.password_hash if known is not None else None, password)
-    except Transient:
-        LOGINS.labels("busy").inc()
-        async with parts.database.transaction() as tx:
-            await forget_attempt(tx, attempt, parts.login_limits)
-        raise
+            if not await check.settle(tx, known):
+                continue
+            if stronger is not None:
+                await replace_password_hash(tx.connection, known.user_id, stronger)
+            session = await open_session(
+                tx,
+                parts.outbox,
+                check.context(known),
+                known.user_id,
+                life=parts.refresh_life,
+                token_life=parts.jwts.session_life,
+            )
+        LOGINS.labels("ok").inc()
+        return _tokens(parts, session)
 
 
 async def _stronger(parts: Parts, verdict: Verdict, password: SecretStr) -> str | None:

@@ -12,6 +12,7 @@ from pydantic import (
     ConfigDict,
     Field,
     SecretStr,
+    StrictBool,
     StringConstraints,
 )
 from pydantic_core import PydanticCustomError
@@ -94,6 +95,14 @@ class Login(Body):
 
     email: Annotated[str, StringConstraints(min_length=1, max_length=EMAIL_TEXT_MAX)]
     password: Annotated[SecretStr, Field(min_length=1, max_length=PASSWORD_MAX)]
+
+
+class PasswordChange(Body):
+    """The password that was, as typed, and the one that is to be."""
+
+    current_password: Annotated[SecretStr, Field(min_length=1, max_length=PASSWORD_MAX)]
+    new_password: Annotated[SecretStr, AfterValidator(_coded(_secret_password))]
+    revoke_api_keys: StrictBool = False
 
 
 class Refresh(Body):

@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from accounts.parts import Parts
 from accounts.storage.api_keys import is_key_live
 from accounts.storage.sessions import is_session_live
+from accounts.usecases.end_session import session_revoked
 from common.auth.claims import UserClaims
 from common.auth.service_tokens import refused
 from common.http.identity import check_scope, check_session, current_user
@@ -34,7 +35,7 @@ async def live_user(parts: WiredParts, claims: Annotated[UserClaims, Depends(cur
         return claims
     if claims.api_key_id is not None:
         raise refused("invalid_api_key", "The API key is unknown, revoked or expired.")
-    raise refused("session_revoked", "The session of this token was revoked.")
+    raise session_revoked()
 
 
 LiveUser = Annotated[UserClaims, Depends(live_user)]

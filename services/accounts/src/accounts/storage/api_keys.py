@@ -156,6 +156,12 @@ async def revoke_api_key(connection: AsyncConnection, user_id: UUID, key_id: UUI
     return bool((await connection.execute(statement)).rowcount)
 
 
+async def revoke_api_keys_of(connection: AsyncConnection, user_id: UUID) -> list[UUID]:
+    """Revoke all of a user's keys that may be used now; returns their ids."""
+    statement = update(api_keys).where(api_keys.c.user_id == user_id, _live()).values(revoked_at=func.now())
+    return list(await connection.scalars(statement.returning(api_keys.c.id)))
+
+
 def _api_key(row: Row[*tuple[Any, ...]]) -> ApiKey:
     return ApiKey(
         id=row.id,

@@ -136,6 +136,20 @@ async def revoke_session(
     return tokens_expire_at
 
 
+async def revoke_sessions_of(
+    connection: AsyncConnection, user_id: UUID, *, reason: str, token_life: timedelta
+) -> dict[UUID, datetime]:
+    """End all of a user's sessions that are not over; returns when the last access token of each ends, as `revoke_session` does."""
+    last_use = func.greatest(sessions.c.expires_at, _known_tokens_end())
+    statement = (
+        update(sessions)
+        .where(sessions.c.user_id == user_id, sessions.c.revoked_at.is_(None), last_use > func.now())
+        .values(revoked_at=func.now(), revoke_reason=reason, tokens_expire_at=_tokens_end(token_life))
+        .returning(sessions.c.id, sessions.c.tokens_expire_at)
+    )
+    return {row.id: row.tokens_expire_at for row in await connection.execute(statement)}
+
+
 async def last_token_end(connection: AsyncConnection) -> datetime | None:
     """Return when the last access token of any session ends, as far as known."""
     found: datetime | None = await connection.scalar(select(func.max(sessions.c.tokens_expire_at)))
@@ -155,5 +169,8 @@ async def _insert_token(connection: AsyncConnection, session_id: UUID, token_has
 
 def _tokens_end(token_life: timedelta) -> ColumnElement[datetime]:
     """Return when tokens of a session end: those it has, and one that is issued now."""
-    known = func.coalesce(sessions.c.tokens_expire_at, func.now() + LIFE_UNKNOWN)
-    return func.greatest(known, func.now() + token_life + CLOCKS_DIFFER)
+    return func.greatest(_known_tokens_end(), func.now() + token_life + CLOCKS_DIFFER)
+
+
+def _known_tokens_end() -> ColumnElement[datetime]:
+    return func.coalesce(sessions.c.tokens_expire_at, func.now() + LIFE_UNKNOWN)

@@ -10,6 +10,8 @@ from pydantic import SecretStr
 from accounts.domain.api_key import KEY_MARK, KEYS_PER_USER, ApiKey, prefix_of
 from accounts.security.opaque import digest, new_secret
 from accounts.storage.api_keys import count_live_keys, insert_api_key, lock_api_keys
+from accounts.storage.sessions import is_session_live
+from accounts.usecases.end_session import session_revoked
 from common.contracts.accounts import ApiKeyCreated
 from common.contracts.context import Context
 from common.database import Transaction
@@ -32,12 +34,18 @@ async def create_api_key(
     context: Context,
     *,
     user_id: UUID,
+    session_id: UUID,
     name: str,
     scopes: Sequence[str],
     expires_at: datetime | None,
 ) -> NewApiKey:
-    """Store the key by its hash and tell of it. Raises Problem 409 `too_many_api_keys`; revoked and expired ones do not count."""
+    """Store the key by its hash and tell of it. Raises Problem 409 `too_many_api_keys`; revoked and expired ones do not count.
+
+    401 `session_revoked` when the session that makes it has ended meanwhile: one that a new password ends leaves no key behind.
+    """
     await lock_api_keys(tx.connection, user_id)
+    if not await is_session_live(tx.connection, session_id):
+        raise session_revoked()
     if await count_live_keys(tx.connection, user_id) >= KEYS_PER_USER:
         raise Problem(
             409,

@@ -5,9 +5,11 @@ from typing import Literal
 from uuid import UUID
 
 from accounts.storage.sessions import revoke_session
+from common.auth.service_tokens import refused
 from common.contracts.accounts import SessionRevoked
 from common.contracts.context import Context
 from common.database import Transaction
+from common.errors import Problem
 from common.messaging.outbox import Outbox
 
 
@@ -31,3 +33,8 @@ async def end_session(
         return None
     revoked = SessionRevoked(session_id=session_id, user_id=user_id, reason=reason, tokens_expire_at=tokens_expire_at)
     return (await outbox.emit(tx, revoked, subject=str(session_id), context=context)).id
+
+
+def session_revoked() -> Problem:
+    """Return 401 `session_revoked`."""
+    return refused("session_revoked", "The session of this token was revoked.")

@@ -1,4 +1,4 @@
-"""Logging in: slowed down after failures, and silent about which emails exist."""
+"""Logging in: slowed down after failures, and silent about which emails exist. A change of the password is counted alike."""
 
 from dataclasses import dataclass
 from datetime import timedelta
@@ -71,9 +71,9 @@ async def forget_attempt(tx: Transaction, attempt: LoginAttempt, limits: LoginLi
     await give_back_attempt(tx.connection, attempt.person, limits.person)
 
 
-async def fail_login(tx: Transaction, outbox: Outbox, context: Context, *, user_id: UUID | None) -> None:
+async def fail_login(tx: Transaction, outbox: Outbox, context: Context, *, user_id: UUID | None, reason: str) -> None:
     """Tell of a wrong password; `user_id` is None for an unknown email."""
-    failed = LoginFailed(user_id=user_id, reason="invalid_credentials")
+    failed = LoginFailed(user_id=user_id, reason=reason)
     await outbox.emit(tx, failed, subject=str(user_id or "unknown"), context=context)
 
 

@@ -46,6 +46,7 @@ class _Rule:
 
 _RULES: dict[str, _Rule] = {
     "accounts.user.registered": _Rule("user", "registered", "user_id"),
+    "accounts.user.password_changed": _Rule("user", "password_changed", "user_id"),
     "accounts.session.started": _Rule("session", "started", "session_id"),
     "accounts.session.revoked": _Rule("session", "revoked", "session_id"),
     "accounts.session.refresh_refused": _Rule("session", "refresh_refused", "session_id", "failure"),

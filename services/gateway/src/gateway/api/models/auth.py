@@ -29,6 +29,16 @@ class Login(BaseModel):
     password: str = Field(json_schema_extra={"format": "password"})
 
 
+class PasswordChange(BaseModel):
+    """The current password and the one that is to be."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    current_password: str = Field(json_schema_extra={"format": "password"})
+    new_password: str = Field(min_length=8, max_length=1024, json_schema_extra={"format": "password"})
+    revoke_api_keys: bool = Field(default=False, description="Whether all of the user's API keys are to end as well.")
+
+
 class Refresh(BaseModel):
     """The refresh token of the session; it is replaced by the answer. When that got lost, send it again within 30 seconds."""
 

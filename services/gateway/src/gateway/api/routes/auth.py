@@ -9,11 +9,21 @@ from common.http.paging import Page
 from gateway.api.callers import Person, SignedIn, limited_by_address
 from gateway.api.documents import NO_AUTHENTICATION, body, paging, parameters, problems
 from gateway.api.forwarding import forward
-from gateway.api.models.auth import ApiKey, CreatedApiKey, Login, NewApiKey, Refresh, Registration, Tokens, User
+from gateway.api.models.auth import (
+    ApiKey,
+    CreatedApiKey,
+    Login,
+    NewApiKey,
+    PasswordChange,
+    Refresh,
+    Registration,
+    Tokens,
+    User,
+)
 
 router = APIRouter(prefix="/api/v1/auth", tags=["auth"])
 LimitedByAddress = Annotated[None, Depends(limited_by_address)]
-BODIES = (Registration, Login, Refresh, NewApiKey)
+BODIES = (Registration, Login, PasswordChange, Refresh, NewApiKey)
 
 
 @router.post(
@@ -32,6 +42,12 @@ async def register(request: Request, _: LimitedByAddress) -> Response:
 async def login(request: Request, _: LimitedByAddress) -> Response:
     """Open a session."""
     return await forward(request, "accounts", "/internal/auth/login", caller=None)
+
+
+@router.post("/password", response_model=Tokens, responses=problems(401, 403), openapi_extra=body(PasswordChange))
+async def change_password(request: Request, _: LimitedByAddress, caller: Person) -> Response:
+    """Change the password. Every session of the user ends, this one too; the answer has the tokens of a new one."""
+    return await forward(request, "accounts", "/internal/auth/password", caller=caller)
 
 
 @router.post("/refresh", response_model=Tokens, responses=problems(401), openapi_extra=body(Refresh) | NO_AUTHENTICATION)
