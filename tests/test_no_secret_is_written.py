@@ -155,7 +155,7 @@ async def put(stack: Stack, queue: str, body: bytes) -> None:
     """Put a message into a queue and no other."""
     async with await aio_pika.connect(broker_url(stack.secrets, stack.ports, "admin"), timeout=5) as connection:
         channel = await connection.channel()
-        message = aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
+        message = aio_pika.Message(body, delivery_mode=aio_pika.DeliveryMode.PERSISTENT, user_id="admin")
         await channel.default_exchange.publish(message, routing_key=queue, mandatory=True)
 
 

@@ -48,7 +48,7 @@ def hear(accounts: Any, monkeypatch: pytest.MonkeyPatch) -> Hear:
 
     async def one(event: Event, seconds: float = 0, *, start: datetime = NOW) -> None:
         body = envelope_of(event, start + timedelta(seconds=seconds)).to_bytes()
-        await accounts.publish_news.handle(Incoming("accounts.publish_news", body, _done))
+        await accounts.publish_news.handle(Incoming("accounts.publish_news", body, _done, "accounts.publish_news"))
 
     parts = accounts.parts
     accounts.publish_news = PublishNews(

@@ -20,7 +20,7 @@ from common.contracts.gateway import WebhookReceived
 from common.ids import uuid7
 from common.messaging.incoming import ATTEMPT_HEADER
 from common.messaging.topology import MAX_ATTEMPTS
-from common.testing.amqp import broker_channel, next_message
+from common.testing.amqp import broker_channel, next_message, send
 from common.testing.eventually import eventually
 from tiktok._http import data_of
 from tiktok.errors import ScopeMissing, TikTokRateLimited, TikTokUnavailable, TokenInvalid
@@ -191,7 +191,7 @@ async def waiting(broker_url: str) -> AsyncIterator[Callable[[], Awaitable[Any]]
             return await next_message(channel, waits.name, timeout=200)
 
         async def again(message: Any) -> None:
-            copy = Message(message.body, headers=message.headers)
+            copy = Message(message.body, headers=message.headers, user_id=message.user_id)
             await channel.default_exchange.publish(copy, routing_key=message.routing_key)
 
         one.again = again  # type: ignore[attr-defined]
@@ -262,8 +262,7 @@ async def late_try(accounts: Any, broker_url: str, envelope: Envelope) -> tuple[
         await dead.purge()
         silent = Fault(endpoint="/v2/user/info/", times=20, drop=True)
         accounts.simulator.state.faults.add(silent)
-        message = Message(envelope.to_bytes(), headers={ATTEMPT_HEADER: MAX_ATTEMPTS - 1})
-        await channel.default_exchange.publish(message, routing_key=QUEUE)
+        await send(channel, QUEUE, envelope, headers={ATTEMPT_HEADER: MAX_ATTEMPTS - 1})
 
         async def settled() -> tuple[Any, str] | None:
             for queue, name in ((waits, "waits"), (dead, "dead")):
@@ -293,7 +292,7 @@ async def test_a_withdrawal_is_not_given_up_while_tiktok_is_silent(accounts: Any
     assert (await shown(accounts, person, account_id))["status"] == "active"
     async with broker_channel(broker_url) as channel:
         # As the tier does after its five minutes.
-        again = Message(waiting.body, headers=waiting.headers)
+        again = Message(waiting.body, headers=waiting.headers, user_id=waiting.user_id)
         await channel.default_exchange.publish(again, routing_key=waiting.routing_key)
     (event,) = await events.of(EXPIRED)
     assert (event.data["account_id"], event.data["reason"]) == (str(account_id), DISCONNECTED)

@@ -135,12 +135,13 @@ async def test_bad_messages_fail_alone_and_each_goes_where_it_belongs(parts: Any
         await send(channel, parts.queue, cancelled(BEAST))
         await send(channel, parts.queue, good[1], headers={ATTEMPT_HEADER: 5})
         await send(channel, parts.queue, cancelled().model_copy(update={"data": {"post_id": "no"}}))
-        await eventually(lambda: len(consumer._arrived) == 5)
+        await send(channel, parts.queue, cancelled(), user_id=None)
+        await eventually(lambda: len(consumer._arrived) == 6)
         gate.opened.set()
-        dead = [await next_message(channel, f"{parts.queue}.dead") for _ in range(3)]
+        dead = [await next_message(channel, f"{parts.queue}.dead") for _ in range(4)]
         await gate.until(first, *good)
     reasons = sorted(str(message.headers["x-cuepost-reason"])[:15] for message in dead)
-    assert reasons == ["data of publish", "not an envelope", "number of the b"]
+    assert reasons == ["data of publish", "it came by the ", "not an envelope", "number of the b"]
     assert {message.headers[ATTEMPT_HEADER] for message in dead} == {1}
     # All together, then one by one.
     assert gate.sizes == [1, 3, 1, 1, 1]

@@ -2,11 +2,15 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 from uuid import NAMESPACE_URL, UUID, uuid4, uuid5
 
+import aio_pika
 import pytest
+from aiormq.exceptions import ChannelPreconditionFailed
 from sqlalchemy import func, update
 
 from common.contracts.context import Context
@@ -17,7 +21,8 @@ from common.errors import Problem
 from common.messaging.command_client import CommandAccepted, CommandClient, CommandUnavailable
 from common.messaging.commands import CommandHandling
 from common.messaging.consumer import Consumer
-from common.messaging.incoming import HANDLED_DELIVERIES, Incoming
+from common.messaging.dead_letter_box import dead_letter_box
+from common.messaging.incoming import HANDLED_DELIVERIES, Incoming, UnknownSender
 from common.messaging.reply import Reply
 from common.messaging.reply_rows import stored_reply
 from common.messaging.routes import on_command, on_prepared_command
@@ -369,6 +374,36 @@ async def test_too_many_unconfirmed_are_refused(parts: Any, service: Service, mo
     async with running(service.consumer(), client):
         with pytest.raises(CommandUnavailable):
             await client.call(command())
+
+
+async def test_who_only_knows_the_name_of_a_queue_commands_nothing(parts: Any, service: Service, rabbitmq_url: str) -> None:
+    """RabbitMQ lets each service publish by the name of any queue, and lets nobody name another user as the sender."""
+    forged = command()
+    client = client_of(parts)
+    async with running(service.consumer(), client), broker_channel(rabbitmq_url) as channel:
+        # A key of its own does not hide the way it came: the queue is named in a header.
+        for properties in ({}, {"headers": {"CC": [parts.queue]}}):
+            message = aio_pika.Message(forged.to_bytes(), **properties)
+            await channel.default_exchange.publish(message, forged.key if properties else parts.queue, mandatory=True)
+            dead = await next_message(channel, f"{parts.queue}.dead")
+            assert dead.headers["x-cuepost-reason"] == "it came by the queue's name, from who does not say who it is"
+        assert await service.stored(forged) is None
+        async with broker_channel(rabbitmq_url) as other:
+            with pytest.raises(ChannelPreconditionFailed):
+                await send(other, parts.queue, forged, user_id="scheduler")
+        await send(channel, f"{parts.queue}.dead", forged)
+        async with dead_letter_box(parts.amqp_url, operator="me") as box:
+            await box.replay(parts.queue, lambda _: True)
+        assert await eventually(lambda: service.stored(forged)) == service.answer
+    assert await parts.effects_seen() == [str(forged.id)]
+
+
+@pytest.mark.parametrize(("sender", "is_known"), [("scheduler", True), ("admin", True), ("analytics", False), (None, False)])
+async def test_what_comes_by_name_is_its_owners_or_an_operators(sender: str | None, *, is_known: bool) -> None:
+    incoming = delivered(command())
+    with nullcontext() if is_known else pytest.raises(UnknownSender):
+        replace(incoming, by_name=True, sender=sender).require_sender("scheduler")
+    incoming.require_sender("scheduler")
 
 
 async def test_unknown_and_dead_commands_tell_their_end(parts: Any, service: Service, rabbitmq_url: str) -> None:

@@ -215,12 +215,20 @@ async def test_no_envelope_becomes_a_dead_letter_with_the_reason(parts: Any, rec
     assert dead_too.body == b"\xff\x00 not json"
 
 
-async def test_invalid_data_become_a_dead_letter_naming_the_field(parts: Any, recorder: Recorder, rabbitmq_url: str) -> None:
+async def test_invalid_data_and_a_forged_key_become_dead_letters_with_the_reason(
+    parts: Any, recorder: Recorder, rabbitmq_url: str
+) -> None:
     envelope = cancelled().model_copy(update={"data": {"post_id": "no"}})
     async with running(consume_one_by_one(parts, recorder)), broker_channel(rabbitmq_url) as channel:
         await send(channel, parts.queue, envelope)
         dead = await next_message(channel, f"{parts.queue}.dead")
+        # By a key of its own, with a queue's in a header: the broker's rights are asked about the former alone.
+        exchange = await channel.get_exchange(topology.EVENTS.name)
+        forged = aio_pika.Message(cancelled().to_bytes(), headers={"CC": [f"{parts.queue}.x"]})
+        await exchange.publish(forged, routing_key="analytics.own")
+        refused = await next_message(channel, f"{parts.queue}.dead")
     assert "post_id" in str(dead.headers["x-cuepost-reason"])
+    assert str(refused.headers["x-cuepost-reason"]).startswith("it came as analytics.own")
     assert await parts.effects_seen() == []
 
 

@@ -37,7 +37,8 @@ def unmarshal(data: bytes) -> list[Any]:
 
 
 def delivered(tag: int, body: bytes, *, cut_at: int = LIMIT, headers: dict[str, Any] | None = None) -> bytes:
-    deliver = Basic.Deliver(consumer_tag="c", delivery_tag=tag, redelivered=False, exchange="e", routing_key=f"k.{tag}")
+    exchange = "e" if headers is None else ""
+    deliver = Basic.Deliver(consumer_tag="c", delivery_tag=tag, redelivered=False, exchange=exchange, routing_key=f"k.{tag}")
     properties = Basic.Properties(delivery_mode=2, headers=headers)
     pieces = [ContentBody(body[start : start + cut_at]) for start in range(0, len(body), cut_at)]
     return marshal(OURS, deliver, ContentHeader(body_size=len(body), properties=properties), *pieces)
@@ -104,7 +105,7 @@ def test_frames_are_sorted_whatever_the_portions(cuts: list[int]) -> None:
         ("c", 2, "k.2", b""),
         ("c", 3, "k.3", b"c"),
     ]
-    assert [one.has_headers for one in deliveries] == [False, False, True]
+    assert [one.has_headers for one in deliveries] == [one.by_name for one in deliveries] == [False, False, True]
     assert deliveries[2].properties.headers == {"x-delivery-count": 4}
     assert confirms == [Confirm(7, True, True), Confirm(8, False, False)]
     assert [frame.name for _, frame in unmarshal(theirs)] == [

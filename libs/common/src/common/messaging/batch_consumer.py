@@ -17,6 +17,7 @@ from structlog.contextvars import bound_contextvars
 
 from common.messaging.assurance import Assurances
 from common.messaging.batches import BatchHandler
+from common.messaging.connection import user_of
 from common.messaging.dead_letters import Redelivery
 from common.messaging.incoming import Incoming
 from common.messaging.topology import QueueSpec
@@ -50,6 +51,7 @@ class BatchConsumer(Generic[T]):
         assurances: Assurances | None = None,
     ) -> None:
         self._redelivery = redelivery
+        self._user = user_of(url)
         self._assurances = assurances
         self._handler = handler
         self._queue = spec.name
@@ -119,8 +121,8 @@ class BatchConsumer(Generic[T]):
                 questions.append(delivery)
                 continue
             try:
-                if delivery.has_headers:
-                    self._incoming(session, delivery).require_survivable()
+                if delivery.has_headers or delivery.by_name:
+                    self._require_fit(self._incoming(session, delivery))
                 messages.append(self._handler.read(delivery.body, delivery.routing_key))
             except Exception as error:  # noqa: BLE001 - every failure is sent on: retry tier or dead letter
                 self._settle(session, delivery, error)
@@ -136,6 +138,10 @@ class BatchConsumer(Generic[T]):
         if self._assurances is not None:
             for delivery in questions:
                 self._beside(self._assurances.answer(session, self._incoming(session, delivery)))
+
+    def _require_fit(self, incoming: Incoming) -> None:
+        incoming.require_survivable()
+        incoming.require_sender(self._user)
 
     def _settle(self, session: Session, delivery: Delivery, error: Exception) -> None:
         away = ExitStack()

@@ -5,9 +5,8 @@ from typing import Generic, TypeVar
 
 from common.contracts.envelope import Envelope
 from common.database.database import Database, Transaction
-from common.errors import Permanent
 from common.messaging.inbox import Inbox
-from common.messaging.incoming import read_envelope
+from common.messaging.incoming import read_envelope, require_own_key
 from common.messaging.patience import BUSY_TRIES, until_database_answers
 
 T = TypeVar("T")
@@ -43,14 +42,10 @@ class BatchHandler(Generic[T]):
         self._busy_tries = busy_tries
 
     def read(self, body: bytes, routing_key: str) -> Message[T]:
-        """Return a message's content; raises `Permanent` when it cannot be read, or came by a key that is not its own.
-
-        The broker lets each service publish by its own keys alone. What comes by the queue's name was tried before, or put there.
-        """
+        """Return a message's content; raises `Permanent` when it cannot be read, or came by a key that is not its own."""
         envelope = read_envelope(body)
         content = self._decode(envelope)
-        if routing_key not in (envelope.key, self._queue):
-            raise Permanent(f"it came as {routing_key}, and says that it is {envelope.key}")
+        require_own_key(envelope, routing_key, self._queue)
         return content, envelope
 
     async def handle(self, messages: Sequence[Message[T]]) -> Sequence[Exception | None]:

@@ -8,11 +8,18 @@ import asyncio
 
 import aiormq.abc
 from aio_pika.abc import AbstractConnection
+from pydantic import SecretStr
+from yarl import URL
 
 CONNECT_TIMEOUT_S = 5.0
 HEARTBEAT_S = 10
 START_PATIENCE_S = 60.0
 PROBE_TIMEOUT_S = 2.0
+
+
+def user_of(url: SecretStr) -> str:
+    """Return the broker's user that an address names."""
+    return URL(url.get_secret_value()).user or "guest"
 
 
 async def probe(connection: AbstractConnection) -> str | None:

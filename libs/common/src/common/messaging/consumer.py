@@ -4,6 +4,7 @@ handled                          commit, then acknowledge
 database away                    stay on it, tried again in place with backoff: the queue is the buffer
 passing reason or our own bug    a copy to a retry tier with the attempt counted, then acknowledge
 never (invalid, too often)       a copy to the dead-letter queue with the reason, then acknowledge
+from an unknown sender           the same, and nobody is told
 its consumer keeps dying         the same, before RabbitMQ itself would drop it there without a word
 """
 
@@ -15,9 +16,10 @@ import structlog
 from pydantic import SecretStr
 from structlog.contextvars import bound_contextvars
 
+from common.messaging.connection import user_of
 from common.messaging.dead_letters import Redelivery
 from common.messaging.headway import Headway
-from common.messaging.incoming import Incoming
+from common.messaging.incoming import Incoming, UnknownSender
 from common.messaging.patience import until_database_answers
 from common.messaging.topology import QueueSpec
 from common.messaging.wire.consuming import ConsumingLink, acknowledge
@@ -42,6 +44,7 @@ class Consumer:
         self, url: SecretStr, redelivery: Redelivery, *, service: str, grace: float = 15.0, headway: Headway | None = None
     ) -> None:
         self._redelivery = redelivery
+        self._user = user_of(url)
         self._grace = grace
         self._queues: list[QueueSpec] = []
         self._handlers: dict[str, tuple[Handle, OnDead | None]] = {}
@@ -87,10 +90,13 @@ class Consumer:
         with bound_contextvars(queue=incoming.queue, delivery_attempt=incoming.attempt):
             try:
                 incoming.require_survivable()
+                incoming.require_sender(self._user)
                 await until_database_answers(lambda: handle(incoming))
             except Exception as error:  # noqa: BLE001 - every failure is sent on: retry tier or dead letter
                 _log.warning("message_failed", queue=incoming.queue, exc_info=error)
-                if await self._redelivery.settle(incoming, error) and on_dead is not None:
+                is_dead = await self._redelivery.settle(incoming, error)
+                # What somebody forged tells nobody anything, and ends nothing.
+                if is_dead and on_dead is not None and not isinstance(error, UnknownSender):
                     await _tell(incoming, on_dead)
             else:
                 await incoming.acknowledge()

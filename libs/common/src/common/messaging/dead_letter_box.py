@@ -16,7 +16,7 @@ from aio_pika.exceptions import ChannelNotFoundEntity
 from pydantic import SecretStr, ValidationError
 
 from common.contracts.envelope import Envelope
-from common.messaging.connection import CONNECT_TIMEOUT_S
+from common.messaging.connection import CONNECT_TIMEOUT_S, user_of
 from common.messaging.incoming import ATTEMPT_HEADER
 from common.messaging.operator_action import tell
 from common.messaging.publisher import CONFIRM_TIMEOUT_S
@@ -50,8 +50,9 @@ Instead = Callable[[AbstractIncomingMessage], Awaitable[None]]
 class DeadLetterBox:
     """The dead-letter queues of one broker, over a connection of its own with an operator's rights."""
 
-    def __init__(self, channel: AbstractChannel, *, operator: str) -> None:
+    def __init__(self, channel: AbstractChannel, *, user: str, operator: str) -> None:
         self._channel = channel
+        self._user = user
         self._operator = operator
 
     async def count(self, queue: str) -> int:
@@ -134,6 +135,8 @@ class DeadLetterBox:
             content_type=message.content_type,
             delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
             type=message.type,
+            timestamp=message.timestamp,
+            user_id=self._user,
             headers={**headers, ATTEMPT_HEADER: attempts} if attempts else None,
         )
         await self._channel.default_exchange.publish(copy, routing_key=queue, mandatory=True, timeout=CONFIRM_TIMEOUT_S)
@@ -168,4 +171,4 @@ async def dead_letter_box(url: SecretStr, *, operator: str) -> AsyncIterator[Dea
     connection = await aio_pika.connect(url.get_secret_value(), timeout=CONNECT_TIMEOUT_S)
     async with connection:
         channel = await connection.channel(publisher_confirms=True, on_return_raises=True)
-        yield DeadLetterBox(channel, operator=operator)
+        yield DeadLetterBox(channel, user=user_of(url), operator=operator)

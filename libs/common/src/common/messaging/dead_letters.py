@@ -56,6 +56,7 @@ class Redelivery:
             correlation_id=incoming.correlation_id,
             reply_to=incoming.reply_to,
             message_type=incoming.message_type,
+            timestamp=incoming.timestamp,
             headers={ATTEMPT_HEADER: attempt},
             mandatory=True,
         )
@@ -67,6 +68,7 @@ class Redelivery:
             routing_key=dead_letter_name(incoming.queue),
             correlation_id=incoming.correlation_id,
             message_type=incoming.message_type,
+            timestamp=incoming.timestamp,
             headers={
                 ATTEMPT_HEADER: attempt,
                 "x-cuepost-reason": _reason(error),

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
@@ -20,13 +21,23 @@ DELIVERY_COUNT_HEADER = "x-delivery-count"
 HANDLED_DELIVERIES = DELIVERY_LIMIT - 4
 """After so many returns a message is not handled again: RabbitMQ would soon make it a dead letter without telling anyone, and the
 few deliveries that are left are for passing it on."""
+OPERATOR = "admin"
+"""The broker's user of whoever replays dead letters (`deploy/localstack/definitions.py`)."""
 MAX_BODY_BYTES = 6 * 1024 * 1024
 """The largest is a batch of posts: the gateway keeps its rows below 5 MB."""
 
 
+class UnknownSender(Permanent):
+    """Somebody put the message into the queue who had no right to: it is not what the queue's owner or an operator passed on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Incoming:
-    """One delivery. `routing_key` is the key it was delivered with (after a retry: the queue's name)."""
+    """One delivery. `routing_key` is the key it was delivered with (after a retry: the queue's name).
+
+    `sender` is the broker's user who published it, when he says so: RabbitMQ refuses messages that name another. `by_name` is said
+    by `Delivery`.
+    """
 
     queue: str
     body: bytes
@@ -36,6 +47,9 @@ class Incoming:
     correlation_id: str | None = None
     reply_to: str | None = None
     headers: Mapping[str, Any] = field(default_factory=dict)
+    by_name: bool = False
+    sender: str | None = None
+    timestamp: datetime | None = None
 
     @classmethod
     def of_delivery(cls, delivery: Delivery, acknowledge: Callable[[], Awaitable[None]]) -> "Incoming":
@@ -50,6 +64,9 @@ class Incoming:
             properties.correlation_id,
             properties.reply_to or None,
             properties.headers or {},
+            delivery.by_name,
+            properties.user_id or None,
+            properties.timestamp,
         )
 
     @property
@@ -67,9 +84,20 @@ class Incoming:
         if self.returned >= HANDLED_DELIVERIES:
             raise Permanent(f"delivered {self.returned} times before: its consumer died or stopped each time")
 
+    def require_sender(self, user: str) -> None:
+        """Raise `UnknownSender` for what came by name, neither from the queue's owner `user` (a retry) nor an operator (a replay).
+
+        What comes through another exchange came under the rights of the broker, by which only the gateway writes commands, and each
+        service its own events.
+        """
+        if self.by_name and self.sender not in (user, OPERATOR):
+            raise UnknownSender(f"it came by the queue's name, from {self.sender or 'who does not say who it is'}")
+
     def envelope(self) -> Envelope:
-        """Return the envelope; raises `Permanent` when the body is none."""
-        return read_envelope(self.body)
+        """Return the envelope; raises `Permanent` when the body is none, or came by a key that is not its own."""
+        envelope = read_envelope(self.body)
+        require_own_key(envelope, self.routing_key, self.queue)
+        return envelope
 
 
 def read_envelope(body: bytes) -> Envelope:
@@ -82,6 +110,16 @@ def read_envelope(body: bytes) -> Envelope:
         problems = error.errors(include_input=False, include_url=False, include_context=False)
         fields = ", ".join(".".join(map(str, item["loc"])) or "body" for item in problems)
         raise Permanent(f"not an envelope: {fields}") from None
+
+
+def require_own_key(envelope: Envelope, routing_key: str, queue: str) -> None:
+    """Raise `Permanent` for what came by another key than its type says.
+
+    The broker lets each service publish events by its own keys alone, so the key tells who sent it. What comes by the queue's name
+    was tried before, or put there by an operator (`Incoming.require_sender`).
+    """
+    if routing_key not in (envelope.key, queue):
+        raise Permanent(f"it came as {routing_key}, and says that it is {envelope.key}")
 
 
 @contextmanager

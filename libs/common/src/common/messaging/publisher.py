@@ -16,6 +16,7 @@ from pydantic import SecretStr
 
 from common.cancellation import is_own_cancellation
 from common.contracts.envelope import CONTENT_TYPE
+from common.messaging.connection import user_of
 from common.messaging.topology import COMMANDS, EVENTS, RETRY_TIERS
 from common.messaging.wire.confirms import Confirms, Outcomes
 from common.messaging.wire.declare import declare_exchange, declare_queue
@@ -70,6 +71,7 @@ class MessagePublisher:
     """
 
     def __init__(self, url: SecretStr, *, service: str) -> None:
+        self._user = user_of(url)
         self._confirms = Confirms()
         self._single: AbstractChannel | None = None
         self._in_turn = asyncio.Lock()
@@ -119,6 +121,8 @@ class MessagePublisher:
     async def _send(self, message: Outgoing) -> None:
         exchange = message.exchange.name if message.exchange is not None else DEFAULT_EXCHANGE
         ready = message.to_message()
+        # What is passed on by its queue's name is taken from its owner alone (`Incoming.require_sender`).
+        ready.user_id = self._user
         if not message.mandatory and exchange in _DECLARED:
             outcomes = Outcomes(1)
             publication = Publication(exchange, message.routing_key, ready.body, properties=ready.properties.marshal())

@@ -253,7 +253,7 @@ def _delivery(envelope: Envelope, *, reply_to: str | None = None) -> Incoming:
     async def acknowledge() -> None:
         return None
 
-    return Incoming("life", envelope.to_bytes(), acknowledge, reply_to=reply_to)
+    return Incoming("life", envelope.to_bytes(), acknowledge, envelope.key, reply_to=reply_to)
 
 
 def command_of(account: AccountCopy, message: Command, *, is_keyed: bool) -> Envelope:
