@@ -19,7 +19,7 @@ from common.messaging.publisher import Outgoing
 from common.messaging.reply import Reply
 from common.testing.eventually import eventually
 from scheduler.clients.object_storage import ObjectStorage
-from scheduler.handlers.media_commands import MediaCommands
+from scheduler.handlers.media_commands import TURN_WITHIN, MediaCommands
 from scheduler.probe.limits import ProbeLimits
 from scheduler.probe.prober import Prober
 from scheduler.storage.media import get_media
@@ -121,7 +121,9 @@ async def test_a_file_that_claims_weeks_is_rejected(scheduler: Any, make_video: 
     assert (shown["status"], shown["duration_ms"]) == ("rejected", 3_000_000_000)
 
 
-async def test_a_dead_registration_rejects_the_file(world: Any, make_video: Any, tmp_path: Path) -> None:
+async def test_a_dead_registration_rejects_the_file(
+    world: Any, make_video: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Storage away for too long, or a fault of ours: a post on the file must not be told `media_not_ready` for ever."""
     user_id, media_id = uuid7(), uuid7()
     message = RegisterMedia(
@@ -134,9 +136,17 @@ async def test_a_dead_registration_rejects_the_file(world: Any, make_video: Any,
     )
     envelope = wrap(message, service="gateway", subject="x", context=Context(user_id=user_id))
     storage = ObjectStorage(f"file://{tmp_path}/gone")
-    commands = MediaCommands(world.database, world.outbox, storage, Prober(ProbeLimits()), lambda: None)
-    with pytest.raises(Transient):
+    prober = Prober(ProbeLimits())
+    commands = MediaCommands(world.database, world.outbox, storage, prober, lambda: None)
+    with pytest.raises(Transient) as away:
         await commands.prepare(message, envelope)
+    assert away.value.until is None
+    # Without a place it is tried for longer than what is wrong.
+    monkeypatch.setattr("scheduler.probe.prober.PATIENCE_S", 0)
+    async with prober.turn(user_id), prober.turn(user_id):
+        with pytest.raises(Transient) as crowded:
+            await commands.prepare(message, envelope)
+    assert crowded.value.until == envelope.time + TURN_WITHIN
     for _ in range(2):
         await commands.on_dead(envelope)
     async with world.database.read() as connection:

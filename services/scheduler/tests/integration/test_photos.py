@@ -57,7 +57,7 @@ def turned_webp(orientation: int, *, flags: int = 0x08) -> bytes:
 
 async def probe(path: Path, content: bytes, **limits: Any) -> Probed | MediaProblem:
     await asyncio.to_thread(path.write_bytes, content)
-    return await Prober(ProbeLimits(**limits)).probe(path)
+    return await Prober(ProbeLimits(**limits)).probe(path, uuid7())
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 from unittest.mock import AsyncMock, Mock
+from uuid import UUID, uuid4
 
 import av
 import av.video
@@ -19,8 +20,10 @@ import pytest
 
 from common.testing.eventually import eventually
 from scheduler.domain.media_rules import MediaProblem, PhotoFacts, VideoFacts, check_media
+from scheduler.handlers.queues import MEDIA
 from scheduler.probe import child as child_process
 from scheduler.probe import no_network
+from scheduler.probe import prober as prober_module
 from scheduler.probe.child import look_into
 from scheduler.probe.limits import ProbeLimits
 from scheduler.probe.photo_header import read_header
@@ -28,9 +31,11 @@ from scheduler.probe.prober import NotConfined, Probed, Prober
 
 pytestmark = pytest.mark.integration
 
+USER = uuid4()
+
 
 async def probe(path: Path, **limits: Any) -> VideoFacts | PhotoFacts | MediaProblem:
-    found = await Prober(ProbeLimits(**limits)).probe(path)
+    found = await Prober(ProbeLimits(**limits)).probe(path, USER)
     return found.facts if isinstance(found, Probed) else found
 
 
@@ -258,7 +263,7 @@ async def test_processor_time_is_limited(make_video: Any, monkeypatch: pytest.Mo
             return await child.wait(), b""
 
     monkeypatch.setattr(prober, "_run", run)
-    found = await prober.probe(path)
+    found = await prober.probe(path, USER)
     assert isinstance(found, MediaProblem)
     assert found.code == "probe_timeout"
 
@@ -273,7 +278,7 @@ async def test_an_answer_that_is_none_is_an_unreadable_file(monkeypatch: pytest.
             return 0, answer
 
         monkeypatch.setattr(prober, "_run", run)
-        found = await prober.probe(tmp_path)
+        found = await prober.probe(tmp_path, USER)
         assert isinstance(found, MediaProblem)
         assert found.message == "The file cannot be read as a video."
 
@@ -314,13 +319,35 @@ async def test_the_child_sees_no_environment_and_no_network(monkeypatch: pytest.
     prober = Prober(ProbeLimits())
     monkeypatch.setattr(prober, "_run", AsyncMock(return_value=(os.EX_NOPERM, b"")))
     with pytest.raises(NotConfined, match="seccomp"):
-        await prober.probe(Path("/dev/null"))
+        await prober.probe(Path("/dev/null"), USER)
 
 
-async def test_probes_run_a_few_at_a_time(make_video: Any) -> None:
-    prober, path = Prober(ProbeLimits(), parallel=2), make_video()
-    found = await asyncio.gather(*(prober.probe(path) for _ in range(5)))
-    assert all(isinstance(one, Probed) and isinstance(one.facts, VideoFacts) for one in found)
+async def test_one_user_never_has_all_places_of_the_probe(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files that take all the time they may keep nobody else's from being fetched and looked into."""
+    assert MEDIA.prefetch > prober_module.WAITING + 2 * 32, "whoever waits keeps no other out of hand"
+    prober, ended, hostile, other = Prober(ProbeLimits(), parallel=2), asyncio.Event(), uuid4(), uuid4()
+    fetched: list[str] = []
+    looked_into: list[str] = []
+
+    async def run(path: Path) -> tuple[int, bytes]:
+        looked_into.append(path.name)
+        await ended.wait()
+        return 1, b""
+
+    async def register(name: str, user_id: UUID) -> None:
+        async with prober.turn(user_id):
+            fetched.append(name)
+            await prober.probe(Path(name), user_id)
+
+    monkeypatch.setattr(prober, "_run", run)
+    async with asyncio.TaskGroup() as group:
+        for name in ("a", "b", "c"):
+            group.create_task(register(name, hostile))
+        group.create_task(register("x", other))
+        await eventually(lambda: "x" in looked_into)
+        assert (fetched, looked_into) == (["a", "b", "x"], ["a", "x"])
+        ended.set()
+    assert sorted(looked_into) == ["a", "b", "c", "x"]
 
 
 async def test_a_probe_given_up_leaves_no_process(tmp_path: Path) -> None:
@@ -346,7 +373,7 @@ async def test_the_thumbnail_of_a_video_is_small_and_not_the_black_beginning(tmp
             frame.pts, frame.time_base = number, Fraction(1, 30)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
-    found = await Prober(ProbeLimits()).probe(path)
+    found = await Prober(ProbeLimits()).probe(path, USER)
     assert isinstance(found, Probed)
     assert found.thumbnail is not None
     with av.open(io.BytesIO(found.thumbnail), format="jpeg_pipe") as shown:

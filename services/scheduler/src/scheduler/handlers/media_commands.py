@@ -2,15 +2,17 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from common.contracts.envelope import Envelope
 from common.contracts.registry import parse
 from common.contracts.scheduler import DeleteMedia, RegisterMedia
 from common.database.database import Database, Transaction
-from common.errors import Problem
+from common.errors import Problem, Transient
 from common.messaging.outbox import Outbox
 from common.messaging.reply import Reply
 from common.messaging.routes import CommandRoute, on_command, on_prepared_command
+from common.places import NoPlace
 from scheduler.clients.object_storage import ObjectStorage
 from scheduler.domain.media import Media, MediaStatus
 from scheduler.encoding import media_json
@@ -26,6 +28,9 @@ from scheduler.usecases.register_media import (
     note_upload,
     register_media,
 )
+
+TURN_WITHIN = timedelta(days=1)
+"""So long a file is tried again that got no turn to be looked into."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +52,12 @@ class MediaCommands:
         return (on_command(DeleteMedia, self.delete),)
 
     async def prepare(self, command: RegisterMedia, envelope: Envelope) -> tuple[Media, Verdict]:
-        """Note the upload, so that the file shows as `processing`, then probe it."""
+        """Note the upload, so that the file shows as `processing`, then probe it in its user's turn."""
         file = await note_upload(self.database, command, envelope.id, owner(envelope))
-        verdict = await judge_upload(self.storage, self.prober, file)
+        try:
+            verdict = await judge_upload(self.storage, self.prober, file)
+        except NoPlace as error:
+            raise Transient("no place to look into the file", until=envelope.time + TURN_WITHIN) from error
         return file, await look_for_lost(self.database, self.storage, file, verdict)
 
     async def register(

@@ -29,7 +29,8 @@ QUESTIONS = commands_queue("scheduler.questions", RetryPost.KEY, CancelPost.KEY,
 """The publisher may have to be asked, and TikTok by it, for seconds. Most of so many wait for their turn to ask."""
 BATCHES = commands_queue("scheduler.batches", CreatePosts.KEY, prefetch=2, taken_from=COMMANDS.name)
 """A batch takes seconds, and several times its megabytes of memory."""
-MEDIA = commands_queue("scheduler.media", RegisterMedia.KEY, prefetch=4)
+MEDIA = commands_queue("scheduler.media", RegisterMedia.KEY, prefetch=200)
+"""Most of so many wait for their user's turn to be looked into, so that nobody's are behind another's."""
 PUBLISH_RESULTS = events_queue("scheduler.publish_results", "publisher.publish.*.v1", prefetch=MAIN_PREFETCH)
 ACCOUNTS = events_queue("scheduler.accounts", "accounts.account.*.v1", prefetch=MAIN_PREFETCH)
 OF_OWNERS = (COMMANDS.name, QUESTIONS.name, ACCOUNTS.name)

@@ -5,14 +5,16 @@ import json
 import os
 import signal
 import sys
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
+from uuid import UUID
 
 import structlog
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from common.places import Places
 from scheduler.domain.media_rules import (
     MediaProblem,
     PhotoFacts,
@@ -26,6 +28,10 @@ MAX_ANSWER_BYTES = 1024 * 1024
 MAX_CLAIMED_MS = 10**15
 """A file that says it lasts longer than this says nothing."""
 MAX_CLAIMED_PX = 2**31 - 1
+WAITING, WAITING_PER_USER = 120, 20
+"""So many files wait for a place; with those that have one they are fewer than `scheduler.media` hands out."""
+PATIENCE_S = 300.0
+"""So long one waits for a place: RabbitMQ leaves a delivery unacknowledged for half an hour."""
 MESSAGES = {
     "no_video_stream": "The file holds no video.",
     "file_unreadable": "The file cannot be read as a video.",
@@ -82,7 +88,7 @@ _ANSWER: TypeAdapter[_Video | _Photo] = TypeAdapter(Annotated[_Video | _Photo, F
 
 
 class Prober:
-    """Looks into files, `parallel` at a time.
+    """Looks into files, `parallel` at a time, and twice as many are at hand for it; of each user half as many, but one at least.
 
     The child has an empty environment, its own limits of processor time and memory, and no network; it is killed when it takes
     too long or when the caller gives up.
@@ -90,11 +96,21 @@ class Prober:
 
     def __init__(self, limits: ProbeLimits, *, parallel: int = 2) -> None:
         self._limits = limits
-        self._slots = asyncio.Semaphore(parallel)
+        at_hand = 2 * parallel
+        self._files = Places(in_all=at_hand, per_user=parallel, waiting_in_all=WAITING, waiting_per_user=WAITING_PER_USER)
+        share = max(1, parallel // 2)
+        self._looks = Places(in_all=parallel, per_user=share, waiting_in_all=at_hand, waiting_per_user=at_hand)
 
-    async def probe(self, path: Path) -> Probed | MediaProblem:
-        """Return what the file is, or why it cannot be read; never raises for what a file holds. Raises NotConfined."""
-        async with self._slots:
+    def turn(self, user_id: UUID) -> AbstractAsyncContextManager[None]:
+        """Hold a place for a file of the user's, waited for: to fetch it, and to have it looked into. Raises NoPlace."""
+        return self._files.waited_for(user_id, seconds=PATIENCE_S)
+
+    async def probe(self, path: Path, user_id: UUID) -> Probed | MediaProblem:
+        """Return what a user's file is, or why it cannot be read; never raises for what a file holds.
+
+        Raises NotConfined, and NoPlace when others took all the time.
+        """
+        async with self._looks.waited_for(user_id, seconds=PATIENCE_S):
             try:
                 status, answer = await self._run(path)
             except TimeoutError:

@@ -73,12 +73,15 @@ async def note_upload(database: Database, command: RegisterMedia, command_id: UU
 
 
 async def judge_upload(storage: ObjectStorage, prober: Prober, file: Media) -> Verdict:
-    """Probe the file, hold it against TikTok's rules and store its thumbnail; what is wrong with it is a verdict, no error."""
+    """Probe the file, hold it against TikTok's rules and store its thumbnail; what is wrong with it is a verdict, no error.
+
+    Raises NoPlace when it got no turn, Transient while the storage is away.
+    """
     if file.status != MediaStatus.PROCESSING and not is_unchecked(file):
         return Verdict(None, ())
     try:
-        async with storage.local_file(file.storage_key) as path:
-            found = await prober.probe(path)
+        async with prober.turn(file.user_id), storage.local_file(file.storage_key) as path:
+            found = await prober.probe(path, file.user_id)
     except ObjectMissing:
         return Verdict(None, (MediaProblem("file", "file_missing", "The uploaded file is not in the object storage."),))
     if isinstance(found, MediaProblem):
