@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from prometheus_client import REGISTRY
 
 from common.testing.eventually import eventually
 from common.testing.file_host import Act, file_host, video_bytes
@@ -22,6 +23,7 @@ async def test_a_post_goes_out_once_and_is_told(world: Any) -> None:
     account = await world.account()
     world.accounts.tokens[account]["username"] = "The display name, where the grant shows no username"
     post = world.post(account, world.media())
+    begun, late = lateness()
     async with world.replica():
         await world.accept(post)
         await world.state(post, State.SUCCEEDED)
@@ -33,11 +35,18 @@ async def test_a_post_goes_out_once_and_is_told(world: Any) -> None:
     assert all(event.correlationid == "corr" and event.userid == post.user_id for event in events)
     started = await world.event(post, "started")
     assert 0 <= started["lateness_ms"] < 2_000
+    assert lateness() == (begun + 1, pytest.approx(late + started["lateness_ms"] / 1_000))
     assert (await world.event(post, "submitted"))["log_id"], "TikTok's, of the answer to the init"
     succeeded = await world.event(post, "succeeded")
     assert succeeded["outcome"] == "published"
     assert succeeded["log_id"], "TikTok's, of the status that said so"
     assert succeeded["video_url"] == f"https://www.tiktok.com/@demo_public/video/{succeeded['tiktok_video_id']}"
+
+
+def lateness() -> tuple[float, float]:
+    """Return how many attempts have begun here, and how many seconds late they were together."""
+    name = "cuepost_publisher_lateness_seconds"
+    return REGISTRY.get_sample_value(f"{name}_count") or 0.0, REGISTRY.get_sample_value(f"{name}_sum") or 0.0
 
 
 async def test_many_chunks_arrive_whole(world: Any) -> None:

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import pytest
 from aio_pika.abc import AbstractChannel
+from prometheus_client import REGISTRY
 from pydantic import SecretStr
 from sqlalchemy import insert, select
 
@@ -79,6 +80,7 @@ async def test_a_message_that_cannot_be_published_holds_up_no_other(parts: Any, 
         )
         await full.bind("cuepost.events", key)
     good = [event() for _ in range(3)]
+    sent = told_sent(good[0].key)
     async with parts.database.transaction() as tx:
         await tx.connection.execute(insert(parts.outbox_table).values(row))
         await parts.outbox.emit_all(tx, good)
@@ -89,9 +91,15 @@ async def test_a_message_that_cannot_be_published_holds_up_no_other(parts: Any, 
         # It is put off for a second first, then for longer and longer.
         await eventually(lambda: _has_refusals(parts, 2))
         assert parts.relay.warning() == "RabbitMQ refuses messages (1 at the last try): they are sent again"
+    assert (told_sent(good[0].key), told_sent(key)) == (sent + 3, 0)
     [(identity, _, not_before)] = await left(parts)
     assert identity == row["id"]
     assert not_before is not None
+
+
+def told_sent(key: str) -> float:
+    """Return how many messages of a routing key were sent, as Prometheus is told."""
+    return REGISTRY.get_sample_value("cuepost_relay_sent_total", {"key": key}) or 0.0
 
 
 async def _has_refusals(parts: Any, number: int) -> bool:

@@ -7,6 +7,7 @@ is woken at each commit and looks by itself every second for what a crash left o
 
 import asyncio
 import time
+from collections import Counter as Tally
 from collections.abc import Collection
 from contextlib import suppress
 from uuid import UUID
@@ -28,6 +29,7 @@ LOOK_EVERY_S = 0.1
 """While somebody waits for messages to be sent: another replica's relay may have them in hand, which tells nobody here."""
 ANSWER_WITHIN_S = 5.0
 """For the database to say what the outbox holds: a lookup in an index, so beyond that it hangs."""
+SENT = Counter("cuepost_relay_sent_total", "Messages that RabbitMQ has confirmed, by routing key.", ["key"])
 REFUSED = Counter("cuepost_relay_refused_total", "Messages that RabbitMQ refused; they are sent again.")
 
 _log = structlog.get_logger(__name__)
@@ -107,6 +109,8 @@ class Relay:
             unknown = [rows[place] for place in outcomes.unknown]
             await self._rows.put_back(tx, unknown)
             await self._rows.put_off(tx, refused)
+        for key, number in Tally(rows[place].routing_key for place in outcomes.confirmed).items():
+            SENT.labels(key).inc(number)
         # Each step has an event of its own: who waits for it looks again and then waits for the next.
         self._stepped.set()
         self._stepped = asyncio.Event()

@@ -17,6 +17,7 @@ from publisher.domain.job import Lane
 from publisher.domain.shares import Places
 from publisher.loops.heartbeat import Heartbeat
 from publisher.loops.spare_memory import give_back
+from publisher.metrics import LATENESS
 from publisher.runner.job_clock import JobClock
 from publisher.runner.lease import Lease
 from publisher.runner.perform import perform
@@ -121,6 +122,8 @@ class LaneRunner:
             self._looked_past_at = before
         if claimed.at is not None:
             for job in claimed.jobs:
+                if job.started_at == claimed.at:
+                    LATENESS.observe((claimed.at - job.post.due_at).total_seconds())
                 self._begin(job, claimed.at, before)
         if claimed.left_out and (claimed.jobs or claimed.at is None):
             # They wait for places of their user; a job that ends wakes the loop.
