@@ -2,16 +2,19 @@
 
 import base64
 import json
-import subprocess
-import tempfile
+import sys
+from array import array
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import quote, quote_plus
 
 LEAST_CHARS = 8
 """Anything shorter turns up by chance."""
-_SCAN_SECONDS = 120
-_GREP = ("grep", "--text", "--only-matching", "--fixed-strings", "--with-filename", "--null")
+_BLOCK = 8
+"""Bytes that are looked up at once, as one number."""
+_AT_ONCE = 1_000_000 * _BLOCK
+_SURE_TO_HOLD_A_BLOCK = 2 * _BLOCK - 1
 
 
 class Canaries:
@@ -19,6 +22,8 @@ class Canaries:
 
     def __init__(self) -> None:
         self._names: dict[bytes, str] = {}
+        self._short: list[bytes] = []
+        self._by_block: defaultdict[int, list[bytes]] = defaultdict(list)
 
     def __len__(self) -> int:
         return len(set(self._names.values()))
@@ -29,40 +34,40 @@ class Canaries:
         if len(raw) < LEAST_CHARS:
             raise ValueError(f"the canary {name} is too short")
         for form, written in forms(raw):
-            # One pattern per line: what holds a line break is found by its other forms.
-            if len(written) >= LEAST_CHARS and b"\n" not in written:
-                self._names.setdefault(written, f"{name} ({form})")
+            if len(written) >= LEAST_CHARS and written not in self._names:
+                self._names[written] = f"{name} ({form})"
+                self._index(written)
 
     def in_files(self, paths: Iterable[Path]) -> dict[Path, set[str]]:
         """Return, for each file that holds some, the names of the secrets that stand there, each with the form it has."""
-        files = [str(path) for path in paths]
-        if not files:
-            return {}
-        with tempfile.NamedTemporaryFile(suffix=".canaries") as patterns:
-            patterns.write(b"\n".join(self._names))
-            patterns.flush()
-            # Fixed strings, all at once: thousands of patterns over many megabytes in a second or two.
-            found = subprocess.run(  # noqa: S603 - a fixed command
-                [*_GREP, f"--file={patterns.name}", "--", *files],
-                capture_output=True,
-                timeout=_SCAN_SECONDS,
-                env={"LC_ALL": "C", "PATH": "/usr/bin:/bin:/usr/local/bin"},
-                check=False,
-            )
-        if found.returncode > 1:
-            raise RuntimeError(f"grep failed: {found.stderr.decode(errors='replace')}")
-        stands: dict[Path, set[str]] = {}
-        for line in filter(None, set(found.stdout.split(b"\n"))):
-            path, _, written = line.partition(b"\0")
-            stands.setdefault(Path(path.decode()), set()).add(self._names[written])
-        return stands
+        found = ((path, self.in_bytes(path.read_bytes())) for path in paths)
+        return {path: names for path, names in found if names}
 
     def in_bytes(self, content: bytes) -> set[str]:
         """Return the names of the secrets that stand in `content`, each with the form it has there."""
-        with tempfile.NamedTemporaryFile(suffix=".scanned") as file:
-            file.write(content)
-            file.flush()
-            return self.in_files([Path(file.name)]).get(Path(file.name), set())
+        return {self._names[written] for written in self._suspects(content) if written in content}
+
+    def _index(self, written: bytes) -> None:
+        """Note the last blocks of a pattern, one for each way in which it may lie over the blocks of a content.
+
+        Its end is the part that differs from other secrets of its kind.
+        """
+        if len(written) < _SURE_TO_HOLD_A_BLOCK:
+            self._short.append(written)
+            return
+        for start in range(len(written) - _SURE_TO_HOLD_A_BLOCK, len(written) - _BLOCK + 1):
+            self._by_block[int.from_bytes(written[start : start + _BLOCK], sys.byteorder)].append(written)
+
+    def _suspects(self, content: bytes) -> set[bytes]:
+        """Return the patterns that may stand in `content`: those that are short, or of which one of its blocks is a part.
+
+        Thousands of patterns over many megabytes in a second: a content is cut into blocks, and only every eighth byte begins one.
+        """
+        known: set[int] = set()
+        for start in range(0, len(content) - _BLOCK + 1, _AT_ONCE):
+            part = content[start : start + _AT_ONCE]
+            known |= self._by_block.keys() & array("Q", part[: len(part) // _BLOCK * _BLOCK])
+        return {*self._short, *(written for block in known for written in self._by_block[block])}
 
 
 def forms(raw: bytes) -> Iterator[tuple[str, bytes]]:
