@@ -85,7 +85,7 @@ async def test_a_webhook_becomes_an_event_before_200(gateway: httpx.AsyncClient,
     async with listening(broker_channel) as received:
         answer = await gateway.post(PATH, content=body, headers=headers(body, **{"User-Agent": "TikTok"}))
         assert answer.status_code == 200, answer.text
-        envelope = await eventually(lambda: received[0])
+        (envelope,) = await eventually(lambda: received)
     assert answer.json() == {"id": str(envelope.id)}
     assert parse(envelope, WebhookReceived) == WebhookReceived(
         client_key=KEY,
@@ -190,7 +190,7 @@ async def test_signed_nonsense_is_told_as_such(gateway: httpx.AsyncClient, body:
 async def test_content_is_taken_as_it_is(gateway: httpx.AsyncClient, broker_channel: Any) -> None:
     async with listening(broker_channel) as received:
         assert (await post(gateway, webhook(content="[1, not json"))).status_code == 200
-        assert (await eventually(lambda: received[0])).data["content"] == "[1, not json"
+        assert (await eventually(lambda: received))[0].data["content"] == "[1, not json"
 
 
 async def test_another_apps_webhooks_are_refused(gateway: httpx.AsyncClient) -> None:
