@@ -10,6 +10,7 @@ import asyncpg
 import pytest
 
 from common.testing import servers
+from common.testing.amqp import broker_channel
 from common.testing.databases import TestDatabases, delete_all_rows, with_database
 from common.testing.eventually import eventually
 from common.testing.plugin import DatabaseUrl
@@ -85,14 +86,22 @@ async def test_an_empty_database_has_no_tables(empty_database: DatabaseUrl) -> N
 
 
 @pytest.mark.integration
-@pytest.mark.parametrize("turn", [1, 2])
+@pytest.mark.parametrize("turn", [1, 2, 3])
 async def test_queues_of_a_test_are_gone_in_the_next(broker_url: str, turn: int) -> None:
-    connection = await aio_pika.connect_robust(broker_url)
-    async with connection:
-        channel = await connection.channel()
-        queue = await channel.declare_queue("common.testing.probe", durable=True, arguments={"x-queue-type": "quorum"})
-        assert queue.declaration_result.message_count == 0
-        await channel.default_exchange.publish(aio_pika.Message(b"left behind"), routing_key=queue.name)
+    """Or empty, also of what a consumer held; and gone for good when a test has not made of one what the one before it had."""
+    async with broker_channel(broker_url) as channel:
+        exchange = await channel.declare_exchange("cuepost.events", aio_pika.ExchangeType.TOPIC, durable=True)
+        for name in ("common.testing.probe", "accounts.sync", "accounts.batches"):
+            arguments = {"x-queue-type": "quorum"} if turn < 3 or name != "accounts.sync" else {"x-max-length": 1}
+            queue = await channel.declare_queue(name, durable=True, arguments=arguments)
+            assert queue.declaration_result.message_count == 0
+            for _ in range(2):
+                await channel.default_exchange.publish(aio_pika.Message(b"left behind"), routing_key=name)
+            assert await queue.get(no_ack=False)
+        if turn == 1:
+            await queue.bind(exchange, "common.testing.bound")
+        await exchange.publish(aio_pika.Message(b"bound"), "common.testing.bound", mandatory=False)
+        assert (await channel.declare_queue(name, passive=True)).declaration_result.message_count == (1 if turn == 3 else 2)
 
 
 def test_addresses_of_other_databases_keep_the_rest() -> None:

@@ -10,6 +10,7 @@ import asyncpg
 
 from common.database.migrate import upgrade
 from common.ids import uuid7
+from common.testing.kept_connections import KeptConnections
 
 APART_FROM_OWNER = frozenset({"analytics"})
 """Services that run as a role of their own, with less rights than the one that migrates."""
@@ -37,11 +38,19 @@ class TestDatabases:
 
     __test__ = False
 
-    def __init__(self, server_url: str, *, keep: Callable[[list[str]], None] | None = None) -> None:
-        """`keep` is given rows, as JSON, before they are deleted."""
+    def __init__(
+        self,
+        server_url: str,
+        *,
+        keep: Callable[[list[str]], None] | None = None,
+        connections: KeptConnections | None = None,
+    ) -> None:
+        """`keep` is given rows, as JSON, before they are deleted; `connections` keeps those to the databases that stay."""
         self._server_url = server_url
         self._keep = keep
+        self._connections = connections
         self._urls: dict[str, str] = {}
+        self._cleaning: dict[str, asyncpg.Connection] = {}
         self._names: list[str] = []
         self._roles: dict[str, tuple[str, str]] = {}
 
@@ -55,7 +64,9 @@ class TestDatabases:
     async def url(self, service: str) -> str:
         """Return the address of this run's database of a service, made and migrated at the first call."""
         if service not in self._urls:
-            self._urls[service] = await self.migrated(service)
+            self._urls[service] = url = await self.migrated(service)
+            if self._connections is not None:
+                self._connections.keep_those_to(url)
         return self._urls[service]
 
     async def migrated(self, service: str) -> str:
@@ -86,11 +97,28 @@ class TestDatabases:
         fresh = service not in self._urls
         url = await self.url(service)
         if not fresh:
-            await delete_all_rows(self.as_owner(url), keep=self._keep)
+            await self._delete_all_rows(self.as_owner(url))
         return url
+
+    async def _delete_all_rows(self, url: str) -> None:
+        """Do so over a connection that stays: a test may have cut it, once."""
+        connection = self._cleaning.get(url)
+        if connection is not None:
+            try:
+                await _delete_all(connection, self._keep)
+            except (asyncpg.PostgresConnectionError, asyncpg.InterfaceError, asyncpg.OperatorInterventionError, OSError):
+                connection.terminate()
+            else:
+                return
+        self._cleaning[url] = connection = await asyncpg.connect(url, timeout=STATEMENT_SECONDS)
+        await _delete_all(connection, self._keep)
 
     async def drop_all(self) -> None:
         """Drop what was made, whoever is still connected."""
+        if self._connections is not None:
+            self._connections.forget_all()
+        while self._cleaning:
+            self._cleaning.popitem()[1].terminate()
         if self._keep is not None:
             for name in self._names:
                 # A test may have dropped its own.
@@ -122,15 +150,19 @@ async def delete_all_rows(url: str, *, keep: Callable[[list[str]], None] | None 
     """Delete the rows of every table but Alembic's, whatever foreign keys say; `keep` is given them first, as JSON."""
     connection = await asyncpg.connect(url, timeout=STATEMENT_SECONDS)
     try:
-        async with connection.transaction():
-            await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
-            await connection.execute("SET LOCAL session_replication_role = replica")
-            names = await _tables(connection)
-            if keep is not None:
-                keep(await _rows(connection, names))
-            await connection.execute("".join(f"DELETE FROM {name};" for name in names), timeout=STATEMENT_SECONDS)  # noqa: S608 - names are quoted by PostgreSQL
+        await _delete_all(connection, keep)
     finally:
         await connection.close()
+
+
+async def _delete_all(connection: asyncpg.Connection, keep: Callable[[list[str]], None] | None) -> None:
+    async with connection.transaction():
+        await connection.execute(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT}'")
+        await connection.execute("SET LOCAL session_replication_role = replica")
+        names = await _tables(connection)
+        if keep is not None:
+            keep(await _rows(connection, names))
+        await connection.execute("".join(f"DELETE FROM {name};" for name in names), timeout=STATEMENT_SECONDS)  # noqa: S608 - names are quoted by PostgreSQL
 
 
 async def _tables(connection: asyncpg.Connection) -> list[str]:

@@ -18,12 +18,14 @@ from common.database import database
 from common.testing.broker_queues import QueueRecorder
 from common.testing.databases import TestDatabases
 from common.testing.forked_programs import ForkedPrograms
+from common.testing.kept_connections import KeptConnections
 from common.testing.keys import ServiceKeys, UserKeys
 from common.testing.secret_scan import SHOWN, SecretScan, of_report
 from common.testing.servers import TestServers
 
 DatabaseUrl = Callable[[str], Awaitable[str]]
 SCAN = pytest.StashKey[SecretScan]()
+CONNECTIONS = pytest.StashKey[KeptConnections]()
 VERDICT = pytest.StashKey[list[str]]()
 COMPILED_STATEMENTS = 5_000
 LISTENING = pytest.StashKey[pytest.MonkeyPatch]()
@@ -38,7 +40,8 @@ def pytest_configure(config: pytest.Config) -> None:
         signal.signal(signal.SIGINT, signal.default_int_handler)
     _write_traces_plainly()
     _load_certificates_once()
-    _compile_statements_once()
+    config.stash[CONNECTIONS] = KeptConnections()
+    _share_between_engines(config.stash[CONNECTIONS])
     _collect_garbage_seldom()
     config.stash[SCAN], config.stash[LISTENING] = SecretScan(), pytest.MonkeyPatch()
     config.stash[SCAN].install(config.stash[LISTENING])
@@ -66,9 +69,10 @@ def _load_certificates_once() -> None:
     names["create_ssl_context"] = load_once
 
 
-def _compile_statements_once() -> None:
-    """Have all engines of this process share what they compiled: each test has its own, and compiled a tenth of its time.
+def _share_between_engines(connections: KeptConnections) -> None:
+    """Have all engines of this process share connections, and what they compiled.
 
+    Each test has engines of its own, and compiled a tenth of its time.
     SQLAlchemy keeps compiled statements by dialect and statement. All engines here have dialects of one class for servers of one
     version, which compile alike.
     """
@@ -77,6 +81,7 @@ def _compile_statements_once() -> None:
     create: Callable[..., Any] = names["create_async_engine"]
 
     def create_with_shared(*args: Any, **options: Any) -> Any:
+        options["connect_args"] = {**options.get("connect_args", {}), "async_creator_fn": connections.connect}
         engine = create(*args, **options)
         engine.sync_engine._compiled_cache = shared  # noqa: SLF001 - there is no public way
         return engine
@@ -165,9 +170,11 @@ def rabbitmq_url(run_servers: TestServers) -> str:
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def run_databases(postgres_url: str, secret_scan: SecretScan) -> AsyncIterator[TestDatabases]:
+async def run_databases(
+    postgres_url: str, secret_scan: SecretScan, pytestconfig: pytest.Config
+) -> AsyncIterator[TestDatabases]:
     """Give the maker of databases; drops them at the end of the run."""
-    databases = TestDatabases(postgres_url, keep=secret_scan.rows)
+    databases = TestDatabases(postgres_url, keep=secret_scan.rows, connections=pytestconfig.stash[CONNECTIONS])
     yield databases
     await databases.drop_all()
 
@@ -211,11 +218,18 @@ def queue_recorder() -> Iterator[QueueRecorder]:
         yield recorder
 
 
-@pytest_asyncio.fixture(loop_scope="session")
-async def broker_url(rabbitmq_url: str, queue_recorder: QueueRecorder, secret_scan: SecretScan) -> AsyncIterator[str]:
-    """Give the address of RabbitMQ; the queues a test declares in this process are deleted after it."""
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def file_queues(rabbitmq_url: str, queue_recorder: QueueRecorder, secret_scan: SecretScan) -> AsyncIterator[str]:
+    """Give the address of RabbitMQ; the queues that stay between the tests of a file are deleted after them."""
     yield rabbitmq_url
     await queue_recorder.delete_all(rabbitmq_url, keep=secret_scan.message)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def broker_url(file_queues: str, queue_recorder: QueueRecorder, secret_scan: SecretScan) -> AsyncIterator[str]:
+    """Give the address of RabbitMQ; the queues a test declares in this process are deleted or emptied after it."""
+    yield file_queues
+    await queue_recorder.end_test(file_queues, keep=secret_scan.message)
 
 
 @pytest.fixture(scope="session")
