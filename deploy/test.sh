@@ -29,11 +29,19 @@ for source in libs/*/src/* services/*/src/* deploy/* bench; do
   if [ -f "$source/__init__.py" ]; then packages+=(-p "$(basename "$source")"); fi
 done
 
-# What all parts need is made once, while one processor checks the types: RabbitMQ where it is missing, and compiled modules. What
-# fails here fails again where it is needed, and is told there.
+# What all parts need is made once, while one processor checks the types: RabbitMQ where it is missing, and compiled modules: those
+# of the services and what they import, in a tenth of the time that all tests take to be collected. What fails here fails again
+# where it is needed, and is told there.
 prepare() {
   PYTHONPATH=deploy python -c 'from localstack.rabbitmq_install import require_server; require_server(print)' || true
-  python -m pytest --collect-only -q -p no:cacheprovider || true
+  PYTHONPATH=deploy python -c 'import pytest, hypothesis, common.testing.plugin, localstack.stack, system.operator' || true
+  local service
+  python - services/*/src/* libs/tiktok_simulator/src/* <<'END' || true
+import importlib, pathlib, sys
+for folder in map(pathlib.Path, sys.argv[1:]):
+    if (folder / "__main__.py").exists():
+        importlib.import_module(f"{folder.name}.__main__")
+END
 }
 preparing=
 if [ $# -eq 0 ]; then
