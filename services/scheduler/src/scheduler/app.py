@@ -267,7 +267,10 @@ def _publish_rules(settings: Settings) -> PublishRules:
 
 def _media_commands(settings: Settings, parts: Parts) -> MediaCommands:
     prober = Prober(settings.probe_limits, parallel=settings.probe_parallel)
-    return MediaCommands(parts.database, parts.outbox, parts.storage, prober, parts.media_cleanup.removal.wake)
+    wake_removal = parts.media_cleanup.removal.wake
+    return MediaCommands(
+        parts.database, parts.outbox, parts.storage, prober, wake_removal, bytes_per_user=settings.media_bytes_per_user
+    )
 
 
 def _clients(settings: Settings, http: httpx.AsyncClient) -> Clients:

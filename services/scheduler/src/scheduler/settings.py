@@ -49,6 +49,7 @@ class Settings(DatabaseSettings, ServiceSettings):
     source_url_allowed_hosts: list[str] = Field(default=[], max_length=100)
 
     unused_media_retention_days: int = Field(default=90, ge=0, le=3650, description="0: unused files are kept for ever")
+    media_bytes_per_user: int = Field(default=0, ge=0, description="of one user's stored files; 0: any number")
     orphan_grace_hours: float = Field(default=24.0, ge=1, le=24 * 365)
 
     probe_seconds: float = Field(default=20.0, gt=0, le=600)

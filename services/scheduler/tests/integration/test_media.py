@@ -12,17 +12,19 @@ import pytest
 from common.contracts.context import Context
 from common.contracts.envelope import wrap
 from common.contracts.scheduler import RegisterMedia
-from common.errors import Transient
+from common.errors import Problem, Transient
 from common.ids import uuid7
 from common.messaging.incoming import ATTEMPT_HEADER
 from common.messaging.publisher import Outgoing
 from common.messaging.reply import Reply
 from common.testing.eventually import eventually
 from scheduler.clients.object_storage import ObjectStorage
+from scheduler.domain.media import Media
 from scheduler.handlers.media_commands import TURN_WITHIN, MediaCommands
 from scheduler.probe.limits import ProbeLimits
 from scheduler.probe.prober import Prober
 from scheduler.storage.media import get_media
+from scheduler.usecases.register_media import note_upload
 
 pytestmark = pytest.mark.integration
 
@@ -160,6 +162,38 @@ async def test_a_dead_registration_rejects_the_file(
     verdict = await commands.prepare(message, envelope)
     async with world.database.transaction() as tx:
         assert (await commands.register(tx, message, envelope, verdict)).status == 201
+
+
+async def test_a_user_stores_no_more_bytes_than_allowed(world: Any) -> None:
+    """Counted are bytes that are kept, once each; what was noted before, or is kept already, needs no room."""
+    user_id = uuid7()
+
+    async def note(size_bytes: int, sha256: str, of: UUID = user_id, command_id: UUID | None = None) -> Media:
+        media_id = uuid7()
+        message = RegisterMedia(
+            media_id=media_id,
+            storage_key=f"media/{media_id}",
+            filename="a.mp4",
+            content_type="video/mp4",
+            size_bytes=size_bytes,
+            sha256=sha256,
+        )
+        return await note_upload(world.database, message, command_id or uuid7(), of, allowed_bytes=100)
+
+    first, command_id = await note(60, "aa" * 32), uuid7()
+    with pytest.raises(Problem) as refused:
+        await note(41, "bb" * 32)
+    assert (refused.value.status, refused.value.code) == (413, "media_quota_exceeded")
+    assert refused.value.extra == {"found": "60 bytes stored and 41 bytes uploaded", "allowed": "<= 100 bytes"}
+    assert (await note(100, "bb" * 32, of=uuid7())).status == "processing"
+    second = await note(40, "bb" * 32, command_id=command_id)
+    assert await note(40, "bb" * 32, command_id=command_id) == second
+    kept = "UPDATE stored_objects SET sha256 = :sha256 WHERE storage_key = :key"
+    await world.execute(kept, sha256=first.sha256, key=first.storage_key)
+    twin = await note(60, first.sha256)
+    await world.execute("UPDATE media SET storage_key = :key WHERE id = :id", key=first.storage_key, id=twin.id)
+    await world.execute("UPDATE stored_objects SET remove_at = now() WHERE storage_key = :key", key=second.storage_key)
+    assert (await note(40, "cc" * 32)).status == "processing"
 
 
 async def test_a_dead_registration_leaves_a_judged_file_alone(world: Any, tmp_path: Path) -> None:

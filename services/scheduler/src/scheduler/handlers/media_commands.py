@@ -35,13 +35,17 @@ TURN_WITHIN = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class MediaCommands:
-    """Handlers of the media commands with what they need; `wake_removal` is called when bytes may have become nobody's."""
+    """Handlers of the media commands with what they need; `wake_removal` is called when bytes may have become nobody's.
+
+    A user may have `bytes_per_user` stored, any number if that is 0.
+    """
 
     database: Database
     outbox: Outbox
     storage: ObjectStorage
     prober: Prober
     wake_removal: Callable[[], None]
+    bytes_per_user: int = 0
 
     def routes(self) -> Sequence[CommandRoute]:
         """Return the routes for the media queue."""
@@ -53,7 +57,7 @@ class MediaCommands:
 
     async def prepare(self, command: RegisterMedia, envelope: Envelope) -> tuple[Media, Verdict]:
         """Note the upload, so that the file shows as `processing`, then probe it in its user's turn."""
-        file = await note_upload(self.database, command, envelope.id, owner(envelope))
+        file = await note_upload(self.database, command, envelope.id, owner(envelope), allowed_bytes=self.bytes_per_user)
         try:
             verdict = await judge_upload(self.storage, self.prober, file)
         except NoPlace as error:

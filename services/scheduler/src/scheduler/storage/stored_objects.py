@@ -50,6 +50,18 @@ async def find_twin(connection: AsyncConnection, user_id: UUID, sha256: str) -> 
     return found
 
 
+async def stored_bytes(connection: AsyncConnection, user_id: UUID) -> int:
+    """Return how many bytes are kept for a user's files; those that several files share count once."""
+    kept = (
+        select(media.c.storage_key, media.c.size_bytes)
+        .join(stored_objects, stored_objects.c.storage_key == media.c.storage_key)
+        .where(media.c.user_id == user_id, media.c.deleted_at.is_(None), stored_objects.c.remove_at.is_(None))
+        .distinct()
+        .subquery()
+    )
+    return int(await connection.scalar(select(func.coalesce(func.sum(kept.c.size_bytes), 0))) or 0)
+
+
 async def lock_lost(connection: AsyncConnection, lost: LostObject, media_id: UUID) -> None:
     """Lock a file that is to replace a lost object, and all that name that object: before anything else of the transaction.
 

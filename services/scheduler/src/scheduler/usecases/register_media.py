@@ -17,6 +17,7 @@ from scheduler.probe.prober import Prober
 from scheduler.storage.media import NewMedia, add_media, change_media, lock_media
 from scheduler.storage.stored_objects import LostObject, add_object, give_up_object, lock_lost, share_object
 from scheduler.usecases.lost_objects import find_lost_twin
+from scheduler.usecases.media_quota import require_room
 from scheduler.usecases.problems import media_not_found
 
 CHECK_FAILED = MediaProblem("file", "check_failed", "The file could not be checked.", hint="Upload it again.")
@@ -41,11 +42,13 @@ class Verdict:
         return self.facts is not None and not self.problems
 
 
-async def note_upload(database: Database, command: RegisterMedia, command_id: UUID, user_id: UUID) -> Media:
+async def note_upload(
+    database: Database, command: RegisterMedia, command_id: UUID, user_id: UUID, *, allowed_bytes: int = 0
+) -> Media:
     """Store the file as `processing`, so that it is known while the probe runs, and return it; repeating it changes nothing.
 
     A second upload with the same Idempotency-Key is the first one's file, and its own object is nobody's. Raises Problem 422
-    `idempotency_key_reused` when it brings something else.
+    `idempotency_key_reused` when it brings something else, and what `require_room` raises when the user may have no more bytes.
     """
     new = NewMedia(
         id=command.media_id,
@@ -58,6 +61,7 @@ async def note_upload(database: Database, command: RegisterMedia, command_id: UU
         storage_key=command.storage_key,
     )
     async with database.transaction() as tx:
+        await require_room(tx, new, allowed_bytes)
         noted = await add_media(tx.connection, new)
         if noted.id == new.id and noted.status == MediaStatus.PROCESSING:
             await add_object(tx.connection, noted.storage_key, user_id)
