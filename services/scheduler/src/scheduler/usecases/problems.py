@@ -146,7 +146,7 @@ def retry_too_early(until: datetime, *, now: datetime) -> Problem:
     return Problem(
         409,
         "retry_too_early",
-        "TikTok was asked to publish this post, its answer was lost, and something may still come of it.",
+        "TikTok was asked to publish this post and did not say what became of that: something may still come of it.",
         hint=f"Look into the TikTok profile, or inbox, after {moment}; if the post is not there, retry it then.",
         headers={"Retry-After": str(seconds)},
         extra={"retry_at": rfc3339(until)},
