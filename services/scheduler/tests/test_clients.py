@@ -85,7 +85,7 @@ async def test_creator_options_are_asked_once_a_minute(client: Client, asked: li
     for _ in range(3):
         assert await options.look(account_id, user_id) == Creator(("SELF_ONLY",))
     assert len(asked) == 1
-    assert asked[0].url.params["user_id"] == str(user_id)
+    assert asked[0].url.path == f"/internal/users/{user_id}/accounts/{account_id}/creator-info"
 
 
 @pytest.mark.parametrize(
