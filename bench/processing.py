@@ -40,7 +40,7 @@ POSTS = CREATORS * POSTS_EACH
 FILE_BYTES = 5_000_000
 PATIENCE_S, FOLLOWED_S = 480, 60
 GOAL_MB = 150.0
-AS_DEPLOYED = {"MALLOC_ARENA_MAX": "2"}
+AS_DEPLOYED = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "4194304"}
 """The local stack and the images run the services so."""
 _POLLS = "SELECT sum(polls) FROM publish_jobs"
 _IN_PROCESSING = "SELECT count(*) FROM publish_jobs WHERE state = 'running' AND step IN ('uploaded', 'polling')"
