@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import httpx
 import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 from cryptography import x509
@@ -19,6 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from common.testing.file_host import Act, FileHost, file_host, video_bytes
 from common.testing.http_server import free_port
+from publisher.clients.http import tiktok_http_client, tiktok_once_client
 from publisher.clients.source_fetch import download, guarded_connections
 from publisher.clients.source_fetch.download import Download, DownloadLimits, Watch
 from publisher.clients.source_fetch.guarded_connections import OwnThreadsResolver
@@ -195,6 +197,11 @@ async def test_a_certificate_that_nobody_vouches_for(fetching: Fetching) -> None
         await fetching.refused(f"https://{NAME}/v.mp4", "source_untrusted", trusted=False)
         # And one of another host.
         await fetching.refused("https://another.example.com/v.mp4", "source_untrusted")
+        # Nor does a call to TikTok begin with whoever pretends to be it.
+        for client_of in (tiktok_http_client, tiktok_once_client):
+            async with client_of() as client:
+                with pytest.raises(httpx.TransportError, match=r"(?i)certificate"):
+                    await client.get(f"https://{PUBLIC}:{fetching.port}/v.mp4")
         assert host.asked == []
 
 

@@ -35,7 +35,8 @@ def _client(connector: Callable[[], aiohttp.TCPConnector]) -> httpx.AsyncClient:
         )
 
     return httpx.AsyncClient(
-        transport=AiohttpTransport(client=session),
+        # The session's connector verifies certificates; this avoids another context, which nobody would use.
+        transport=AiohttpTransport(verify=False, client=session),
         timeout=httpx.Timeout(DEFAULT_TIMEOUT_SECONDS),
         trust_env=False,
         follow_redirects=False,

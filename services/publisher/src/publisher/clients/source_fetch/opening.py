@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from collections.abc import Set as AbstractSet
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 
 import aiohttp
 from aiohttp.abc import AbstractResolver
@@ -39,6 +40,11 @@ class Answer:
     body: aiohttp.StreamReader
 
 
+@cache
+def _trust_of_this_machine() -> ssl.SSLContext:
+    return ssl.create_default_context()
+
+
 class SourceOpener:
     """Opens addresses; nothing is kept between two of them but the resolver."""
 
@@ -53,7 +59,7 @@ class SourceOpener:
         self._allowed_hosts = allowed_hosts
         self._stall = stall_seconds
         self._resolver = resolver or OwnThreadsResolver()
-        self._trust = trust or ssl.create_default_context()
+        self._trust = trust or _trust_of_this_machine()
 
     async def stop(self) -> None:
         """End the resolver's threads."""
