@@ -11,8 +11,8 @@ unset PYTHONDONTWRITEBYTECODE
 # Tests wait a lot: for processes to start and die, for moments to come. So parts run at once, about equally long.
 parts=(
   "services/publisher/tests/domain services/publisher/tests/sources services/publisher/tests/test_[a-o]*.py libs/tiktok*"
-  "services/publisher/tests/test_[p-r]*.py services/publisher/tests/test_s[emt]*.py services/publisher/tests/test_[t-z]*.py libs/common"
-  "services/accounts services/analytics/tests/looks"
+  "services/publisher/tests/test_[p-r]*.py services/publisher/tests/test_s[emt]*.py services/publisher/tests/test_[t-z]*.py"
+  "services/accounts services/analytics/tests/looks libs/common"
   "services/scheduler services/gateway services/analytics/tests/test_*.py services/analytics/tests/reading_statistics"
   "tests"
   "deploy services/publisher/tests/test_su*.py"
