@@ -71,13 +71,16 @@ class Transient(Exception):
     """Handling failed for a passing reason; the message is redelivered after a delay.
 
     `retry_after` is in seconds; without it the retry tiers decide. `until` is for what must not be given up after the usual number
-    of tries: it goes on in the last tier, every five minutes, until that moment.
+    of tries: it goes on in the last tier, every five minutes or `at_most` so many seconds, until that moment.
     """
 
-    def __init__(self, reason: str, *, retry_after: float | None = None, until: datetime | None = None) -> None:
+    def __init__(
+        self, reason: str, *, retry_after: float | None = None, until: datetime | None = None, at_most: float | None = None
+    ) -> None:
         super().__init__(reason)
         self.retry_after = retry_after
         self.until = until
+        self.at_most = at_most
 
 
 class Permanent(Exception):

@@ -180,4 +180,6 @@ def test_a_tier_waits_as_long_as_asked() -> None:
         "5m",
     ]
     assert retry_tier(3, at_least=1.0).name == "30s"
+    assert [retry_tier(attempt, at_most=30.0).name for attempt in (1, 2, 3, 4, 99)] == ["1s", "5s", "30s", "30s", "30s"]
+    assert retry_tier(9, at_most=0.1).name == "1s"
     assert Transient("later", retry_after=20.0).retry_after == 20.0

@@ -148,7 +148,7 @@ async def test_a_dead_registration_rejects_the_file(
     async with prober.turn(user_id), prober.turn(user_id):
         with pytest.raises(Transient) as crowded:
             await commands.prepare(message, envelope)
-    assert crowded.value.until == envelope.time + TURN_WITHIN
+    assert (crowded.value.until, crowded.value.at_most) == (envelope.time + TURN_WITHIN, 30.0)
     for _ in range(2):
         await commands.on_dead(envelope)
     async with world.database.read() as connection:

@@ -229,6 +229,8 @@ async def test_what_was_cut_short_is_ended_once_no_registration_waits(world: Any
     later = Unjudged(world.database, world.outbox, watch=100)
     watched = (await world.media(user_id, status="processing", command_id=uuid7()), user_id)
     assert [list(await later.look(now)) for now in (5.0, 104.0, 105.0)] == [[], [], [watched]]
+    later.begin_anew()
+    assert [list(await later.look(now)) for now in (106.0, 205.0, 206.0)] == [[], [], [watched]]
     assert (await cleanup.prune()).done == 0
 
 

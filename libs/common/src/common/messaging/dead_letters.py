@@ -47,7 +47,8 @@ class Redelivery:
         return is_dead
 
     def _postponed(self, incoming: Incoming, error: BaseException, attempt: int) -> Outgoing:
-        tier = retry_tier(attempt, at_least=error.retry_after if isinstance(error, Transient) else None)
+        passing = error if isinstance(error, Transient) else Transient("")
+        tier = retry_tier(attempt, at_least=passing.retry_after, at_most=passing.at_most)
         _log.warning("message_retry", queue=incoming.queue, attempt=attempt, tier=tier.name, reason=_reason(error))
         return Outgoing(
             body=incoming.body,

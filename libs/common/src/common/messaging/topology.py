@@ -55,13 +55,15 @@ RETRY_TIERS = (RetryTier("1s", 1), RetryTier("5s", 5), RetryTier("30s", 30), Ret
 MAX_ATTEMPTS = 6
 
 
-def retry_tier(attempt: int, *, at_least: float | None = None) -> RetryTier:
+def retry_tier(attempt: int, *, at_least: float | None = None, at_most: float | None = None) -> RetryTier:
     """Return the tier after the `attempt`-th failure (from 1); the last tier serves all later ones.
 
-    `at_least` (seconds) asks for a tier that waits so long, where there is one.
+    `at_least` (seconds) asks for a tier that waits so long, where there is one; with `at_most` no tier that waits longer is among
+    them, but the first always is.
     """
-    usual = min(attempt, len(RETRY_TIERS)) - 1
-    return next((tier for tier in RETRY_TIERS[usual:] if tier.delay_seconds >= (at_least or 0)), RETRY_TIERS[-1])
+    tiers = [tier for tier in RETRY_TIERS if at_most is None or tier.delay_seconds <= at_most] or RETRY_TIERS[:1]
+    usual = min(attempt, len(tiers)) - 1
+    return next((tier for tier in tiers[usual:] if tier.delay_seconds >= (at_least or 0)), tiers[-1])
 
 
 def dead_letter_name(queue: str) -> str:

@@ -30,6 +30,8 @@ from scheduler.usecases.register_media import (
 )
 
 TURN_WITHIN = timedelta(days=1)
+AGAIN_WITHIN_S = 30.0
+"""Places come free in seconds: whoever waited for five minutes would leave them empty."""
 """So long a file is tried again that got no turn to be looked into."""
 
 
@@ -61,7 +63,9 @@ class MediaCommands:
         try:
             verdict = await judge_upload(self.storage, self.prober, file)
         except NoPlace as error:
-            raise Transient("no place to look into the file", until=envelope.time + TURN_WITHIN) from error
+            raise Transient(
+                "no place to look into the file", until=envelope.time + TURN_WITHIN, at_most=AGAIN_WITHIN_S
+            ) from error
         return file, await look_for_lost(self.database, self.storage, file, verdict)
 
     async def register(

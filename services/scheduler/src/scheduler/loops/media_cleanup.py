@@ -66,7 +66,10 @@ class MediaCleanup:
         """Remove objects without a row, reject files without a verdict; only while no registration waits that could bring one."""
         now = asyncio.get_running_loop().time()
         orphans, unjudged = await self._orphans.look(now), await self._unjudged.look(now)
-        if not (orphans or unjudged) or not await self._quiet():
+        if not (orphans or self._unjudged.watches):
+            return StepResult()
+        if not await self._quiet():
+            self._unjudged.begin_anew()
             return StepResult()
         await self._unjudged.end(unjudged)
         return StepResult(done=await self._orphans.remove(orphans) + len(unjudged))

@@ -12,9 +12,9 @@ from scheduler.usecases.register_media import give_up_media
 
 
 class Unjudged:
-    """Files that this process has seen `processing` for `watch` seconds of its own life.
+    """Files that this process has seen `processing` for `watch` seconds of its own life, while no registration waited in a queue.
 
-    A registration is over long before that, unless it waits in a queue: the caller makes sure that none does.
+    One that a replica has in hand is over long before that. The caller knows of the queues, and calls `begin_anew` when one waits.
     """
 
     def __init__(self, database: Database, outbox: Outbox, *, watch: float) -> None:
@@ -22,6 +22,15 @@ class Unjudged:
         self._outbox = outbox
         self._watch = watch
         self._seen: dict[tuple[UUID, UUID], float] = {}
+
+    @property
+    def watches(self) -> bool:
+        """Whether it has seen any."""
+        return bool(self._seen)
+
+    def begin_anew(self) -> None:
+        """Forget what was seen: a registration waits, and may be of any of these files."""
+        self._seen.clear()
 
     async def look(self, now: float) -> Sequence[tuple[UUID, UUID]]:
         """Look at `now` (monotonic seconds) and return the files watched for long enough, each with its user."""
