@@ -191,15 +191,21 @@ async def test_what_was_told_stays_true_when_the_command_comes_again_by_itself(
     told = await service.stored(envelope)
     effects = await parts.effects_seen()
     service.answer = Reply(status=201, body={"ok": True})
-    again = (
-        delivered(envelope, reply_to=None),
-        delivered(envelope, x_delivery_count=1),
-        delivered(envelope, x_cuepost_attempt=1),
-    )
-    for one in again:
-        await service.commands.handle(one)
+    again: tuple[dict[str, Any], ...] = ({"reply_to": None}, {"x_delivery_count": 1}, {"x_cuepost_attempt": 1})
+    for way in again:
+        await service.commands.handle(delivered(envelope, **way))
         assert await service.stored(envelope) == told
+    earlier = envelope.model_copy(update={"time": envelope.time - timedelta(seconds=9)})
+    await service.commands.handle(delivered(earlier, reply_to=None))
+    assert await service.stored(envelope) == told
     assert await parts.effects_seen() == effects
+    # A client's repeat is judged, however it comes.
+    for number, way in enumerate(again, 1):
+        service.answer = Reply(status=200, body={"repeat": number}, replayable=False)
+        repeat = envelope.model_copy(update={"time": envelope.time + timedelta(microseconds=number)})
+        await service.commands.handle(delivered(repeat, **way))
+        assert await service.stored(envelope) == service.answer.model_copy(update={"replayable": True})
+    service.answer = Reply(status=201, body={"ok": True})
     # A kept copy of another request with this key was never judged.
     await service.commands.handle(delivered(envelope.model_copy(update={"requesthash": "h2"}), reply_to=None))
     assert await service.stored(envelope) == service.answer

@@ -54,8 +54,8 @@ def outbox_table(metadata: MetaData) -> Table:
 def inbox_table(metadata: MetaData) -> Table:
     """Record what was handled already (idempotent consumer), and for commands the answer that was given.
 
-    `reply` is null for events. `replayable` is false for refusals: they are shown by the operation, but the command runs again
-    when its client sends it again.
+    `reply` is null for events; beside the answer it has the `time` of the command's envelope. `replayable` is false for refusals:
+    they are shown by the operation, but the command runs again when its client sends it again.
     """
     return Table(
         "inbox_messages",

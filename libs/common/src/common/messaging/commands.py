@@ -5,7 +5,7 @@ repeated        the stored reply again; while the first still runs, the repeat w
 other body      422 idempotency_key_reused
 refused         rolled back; the refusal is kept for the operation, and a client's repeat is judged anew
 nothing done    an answer that is not replayable is kept for the operation, and a client's repeat is judged anew
-sent by us      a redelivery, or a copy nobody waits for: what was told stays true, a refusal too
+sent by us      a redelivery, or a copy nobody waits for: what was told stays true, a refusal too unless it is of an earlier request
 dead letter     a failed reply is stored for the operation, and what an operator replays is judged anew
 """
 
@@ -89,6 +89,7 @@ class CommandHandling:
 def _is_ours(incoming: Incoming) -> bool:
     """Tell whether we send it by ourselves, no client: it was handed out before, or nobody waits for its answer.
 
-    The latter are copies of commands whose confirm did not come, and what an operator replays.
+    The latter are copies of commands whose confirm did not come, and what an operator replays. Which of a client's repeats it is,
+    its time tells; what a client sends now is judged whatever the clock of its gateway says.
     """
     return incoming.attempt > 0 or incoming.returned > 0 or not incoming.reply_to

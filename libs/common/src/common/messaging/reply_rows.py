@@ -1,6 +1,7 @@
 """SQL of commands and their answers in the inbox table."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -28,17 +29,19 @@ class StoredReply:
     def answers(self, envelope: Envelope, *, is_ours: bool) -> bool:
         """Whether it is the answer to what came now: that of a run that succeeded is.
 
-        A refusal is so only for what we send again by ourselves: its client was told that nothing has happened. A client may try
-        again with the same id, and is judged anew.
+        A refusal is so only for what we send again by ourselves, and was sent first no later than what was refused: its client was
+        told that nothing has happened. A client may try again with the same id, and is judged anew, however that repeat comes.
         """
         if self.replayable:
             return True
-        return is_ours and self.request_hash == envelope.requesthash and not self._has_failed
+        return is_ours and self.request_hash == envelope.requesthash and self._judged_until >= envelope.time.timestamp()
 
     @property
-    def _has_failed(self) -> bool:
-        body = self.reply["body"]
-        return body is not None and body.get("code") == FAILED
+    def _judged_until(self) -> float:
+        """When the refused command was sent first, 0 while none was judged (or by a version that did not keep the time)."""
+        body, time = self.reply["body"], self.reply.get("time")
+        has_failed = body is not None and body.get("code") == FAILED
+        return 0.0 if has_failed or time is None else datetime.fromisoformat(time).timestamp()
 
     def answer(self, envelope: Envelope) -> Reply:
         """Return the answer again; raises Problem 422 `idempotency_key_reused` when the request was another one."""
@@ -66,12 +69,13 @@ class ReplyRows:
         """  # noqa: S608 - as above
         # The row of a refusal may be days old; the answer that takes its place is kept as long as any.
         self._keep = f"""
-            UPDATE {name} SET reply = $2::jsonb, replayable = $4, request_hash = $3, received_at = now()
+            UPDATE {name}
+            SET reply = $2::jsonb || jsonb_build_object('time', $5::text), replayable = $4, request_hash = $3, received_at = now()
             WHERE consumer = '{CONSUMER}' AND message_id = $1
         """  # noqa: S608 - as above
         self._keep_refusal = f"""
             INSERT INTO {name} AS kept (consumer, message_id, user_id, request_hash, reply, replayable)
-            VALUES ('{CONSUMER}', $1, $2, $3, $4::jsonb, false)
+            VALUES ('{CONSUMER}', $1, $2, $3, $4::jsonb || jsonb_build_object('time', $5::text), false)
             ON CONFLICT (consumer, message_id) DO UPDATE
             SET reply = excluded.reply, request_hash = excluded.request_hash, received_at = now()
             WHERE NOT kept.replayable
@@ -92,11 +96,13 @@ class ReplyRows:
 
     async def keep(self, driver: Driver, envelope: Envelope, reply: Reply) -> None:
         """Store the answer of the run that this transaction is."""
-        await driver.execute(self._keep, envelope.id, reply.model_dump_json(), envelope.requesthash, reply.replayable)
+        values = (envelope.id, reply.model_dump_json(), envelope.requesthash, reply.replayable, envelope.time.isoformat())
+        await driver.execute(self._keep, *values)
 
     async def keep_refusal(self, driver: Driver, envelope: Envelope, reply: Reply) -> StoredReply | None:
         """Keep a refusal for the operation, or return the reply of a run that succeeded, which stays."""
-        values = (envelope.id, envelope.userid, envelope.requesthash, reply.model_dump_json())
+        answer, time = reply.model_dump_json(), envelope.time.isoformat()
+        values = (envelope.id, envelope.userid, envelope.requesthash, answer, time)
         return None if await driver.fetchval(self._keep_refusal, *values) else await self.find(driver, envelope)
 
 
