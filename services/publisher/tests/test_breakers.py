@@ -3,7 +3,9 @@
 import asyncio
 from datetime import timedelta
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import AsyncMock
 from urllib.parse import urlsplit
 
 import purgatory.domain.model
@@ -14,6 +16,7 @@ from publisher.clients import breakers as module
 from publisher.clients.breakers import PROBE_WAIT_SECONDS, BreakerOpen, Breakers, Endpoint
 from publisher.domain.job import State, Step
 from publisher.metrics import BREAKER_OPEN
+from publisher.runner.steps.upload import _unavailable
 from tiktok.errors import TikTokRefused, TikTokUnavailable
 from tiktok.upload import ChunkOutcome, ChunkResult
 
@@ -255,6 +258,23 @@ async def test_a_harmless_try_that_was_one_too_many_is_followed_by_nothing(world
         assert (await world.told_of(pull, "deferred"))["code"] == "tiktok_rate_limit_exceeded"
     assert (await world.job(pull)).checkpoint.irrevocable_since is None
     assert await _answered(world, {"429": 1})
+
+
+async def test_a_code_that_is_new_is_an_answer_to_a_harmless_try(world: Any, clock: Clock) -> None:
+    async def refused() -> None:
+        raise TikTokRefused("brand_new_code", http_status=200)
+
+    async with world.replica() as replica:
+        tiktok = replica.tools.tiktok
+        with pytest.raises(TikTokUnavailable):
+            await tiktok.breakers.call(Endpoint.VIDEO_INIT, down)
+        await tiktok._make_sure(Endpoint.VIDEO_INIT, refused, AsyncMock())
+        assert await tiktok.breakers.is_well(Endpoint.VIDEO_INIT)
+
+
+async def test_an_upload_waits_for_as_long_as_an_address_lives_for_sure() -> None:
+    run: Any = SimpleNamespace(job=SimpleNamespace(checkpoint=SimpleNamespace(deferrals=0)))
+    assert [_unavailable(run, named).seconds for named in (7_200.0, 30.0)] == [module.LONGEST_PAUSE_SECONDS, 30.0]
 
 
 async def _rests(world: Any, post: Any) -> bool:

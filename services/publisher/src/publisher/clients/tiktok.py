@@ -12,7 +12,7 @@ from publisher.clients.accounts import Access, AccountsClient
 from publisher.clients.breakers import PROBE_WAIT_SECONDS, BreakerOpen, Breakers, Endpoint, is_fault, pause_of
 from publisher.clients.tiktok_troubles import not_sent_to, trouble_of
 from publisher.errors import CallFailed, QuotaUsedUp
-from tiktok.errors import TikTokError, TikTokRateLimited, TikTokUnavailable, TokenInvalid
+from tiktok.errors import TikTokError, TikTokRateLimited, TikTokRefused, TikTokUnavailable, TokenInvalid
 from tiktok.models import CreatorInfo, FileSource, PostInfo, PublishStatus, PullInit, PullSource, VideoInit
 from tiktok.photos import PhotoPost
 from tiktok.posting import PostingClient
@@ -24,6 +24,7 @@ TRIES = 3
 FIRST_WAIT_SECONDS = 0.2
 MAX_WAIT_SECONDS = 2.0
 VIDEO_LIST = "video.list"
+OK = 200
 """The scope that shows a creator's public videos."""
 MATCHED_FIELDS = ("create_time", "title", "video_description", "duration")
 
@@ -274,13 +275,22 @@ class TikTok:
             return
         await before_send()
         try:
-            await self.breakers.call(endpoint, harmless)
+            await self.breakers.call(endpoint, partial(_answered, harmless))
         except TikTokRateLimited:
             raise
         except TikTokError as error:
             if is_fault(error):
                 raise BreakerOpen(pause_of(error) or PROBE_WAIT_SECONDS) from None
             # A refusal, as it should be: whatever is refused, the endpoint is there.
+
+
+async def _answered(harmless: Callable[[], Awaitable[None]]) -> None:
+    """Make a call that is meant to be refused. A code that is new, with status 200, is an answer, too: no other may ever come."""
+    try:
+        await harmless()
+    except TikTokRefused as error:
+        if error.failure.known or error.http_status != OK:
+            raise
 
 
 def _is_unavailable(error: BaseException) -> bool:

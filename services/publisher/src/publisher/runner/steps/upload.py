@@ -8,7 +8,7 @@ import asyncio
 from enum import StrEnum
 from typing import Any
 
-from publisher.clients.breakers import BreakerOpen
+from publisher.clients.breakers import LONGEST_PAUSE_SECONDS, BreakerOpen
 from publisher.clients.tiktok_troubles import AWAY
 from publisher.domain.backoff import defer_wait
 from publisher.domain.following import UPLOAD_UNAVAILABLE, UPLOAD_UNKNOWN, after_resync
@@ -182,4 +182,5 @@ async def _take_back_intent(run: JobRun) -> None:
 
 
 def _unavailable(run: JobRun, retry_after: float | None = None) -> Defer:
-    return Defer(retry_after or defer_wait(run.job.checkpoint.deferrals), UPLOAD_UNAVAILABLE)
+    named = min(retry_after, LONGEST_PAUSE_SECONDS) if retry_after else None
+    return Defer(named or defer_wait(run.job.checkpoint.deferrals), UPLOAD_UNAVAILABLE)
