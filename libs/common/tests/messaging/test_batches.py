@@ -6,6 +6,7 @@ from typing import Any
 from unittest.mock import AsyncMock, Mock
 from uuid import uuid4
 
+import aio_pika
 import pytest
 from aio_pika.abc import AbstractChannel
 from pydantic import SecretStr
@@ -19,7 +20,7 @@ from common.errors import Permanent, Transient
 from common.messaging.batch_consumer import BatchConsumer
 from common.messaging.batches import BatchHandler
 from common.messaging.incoming import ATTEMPT_HEADER, HANDLED_DELIVERIES
-from common.messaging.topology import events_queue
+from common.messaging.topology import EVENTS, events_queue
 from common.messaging.wire.frames import Delivery
 from common.testing.amqp import broker_channel, next_message, running, send
 from common.testing.eventually import eventually
@@ -314,7 +315,7 @@ async def test_stopping_before_the_start_is_harmless(parts: Any) -> None:
     await Gate(parts).consumer().stop()
 
 
-async def test_an_event_goes_from_the_outbox_to_its_effect(parts: Any) -> None:
+async def test_an_event_goes_from_the_outbox_to_its_effect(parts: Any, channel: AbstractChannel) -> None:
     gate, envelope = Gate(parts), cancelled()
     spec = events_queue(parts.queue, envelope.key)
     consumer = BatchConsumer(parts.amqp_url, parts.redelivery, gate.handler(), spec, service="test", grace=5.0)
@@ -322,6 +323,19 @@ async def test_an_event_goes_from_the_outbox_to_its_effect(parts: Any) -> None:
         async with parts.database.transaction() as tx:
             await parts.outbox.emit_all(tx, [envelope])
         await gate.until(envelope)
+        # RabbitMQ asks no right of these two ways to a key of somebody else.
+        forge, forged = f"{parts.queue}.forge", aio_pika.Message(cancelled().to_bytes())
+        own = await channel.declare_exchange(forge, "topic", auto_delete=True)
+        await (await channel.get_exchange(EVENTS.name)).bind(own, envelope.key)
+        await own.publish(forged, envelope.key)
+        dead_letters = {"x-message-ttl": 1, "x-dead-letter-exchange": EVENTS.name, "x-dead-letter-routing-key": envelope.key}
+        await channel.declare_queue(forge, exclusive=True, arguments=dead_letters)
+        await channel.default_exchange.publish(forged, forge)
+        dead = [await next_message(channel, f"{parts.queue}.dead") for _ in range(2)]
+        await channel.exchange_delete(forge)
+    reasons = {str(message.headers["x-cuepost-reason"]) for message in dead}
+    assert reasons == {f"it came through the exchange {forge}", "it came as the dead letter of another queue"}
+    assert await gate.seen() == [str(envelope.id)]
 
 
 async def test_what_still_arrives_over_a_given_up_connection_is_not_taken(parts: Any) -> None:

@@ -408,8 +408,11 @@ async def test_who_only_knows_the_name_of_a_queue_commands_nothing(parts: Any, s
 async def test_what_comes_by_name_is_its_owners_or_an_operators(sender: str | None, *, is_known: bool) -> None:
     incoming = delivered(command())
     with nullcontext() if is_known else pytest.raises(UnknownSender):
-        replace(incoming, by_name=True, sender=sender).require_sender("scheduler")
-    incoming.require_sender("scheduler")
+        replace(incoming, sender=sender).require_sender("scheduler")
+    replace(incoming, exchange="cuepost.commands", sender=sender).require_sender("scheduler")
+    for way in ({"exchange": "scheduler.forge"}, {"exchange": "cuepost.events", "headers": {"x-death": []}}):
+        with pytest.raises(UnknownSender):
+            replace(incoming, sender="scheduler", **way).require_sender("scheduler")
 
 
 async def test_unknown_and_dead_commands_tell_their_end(parts: Any, service: Service, rabbitmq_url: str) -> None:

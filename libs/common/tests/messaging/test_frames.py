@@ -105,7 +105,7 @@ def test_frames_are_sorted_whatever_the_portions(cuts: list[int]) -> None:
         ("c", 2, "k.2", b""),
         ("c", 3, "k.3", b"c"),
     ]
-    assert [one.has_headers for one in deliveries] == [one.by_name for one in deliveries] == [False, False, True]
+    assert [(one.has_headers, one.exchange) for one in deliveries] == [(False, "e"), (False, "e"), (True, "")]
     assert deliveries[2].properties.headers == {"x-delivery-count": 4}
     assert confirms == [Confirm(7, True, True), Confirm(8, False, False)]
     assert [frame.name for _, frame in unmarshal(theirs)] == [
@@ -124,6 +124,11 @@ def test_before_a_channel_is_ours_everything_is_the_librarys() -> None:
     sorter = FrameSorter()
     assert sorter.sort(STREAM) == STREAM
     assert (sorter.deliveries, sorter.confirms) == ([], [])
+
+
+def test_names_that_are_no_text_come_as_names_that_nobody_has() -> None:
+    (delivery,), _, theirs = fed([delivered(1, b"a").replace(b"\1e", b"\1\xff").replace(b"k.1", b"k.\xff")])
+    assert (delivery.exchange, delivery.routing_key, theirs) == ("\ufffd", "k.\ufffd", b"")
 
 
 @pytest.mark.parametrize("noise", [b"AMQP\x00\x00\x09\x01", struct.pack(">BHI", 1, 1, 2) + b"xx!more"])

@@ -19,7 +19,7 @@ from common.messaging.assurance import Assurances
 from common.messaging.batches import BatchHandler
 from common.messaging.connection import user_of
 from common.messaging.dead_letters import Redelivery
-from common.messaging.incoming import Incoming
+from common.messaging.incoming import GUARDED, Incoming
 from common.messaging.topology import QueueSpec
 from common.messaging.wire.consuming import ConsumingLink, acknowledge
 from common.messaging.wire.frames import Delivery
@@ -121,7 +121,8 @@ class BatchConsumer(Generic[T]):
                 questions.append(delivery)
                 continue
             try:
-                if delivery.has_headers or delivery.by_name:
+                # The rest, nearly all, is fit: properties take long to decode.
+                if delivery.has_headers or delivery.exchange not in GUARDED:
                     self._require_fit(self._incoming(session, delivery))
                 messages.append(self._handler.read(delivery.body, delivery.routing_key))
             except Exception as error:  # noqa: BLE001 - every failure is sent on: retry tier or dead letter

@@ -11,7 +11,7 @@ from structlog.contextvars import bound_contextvars
 
 from common.contracts.envelope import Envelope
 from common.errors import Permanent
-from common.messaging.topology import DELIVERY_LIMIT
+from common.messaging.topology import COMMANDS, DELIVERY_LIMIT, EVENTS
 from common.messaging.wire.frames import Delivery
 from common.telemetry.tracing import bound_trace
 
@@ -21,6 +21,10 @@ DELIVERY_COUNT_HEADER = "x-delivery-count"
 HANDLED_DELIVERIES = DELIVERY_LIMIT - 4
 """After so many returns a message is not handled again: RabbitMQ would soon make it a dead letter without telling anyone, and the
 few deliveries that are left are for passing it on."""
+DEATH_HEADER = "x-death"
+"""RabbitMQ's own: which queues sent the message on as a dead letter, in their owners' name and not in its sender's."""
+GUARDED = frozenset({EVENTS.name, COMMANDS.name})
+"""The exchanges whose keys only those may write by to whom RabbitMQ's topic permissions give them."""
 OPERATOR = "admin"
 """The broker's user of whoever replays dead letters (`deploy/localstack/definitions.py`)."""
 MAX_BODY_BYTES = 6 * 1024 * 1024
@@ -35,8 +39,8 @@ class UnknownSender(Permanent):
 class Incoming:
     """One delivery. `routing_key` is the key it was delivered with (after a retry: the queue's name).
 
-    `sender` is the broker's user who published it, when he says so: RabbitMQ refuses messages that name another. `by_name` is said
-    by `Delivery`.
+    `sender` is the broker's user who published it, when he says so: RabbitMQ refuses messages that name another. `exchange` is
+    as in `Delivery`.
     """
 
     queue: str
@@ -47,7 +51,7 @@ class Incoming:
     correlation_id: str | None = None
     reply_to: str | None = None
     headers: Mapping[str, Any] = field(default_factory=dict)
-    by_name: bool = False
+    exchange: str = ""
     sender: str | None = None
     timestamp: datetime | None = None
 
@@ -64,7 +68,7 @@ class Incoming:
             properties.correlation_id,
             properties.reply_to or None,
             properties.headers or {},
-            delivery.by_name,
+            delivery.exchange,
             properties.user_id or None,
             properties.timestamp,
         )
@@ -87,11 +91,17 @@ class Incoming:
     def require_sender(self, user: str) -> None:
         """Raise `UnknownSender` for what came by name, neither from the queue's owner `user` (a retry) nor an operator (a replay).
 
-        What comes through another exchange came under the rights of the broker, by which only the gateway writes commands, and each
-        service its own events.
+        What was published to a shared exchange came under the rights of the broker, by which only the gateway writes commands, and
+        each service its own events. Those rights are not asked when a service binds an exchange of its own to a shared one, or
+        names that one for the dead letters of a queue: what comes so is of an unknown sender, too.
         """
-        if self.by_name and self.sender not in (user, OPERATOR):
-            raise UnknownSender(f"it came by the queue's name, from {self.sender or 'who does not say who it is'}")
+        if not self.exchange:
+            if self.sender not in (user, OPERATOR):
+                raise UnknownSender(f"it came by the queue's name, from {self.sender or 'who does not say who it is'}")
+        elif self.exchange not in GUARDED:
+            raise UnknownSender(f"it came through the exchange {self.exchange}")
+        elif DEATH_HEADER in self.headers:
+            raise UnknownSender("it came as the dead letter of another queue")
 
     def envelope(self) -> Envelope:
         """Return the envelope; raises `Permanent` when the body is none, or came by a key that is not its own."""

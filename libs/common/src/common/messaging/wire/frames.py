@@ -63,8 +63,9 @@ class Confirm(NamedTuple):
 class Delivery:
     """A message as it came in.
 
-    `queue` is its consumer's tag (we name consumers after their queues), `header` the payload of its content header frame. It came
-    `by_name` when it came through the default exchange: any service may put messages there into any queue.
+    `queue` is its consumer's tag (we name consumers after their queues), `header` the payload of its content header frame.
+    `exchange` is the one it was published to first, whatever others that one handed it to; "" is the default exchange. Of a dead
+    letter it is the exchange that its queue sent it to.
     """
 
     queue: str
@@ -72,7 +73,7 @@ class Delivery:
     routing_key: str
     header: bytes
     body: bytes
-    by_name: bool = False
+    exchange: str = ""
 
     @property
     def has_headers(self) -> bool:
@@ -132,13 +133,13 @@ def _short(text: str) -> bytes:
 class _Coming:
     """A delivery whose content is still arriving."""
 
-    __slots__ = ("_missing", "_pieces", "by_name", "header", "queue", "routing_key", "tag")
+    __slots__ = ("_missing", "_pieces", "exchange", "header", "queue", "routing_key", "tag")
 
-    def __init__(self, queue: str, tag: int, routing_key: str, *, by_name: bool) -> None:
+    def __init__(self, queue: str, tag: int, routing_key: str, exchange: str) -> None:
         self.queue = queue
         self.tag = tag
         self.routing_key = routing_key
-        self.by_name = by_name
+        self.exchange = exchange
         self.header: bytes | None = None
         self._missing = 0
         self._pieces: list[bytes] = []
@@ -154,7 +155,7 @@ class _Coming:
         if self.header is None or self._missing > 0:
             return None
         body = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
-        return Delivery(self.queue, self.tag, self.routing_key, self.header, body, self.by_name)
+        return Delivery(self.queue, self.tag, self.routing_key, self.header, body, self.exchange)
 
 
 class FrameSorter:
@@ -224,5 +225,7 @@ def _deliver(data: bytes, start: int) -> _Coming:
     (tag,) = _TAG.unpack_from(data, tag_at)
     exchange_at = tag_at + _TAG.size + 1
     key_at = exchange_at + 1 + data[exchange_at]
-    queue, key = data[start + 1 : tag_at].decode(), data[key_at + 1 : key_at + 1 + data[key_at]].decode()
-    return _Coming(queue, tag, key, by_name=not data[exchange_at])
+    # Names that somebody else chose: one that is no text is none of ours, and must not end the connection.
+    exchange = data[exchange_at + 1 : key_at].decode(errors="replace")
+    key = data[key_at + 1 : key_at + 1 + data[key_at]].decode(errors="replace")
+    return _Coming(data[start + 1 : tag_at].decode(), tag, key, exchange)
