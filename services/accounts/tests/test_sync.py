@@ -252,6 +252,16 @@ async def test_after_a_429_no_further_account_is_asked_for(accounts: Any, send: 
     assert calls(accounts) <= 8, "only what was under way already"
 
 
+async def test_a_wait_for_one_accounts_token_holds_up_no_other(accounts: Any, send: Any) -> None:
+    person = await accounts.register()
+    ids = await make_accounts(accounts, person, 20)
+    await accounts.make_refresh_due(ids[0], seconds_left=-10)
+    accounts.simulator.state.faults.add(Fault(endpoint="/v2/oauth/token/", code="rate_limit_exceeded", status=429, times=9))
+    reply = await send(SyncAccounts(account_ids=ids), person)
+    assert set(reply.body["success"]) == {str(one) for one in ids[1:]}
+    assert [item["code"] for item in reply.body["failed"]] == ["tiktok_rate_limit_exceeded"]
+
+
 async def test_a_batch_ends_within_its_time_and_says_what_it_did_not_come_to(
     accounts: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

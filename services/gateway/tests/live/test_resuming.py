@@ -243,7 +243,7 @@ async def test_a_connection_that_cancels_what_waits_on_it_leaves_the_queue_unkno
     assert await feed.trail_queue() is None
 
 
-@pytest.mark.parametrize("last", ["nonsense", str(uuid4()), "0" * 500])
+@pytest.mark.parametrize("last", ["nonsense", str(uuid4()), "0" * 500, "ffffffff-ffff-7fff-bfff-ffffffffffff"])
 async def test_ids_that_are_none_begin_with_a_gap(
     gateway: Any, auth: Any, user_id: Any, tell: Any, follow: Any, made: Any, last: str
 ) -> None:

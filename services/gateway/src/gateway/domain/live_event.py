@@ -55,7 +55,9 @@ def last_seen(event_id: str, *, now: datetime) -> LastSeen | None:
         found = UUID(event_id)
     except ValueError:
         return None
-    if found.version != _V7:
+    # Compared as numbers: 48 bits reach beyond the year 9999, where no datetime does.
+    milliseconds = found.int >> 80
+    is_near = (now - RESUMABLE).timestamp() <= milliseconds / 1000 <= (now + AHEAD).timestamp()
+    if found.version != _V7 or not is_near:
         return None
-    made = datetime.fromtimestamp((found.int >> 80) / 1000, UTC)
-    return LastSeen(found, made) if now - RESUMABLE <= made <= now + AHEAD else None
+    return LastSeen(found, datetime.fromtimestamp(milliseconds / 1000, UTC))

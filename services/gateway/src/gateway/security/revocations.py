@@ -31,9 +31,9 @@ class Revocation:
 class RevokedSet:
     """What was revoked, as far as told; `fresh` says whether that is up to date.
 
-    Fresh while events flow (connected, and read after connecting), else for 5 s after they did, or after the last time it was read
-    from accounts; in no case when it was last read more than `unread_at_most` seconds ago: that events could come does not say that
-    accounts lives to send them.
+    Fresh while events flow (connected, and read after connecting), else for 5 s after that was last proven, or after the last time
+    it was read from accounts; in no case when it was last read more than `unread_at_most` seconds ago: that events could come does
+    not say that accounts lives to send them.
     """
 
     def __init__(self, *, unread_at_most: float = UNREAD_AT_MOST_S, clock: Callable[[], float] = time.monotonic) -> None:
@@ -41,6 +41,7 @@ class RevokedSet:
         self._unread_at_most = unread_at_most
         self._clock = clock
         self._live = False
+        self._live_at = -math.inf
         self._read_at: float | None = None
         self._known_until = -math.inf
         self._listeners: list[Callable[[Revocation], None]] = []
@@ -86,8 +87,11 @@ class RevokedSet:
 
     def mark_live(self, live: bool) -> None:
         """Note whether events arrive on a connection after which everything was read."""
-        if self._live and not live:
-            self._known_until = self._clock() + STALE_AFTER_S
+        if live:
+            self._live_at = self._clock()
+        elif self._live:
+            # From the last proof on: that nothing comes any more may be noticed seconds later.
+            self._known_until = max(self._known_until, self._live_at + STALE_AFTER_S)
         self._live = live
 
     def _prune(self) -> None:
