@@ -28,7 +28,7 @@ MAX_ANSWER_BYTES = 1024 * 1024
 MAX_CLAIMED_MS = 10**15
 """A file that says it lasts longer than this says nothing."""
 MAX_CLAIMED_PX = 2**31 - 1
-WAITING, WAITING_PER_USER = 180, 60
+WAITING, WAITING_PER_USER = 120, 60
 """So many files wait for a place; with those that have one they are fewer than `scheduler.media` hands out."""
 PATIENCE_S = 300.0
 """So long one waits for a place: RabbitMQ leaves a delivery unacknowledged for half an hour."""
